@@ -1,0 +1,1 @@
+"""ImageBind as a CLIP-compatible encoder: existing CLIP tools hear, feel depth, see heat and sense motion."""

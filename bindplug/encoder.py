@@ -1,0 +1,293 @@
+"""The CLIP face of a model: ``encode_*`` for every modality, and queries in, unit rows out."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from bindplug.errors import InputError
+from bindplug.embed import Embedded, SkippedInputs, embed_leaves, sum_terms, validated
+from bindplug.modality import Modality
+from bindplug.query import Query, text
+from bindplug.space import EmbeddingSpace
+from bindplug.templates import OPENAI_IMAGENET_TEMPLATES
+
+if TYPE_CHECKING:
+    from bindplug.inputs.base import Preprocess
+
+Template = str | Callable[[str], str]
+Side = Query | Sequence[Query] | Tensor | np.ndarray
+"""What similarity compares: queries, or rows embedded earlier."""
+
+
+class Encoder:
+    """A mixin that gives a network CLIP's methods, one pair of eyes and ears wider.
+
+    A subclass supplies the attributes below, :meth:`encode` and :meth:`scale_of`.
+
+    Attributes:
+        embedding_space: the space of the rows it makes.
+        modalities: names of the modalities it was loaded with.
+        preprocess: for each modality name, what turns a source into model input.
+        tokenizer: text to token ids, ``tokenizer(["a dog"]) -> (1, 77)``.
+        device: where its weights are.
+        dtype: of its weights.
+    """
+
+    embedding_space: EmbeddingSpace
+    modalities: tuple[str, ...]
+    preprocess: Mapping[str, Preprocess]
+    tokenizer: Callable[..., Tensor]
+    device: torch.device
+    dtype: torch.dtype
+
+    def encode(self, modality: str, x: Tensor, normalize: bool = False) -> Tensor:
+        """Embed a batch of preprocessed input; with ``normalize`` the (B, D) rows have unit length."""
+        raise NotImplementedError(f"{type(self).__name__} is an Encoder and must define encode()")
+
+    def scale_of(self, modality: str) -> float:
+        """The factor on cosines at which this modality was trained against images (1 for images)."""
+        raise NotImplementedError(f"{type(self).__name__} is an Encoder and must define scale_of()")
+
+    def encode_image(self, x: Tensor, normalize: bool = False) -> Tensor:
+        """Embed pictures. x: (B, 3, H, W) -> (B, D), unit rows if ``normalize``."""
+        return self.encode("image", x, normalize)
+
+    def encode_video(self, x: Tensor, normalize: bool = False) -> Tensor:
+        """Embed videos. x: (B, S, 3, 2, H, W), S clips of 2 frames -> (B, D), averaged over clips."""
+        return self.encode("video", x, normalize)
+
+    def encode_text(self, x: Tensor, normalize: bool = False) -> Tensor:
+        """Embed token ids. x: (B, 77) int64 -> (B, D), unit rows if ``normalize``."""
+        return self.encode("text", x, normalize)
+
+    def encode_audio(self, x: Tensor, normalize: bool = False) -> Tensor:
+        """Embed sounds. x: (B, S, 1, 128, 204), S clips of 2 s, or (B, 1, 128, 204) -> (B, D)."""
+        return self.encode("audio", x, normalize)
+
+    def encode_depth(self, x: Tensor, normalize: bool = False) -> Tensor:
+        """Embed depth maps. x: (B, 1, 224, 224) normalised disparity -> (B, D)."""
+        return self.encode("depth", x, normalize)
+
+    def encode_thermal(self, x: Tensor, normalize: bool = False) -> Tensor:
+        """Embed thermal pictures. x: (B, 1, 224, 224) in [0, 1] -> (B, D)."""
+        return self.encode("thermal", x, normalize)
+
+    def encode_imu(self, x: Tensor, normalize: bool = False) -> Tensor:
+        """Embed motions. x: (B, 6, 2000), accelerometer then gyroscope -> (B, D)."""
+        return self.encode("imu", x, normalize)
+
+    def embed(
+        self,
+        queries: Query | Sequence[Query],
+        *,
+        batch_size: int = 32,
+        on_error: str = "raise",
+        progress: bool | None = None,
+    ) -> Tensor:
+        """Embed queries, each to one row.
+
+        Every distinct source among all queries is read and encoded once, in batches of one modality.
+
+        Args:
+            queries: a sequence of N queries; a single one counts as a sequence of one.
+            batch_size: most items (clips, for sound and video) in one pass through a tower.
+            on_error: ``"raise"``, or ``"skip"`` to leave out each query with an unreadable source; a
+                :class:`SkippedInputs` warning then lists them; :meth:`embed_with_report` has them as data.
+            progress: True or False to force or forbid the bar; None shows one for work over two seconds.
+
+        Returns:
+            (N, D) float32 on the model's device, rows of unit length; fewer rows where some were skipped.
+
+        Raises:
+            InputError: something that is no query, or a source that cannot be read.
+            ModalityNotLoaded: a query needs a tower that was not loaded.
+            NoDirection: the terms of a query cancel.
+            SpaceMismatch: a precomputed vector lives in another space.
+        """
+        embedded = self.embed_with_report(
+            queries, batch_size=batch_size, on_error=on_error, progress=progress
+        )
+        if embedded.skipped:
+            lines = "".join(f"\n  [{s.index}] {s.source}: {s.reason}" for s in embedded.skipped)
+            count = f"{len(embedded.skipped)} of {len(embedded.skipped) + len(embedded.kept)}"
+            warnings.warn(f"left out {count} queries:{lines}", SkippedInputs, stacklevel=2)
+        return embedded.rows
+
+    def embed_with_report(
+        self,
+        queries: Query | Sequence[Query],
+        *,
+        batch_size: int = 32,
+        on_error: str = "skip",
+        progress: bool | None = None,
+    ) -> Embedded:
+        """As :meth:`embed`, and says which queries each row stands for and which were left out, and why."""
+        checked = validated(queries, self)
+        with _evaluating(self), torch.inference_mode(), _exact(self.device):
+            leaves = {leaf: None for query in checked for _, leaf in query.terms}
+            rows, failures = embed_leaves(self, list(leaves), batch_size, on_error, progress)
+            embedded = sum_terms(checked, rows, failures, self.embedding_space.width, self.device)
+        embedded.rows = embedded.rows.clone()  # made outside inference mode, so usable in later training
+        return embedded
+
+    def scores(self, a: Side, b: Side) -> Tensor:
+        """Cosines between every query (or row) of ``a`` and of ``b``: (Na, Nb) float32 in [-1, 1]."""
+        return self._rows(a, "a") @ self._rows(b, "b").T
+
+    def logits(self, a: Side, b: Side, *, scale: float | None = None) -> Tensor:
+        """Cosines times the scale that :meth:`similarity` describes: (Na, Nb) float32."""
+        a, b = _listed(a), _listed(b)
+        cosines = self.scores(a, b)
+        if scale is not None:
+            return cosines * float(scale)
+        return cosines * self._row_scales(a, b, cosines.shape[0]).to(cosines)
+
+    def similarity(self, a: Side, b: Side, *, scale: float | None = None) -> Tensor:
+        """How likely each of ``b`` belongs to each of ``a``.
+
+        Softmax over ``b`` of scale x cosine. A modality's scale is the one it was trained with against
+        images: image with X uses X's scale, two modalities other than image the smaller of theirs, image with
+        image the text's. A query of several modalities counts as that of its heaviest term, a video as an
+        image, and a row embedded earlier, whose modality is unknown, takes the other side's scale. Where the
+        members of ``b`` would differ in scale, a row uses the smallest, so that its numbers stay comparable.
+
+        Args:
+            a: Na queries, or (Na, D) rows in this model's space, of any length.
+            b: Nb queries or (Nb, D) rows.
+            scale: use this factor on cosines instead.
+
+        Returns:
+            (Na, Nb) float32 probabilities, every row summing to 1.
+
+        Raises:
+            InputError: rows of another width, or no way to tell a scale (rows against rows).
+            SpaceMismatch, ModalityNotLoaded, NoDirection: as :meth:`embed`.
+        """
+        return self.logits(a, b, scale=scale).softmax(dim=-1)
+
+    def zero_shot_classifier(
+        self,
+        classnames: Sequence[str],
+        templates: Sequence[Template] = OPENAI_IMAGENET_TEMPLATES,
+        *,
+        batch_size: int = 256,
+        progress: bool | None = None,
+    ) -> Tensor:
+        """Weights of a linear classifier made from class names.
+
+        Every name is put into every template; a class is the normalised mean of its prompts' unit embeddings.
+
+        Args:
+            classnames: C names.
+            templates: texts with ``{}`` where the name goes, or functions from name to text.
+            batch_size: prompts in one pass of the text tower.
+            progress: as in :meth:`embed`.
+
+        Returns:
+            (D, C) float32, columns of unit length: ``model.encode_image(x, normalize=True) @ classifier``.
+
+        Raises:
+            InputError: no names or no templates, a name that is no text, or a template without ``{}``.
+        """
+        prompts = [_prompts(name, templates) for name in _names(classnames)]
+        classes = [
+            Query((1.0 / len(texts), leaf) for t in texts for _, leaf in text(t).terms) for texts in prompts
+        ]
+        return self.embed(classes, batch_size=batch_size, progress=progress).T
+
+    def _rows(self, side: Side, name: str) -> Tensor:
+        if not isinstance(side, (Tensor, np.ndarray)):
+            return self.embed(side)
+        rows = torch.as_tensor(side).detach().to(self.device, torch.float32)
+        width = self.embedding_space.width
+        if rows.ndim != 2 or rows.shape[1] != width:
+            raise InputError(
+                f"similarity: {name}",
+                found=f"an array of shape {tuple(rows.shape)}",
+                expected=f"queries, or rows of shape (N, {width}) in {self.embedding_space}",
+            )
+        return nn.functional.normalize(rows, dim=-1)
+
+    def _row_scales(self, a: Side, b: Side, rows: int) -> Tensor:
+        """(Na, 1): the scale of each row, the smallest over the row's pairs."""
+        columns = set(_modalities(b))
+        scales = [min(self._pair_scale(first, second) for second in columns) for first in _modalities(a)]
+        return (
+            torch.tensor(scales).expand(rows)[:, None] if len(scales) == 1 else torch.tensor(scales)[:, None]
+        )
+
+    def _pair_scale(self, first: Modality | None, second: Modality | None) -> float:
+        scales = {
+            m.value: 1.0 if m.tower == "vision" else self.scale_of(m.value) for m in (first, second) if m
+        }
+        trained = [scale for name, scale in scales.items() if Modality.parse(name).tower != "vision"]
+        if trained:
+            return min(trained)
+        if not scales or "text" not in self.modalities:
+            found = "two sides of unknown modality" if not scales else "images only, in a model without text"
+            raise InputError(
+                "similarity",
+                found=found,
+                expected="a modality that was trained with a scale",
+                remedy="Give the scale yourself: similarity(a, b, scale=...)",
+            )
+        return self.scale_of("text")
+
+
+def _modalities(side: Side) -> list[Modality | None]:
+    """The modality that stands for each query; one None for an array of rows."""
+    if isinstance(side, (Tensor, np.ndarray)):
+        return [None]
+    return [query.modality for query in ([side] if isinstance(side, Query) else side)]
+
+
+def _listed(side: Side) -> Side:
+    """An iterator would be spent by the first of two passes."""
+    is_iterator = hasattr(side, "__next__")
+    return list(side) if is_iterator else side
+
+
+def _names(classnames: Sequence[str]) -> Sequence[str]:
+    if isinstance(classnames, str) or not len(classnames) or not all(isinstance(n, str) for n in classnames):
+        found = repr(classnames) if len(repr(classnames)) < 60 else f"a {type(classnames).__name__}"
+        raise InputError(
+            "zero_shot_classifier", found=found, expected='a list of class names, as ["dog", "cat"]'
+        )
+    return classnames
+
+
+def _prompts(name: str, templates: Sequence[Template]) -> list[str]:
+    if isinstance(templates, str) or not len(templates):
+        found = "one string" if templates else "no template"
+        raise InputError("zero_shot_classifier", found=found, expected='templates, as ["a photo of a {}."]')
+    for template in templates:
+        if isinstance(template, str) and "{}" not in template:
+            raise InputError(
+                "zero_shot_classifier", found=f"the template {template!r}", expected="{} where the name goes"
+            )
+    return [t.replace("{}", name) if isinstance(t, str) else t(name) for t in templates]
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """Evaluation mode for the time of the block: drop path and dropout would make rows random."""
+    modules = [m for m in model.modules() if m.training] if isinstance(model, nn.Module) else []
+    for module in modules:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.training = True
+
+
+def _exact(device: torch.device) -> torch.autocast:
+    """An embedding must not depend on the caller's autocast."""
+    return torch.autocast(torch.device(device).type, enabled=False)

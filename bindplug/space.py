@@ -1,0 +1,55 @@
+"""Embedding spaces: which vectors may be compared with which."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from bindplug.errors import SpaceMismatch
+
+
+@dataclass(frozen=True)
+class EmbeddingSpace:
+    """The space a vector lives in.
+
+    Two CLIPs of equal width do not share a space, so a width alone never makes vectors comparable.
+
+    Args:
+        name: ``"library:architecture:weights"``, e.g. ``"open_clip:ViT-H-14:laion2b_s32b_b79k"``.
+        width: length of a vector.
+        fingerprint: digest of the weights that define the space, where one could be read cheaply.
+    """
+
+    name: str
+    width: int
+    fingerprint: str | None = None
+
+    def matches(self, other: EmbeddingSpace) -> bool:
+        """Whether vectors of both may be compared: same name and width, and no contradicting fingerprint."""
+        if (self.name, self.width) != (other.name, other.width):
+            return False
+        return self.fingerprint is None or other.fingerprint is None or self.fingerprint == other.fingerprint
+
+    def ensure(self, other: EmbeddingSpace, doing: str = "comparing them") -> None:
+        """Return if vectors of ``other`` may be used where this space is expected.
+
+        Args:
+            other: the space the vectors live in.
+            doing: what is being attempted, for the message.
+
+        Raises:
+            SpaceMismatch: they may not; the message names both spaces and the bridge that would help.
+        """
+        if not self.matches(other):
+            raise SpaceMismatch(
+                f"{doing} needs vectors of {self}, but found vectors of {other}. Embed both sides with one "
+                f"model, or map them first with a bridge from {other.name!r} to {self.name!r} "
+                f"(upgrade(..., bridge=...) takes one)"
+            )
+
+    def __str__(self) -> str:
+        mark = f", weights {self.fingerprint[:8]}" if self.fingerprint else ""
+        return f"the space {self.name!r} ({self.width}-d{mark})"
+
+
+IMAGEBIND_SPACE = EmbeddingSpace("open_clip:ViT-H-14:laion2b_s32b_b79k", 1024)
+"""ImageBind's space, that of OpenCLIP's ViT-H/14, whose towers it keeps frozen. Source: arXiv 2305.05665."""
