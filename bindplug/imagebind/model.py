@@ -1,0 +1,262 @@
+"""ImageBind: six towers that meet in one space, with CLIP's methods and the original's call form."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Collection, Mapping
+from functools import cached_property
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor, nn
+
+from bindplug.encoder import Encoder
+from bindplug.errors import InputError, ModalityNotLoaded
+from bindplug.imagebind.checks import check_input, clip_axis
+from bindplug.imagebind.clips import average_raw, embed_clips, unit
+from bindplug.imagebind.config import ImageBindConfig
+from bindplug.imagebind.init import TEXT_LOG_SCALE, initialise_tower
+from bindplug.imagebind.towers import Tower, build_tower
+from bindplug.modality import Modality, towers_of
+from bindplug.space import IMAGEBIND_SPACE, EmbeddingSpace
+
+if TYPE_CHECKING:
+    from bindplug.inputs.base import Preprocess
+
+MAX_SCALE = 100.0
+"""Where learned and fixed output scales are clipped. Source: ImageBind's published network."""
+
+
+def default_logit_scale() -> Tensor:
+    """The log scale of a model whose weights came without one."""
+    return torch.tensor(TEXT_LOG_SCALE)
+
+
+class ImageBind(Encoder, nn.Module):
+    """The network, whole or in part.
+
+    Args:
+        config: its shape.
+        modalities: build only the towers of these modalities; all for None.
+        space: the space its embeddings live in; ImageBind's own by default.
+        device: where to build it; ``"meta"`` leaves it without numbers, for weights to be assigned.
+        dtype: of its weights; float32 by default.
+
+    Attributes:
+        config: the shape.
+        towers: the towers that were built, by name.
+        logit_scale: log of text's output scale and of CLIP's factor on cosines, a learned parameter.
+
+    Raises:
+        UnknownModality: a name is none of the modalities.
+    """
+
+    def __init__(
+        self,
+        config: ImageBindConfig,
+        modalities: Collection[str] | None = None,
+        *,
+        space: EmbeddingSpace = IMAGEBIND_SPACE,
+        device: str | torch.device | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> None:
+        super().__init__()
+        names = towers_of(None if modalities is None else list(modalities))
+        self.config = config
+        self.embedding_space = EmbeddingSpace(space.name, config.embed_dim, space.fingerprint)
+        self.modalities = tuple(m.value for m in Modality if m.tower in names)
+        with torch.device("meta"):
+            self.towers = nn.ModuleDict({name: build_tower(name, config) for name in names})
+            self.logit_scale = nn.Parameter(torch.empty(()))
+        if device is None or torch.device(device).type != "meta":
+            self.to_empty(device=device or torch.get_default_device())
+            self.reset_parameters()
+        if dtype is not None:
+            self.to(dtype)
+
+    @classmethod
+    def from_official(
+        cls,
+        source: Mapping[str, Tensor] | str | Path,
+        config: ImageBindConfig | None = None,
+        *,
+        modalities: Collection[str] | None = None,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype | None = None,
+    ) -> ImageBind:
+        """A model with the weights of an official checkpoint; only asked-for towers are built and read.
+
+        Args:
+            source: the checkpoint's file (``.pth`` or ``.safetensors``), or its state dict.
+            config: needed only where shapes do not tell the number of heads.
+            modalities: as in the constructor.
+            device: where to put the weights.
+            dtype: to convert the weights to; the checkpoint's own for None.
+
+        Returns:
+            The model in evaluation mode.
+
+        Raises:
+            CheckpointError: the checkpoint is damaged, incomplete, unsafe, or of another network.
+            WeightsNotFound: there is no such file.
+        """
+        from bindplug.imagebind.official import load_official
+
+        return load_official(source, config, modalities=modalities, device=device, dtype=dtype)
+
+    def reset_parameters(self, generator: torch.Generator | None = None) -> None:
+        """Initialise every tower anew, as for training from scratch."""
+        for tower in self.towers.values():
+            assert isinstance(tower, Tower)
+            initialise_tower(tower, generator)
+        nn.init.constant_(self.logit_scale, TEXT_LOG_SCALE)
+
+    def official_state_dict(self) -> dict[str, Tensor]:
+        """The weights under the official checkpoint's names, for the towers that were built; no copies."""
+        from bindplug.imagebind.names import to_official
+
+        return to_official(self.state_dict(), self.config)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the weights are."""
+        return self.logit_scale.device
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the weights."""
+        return next(self.towers.parameters(), self.logit_scale).dtype
+
+    @cached_property
+    def preprocess(self) -> Mapping[str, Preprocess]:
+        """For each modality name, what turns a source into model input."""
+        from bindplug.inputs import make_preprocess
+
+        return make_preprocess(self.modalities, image_size=self.config.image_size)
+
+    @cached_property
+    def tokenizer(self) -> Callable[..., Tensor]:
+        """Texts to token ids, ``tokenizer(["a dog"]) -> (1, 77)``."""
+        from bindplug.inputs.text import Tokenizer
+
+        return Tokenizer()
+
+    def encode(self, modality: str, x: Tensor, normalize: bool = False) -> Tensor:
+        """Embed a batch of preprocessed input.
+
+        Args:
+            modality: ``"image"``, ``"video"``, ``"text"``, ``"audio"``, ``"depth"``, ``"thermal"``, ``"imu"``
+                or ``"vision"``.
+            x: image (B, 3, H, W); video (B, S, 3, 2, H, W); text (B, L) token ids; audio (B, S, 1, 128, 204)
+                or (B, 1, 128, 204); depth, thermal (B, 1, H, W) or (B, S, 1, H, W); IMU (B, 6, 2000) or
+                (B, S, 6, 2000). S counts clips of one item.
+            normalize: whether rows get unit length.
+
+        Returns:
+            (B, D). Without ``normalize`` the head's raw output; for several clips, the mean of their
+            directions at their mean length.
+
+        Raises:
+            InputError: ``x`` has another shape or dtype, or values that are not finite.
+            ModalityNotLoaded: the tower was not built.
+        """
+        rows = self._embed(modality, x)
+        raw = average_raw(rows) if rows.ndim == 3 else rows
+        return unit(raw) if normalize else raw
+
+    def encode_official(self, modality: str, x: Tensor) -> Tensor:
+        """The original's numbers: unit rows times the output scale, averaged over clips; (B, D)."""
+        rows = unit(self._embed(modality, x))
+        scale = self._scale(self._tower_name(modality))
+        scaled = rows if scale is None else rows * scale.to(rows.dtype)
+        return scaled.mean(1) if scaled.ndim == 3 else scaled
+
+    def forward(
+        self,
+        image: Tensor | Mapping[str, Tensor] | None = None,
+        text: Tensor | None = None,
+        *,
+        video: Tensor | None = None,
+        audio: Tensor | None = None,
+        depth: Tensor | None = None,
+        thermal: Tensor | None = None,
+        imu: Tensor | None = None,
+        output_dict: bool = True,
+    ) -> Any:
+        """Embed several modalities, in the original's call form or in CLIP's.
+
+        Args:
+            image: a dict of inputs by tower or modality name, for the original's form; or, for CLIP's form,
+                images as in :meth:`encode`.
+            text, video, audio, depth, thermal, imu: inputs as in :meth:`encode`.
+            output_dict: whether CLIP's form returns a dict or a tuple.
+
+        Returns:
+            The original's form: a dict of scaled embeddings (B, D) under the names given. CLIP's form: unit
+            rows ``{"image_features": ..., "logit_scale": ...}`` of what was given, ``logit_scale`` being
+            the factor on cosines, no longer a log; or ``(*features, logit_scale)`` in the order of this
+            signature, which for image and text is open_clip's.
+
+        Raises:
+            InputError: an input has another shape or dtype, values that are not finite, or nothing was given.
+            ModalityNotLoaded: a tower was not built.
+        """
+        given = {"text": text, "video": video, "audio": audio, "depth": depth, "thermal": thermal, "imu": imu}
+        given = {name: x for name, x in given.items() if x is not None}
+        if isinstance(image, Mapping):
+            if given:
+                raise InputError("forward", found="a dict and keywords", expected="one of the two call forms")
+            return {name: self.encode_official(name, x) for name, x in image.items() if x is not None}
+        if image is not None:
+            given = {"image": image, **given}
+        if not given:
+            raise InputError(
+                "forward", found="no input", expected='a dict as {"vision": x}, or image=, text=, ...'
+            )
+        features = {f"{name}_features": self.encode(name, x, normalize=True) for name, x in given.items()}
+        features["logit_scale"] = self.logit_scale.exp()
+        return features if output_dict else tuple(features.values())
+
+    def scale_of(self, modality: str) -> float:
+        """The factor on cosines at which a modality was trained against images; 1 for images and videos."""
+        scale = self._scale(self._tower_name(modality))
+        return 1.0 if scale is None else float(scale.detach())
+
+    def set_scale(self, modality: str, scale: float) -> None:
+        """Set a modality's output scale, which :meth:`scale_of` then returns (clipped at 100).
+
+        Raises:
+            ValueError: the scale is not positive, or the modality is image or video, whose scale is 1.
+        """
+        name = self._tower_name(modality)
+        if not (scale > 0 and math.isfinite(scale)) or name == "vision":
+            raise ValueError(f"cannot set the output scale of {modality} to {scale}")
+        log_scale = self.logit_scale if name == "text" else self.towers[name].log_scale
+        assert isinstance(log_scale, Tensor)
+        with torch.no_grad():
+            log_scale.fill_(math.log(scale))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Readers and tokenizer are made anew where the model is unpickled."""
+        return {k: v for k, v in self.__dict__.items() if k not in ("preprocess", "tokenizer")}
+
+    def _tower_name(self, modality: str) -> str:
+        name = "vision" if modality == "vision" else Modality.parse(modality).tower
+        if name not in self.towers:
+            raise ModalityNotLoaded(str(modality), self.modalities)
+        return name
+
+    def _scale(self, name: str) -> Tensor | None:
+        log_scale = self.logit_scale if name == "text" else self.towers[name].log_scale
+        return log_scale.exp().clamp(max=MAX_SCALE) if isinstance(log_scale, Tensor) else None
+
+    def _embed(self, modality: str, x: Tensor) -> Tensor:
+        """Raw rows (B, D), or (B, S, D) where ``x`` has a clip axis."""
+        name = self._tower_name(modality)
+        tower = self.towers[name]
+        assert isinstance(tower, Tower)
+        check_input(str(modality), name, x, self.config, tower.pos_embed.device)
+        if not clip_axis(name, x):
+            return tower(x)
+        return embed_clips(tower, x, once=not tower.training and not x.requires_grad)

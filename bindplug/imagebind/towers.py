@@ -1,0 +1,203 @@
+"""The six towers. Shapes: B batch, L positions, D width, E embedding."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from bindplug.imagebind.config import IMU_CHANNELS, ImageBindConfig
+from bindplug.imagebind.layers import BLOCK_EPS, STEM_EPS, Block, Head
+
+
+@dataclass(frozen=True)
+class Traits:
+    """What sets a tower apart besides its size. Source: ImageBind's published network.
+
+    Args:
+        channels: channels of the input.
+        scale: multiplier of unit embeddings in the official output; 0 where it is learned (text).
+        stem_norm: whether a LayerNorm follows the patch projection.
+        pre_norm: whether a LayerNorm precedes the blocks.
+        extra_key: whether attention has a learned extra key and value.
+        head_dropout: dropout before the head's projection, in training.
+    """
+
+    channels: int
+    scale: float
+    stem_norm: bool = True
+    pre_norm: bool = False
+    extra_key: bool = True
+    head_dropout: float = 0.0
+
+
+TRAITS = {
+    "vision": Traits(3, 1.0, stem_norm=False, pre_norm=True, extra_key=False),
+    "text": Traits(0, 0.0, stem_norm=False, extra_key=False),
+    "audio": Traits(1, 20.0),
+    "depth": Traits(1, 5.0),
+    "thermal": Traits(1, 10.0),
+    "imu": Traits(IMU_CHANNELS, 5.0, head_dropout=0.5),
+}
+
+
+class Stem(nn.Module):
+    """Patches to tokens: a bias-free projection, and a LayerNorm where the tower has one."""
+
+    def __init__(self, proj: nn.Module, norm: nn.LayerNorm | None) -> None:
+        super().__init__()
+        self.proj = proj
+        self.norm = norm
+
+    def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
+        """One clip a row -> tokens (B, patches, D) and the grid they stand in."""
+        patches = self.project(x)
+        tokens = patches.flatten(2).transpose(1, 2)
+        return (tokens if self.norm is None else self.norm(tokens)), tuple(patches.shape[2:])
+
+    def project(self, x: Tensor) -> Tensor:
+        """(B, C, *size) -> (B, D, *grid)."""
+        projected: Tensor = self.proj(x)
+        return projected
+
+
+class VideoStem(Stem):
+    """A Conv3d over clips; a still image's equal frames make it a Conv2d with the weights summed over time."""
+
+    def project(self, x: Tensor) -> Tensor:
+        """(B, 3, H, W) stills or (B, 3, T, H, W) clips -> (B, D, 1, rows, columns)."""
+        assert isinstance(self.proj, nn.Conv3d)
+        if x.ndim == 5 and x.shape[2] > 1:
+            return self.proj(x)
+        still = x if x.ndim == 4 else x[:, :, 0]
+        folded = F.conv2d(still, self.proj.weight.sum(2), stride=self.proj.stride[1:])
+        return folded.unsqueeze(2)
+
+
+class WindowStem(Stem):
+    """Windows of consecutive IMU steps, channel-major within a window, projected."""
+
+    def __init__(self, proj: nn.Linear, norm: nn.LayerNorm | None, window: int) -> None:
+        super().__init__(proj, norm)
+        self.window = window
+
+    def project(self, x: Tensor) -> Tensor:
+        """(B, 6, steps) -> (B, D, steps // window)."""
+        windows = x.unfold(-1, self.window, self.window).transpose(1, 2).flatten(2)
+        return self.proj(windows).transpose(1, 2)
+
+
+def _stem(name: str, config: ImageBindConfig) -> Stem:
+    shape, traits = config.tower(name), TRAITS[name]
+    norm = nn.LayerNorm(shape.width, eps=STEM_EPS) if traits.stem_norm else None
+    if name == "imu":
+        window = shape.kernel[0]
+        return WindowStem(nn.Linear(traits.channels * window, shape.width, bias=False), norm, window)
+    if name == "vision":
+        return VideoStem(nn.Conv3d(3, shape.width, shape.kernel, shape.stride, bias=False), norm)
+    return Stem(nn.Conv2d(traits.channels, shape.width, shape.kernel, shape.stride, bias=False), norm)
+
+
+class Tower(nn.Module):
+    """Tokens, blocks, and the head on one token.
+
+    Args:
+        name: one of the six towers.
+        config: the network the tower belongs to.
+    """
+
+    log_scale: Tensor | None
+
+    def __init__(self, name: str, config: ImageBindConfig) -> None:
+        super().__init__()
+        shape, traits = config.tower(name), TRAITS[name]
+        self.name = name
+        self.pos_embed = nn.Parameter(torch.empty(1, config.positions(name), shape.width))
+        self.pre_norm = nn.LayerNorm(shape.width, eps=BLOCK_EPS) if traits.pre_norm else None
+        self.blocks = nn.ModuleList(
+            Block(shape.width, shape.heads, extra_key=traits.extra_key, drop_path=rate)
+            for rate in _rising(shape.drop_path, shape.blocks)
+        )
+        self.head = Head(shape.width, config.embed_dim, kind=shape.head, dropout=traits.head_dropout)
+        # Vision's scale is 1 and text's is learned, a parameter of the whole model.
+        log_scale = torch.tensor(math.log(traits.scale)) if traits.scale not in (0.0, 1.0) else None
+        self.register_buffer("log_scale", log_scale)
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype that inputs are cast to."""
+        return self.pos_embed.dtype
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One clip a row -> (B, E), the head's raw output."""
+        raise NotImplementedError
+
+
+class PatchTower(Tower):
+    """A tower of patches behind a class token: every one but text."""
+
+    def __init__(self, name: str, config: ImageBindConfig) -> None:
+        super().__init__(name, config)
+        self.grid = config.grid(name)
+        self.stem = _stem(name, config)
+        self.cls_token = nn.Parameter(torch.empty(1, 1, config.tower(name).width))
+
+    def embed_tokens(self, x: Tensor) -> Tensor:
+        """One clip a row -> (B, 1 + patches, D) with positions added."""
+        tokens, grid = self.stem(x.to(self.dtype))
+        tokens = torch.cat((self.cls_token.to(tokens.dtype).expand(len(tokens), -1, -1), tokens), dim=1)
+        tokens = tokens + self.positions(grid)
+        return tokens if self.pre_norm is None else self.pre_norm(tokens)
+
+    def positions(self, grid: tuple[int, ...]) -> Tensor:
+        """Position embeddings for a grid of patches, (1, 1 + patches, D); interpolated for another image size."""
+        if grid == self.grid:
+            return self.pos_embed
+        learned = self.pos_embed[:, 1:].transpose(1, 2).unflatten(2, self.grid[-2:]).float()
+        resized = F.interpolate(learned, size=grid[-2:], mode="bicubic", align_corners=False)
+        return torch.cat((self.pos_embed[:, :1], resized.flatten(2).transpose(1, 2).to(self.dtype)), dim=1)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """One clip a row -> (B, E), the head's raw output.
+
+        Args:
+            x: vision (B, 3, H, W) or (B, 3, T, H, W); audio, depth, thermal (B, 1, H, W); IMU (B, 6, steps).
+        """
+        tokens = self.embed_tokens(x)
+        for block in self.blocks[:-1]:
+            tokens = block(tokens)
+        return self.head(self.blocks[-1].for_one(tokens))
+
+
+class TextTower(Tower):
+    """A causal tower read at the end-of-text token."""
+
+    def __init__(self, name: str, config: ImageBindConfig) -> None:
+        super().__init__(name, config)
+        self.token_embedding = nn.Embedding(config.vocab_size, config.text.width)
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Token ids (B, L) -> (B, E), the head's raw output.
+
+        Positions after the last end-of-text token cannot influence it, so they are not computed.
+        """
+        end = x.argmax(dim=-1)
+        if len(x) and not torch.compiler.is_compiling():
+            x = x[:, : int(end.max()) + 1]
+        tokens = self.token_embedding(x) + self.pos_embed[:, : x.shape[1]]
+        for block in self.blocks[:-1]:
+            tokens = block(tokens, causal=True)
+        return self.head(self.blocks[-1].for_one(tokens, end))
+
+
+def build_tower(name: str, config: ImageBindConfig) -> Tower:
+    """The tower of that name, uninitialised."""
+    return TextTower(name, config) if name == "text" else PatchTower(name, config)
+
+
+def _rising(rate: float, blocks: int) -> list[float]:
+    """Stochastic-depth rates from 0 in the first block to ``rate`` in the last. Source: arXiv 1603.09382."""
+    return [rate * index / max(blocks - 1, 1) for index in range(blocks)]
