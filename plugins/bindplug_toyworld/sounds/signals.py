@@ -105,7 +105,7 @@ def band(low_hz: float, high_hz: float, order: int = 2) -> Gain:
         above = np.square(np.float32(low_hz) / np.maximum(f, 1.0))
         below = np.square(f / np.float32(high_hz))
         product = (1.0 + _whole_power(above, order)) * (1.0 + _whole_power(below, order))
-        return 1.0 / np.sqrt(product)
+        return np.sqrt(1.0 / product, dtype=np.float32)
 
     return gain
 
