@@ -146,6 +146,11 @@ def test_a_recording_adds_noise_to_silence_around_a_click():
     assert np.abs(wet[:4000]).max() > 0
 
 
+@pytest.mark.parametrize("n", [1, 2, 5, 16_000])
+def test_a_constant_is_never_recorded(n):
+    assert abs(record(np.ones(n, dtype=np.float32), np.random.default_rng(1)).mean()) < 1e-4
+
+
 def test_clipping_is_rare():
     rng = np.random.default_rng(0)
     dry = sig.noise(rng, 1600)

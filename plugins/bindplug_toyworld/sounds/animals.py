@@ -97,18 +97,20 @@ def cow(rng: np.random.Generator, n: int) -> Signal:
     out = np.zeros(n, dtype=np.float32)
     pitch, mouth = rng.uniform(95, 165), rng.uniform(0.85, 1.2)
     longest = rng.uniform(1.0, 1.5)
-    table = wavetable(rolloff(26, 0.75))
+    moos = [_moo(rng, pitch, mouth, longest * rng.uniform(0.9, 1.0)) for _ in range(2)]
+    for start in onsets(rng, n, longest + rng.uniform(0.15, 0.4), 0.05, longest):
+        place(out, moos[rng.integers(2)], int(start), rng.uniform(0.8, 1))
+    return out
+
+
+def _moo(rng: np.random.Generator, pitch_hz: float, mouth: float, seconds: float) -> Signal:
+    length = samples(seconds)
+    glide = pitch_hz * curve(length, (0, 0.25, 0.7, 1), (0.8, rng.uniform(1.05, 1.25), 1.05, 0.7))
+    voice = oscillate(phase_of(glide * (1 + 0.01 * wander(rng, length, 20))), wavetable(rolloff(26, 0.75)))
     nasal = formants((260 * mouth, 1000 * mouth), (140, 300), (1.0, 0.1))
     opened = formants((420 * mouth, 820 * mouth, 2300 * mouth), (160, 240, 500), (1.0, 0.7, 0.2))
-    for start in onsets(rng, n, longest + rng.uniform(0.15, 0.4), 0.05, longest):
-        length = samples(longest * rng.uniform(0.9, 1.0))
-        glide = pitch * curve(length, (0, 0.25, 0.7, 1), (0.8, rng.uniform(1.05, 1.25), 1.05, 0.7))
-        voice = oscillate(phase_of(glide * (1 + 0.01 * wander(rng, length, 20))), table)
-        voice = voice + 0.04 * noise(rng, length)
-        opening = curve(length, (0, 0.2, 0.4, 1), (0, 0.1, 1, 0.7))
-        sung = vowel(voice, nasal, opened, opening)
-        place(out, sung * envelope(length, 0.15, 0.3), int(start), rng.uniform(0.8, 1))
-    return out
+    opening = curve(length, (0, 0.2, 0.4, 1), (0, 0.1, 1, 0.7))
+    return vowel(voice + 0.04 * noise(rng, length), nasal, opened, opening) * envelope(length, 0.15, 0.3)
 
 
 def frog(rng: np.random.Generator, n: int) -> Signal:

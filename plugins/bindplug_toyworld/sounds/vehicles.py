@@ -137,11 +137,12 @@ def boat(rng: np.random.Generator, n: int) -> Signal:
     lap = np.where(within < 0.4, (within / 0.4) ** 2, np.exp(-3.5 * (within - 0.4))).astype(np.float32)
     out = 0.7 * noise(rng, n, band(150, 600, 1)) * (0.15 + 0.6 * lap)
     out += noise(rng, n, band(700, 3000, 1)) * (0.04 + 0.5 * lap * lap)
-    bubbles = [_bubble(rng) for _ in range(10)]
+    bubbles = [_bubble(rng) for _ in range(8)]
     for start in onsets(rng, n, rng.uniform(0.09, 0.2), 0.8, 0.1):
-        place(out, bubbles[rng.integers(10)], int(start), rng.uniform(0.3, 1.5))
+        place(out, bubbles[rng.integers(8)], int(start), rng.uniform(0.3, 1.5))
+    creaks = [_creak(rng) for _ in range(2)]
     for start in onsets(rng, n, rng.uniform(1.1, 1.8), 0.3, 0.5):
-        place(out, _creak(rng), int(start), rng.uniform(1.0, 3.5))
+        place(out, creaks[rng.integers(2)], int(start), rng.uniform(1.0, 3.5))
     if rng.random() < 0.25:
         length = samples(rng.uniform(0.8, 1.6))
         horn = oscillate(phase_of(np.full(length, rng.uniform(110, 180))), wavetable(rolloff(14, 0.8)))
