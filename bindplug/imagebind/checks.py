@@ -21,7 +21,7 @@ def expected_shapes(tower: str, config: ImageBindConfig) -> str:
         "audio": f"(B, S, 1, {config.mel_bins}, {config.audio_frames}) for S clips, or without S",
         "depth": f"(B, 1, {size}, {size})",
         "thermal": f"(B, 1, {size}, {size})",
-        "imu": f"(B, {IMU_CHANNELS}, {config.imu_steps}), or clips (B, S, {IMU_CHANNELS}, {config.imu_steps})",
+        "imu": f"(B, {IMU_CHANNELS}, {config.imu_steps}), or clips with S after B",
     }[tower]
 
 

@@ -7,6 +7,7 @@ from dataclasses import asdict, dataclass, fields
 from typing import Any
 
 from bindplug.modality import TOWERS
+from bindplug.space import IMAGEBIND_SPACE, EmbeddingSpace
 
 IMU_CHANNELS = 6
 """Accelerometer x, y, z, then gyroscope x, y, z. Source: arXiv 2305.05665, appendix B."""
@@ -156,8 +157,8 @@ class ImageBindConfig:
         """The config that the original constructor's keywords describe.
 
         Args:
-            kwargs: ``out_embed_dim``, ``vision_embed_dim``, ``vision_num_blocks``, ``vision_num_heads``, likewise
-                for ``text`` (these are required); ``audio``, ``depth``, ``thermal`` and ``imu`` default to
+            kwargs: ``out_embed_dim``, ``vision_embed_dim``, ``vision_num_blocks``, ``vision_num_heads``,
+                likewise for ``text`` (these are required); ``audio``, ``depth``, ``thermal`` and ``imu`` default to
                 the published network's; ``video_frames``, ``kernel_size``, ``audio_kernel_size``,
                 ``audio_stride``, ``audio_num_mel_bins``, ``audio_target_len``, ``depth_kernel_size``,
                 ``thermal_kernel_size``, ``imu_kernel_size``, ``…_drop_path``.
@@ -191,6 +192,14 @@ class ImageBindConfig:
         except (TypeError, KeyError) as error:
             known = ", ".join(field.name for field in fields(cls))
             raise ValueError(f"not a network's description ({error}); fields: {known}") from error
+
+
+def default_space(config: ImageBindConfig) -> EmbeddingSpace:
+    """ImageBind's space where image and text towers have the published shape, else a nameless one."""
+    huge = ImageBindConfig.huge()
+    if (config.vision, config.text, config.embed_dim) == (huge.vision, huge.text, huge.embed_dim):
+        return IMAGEBIND_SPACE
+    return EmbeddingSpace("imagebind:unnamed", config.embed_dim)
 
 
 def _square(extent: Any) -> tuple[int, ...]:
@@ -234,7 +243,12 @@ def _from_official(kwargs: dict[str, Any]) -> ImageBindConfig:
             drop_path=kwargs.pop(f"{tower}_drop_path", base.drop_path),
         )
     config = ImageBindConfig(
-        **towers,
+        vision=towers["vision"],
+        text=towers["text"],
+        audio=towers["audio"],
+        depth=towers["depth"],
+        thermal=towers["thermal"],
+        imu=towers["imu"],
         embed_dim=kwargs.pop("out_embed_dim"),
         mel_bins=kwargs.pop("audio_num_mel_bins", huge.mel_bins),
         audio_frames=kwargs.pop("audio_target_len", huge.audio_frames),

@@ -6,6 +6,7 @@ import math
 import re
 from collections.abc import Mapping
 from dataclasses import replace
+from typing import Any
 
 from bindplug.errors import CheckpointError
 from bindplug.imagebind.config import IMU_CHANNELS, ImageBindConfig, TowerConfig
@@ -18,8 +19,8 @@ Shapes = Mapping[str, tuple[int, ...]]
 def infer_config(shapes: Shapes, *, what: str = "the state dict") -> ImageBindConfig:
     """The config of a state dict, from its tensors' shapes.
 
-    Shapes do not tell the number of attention heads: a tower as wide and deep as the published one is taken to
-    have its heads. Towers without tensors get the published shape.
+    Shapes do not tell the number of attention heads: a tower as wide and deep as the published one is taken
+    to have its heads. Towers without tensors get the published shape.
 
     Args:
         shapes: official names -> shapes.
@@ -30,7 +31,8 @@ def infer_config(shapes: Shapes, *, what: str = "the state dict") -> ImageBindCo
             its positions.
     """
     config = ImageBindConfig.huge()
-    towers, sizes = {}, {}
+    towers: dict[str, Any] = {}
+    sizes: dict[str, int] = {}
     for name in TOWERS:
         prefixes = official_prefixes(name)
         pos_embed = shapes.get(prefixes["pos_embed"])
@@ -41,7 +43,7 @@ def infer_config(shapes: Shapes, *, what: str = "the state dict") -> ImageBindCo
         if (width, blocks) != (published.width, published.blocks):
             raise CheckpointError(
                 f"{what}: the {name} tower has width {width} and {blocks} blocks, the published one width "
-                f"{published.width} and {published.blocks}. Shapes do not tell the number of attention heads: "
+                f"{published.width} and {published.blocks}. Shapes do not tell the number of heads: "
                 f"give the network's config"
             )
         towers[name], found = _with_stem(name, published, shapes, pos_embed[1] - 1)
@@ -54,7 +56,7 @@ def infer_config(shapes: Shapes, *, what: str = "the state dict") -> ImageBindCo
         sizes["vocab_size"] = tokens[0]
         sizes["context_length"] = shapes[official_prefixes("text")["pos_embed"]][1]
     try:
-        return replace(config, **towers, **sizes)
+        return replace(config, **(towers | sizes))
     except ValueError as error:
         raise CheckpointError(f"{what} describes no possible network: {error}") from error
 

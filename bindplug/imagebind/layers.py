@@ -40,7 +40,7 @@ class Attention(nn.Module):
         return self._attend(query, keyed, None, causal)
 
     def for_one(self, query: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
-        """One query a row, (B, 1, D), attends to (B, L, D) where ``mask`` (B, 1, 1, L) is true -> (B, 1, D)."""
+        """A query a row, (B, 1, D), attends to (B, L, D) where ``mask`` (B, 1, 1, L) is true -> (B, 1, D)."""
         width = x.shape[-1]
         weight, bias = self.in_proj_weight, self.in_proj_bias
         keyed = F.linear(x, weight[width:], bias[width:])

@@ -15,11 +15,11 @@ from bindplug.encoder import Encoder
 from bindplug.errors import InputError, ModalityNotLoaded
 from bindplug.imagebind.checks import check_input, clip_axis
 from bindplug.imagebind.clips import average_raw, embed_clips, unit
-from bindplug.imagebind.config import ImageBindConfig
+from bindplug.imagebind.config import ImageBindConfig, default_space
 from bindplug.imagebind.init import TEXT_LOG_SCALE, initialise_tower
 from bindplug.imagebind.towers import Tower, build_tower
 from bindplug.modality import Modality, towers_of
-from bindplug.space import IMAGEBIND_SPACE, EmbeddingSpace
+from bindplug.space import EmbeddingSpace
 
 if TYPE_CHECKING:
     from bindplug.inputs.base import Preprocess
@@ -39,7 +39,8 @@ class ImageBind(Encoder, nn.Module):
     Args:
         config: its shape.
         modalities: build only the towers of these modalities; all for None.
-        space: the space its embeddings live in; ImageBind's own by default.
+        space: the space its embeddings live in; for None ImageBind's where image and text towers have the
+            published shape, else a nameless one.
         device: where to build it; ``"meta"`` leaves it without numbers, for weights to be assigned.
         dtype: of its weights; float32 by default.
 
@@ -57,14 +58,16 @@ class ImageBind(Encoder, nn.Module):
         config: ImageBindConfig,
         modalities: Collection[str] | None = None,
         *,
-        space: EmbeddingSpace = IMAGEBIND_SPACE,
+        space: EmbeddingSpace | None = None,
         device: str | torch.device | None = None,
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
         names = towers_of(None if modalities is None else list(modalities))
         self.config = config
-        self.embedding_space = EmbeddingSpace(space.name, config.embed_dim, space.fingerprint)
+        self.embedding_space = space or default_space(config)
+        if self.embedding_space.width != config.embed_dim:
+            raise ValueError(f"embeddings of width {config.embed_dim} do not live in {self.embedding_space}")
         self.modalities = tuple(m.value for m in Modality if m.tower in names)
         with torch.device("meta"):
             self.towers = nn.ModuleDict({name: build_tower(name, config) for name in names})
@@ -112,6 +115,16 @@ class ImageBind(Encoder, nn.Module):
             initialise_tower(tower, generator)
         nn.init.constant_(self.logit_scale, TEXT_LOG_SCALE)
 
+    def load_official(self, state: Mapping[str, Tensor]) -> None:
+        """Copy an official state dict's numbers into this model's towers; strict, as :meth:`from_official`.
+
+        Raises:
+            CheckpointError: names are missing or unexpected, or shapes are wrong.
+        """
+        from bindplug.imagebind.official import copy_official
+
+        copy_official(self, state)
+
     def official_state_dict(self) -> dict[str, Tensor]:
         """The weights under the official checkpoint's names, for the towers that were built; no copies."""
         from bindplug.imagebind.names import to_official
@@ -119,24 +132,24 @@ class ImageBind(Encoder, nn.Module):
         return to_official(self.state_dict(), self.config)
 
     @property
-    def device(self) -> torch.device:
+    def device(self) -> torch.device:  # type: ignore[override]
         """Where the weights are."""
         return self.logit_scale.device
 
     @property
-    def dtype(self) -> torch.dtype:
+    def dtype(self) -> torch.dtype:  # type: ignore[override]
         """The dtype of the weights."""
         return next(self.towers.parameters(), self.logit_scale).dtype
 
     @cached_property
-    def preprocess(self) -> Mapping[str, Preprocess]:
+    def preprocess(self) -> Mapping[str, Preprocess]:  # type: ignore[override]
         """For each modality name, what turns a source into model input."""
         from bindplug.inputs import make_preprocess
 
         return make_preprocess(self.modalities, image_size=self.config.image_size)
 
     @cached_property
-    def tokenizer(self) -> Callable[..., Tensor]:
+    def tokenizer(self) -> Callable[..., Tensor]:  # type: ignore[override]
         """Texts to token ids, ``tokenizer(["a dog"]) -> (1, 77)``."""
         from bindplug.inputs.text import Tokenizer
 
@@ -202,8 +215,8 @@ class ImageBind(Encoder, nn.Module):
             InputError: an input has another shape or dtype, values that are not finite, or nothing was given.
             ModalityNotLoaded: a tower was not built.
         """
-        given = {"text": text, "video": video, "audio": audio, "depth": depth, "thermal": thermal, "imu": imu}
-        given = {name: x for name, x in given.items() if x is not None}
+        named = {"text": text, "video": video, "audio": audio, "depth": depth, "thermal": thermal, "imu": imu}
+        given = {name: x for name, x in named.items() if x is not None}
         if isinstance(image, Mapping):
             if given:
                 raise InputError("forward", found="a dict and keywords", expected="one of the two call forms")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from functools import lru_cache
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -27,7 +29,7 @@ _STEMS = {
 
 
 def official_prefixes(tower: str) -> dict[str, str]:
-    """Our prefixes within a tower -> the official ones. Source: names of the published checkpoint's tensors."""
+    """Our prefixes within a tower -> the official ones. Source: the published checkpoint."""
     start, trunk, head = (f"modality_{part}.{tower}" for part in ("preprocessors", "trunks", "heads"))
     shared = {
         "blocks.": f"{trunk}.blocks.",
@@ -72,11 +74,25 @@ def tower_of(name: str) -> str | None:
 @lru_cache(maxsize=4)
 def expected_shapes(config: ImageBindConfig) -> Mapping[str, tuple[int, ...]]:
     """Every official name of a whole network of that config -> its shape."""
+    shapes = {official_name(name): shape for name, shape in our_shapes(config).items()}
+    shapes[TEXT_MASK] = (config.context_length, config.context_length)
+    return shapes
+
+
+def our_shapes(config: ImageBindConfig) -> dict[str, tuple[int, ...]]:
+    """Every name of our whole network's state dict -> its shape."""
     from bindplug.imagebind.model import ImageBind
 
-    state = ImageBind(config, device="meta").state_dict()
-    shapes = {official_name(name): tuple(tensor.shape) for name, tensor in state.items()}
-    shapes[TEXT_MASK] = (config.context_length, config.context_length)
+    # Building one block a tower is a tenth of the time; the others have the same names and shapes.
+    shallow: dict[str, Any] = {tower: replace(config.tower(tower), blocks=1) for tower in TOWERS}
+    shapes = {}
+    for name, tensor in ImageBind(replace(config, **shallow), device="meta").state_dict().items():
+        _, separator, _ = name.partition(".blocks.0.")
+        count = config.tower(name.split(".")[1]).blocks if separator else 1
+        for index in range(count):
+            shapes[name.replace(".blocks.0.", f".blocks.{index}.") if separator else name] = tuple(
+                tensor.shape
+            )
     return shapes
 
 
@@ -106,12 +122,5 @@ def to_official(state: Mapping[str, Tensor], config: ImageBindConfig) -> dict[st
 
 def from_official(named: Mapping[str, Tensor], config: ImageBindConfig) -> dict[str, Tensor]:
     """The inverse of :func:`to_official`; the mask is left out."""
-    ours = _our_names(config)
+    ours = {official_name(name): name for name in our_shapes(config)}
     return {ours[name]: tensor for name, tensor in named.items() if name != TEXT_MASK}
-
-
-@lru_cache(maxsize=4)
-def _our_names(config: ImageBindConfig) -> Mapping[str, str]:
-    from bindplug.imagebind.model import ImageBind
-
-    return {official_name(name): name for name in ImageBind(config, device="meta").state_dict()}

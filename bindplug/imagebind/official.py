@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import pickle
 import zipfile
 import zlib
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from bindplug.errors import CheckpointError, WeightsNotFound
-from bindplug.imagebind.config import ImageBindConfig
+from bindplug.imagebind.config import ImageBindConfig, default_space
 from bindplug.imagebind.infer import infer_config
 from bindplug.imagebind.names import (
     LOGIT_SCALE,
@@ -27,6 +28,7 @@ from bindplug.imagebind.names import (
 )
 from bindplug.imagebind.safe_tensors import open_safetensors
 from bindplug.modality import towers_of
+from bindplug.space import IMAGEBIND_SPACE, EmbeddingSpace
 
 if TYPE_CHECKING:
     from bindplug.imagebind.model import ImageBind
@@ -61,7 +63,8 @@ def load_official(
         verify_checksums(source, wanted)
     if TEXT_MASK in wanted:
         check_mask(wanted[TEXT_MASK], what)
-    return assemble(wanted, config, towers, device=device, dtype=dtype)
+    space = space_of(config, wanted)
+    return assemble(wanted, config, towers, device=device, dtype=dtype, space=space)
 
 
 def read_official(
@@ -117,6 +120,28 @@ def assemble(
     }
     model.load_state_dict(placed, assign=True)
     return model.eval()
+
+
+def space_of(config: ImageBindConfig, named: Mapping[str, Tensor]) -> EmbeddingSpace:
+    """The space of a checkpoint: ImageBind's for the published shape, else one told apart by its weights."""
+    space = default_space(config)
+    projection = named.get("modality_heads.text.proj.1.weight")
+    if space == IMAGEBIND_SPACE or projection is None:
+        return space
+    content = projection.detach().to("cpu", torch.float32).contiguous().numpy()
+    return EmbeddingSpace(space.name, space.width, hashlib.sha256(content.data).hexdigest())
+
+
+def copy_official(model: ImageBind, state: Mapping[str, Tensor]) -> None:
+    """See :meth:`ImageBind.load_official`."""
+    towers = tuple(model.towers)
+    account(state, towers, model.config)
+    wanted = {name: state[name] for name in names_of(model.config, towers)}
+    if TEXT_SCALE in state:
+        wanted[TEXT_SCALE] = state[TEXT_SCALE]
+    if TEXT_MASK in wanted:
+        check_mask(wanted[TEXT_MASK], "the state dict")
+    model.load_state_dict({LOGIT_SCALE: model.logit_scale} | from_official(wanted, model.config))
 
 
 def open_official(path: str | Path) -> dict[str, Tensor]:
@@ -260,11 +285,11 @@ def _check_index(path: Path) -> None:
 
 def _checksum(tensor: Tensor) -> tuple[int, int]:
     storage = tensor.untyped_storage()
-    content = torch.empty(0, dtype=torch.uint8).set_(storage)  # type: ignore[call-overload]
-    return zlib.crc32(memoryview(content.numpy())), storage.nbytes()
+    content = torch.empty(0, dtype=torch.uint8).set_(storage)
+    return zlib.crc32(content.numpy().data), storage.nbytes()
 
 
-def _cloned(name: str, value: Any, towers: Iterable[str]) -> Any:
+def _cloned(name: str, value: Any, towers: Collection[str]) -> Any:
     asked = tower_of(str(name)) in towers or name == TEXT_SCALE
     return value.detach().clone() if asked and isinstance(value, Tensor) else value
 

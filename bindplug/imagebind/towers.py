@@ -65,7 +65,7 @@ class Stem(nn.Module):
 
 
 class VideoStem(Stem):
-    """A Conv3d over clips; a still image's equal frames make it a Conv2d with the weights summed over time."""
+    """A Conv3d over clips; a still's equal frames make it a Conv2d with the weights summed over time."""
 
     def project(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) stills or (B, 3, T, H, W) clips -> (B, D, 1, rows, columns)."""
@@ -97,8 +97,11 @@ def _stem(name: str, config: ImageBindConfig) -> Stem:
         window = shape.kernel[0]
         return WindowStem(nn.Linear(traits.channels * window, shape.width, bias=False), norm, window)
     if name == "vision":
-        return VideoStem(nn.Conv3d(3, shape.width, shape.kernel, shape.stride, bias=False), norm)
-    return Stem(nn.Conv2d(traits.channels, shape.width, shape.kernel, shape.stride, bias=False), norm)
+        frames, rows, columns = shape.kernel
+        patch = (frames, rows, columns)
+        return VideoStem(nn.Conv3d(traits.channels, shape.width, patch, patch, bias=False), norm)
+    (rows, columns), (down, right) = shape.kernel, shape.stride
+    return Stem(nn.Conv2d(traits.channels, shape.width, (rows, columns), (down, right), bias=False), norm)
 
 
 class Tower(nn.Module):
@@ -127,6 +130,13 @@ class Tower(nn.Module):
         self.register_buffer("log_scale", log_scale)
 
     @property
+    def last_block(self) -> Block:
+        """The block in which one token alone asks."""
+        block = self.blocks[-1]
+        assert isinstance(block, Block)
+        return block
+
+    @property
     def dtype(self) -> torch.dtype:
         """The dtype that inputs are cast to."""
         return self.pos_embed.dtype
@@ -153,7 +163,7 @@ class PatchTower(Tower):
         return tokens if self.pre_norm is None else self.pre_norm(tokens)
 
     def positions(self, grid: tuple[int, ...]) -> Tensor:
-        """Position embeddings for a grid of patches, (1, 1 + patches, D); interpolated for another image size."""
+        """Position embeddings of a grid, (1, 1 + patches, D); interpolated for another image size."""
         if grid == self.grid:
             return self.pos_embed
         learned = self.pos_embed[:, 1:].transpose(1, 2).unflatten(2, self.grid[-2:]).float()
@@ -169,7 +179,7 @@ class PatchTower(Tower):
         tokens = self.embed_tokens(x)
         for block in self.blocks[:-1]:
             tokens = block(tokens)
-        return self.head(self.blocks[-1].for_one(tokens))
+        return self.head(self.last_block.for_one(tokens))
 
 
 class TextTower(Tower):
@@ -190,7 +200,7 @@ class TextTower(Tower):
         tokens = self.token_embedding(x) + self.pos_embed[:, : x.shape[1]]
         for block in self.blocks[:-1]:
             tokens = block(tokens, causal=True)
-        return self.head(self.blocks[-1].for_one(tokens, end))
+        return self.head(self.last_block.for_one(tokens, end))
 
 
 def build_tower(name: str, config: ImageBindConfig) -> Tower:
