@@ -1,0 +1,34 @@
+"""How each thing looks to a colour, a depth and a thermal camera: data for the renderer."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bindplug_toyworld.looks import animals, objects, people, vehicles
+from bindplug_toyworld.looks.part import PALETTE, Colour, Part, Style
+
+__all__ = ["LOOKS", "PALETTE", "Colour", "Part", "Style"]
+
+LOOKS: dict[str, Callable[[Style], list[Part]]] = {
+    "dog": animals.dog,
+    "cat": animals.cat,
+    "bird": animals.bird,
+    "cow": animals.cow,
+    "frog": animals.frog,
+    "bee": animals.bee,
+    "horse": animals.horse,
+    "car": vehicles.car,
+    "train": vehicles.train,
+    "ambulance": vehicles.ambulance,
+    "helicopter": vehicles.helicopter,
+    "boat": vehicles.boat,
+    "bicycle": vehicles.bicycle,
+    "walking": people.walking,
+    "running": people.running,
+    "bell": objects.bell,
+    "drum": objects.drum,
+    "clock": objects.clock,
+    "rain": objects.rain,
+    "fire": objects.fire,
+}
+"""For each thing, a function from a style to its parts, painted in that order."""
