@@ -1,1 +1,84 @@
-"""ImageBind as a CLIP-compatible encoder: existing CLIP tools hear, feel depth, see heat and sense motion."""
+"""ImageBind as a CLIP-compatible encoder: existing CLIP tools hear, feel depth, see heat and sense motion.
+
+import bindplug
+from bindplug import audio, image, text
+
+model = bindplug.load("imagebind_tiny")
+model.similarity([audio("dog.wav")], [text("a dog"), text("a car")])
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from bindplug.errors import BindplugError
+from bindplug.modality import Modality
+from bindplug.query import Query, audio, depth, embedding, image, imu, interpolate, text, thermal, video
+from bindplug.space import IMAGEBIND_SPACE, EmbeddingSpace
+
+if TYPE_CHECKING:
+    from bindplug.adapters import upgrade
+    from bindplug.cards import AdapterCard, ModelCard
+    from bindplug.encoder import Encoder
+    from bindplug.hookspecs import hookimpl
+    from bindplug.models import list_models, load
+    from bindplug.plugins import list_plugins, read
+    from bindplug.zeroshot import classify, rank
+
+__version__ = "0.1.0"
+
+__all__ = [
+    "IMAGEBIND_SPACE",
+    "AdapterCard",
+    "BindplugError",
+    "EmbeddingSpace",
+    "Encoder",
+    "Modality",
+    "ModelCard",
+    "Query",
+    "audio",
+    "classify",
+    "depth",
+    "embedding",
+    "hookimpl",
+    "image",
+    "imu",
+    "interpolate",
+    "list_models",
+    "list_plugins",
+    "load",
+    "rank",
+    "read",
+    "text",
+    "thermal",
+    "upgrade",
+    "video",
+]
+
+_LAZY = {
+    "AdapterCard": "cards",
+    "Encoder": "encoder",
+    "ModelCard": "cards",
+    "classify": "zeroshot",
+    "hookimpl": "hookspecs",
+    "list_models": "models",
+    "list_plugins": "plugins",
+    "load": "models",
+    "rank": "zeroshot",
+    "read": "plugins",
+    "upgrade": "adapters",
+}
+"""Names whose modules import torch or look for plugins, and are imported when first used."""
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _LAZY:
+        raise AttributeError(f"module 'bindplug' has no attribute {name!r}")
+    value = getattr(import_module(f"bindplug.{_LAZY[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

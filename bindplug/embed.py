@@ -10,6 +10,7 @@ import torch
 from torch import Tensor
 
 from bindplug.errors import InputError, ModalityNotLoaded, NoDirection
+from bindplug.inputs.progress import iterate_with_progress
 from bindplug.modality import Modality
 from bindplug.query import CANCELLED, AnyLeaf, Leaf, Query, VectorLeaf
 
@@ -90,7 +91,8 @@ def embed_leaves(
         if isinstance(leaf, VectorLeaf):
             rows[leaf] = _unit(torch.from_numpy(leaf.vector.copy()).to(model.device))
     chunks = list(_chunks([leaf for leaf in leaves if isinstance(leaf, Leaf)], batch_size))
-    for chunk in _shown(chunks, progress):
+    quiet = None if progress is None else not progress
+    for chunk in iterate_with_progress(chunks, label="embedding", quiet=quiet):
         _embed_chunk(model, chunk, batch_size, on_error, rows, failures)
     return rows, failures
 
@@ -135,7 +137,10 @@ def _embed_chunk(
 ) -> None:
     modality = chunk[0].modality.value
     batch = model.preprocess[modality].batch(
-        [leaf.source for leaf in chunk], options=[dict(leaf.options) for leaf in chunk], on_error=on_error
+        [leaf.source for leaf in chunk],
+        options=[dict(leaf.options) for leaf in chunk],
+        on_error=on_error,
+        device=model.device,
     )
     for skip in batch.skipped:
         failures[chunk[skip.index]] = (skip.source, skip.reason)
@@ -165,10 +170,6 @@ def _equal_shapes(items: Sequence[Tensor], batch_size: int) -> Iterator[list[int
 
 def _unit(row: Tensor) -> Tensor:
     return torch.nn.functional.normalize(row, dim=-1)
-
-
-def _shown(chunks: list[list[Leaf]], progress: bool | None) -> Iterator[list[Leaf]]:
-    return iter(chunks)
 
 
 _EXPECTED = 'a list of queries, as [text("a dog"), audio("bark.wav")]'

@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bindplug.errors import InputError
 from bindplug.embed import Embedded, SkippedInputs, embed_leaves, sum_terms, validated
+from bindplug.errors import InputError
 from bindplug.modality import Modality
 from bindplug.query import Query, text
 from bindplug.space import EmbeddingSpace
@@ -147,7 +147,7 @@ class Encoder:
         cosines = self.scores(a, b)
         if scale is not None:
             return cosines * float(scale)
-        return cosines * self._row_scales(a, b, cosines.shape[0]).to(cosines)
+        return cosines * self.scales(a, b).to(cosines)
 
     def similarity(self, a: Side, b: Side, *, scale: float | None = None) -> Tensor:
         """How likely each of ``b`` belongs to each of ``a``.
@@ -171,6 +171,12 @@ class Encoder:
             SpaceMismatch, ModalityNotLoaded, NoDirection: as :meth:`embed`.
         """
         return self.logits(a, b, scale=scale).softmax(dim=-1)
+
+    def scales(self, a: Side, b: Side) -> Tensor:
+        """The scale :meth:`similarity` uses for each row: (Na, 1) float32, or (1, 1) where ``a`` is an array."""
+        columns = set(_modalities(b))
+        rows = [min(self._pair_scale(row, column) for column in columns) for row in _modalities(a)]
+        return torch.tensor(rows, device=self.device)[:, None]
 
     def zero_shot_classifier(
         self,
@@ -214,14 +220,6 @@ class Encoder:
                 expected=f"queries, or rows of shape (N, {width}) in {self.embedding_space}",
             )
         return nn.functional.normalize(rows, dim=-1)
-
-    def _row_scales(self, a: Side, b: Side, rows: int) -> Tensor:
-        """(Na, 1): the scale of each row, the smallest over the row's pairs."""
-        columns = set(_modalities(b))
-        scales = [min(self._pair_scale(first, second) for second in columns) for first in _modalities(a)]
-        return (
-            torch.tensor(scales).expand(rows)[:, None] if len(scales) == 1 else torch.tensor(scales)[:, None]
-        )
 
     def _pair_scale(self, first: Modality | None, second: Modality | None) -> float:
         scales = {

@@ -1,19 +1,22 @@
 """The errors a user of bindplug can meet, each naming its remedy.
 
-    BindplugError
-    ├── InputError            (ValueError)         a source that cannot become model input
-    ├── CheckpointError       (ValueError)         weights that are damaged, partial or of another network
-    ├── WeightsNotFound       (FileNotFoundError)  weights that are not on this machine
-    ├── NoDirection           (ValueError)         a query whose terms cancel
-    ├── SpaceMismatch         (ValueError)         vectors of two embedding spaces in one operation
-    ├── UnknownModality       (LookupError)
-    ├── UnknownModel          (LookupError)
-    ├── ModalityNotLoaded     (LookupError)        a tower the model was loaded without
-    ├── MissingDependency     (ImportError)        an optional package absent, too old or broken
-    ├── PluginError           (RuntimeError)       a plugin that breaks the contract
-    ├── UnsupportedTarget     (TypeError)          nothing installed knows how to upgrade the object
-    └── AmbiguousUpgrade      (TypeError)          several adapters claim the object
+BindplugError
+├── InputError            (ValueError)         a source that cannot become model input
+├── CheckpointError       (ValueError)         weights that are damaged, partial or of another network
+├── WeightsNotFound       (FileNotFoundError)  weights that are not on this machine
+├── NoDirection           (ValueError)         a query whose terms cancel
+├── SpaceMismatch         (ValueError)         vectors of two embedding spaces in one operation
+├── UnknownModality       (LookupError)
+├── UnknownModel          (LookupError)
+├── UnknownReader         (LookupError)
+├── ModalityNotLoaded     (LookupError)        a tower the model was loaded without
+├── MissingDependency     (ImportError)        an optional package absent, too old or broken
+├── PluginError           (RuntimeError)       a plugin that breaks the contract
+├── UnsupportedTarget     (TypeError)          nothing installed knows how to upgrade the object
+└── AmbiguousUpgrade      (TypeError)          several adapters claim the object
 """
+
+# ruff: noqa: N818 - a name such as SpaceMismatch says what happened without the suffix
 
 from __future__ import annotations
 
@@ -76,6 +79,10 @@ class UnknownModel(BindplugError, LookupError):
     """A name is neither a registered model nor a file or directory of weights."""
 
 
+class UnknownReader(BindplugError, LookupError):
+    """No plugin registers a reader of that name."""
+
+
 class ModalityNotLoaded(BindplugError, LookupError):
     """The model was loaded without the tower that an input needs."""
 
@@ -95,15 +102,26 @@ class MissingDependency(BindplugError, ImportError):
         module: the package that is missing.
         extra: the extra of the bindplug distribution that installs it.
         reason: ``"absent"``, ``"too old"`` or the text of the import error.
+        distribution: the distribution that owns the extra.
     """
 
-    def __init__(self, owner: str, module: str, extra: str, reason: str = "absent") -> None:
+    def __init__(
+        self, owner: str, module: str, extra: str, reason: str = "absent", distribution: str = "bindplug"
+    ) -> None:
         self.plugin, self.module, self.extra, self.reason = owner, module, extra, reason
+        self.distribution = distribution
         what = "" if reason == "absent" else f" ({reason})"
-        super().__init__(f'{owner} needs {module}{what}: pip install "bindplug[{extra}]"')
+        super().__init__(f"{owner} needs {module}{what}: {self.remedy}")
+
+    @property
+    def remedy(self) -> str:
+        """The pip line that installs what is missing."""
+        return (
+            f'pip install "{self.distribution}[{self.extra}]"' if self.extra else f"pip install {self.module}"
+        )
 
     def __reduce__(self) -> tuple[object, ...]:
-        return (type(self), (self.plugin, self.module, self.extra, self.reason))
+        return (type(self), (self.plugin, self.module, self.extra, self.reason, self.distribution))
 
 
 class PluginError(BindplugError, RuntimeError):

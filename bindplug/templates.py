@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+GENERIC_TEMPLATES: tuple[str, ...] = ("{}", "a {}.", "the {}.")
+"""Prompts that suit a sound, a motion or a depth map as well as a picture."""
+
 SIMPLE_IMAGENET_TEMPLATES: tuple[str, ...] = (
     "itap of a {}.",
     "a bad photo of the {}.",

@@ -1,0 +1,185 @@
+"""What plugins register: descriptions, never the things described, so that listing imports nothing heavy.
+
+A ``target`` is ``"package.module:attribute"`` and is imported on first use.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from importlib import import_module
+from importlib.util import find_spec
+from typing import Any
+
+from bindplug.errors import MissingDependency, PluginError
+from bindplug.modality import Modality
+from bindplug.space import EmbeddingSpace
+
+Recognises = Callable[[object], bool]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Card:
+    """What all cards say.
+
+    Args:
+        name: unique among cards of its kind; lower case, words joined by ``_`` or ``-``.
+        description: one line for a person choosing.
+        requires: import names of packages without which it cannot work.
+        extra: extra of the plugin's distribution that installs them.
+    """
+
+    name: str
+    description: str = ""
+    requires: tuple[str, ...] = ()
+    extra: str = ""
+
+    def missing(self) -> tuple[str, ...]:
+        """Those of ``requires`` that are not installed; asks the import system without importing them."""
+        return tuple(module for module in self.requires if not _installed(module))
+
+    def ensure_available(self, owner: str, distribution: str) -> None:
+        """Raise :class:`MissingDependency`, with the pip line that mends it, if a requirement is absent."""
+        for module in self.missing():
+            raise MissingDependency(f"{owner} ({self.name})", module, self.extra, distribution=distribution)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelCard(Card):
+    """An encoder that :func:`bindplug.load` can load by name.
+
+    Args:
+        modalities: what it embeds.
+        space: where its vectors live.
+        licence: of the weights, as an SPDX identifier.
+        weights: where they ship, ``"package:directory/in/the/package"``; empty if they do not ship.
+        url: where they can be downloaded, if they can.
+        filename: the downloaded file's name; the last part of ``url`` by default.
+        size_bytes: about how large the download is.
+        sha256: hex digest of the file, where the publisher states one.
+        loader: target of a function ``(path | None, *, modalities, device, dtype) -> Encoder`` for networks
+            other than ImageBind; empty for ImageBind's.
+        origin: paper or page that describes the model.
+    """
+
+    modalities: tuple[str, ...]
+    space: EmbeddingSpace
+    licence: str
+    weights: str = ""
+    url: str = ""
+    filename: str = ""
+    size_bytes: int | None = None
+    sha256: str | None = None
+    loader: str = ""
+    origin: str = ""
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "modalities", tuple(Modality.parse(m).value for m in self.modalities))
+        if not (self.weights or self.url or self.loader):
+            raise PluginError(f"model card {self.name!r} says neither weights, url nor loader")
+        if self.url and not self.filename:
+            object.__setattr__(self, "filename", self.url.rsplit("/", 1)[-1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class AdapterCard(Card):
+    """A way to give an existing tool ears: what :func:`bindplug.upgrade` looks through.
+
+    Args:
+        target: function ``(original, model, *, bridge=None, **options) -> upgraded object``.
+        recognises: says whether the adapter is for an object, without importing anything for the question
+            (see :func:`is_instance_by_name`).
+        space: the space the tool expects its vectors in; None where the object decides.
+    """
+
+    target: str
+    recognises: Recognises
+    space: EmbeddingSpace | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class BridgeCard(Card):
+    """A map from one space to another.
+
+    Args:
+        source: the space it maps from.
+        destination: the space it maps to.
+        target: function ``() -> bridge``.
+    """
+
+    source: EmbeddingSpace
+    destination: EmbeddingSpace
+    target: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class InputCard(Card):
+    """A reader for one more kind of file, used as ``bindplug.read(name, source)``.
+
+    Args:
+        modality: what it reads.
+        target: function ``(source, **options) -> Query``.
+    """
+
+    modality: str
+    target: str
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "modality", Modality.parse(self.modality).value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class CommandCard(Card):
+    """A command of the ``bindplug`` command line.
+
+    Args:
+        target: a click command, or a function that takes the remaining arguments as a list of strings.
+    """
+
+    target: str
+
+
+def resolve(target: str, owner: str) -> Any:
+    """The object at ``"package.module:attribute"``, imported now.
+
+    Raises:
+        PluginError: the target is malformed, or does not exist; the message names the owner.
+    """
+    module, _, attribute = target.partition(":")
+    if not module or not attribute:
+        raise PluginError(
+            f"plugin {owner!r}: target {target!r} is not of the form 'package.module:attribute'"
+        )
+    try:
+        found: Any = import_module(module)
+        for part in attribute.split("."):
+            found = getattr(found, part)
+    except ModuleNotFoundError as error:
+        if error.name and (module == error.name or module.startswith(error.name + ".")):
+            raise PluginError(f"plugin {owner!r}: target {target!r} does not exist ({error})") from error
+        raise
+    except AttributeError as error:
+        raise PluginError(f"plugin {owner!r}: target {target!r} does not exist ({error})") from error
+    return found
+
+
+def is_instance_by_name(value: object, qualified_name: str) -> bool:
+    """Whether ``value`` is an instance of the class of that name, without importing where it is defined.
+
+    Args:
+        value: any object.
+        qualified_name: ``"diffusers.DiffusionPipeline"`` matches a class of that name anywhere inside the
+            package, so that a class which moves between its modules is still recognised.
+    """
+    package, _, name = qualified_name.rpartition(".")
+    return any(
+        base.__name__ == name and (base.__module__ == package or base.__module__.startswith(package + "."))
+        for base in type(value).__mro__
+    )
+
+
+def _installed(module: str) -> bool:
+    try:
+        return find_spec(module) is not None
+    except (ImportError, ValueError):  # the parent package is absent, or stands in sys.modules without a spec
+        return False

@@ -1,0 +1,118 @@
+"""Where weights lie on this machine, and fetching those that do not."""
+
+from __future__ import annotations
+
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+
+from bindplug.cards import ModelCard
+from bindplug.download import DownloadError, check_record, download
+from bindplug.errors import PluginError, WeightsNotFound
+
+HOME_VARIABLE = "BINDPLUG_HOME"
+"""Environment variable with the directory that holds weights; ``~/.cache/bindplug`` if not set."""
+
+OFFLINE_VARIABLES = ("BINDPLUG_OFFLINE", "HF_HUB_OFFLINE")
+
+
+def home() -> Path:
+    """The directory where weights are looked for first, and downloaded to."""
+    if os.environ.get(HOME_VARIABLE):
+        return Path(os.environ[HOME_VARIABLE]).expanduser()
+    return _cache_root() / "bindplug"
+
+
+def places(card: ModelCard) -> list[Path]:
+    """Where a model's weights are looked for, in order; each may or may not exist.
+
+    A converted directory named like the model precedes the downloaded file: it loads faster.
+    """
+    torch_home = Path(os.environ.get("TORCH_HOME") or _cache_root() / "torch").expanduser()
+    found = [home() / card.name / "config.json"]
+    if card.filename:
+        found += [
+            home() / card.filename,
+            Path(".checkpoints") / card.filename,
+            torch_home / "hub" / "checkpoints" / card.filename,
+            *sorted(_hugging_face_cache().glob(f"models--*/snapshots/*/{card.filename}")),
+        ]
+    return found
+
+
+def find_weights(card: ModelCard) -> Path | None:
+    """A model's weights on this machine: a directory, a file, or None.
+
+    Raises:
+        CheckpointError: the file found is not as it was when it was downloaded.
+        PluginError: the card names packaged weights that its package lacks.
+    """
+    if card.weights:
+        return _packaged(card)
+    for place in places(card):
+        if place.is_file():
+            check_record(place)
+            return place.parent if place.name == "config.json" else place
+    return None
+
+
+def fetch_weights(card: ModelCard, *, quiet: bool | None = None) -> Path:
+    """A model's weights: found on this machine, else downloaded after stating size and licence on stderr.
+
+    Raises:
+        WeightsNotFound: they are not here and cannot be downloaded; the message says what to place where.
+        CheckpointError: what was found or downloaded is damaged.
+    """
+    found = find_weights(card)
+    if found is not None:
+        return found
+    if not card.url:
+        raise WeightsNotFound(_instructions(card, "its card names no address to download them from"))
+    variable = next((name for name in OFFLINE_VARIABLES if os.environ.get(name, "0") not in ("", "0")), None)
+    if variable:
+        raise WeightsNotFound(_instructions(card, f"{variable} forbids the network"))
+    destination = home() / card.filename
+    print(
+        f"bindplug: downloading {card.name}{_terms(card)} from {card.url} to {destination}", file=sys.stderr
+    )
+    try:
+        return download(card.url, destination, sha256=card.sha256, quiet=quiet)
+    except DownloadError as error:
+        raise WeightsNotFound(_instructions(card, str(error))) from error
+
+
+def _packaged(card: ModelCard) -> Path:
+    package, _, directory = card.weights.partition(":")
+    spec = find_spec(package)
+    roots = [Path(root) for root in (spec.submodule_search_locations or [])] if spec else []
+    for root in roots:
+        if (root / directory / "config.json").is_file():
+            return root / directory
+    raise PluginError(f"model {card.name!r}: {card.weights!r} holds no config.json; reinstall {package}")
+
+
+def _instructions(card: ModelCard, reason: str) -> str:
+    looked = "".join(f"\n  {place}" for place in places(card))
+    source = f"the file {card.url}" if card.url else f"its converted directory {card.name}/"
+    target = home() / (card.filename if card.url else card.name)
+    return (
+        f"the weights of {card.name!r}{_terms(card)} are not on this machine, and could not be fetched: {reason}.\n"
+        f"Place {source} at {target}, or set {HOME_VARIABLE} to the directory that holds it, or give its path: "
+        f"bindplug.load('path/to/{target.name}').\nLooked for:{looked}"
+    )
+
+
+def _terms(card: ModelCard) -> str:
+    size = f"about {card.size_bytes / 1e9:.1f} GB, " if card.size_bytes else ""
+    return f" ({size}licence {card.licence})"
+
+
+def _cache_root() -> Path:
+    return Path(os.environ.get("XDG_CACHE_HOME") or Path("~/.cache")).expanduser()
+
+
+def _hugging_face_cache() -> Path:
+    if os.environ.get("HF_HUB_CACHE"):
+        return Path(os.environ["HF_HUB_CACHE"]).expanduser()
+    return Path(os.environ.get("HF_HOME") or _cache_root() / "huggingface").expanduser() / "hub"

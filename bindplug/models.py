@@ -1,0 +1,136 @@
+"""Loading encoders: by a registered name, from the official checkpoint, or from a converted directory."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from bindplug.cards import ModelCard
+from bindplug.errors import InputError, PluginError, UnknownModel, WeightsNotFound
+from bindplug.hub import fetch_weights
+from bindplug.modality import Modality
+from bindplug.plugins import Entry, registry
+
+if TYPE_CHECKING:
+    import torch
+
+    from bindplug.encoder import Encoder
+
+__all__ = ["ModelCard", "list_models", "load"]
+
+CHECKPOINT_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".json")
+
+
+def list_models() -> list[ModelCard]:
+    """Cards of every model that :func:`load` knows by name."""
+    return [entry.card for entry in registry().models.values()]
+
+
+def load(
+    name_or_path: str | Path,
+    *,
+    modalities: Collection[str] | None = None,
+    device: str | torch.device = "cpu",
+    dtype: str | torch.dtype | None = None,
+) -> Encoder:
+    """An encoder in evaluation mode, ready to embed.
+
+    Args:
+        name_or_path: a registered name such as ``"imagebind_tiny"``, the official checkpoint (``.pth``), or a
+            directory that ``bindplug convert`` wrote. A registered name comes first; for a file or directory
+            of the same name write ``"./name"``.
+        modalities: load only these, e.g. ``{"audio"}``; only their towers are built and read. None for all.
+        device: where the weights go.
+        dtype: of the weights, as ``torch.float16`` or ``"float16"``; None keeps the stored one.
+
+    Raises:
+        UnknownModel: neither a registered name nor a path.
+        UnknownModality: one of ``modalities`` is not known.
+        WeightsNotFound: the weights are not on this machine and cannot be downloaded.
+        CheckpointError: the weights are damaged or belong to another network.
+    """
+    wanted = None if modalities is None else _parsed(modalities)
+    chosen: dict[str, Any] = {"modalities": wanted, "device": device, "dtype": _dtype(dtype)}
+    known = registry().models
+    if isinstance(name_or_path, str) and name_or_path in known:
+        model = _load_registered(known[name_or_path], chosen)
+    else:
+        model = _load_path(_existing(name_or_path), chosen)
+    return model
+
+
+def _load_registered(entry: Entry[ModelCard], chosen: dict[str, Any]) -> Encoder:
+    card = entry.card
+    card.ensure_available(entry.plugin.name, entry.plugin.distribution)
+    absent = sorted(set(chosen["modalities"] or ()) - set(card.modalities))
+    if absent:
+        raise InputError(
+            f"load({card.name!r})", found=f"modalities {absent}", expected=f"some of {list(card.modalities)}"
+        )
+    path = fetch_weights(card) if card.weights or card.url else None
+    if card.loader:
+        model: Encoder = entry.load(card.loader)(path, **chosen)
+    else:
+        if path is None:
+            raise PluginError(
+                f"model {card.name!r} of plugin {entry.plugin.name!r} has no weights and no loader"
+            )
+        model = _load_path(path, chosen)
+    card.space.ensure(model.embedding_space, doing=f"the card of model {card.name!r}")
+    return model
+
+
+def _load_path(path: Path, chosen: dict[str, Any]) -> Encoder:
+    """Load ImageBind from a converted directory or an official checkpoint."""
+    from bindplug.imagebind.checkpoint import load_directory
+    from bindplug.imagebind.model import ImageBind
+
+    if path.name == "config.json":
+        path = path.parent
+    model = load_directory(path, **chosen) if path.is_dir() else ImageBind.from_official(path, **chosen)
+    return model.eval()
+
+
+def _existing(name_or_path: str | Path) -> Path:
+    path = Path(name_or_path).expanduser()
+    if path.exists():
+        return path
+    means_path = isinstance(name_or_path, Path) or path.suffix in CHECKPOINT_SUFFIXES or len(path.parts) > 1
+    if means_path:
+        raise WeightsNotFound(
+            f"there is no file or directory {str(path)!r} (from {str(Path.cwd())!r}); give the official "
+            f"checkpoint, a directory that `bindplug convert` wrote, or a name: {_names()}"
+        )
+    raise UnknownModel(f"no model is named {str(name_or_path)!r}; known names: {_names()}{_idle_plugins()}")
+
+
+def _names() -> str:
+    return ", ".join(registry().models) or "none"
+
+
+def _idle_plugins() -> str:
+    idle = [
+        f"{p.name} is {p.status} ({p.reason})" for p in registry().plugins.values() if p.status != "ready"
+    ]
+    return f". Plugins not in use: {'; '.join(idle)}" if idle else ""
+
+
+def _parsed(modalities: Collection[str]) -> tuple[str, ...]:
+    named = {modalities} if isinstance(modalities, str) else set(modalities)
+    named = (named - {"vision"}) | ({"image", "video"} if "vision" in named else set())
+    parsed = {Modality.parse(name) for name in named}
+    if not parsed:
+        raise InputError("load()", found="no modality", expected="at least one, or None for all")
+    return tuple(modality.value for modality in Modality if modality in parsed)
+
+
+def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
+    import torch
+
+    found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
+    if found is None and dtype is None:
+        return None
+    if not isinstance(found, torch.dtype) or not found.is_floating_point:
+        raise InputError("load()", found=f"dtype {dtype!r}", expected='"float32", "float16" or "bfloat16"')
+    return found
