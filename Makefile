@@ -1,0 +1,50 @@
+# Every target makes or reuses .venv by itself. With uv installed it is used, otherwise venv and pip.
+.ONESHELL:
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+# each environment leaves a stamp; pyproject.toml being newer makes it again
+DEMO_STAMP := $(VENV)/.installed-demo
+DEV_STAMP := $(VENV)/.installed-dev
+OUT ?= out
+
+.PHONY: help demo test test-slow lint bench weights clean
+
+help:  ## this list
+	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
+
+demo: $(DEMO_STAMP)  ## six kinds of sensor files through the bundled model; report in out/
+	@$(BIN)/bindplug demo --output $(OUT)
+
+test: $(DEV_STAMP)  ## the test suite (under 15 minutes on 2 cores)
+	@$(BIN)/python -m pytest -q -n 2 $(ARGS)
+
+test-slow: $(DEV_STAMP)  ## the tests that need minutes and gigabytes, the network at full size among them
+	@$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+lint: $(DEV_STAMP)  ## ruff, mypy, import-linter
+	@$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: $(DEV_STAMP)  ## ratios against a naive baseline measured in the same run
+	@$(BIN)/python -m benchmarks $(ARGS)
+
+weights: $(DEV_STAMP)  ## train the embedded default again, end to end (about 2 hours on 2 cores)
+	@$(BIN)/python -m bindplug_toyworld.recipes $(ARGS)
+
+clean:  ## remove what the targets above made, the environment included
+	rm -rf $(VENV) $(OUT) runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
+
+$(DEMO_STAMP): pyproject.toml constraints.txt
+	@scripts/make-venv $(PYTHON) $(VENV) demo
+	touch $@
+
+$(DEV_STAMP): pyproject.toml constraints.txt
+	@scripts/make-venv $(PYTHON) $(VENV) dev
+	touch $@ $(DEMO_STAMP)

@@ -1,0 +1,22 @@
+"""Binding a new modality to a frozen CLIP: the published recipe as small, separate pieces."""
+
+from bindplug.training.augment import frequency_mask, random_erase
+from bindplug.training.binding import BindingResult, bind
+from bindplug.training.data import BindingPairs, TensorPairs
+from bindplug.training.loss import symmetric_info_nce
+from bindplug.training.recipe import PUBLISHED, BindingRecipe
+from bindplug.training.schedule import parameter_groups, warmup_cosine
+
+__all__ = [
+    "PUBLISHED",
+    "BindingPairs",
+    "BindingRecipe",
+    "BindingResult",
+    "TensorPairs",
+    "bind",
+    "frequency_mask",
+    "parameter_groups",
+    "random_erase",
+    "symmetric_info_nce",
+    "warmup_cosine",
+]

@@ -1,0 +1,106 @@
+"""``python -m bindplug_toyworld.recipes``: train the embedded default from nothing, and write it down."""
+
+from __future__ import annotations
+
+import argparse
+import json
+import logging
+import sys
+from pathlib import Path
+
+import torch
+
+from bindplug.imagebind import ImageBind
+from bindplug.imagebind.open_clip_layout import from_open_clip
+from bindplug_toyworld.evaluate import evaluate, format_confusion
+from bindplug_toyworld.recipes.clip import build_clip, pretrain, toy_clip_config
+from bindplug_toyworld.recipes.render import render
+from bindplug_toyworld.recipes.sensors import FIRST_SCENE, bind_sensors, tiny_config
+from bindplug_toyworld.recipes.ship import ship
+from bindplug_toyworld.recipes.sizes import FULL, SMOKE, RecipeSize
+
+logger = logging.getLogger("bindplug_toyworld.recipes")
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the recipe's stages, keeping each stage's result in the workspace so that a rerun continues."""
+    options = _parser().parse_args(arguments)
+    size = SMOKE if options.smoke else FULL
+    workspace: Path = options.workspace / ("smoke" if options.smoke else "full")
+    workspace.mkdir(parents=True, exist_ok=True)
+    _log_to(workspace / "training.log", quiet=options.quiet)
+    torch.set_num_threads(options.threads)
+    quiet = True if options.quiet else None
+    clip, clip_figures = pretrained_clip(workspace, size, quiet=quiet)
+    model = tiny_from(clip, size)
+    figures = {"clip": clip_figures} | bind_sensors(model, clip, size, workspace, quiet=quiet)
+    measures = evaluate(model, options.scenes or (60 if options.smoke else 1000), quiet=quiet)
+    for measure in measures:
+        logger.info("%s: %.4f of %d", measure.name, measure.value, measure.count)
+        if measure.confusion:
+            logger.info("\n%s", format_confusion(measure))
+    ship(
+        model,
+        figures,
+        measures,
+        size,
+        options.output or workspace / "imagebind_tiny",
+        log=workspace / "training.log",
+    )
+
+
+def pretrained_clip(workspace: Path, size: RecipeSize, *, quiet: bool | None) -> tuple[torch.nn.Module, dict]:
+    """The toy CLIP, trained now or by an earlier run with the same recipe."""
+    clip = build_clip(toy_clip_config(), size.clip.seed)
+    saved, card = workspace / "toy_clip.pt", workspace / "toy_clip.json"
+    wanted = {"recipe": vars(size.clip), "architecture": toy_clip_config()}
+    if saved.is_file() and card.is_file() and (earlier := json.loads(card.read_text()))["wanted"] == wanted:
+        clip.load_state_dict(torch.load(saved, weights_only=True))
+        return clip.eval(), earlier["figures"]
+    scenes = render(
+        workspace / "clip", split="train", start=FIRST_SCENE["clip"], count=size.clip.scenes,
+        captions=True, crowded=0.35, quiet=quiet,
+    )  # fmt: skip
+    figures = pretrain(clip, scenes, size.clip, quiet=quiet)
+    logger.info("toy CLIP: %s", figures)
+    torch.save(clip.state_dict(), saved)
+    card.write_text(json.dumps({"wanted": wanted, "figures": figures}))
+    return clip.eval(), figures
+
+
+def tiny_from(clip: torch.nn.Module, size: RecipeSize) -> ImageBind:
+    """imagebind_tiny with the toy CLIP's image and text towers and freshly initialised sensor towers."""
+    torch.manual_seed(size.clip.seed)
+    model = ImageBind(tiny_config(size.recipes))
+    model.reset_parameters()
+    state = model.official_state_dict()
+    model.load_official(state | from_open_clip(clip.state_dict()))
+    return model.eval()
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bindplug_toyworld.recipes", description=__doc__)
+    parser.add_argument(
+        "--smoke", action="store_true", help="walk through everything in a minute; learns nothing"
+    )
+    parser.add_argument(
+        "--workspace", type=Path, default=Path("runs"), help="rendered scenes and stages (15 GB)"
+    )
+    parser.add_argument(
+        "--output", type=Path, help="where the model directory goes (default: in the workspace)"
+    )
+    parser.add_argument("--scenes", type=int, help="evaluation scenes a modality (default 1000)")
+    parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--quiet", action="store_true")
+    return parser
+
+
+def _log_to(path: Path, *, quiet: bool) -> None:
+    handlers: list[logging.Handler] = [logging.FileHandler(path)]
+    if not quiet:
+        handlers.append(logging.StreamHandler(sys.stderr))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers, force=True)
+
+
+if __name__ == "__main__":
+    main()
