@@ -21,7 +21,7 @@ PROMPTS = (
     "a painting of {}.", "a sketch of {}.", "a doodle of {}.", "a sculpture of {}.", "art of {}.", "graffiti of {}.",
     "a tattoo of {}.", "a jpeg corrupted photo of {}.", "a cartoon {bare}.", "a toy {bare}.", "a plastic {bare}.",
     "an origami {bare}.", "a plushie {bare}.", "an embroidered {bare}.", "the {bare} in a video game.",
-    "a {bare} in a video game.", "itap of {}.", "itap of my {bare}.", "i can see {}", "look, {}!", "this is {}.",
+    "{} in a video game.", "itap of {}.", "itap of my {bare}.", "i can see {}", "look, {}!", "this is {}.",
 )  # fmt: skip
 """Prompt forms; ``{}`` takes a phrase with its article, ``{bare}`` one without."""
 

@@ -31,7 +31,7 @@ class Layer:
     Args:
         parts: painted in order; ``lift`` and ``dome`` in half sizes.
         distance_m: of its plane from the camera.
-        half_m: metres in one half size.
+        half_m: metres in one half size; 0 for what is flat.
         half_px: pixels in one half size; sets the width of contours.
         owner: index of the scene's thing that it shows, -1 for anything else.
     """
@@ -98,7 +98,7 @@ def relief_map(layers: Sequence[Layer], shape: tuple[int, int]) -> Floats:
     image = Image.new("L", shape[::-1])
     draw = ImageDraw.Draw(image)
     for layer in layers:
-        for part in layer.parts:
+        for part in layer.parts if layer.half_m else ():
             if part.alpha < 0.5:
                 continue
             if part.dome <= 0.1:
@@ -111,7 +111,7 @@ def relief_map(layers: Sequence[Layer], shape: tuple[int, int]) -> Floats:
                 ring = (part.points - middle) * shrink + middle
                 draw.polygon(ring.ravel().tolist(), fill=min(255, round(level)))
     # down and up again is a blur, and a cheap one
-    blurred = image.reduce(3).resize(shape[::-1], Image.Resampling.BICUBIC)
+    blurred = image.reduce(max(2, round(min(shape) / 75))).resize(shape[::-1], Image.Resampling.BICUBIC)
     return np.asarray(blurred, dtype=np.float32) * np.float32(1 / _RELIEF_LEVELS)
 
 

@@ -84,13 +84,8 @@ class Scene:
             raise InputError("canvas", found=str(canvas), expected="(height, width), each 64 pixels or more")
         if seconds <= 0 or fps <= 0:
             raise InputError("seconds and fps", found=f"{seconds} and {fps}", expected="positive numbers")
-        self.seed, self.split, self.canvas, self.fps, self.seconds = (
-            int(seed),
-            split,
-            tuple(canvas),
-            fps,
-            seconds,
-        )
+        self.seed, self.split, self.fps, self.seconds = int(seed), split, fps, seconds
+        self.canvas = (int(canvas[0]), int(canvas[1]))
         given = [labels] if isinstance(labels, int | str) else list(labels or ())
         self.labels = self._completed([NAMES[label_of(thing)] for thing in given], things)
 

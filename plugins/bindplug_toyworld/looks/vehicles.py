@@ -125,7 +125,7 @@ def train(s: Style) -> list[Part]:
 
 
 def ambulance(s: Style) -> list[Part]:
-    """A tall box van with a red cross, a stripe and a light bar."""
+    """A tall box van with a blue star, a stripe and a light bar."""
     blink = s.swing() > 0
     parts = [Part(box(0.06, -0.62, 0.3, -0.5, 0.04), (40, 90, 230) if blink else (230, 40, 50), 24, 0.3, 0.1)]
     parts.append(
@@ -148,8 +148,10 @@ def ambulance(s: Style) -> list[Part]:
     stripe = (222, 44, 44) if sum(s.body) > 520 or s.body[2] > 150 else (250, 246, 240)
     parts.append(Part(box(-0.97, 0.18, 0.96, 0.3), stripe, 5, 0.58, inked=False))
     parts.append(Part(box(-0.58, -0.42, -0.02, 0.12, 0.04), WHITE, 3.5, 0.6, 0.02))
-    parts.append(Part(box(-0.36, -0.36, -0.24, 0.06), (222, 30, 40), 8, 0.64, inked=False))
-    parts.append(Part(box(-0.51, -0.21, -0.09, -0.09), (222, 30, 40), 8, 0.64, inked=False))
+    for angle in np.radians((30, 90, 150)):
+        reach = (0.2 * float(np.cos(angle)), 0.2 * float(np.sin(angle)))
+        arm = stroke([(-0.3 - reach[0], -0.15 - reach[1]), (-0.3 + reach[0], -0.15 + reach[1])], 0.11)
+        parts.append(Part(arm, (36, 84, 200), 8, 0.64, inked=False))
     parts.append(Part(box(-0.9, -0.36, -0.68, -0.12, 0.03), GLASS, -2, 0.6))
     parts.append(Part(ellipse(0.93, 0.2, 0.05, 0.07, n=12), (255, 240, 160), 20, 0.6, 0.03))
     return parts + _wheel(-0.58, 0.44, 0.21, 9, s.phase * 2) + _wheel(0.62, 0.44, 0.21, 11, s.phase * 2)
