@@ -107,7 +107,8 @@ def single_caption(mention: Mention, phrases: Sequence[str], rng: np.random.Gene
             tail += f" {_pick(rng, phrases)}"
     full = _with_article(bare, mention.thing, rng)
     if rng.random() < (0.8 if plain else 0.4):
-        form = _pick(rng, PROMPTS)
+        untrue = [f" {word} {{bare}}" for word in _SIZES if word != mention.size]
+        form = _pick(rng, [form for form in PROMPTS if not any(size in form for size in untrue)])
         if "{bare}" in form:
             return form.replace("{bare}", bare if mention.size == "" or plain else mention.thing.noun)
         return form.replace("{}", full + tail)

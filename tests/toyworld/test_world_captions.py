@@ -79,3 +79,20 @@ def test_articles_fit(name: str) -> None:
             )
             assert not re.search(r"\ba [aeio]", caption), caption
             assert not re.search(r"\ban [^aeiou]", caption), caption
+
+
+def test_a_size_that_is_named_is_true() -> None:
+    found = 0
+    for seed in range(500):
+        scene = scene_at("train", seed)
+        extent = 2 * scene.placements[0].half_px / 224
+        words = re.findall(r"\b(small|little|tiny|large|big|huge)\b", scene.caption)
+        words = [
+            word
+            for word in words
+            if f"{word} ship" not in scene.caption and f"{word} bird" not in scene.caption
+        ]
+        for word in words:
+            assert (extent < 0.42) if word in ("small", "little", "tiny") else (extent > 0.62), scene.caption
+            found += 1
+    assert found > 30

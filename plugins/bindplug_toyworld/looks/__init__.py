@@ -4,19 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bindplug_toyworld.looks import animals, objects, people, vehicles
+from bindplug_toyworld.looks import mammals, objects, people, vehicles, wildlife
 from bindplug_toyworld.looks.part import PALETTE, Colour, Part, Style
 
 __all__ = ["LOOKS", "PALETTE", "Colour", "Part", "Style"]
 
 LOOKS: dict[str, Callable[[Style], list[Part]]] = {
-    "dog": animals.dog,
-    "cat": animals.cat,
-    "bird": animals.bird,
-    "cow": animals.cow,
-    "frog": animals.frog,
-    "bee": animals.bee,
-    "horse": animals.horse,
+    "dog": mammals.dog,
+    "cat": mammals.cat,
+    "bird": wildlife.bird,
+    "cow": mammals.cow,
+    "frog": wildlife.frog,
+    "bee": wildlife.bee,
+    "horse": mammals.horse,
     "car": vehicles.car,
     "train": vehicles.train,
     "ambulance": vehicles.ambulance,
