@@ -1,0 +1,68 @@
+"""Seven kinds of data to model input: one module for each, read, check, preprocess, batch.
+
+from bindplug.inputs import make_preprocess
+preprocess = make_preprocess()
+preprocess["audio"]("bark.wav")                      # (3, 1, 128, 204)
+preprocess["depth"].batch(paths, on_error="skip")    # Batch with .stack(), .kept, .skipped
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+
+from bindplug.inputs.audio import AudioPreprocess
+from bindplug.inputs.base import Batch, Preprocess, Skipped
+from bindplug.inputs.depth import DepthPreprocess
+from bindplug.inputs.image import ImagePreprocess
+from bindplug.inputs.imu import ImuPreprocess
+from bindplug.inputs.progress import iterate_with_progress
+from bindplug.inputs.source import describe_source
+from bindplug.inputs.text import TextPreprocess, Tokenizer
+from bindplug.inputs.thermal import ThermalPreprocess
+from bindplug.inputs.video import VideoPreprocess
+from bindplug.modality import Modality
+
+__all__ = [
+    "AudioPreprocess",
+    "Batch",
+    "DepthPreprocess",
+    "ImagePreprocess",
+    "ImuPreprocess",
+    "Preprocess",
+    "Skipped",
+    "TextPreprocess",
+    "ThermalPreprocess",
+    "Tokenizer",
+    "VideoPreprocess",
+    "describe_source",
+    "iterate_with_progress",
+    "make_preprocess",
+]
+
+
+def make_preprocess(
+    modalities: Iterable[str | Modality] | None = None, *, image_size: int = 224
+) -> dict[str, Preprocess]:
+    """Readers by modality name, each with its defaults.
+
+    Args:
+        modalities: which; all seven for ``None``.
+        image_size: side of images, video crops, depth and thermal maps, in pixels.
+
+    Raises:
+        UnknownModality: a name is none of the seven.
+    """
+    wanted = list(Modality) if modalities is None else [Modality.parse(name) for name in modalities]
+    pictures = {
+        Modality.IMAGE: ImagePreprocess,
+        Modality.VIDEO: VideoPreprocess,
+        Modality.DEPTH: DepthPreprocess,
+        Modality.THERMAL: ThermalPreprocess,
+    }
+    others = {Modality.TEXT: TextPreprocess, Modality.AUDIO: AudioPreprocess, Modality.IMU: ImuPreprocess}
+    return {
+        modality.value: pictures[modality](image_size=image_size)
+        if modality in pictures
+        else others[modality]()
+        for modality in wanted
+    }

@@ -1,0 +1,134 @@
+"""What a source is called in errors, and how its bytes are reached: a path, bytes or a file object."""
+
+from __future__ import annotations
+
+import io
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import numpy as np
+import torch
+from PIL import Image
+
+from bindplug.errors import InputError
+
+LONGEST_QUOTE = 60
+
+
+def describe_source(source: object) -> str:
+    """How an error names ``source``: a path as it was given, else the kind of object and its shape."""
+    if isinstance(source, os.PathLike):
+        return os.fsdecode(source)
+    if isinstance(source, str):
+        return source if len(source) <= 4 * LONGEST_QUOTE else source[: 4 * LONGEST_QUOTE] + "…"
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return f"<{len(source)} bytes>"
+    if isinstance(source, Image.Image):
+        return str(
+            getattr(source, "filename", "") or f"<PIL image {source.mode} {source.width}x{source.height}>"
+        )
+    if isinstance(source, np.ndarray):
+        return f"<array {source.shape} {source.dtype}>"
+    if isinstance(source, torch.Tensor):
+        return f"<tensor {tuple(source.shape)} {str(source.dtype).removeprefix('torch.')}>"
+    name = getattr(source, "name", None)
+    return name if isinstance(name, str) and name else f"<{type(source).__name__}>"
+
+
+def is_file_like(source: object) -> bool:
+    """Whether ``source`` is a path, bytes or a file object, which :func:`open_source` opens."""
+    kinds = (str, os.PathLike, bytes, bytearray, memoryview)
+    return isinstance(source, kinds) or callable(getattr(source, "read", None))
+
+
+def suffix_of(source: object) -> str:
+    """The lower-case file extension of a path or named file object, ``""`` if there is none."""
+    if isinstance(source, (str, os.PathLike)):
+        return Path(source).suffix.lower()
+    name = getattr(source, "name", None)
+    return Path(name).suffix.lower() if isinstance(name, str) else ""
+
+
+@contextmanager
+def open_source(source: object, expected: str) -> Iterator[BinaryIO]:
+    """Open a path, bytes or a binary file object for seekable reading.
+
+    A file object is read from where it stands and is left open.
+
+    Args:
+        source: what to open.
+        expected: what ought to be in it, for the error ("a sound file").
+
+    Raises:
+        InputError: there is no such file, it is a directory, unreadable or empty, the file object is
+            in text mode, or ``source`` is none of these kinds.
+    """
+    name = describe_source(source)
+    if isinstance(source, (str, os.PathLike)):
+        with _open_path(Path(source), name, expected) as file:
+            yield file
+        return
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        file = io.BytesIO(source)
+    elif callable(getattr(source, "read", None)):
+        file = _as_binary(source, name, expected)
+    else:
+        raise InputError(name, found=f"an object of type {type(source).__name__}", expected=expected)
+    _refuse_empty(file, name, expected)
+    yield file
+
+
+def _open_path(path: Path, name: str, expected: str) -> BinaryIO:
+    try:
+        if path.is_dir():
+            raise InputError(name, found="a directory", expected=expected)
+        file = path.open("rb")
+    except FileNotFoundError:
+        remedy = "" if path.is_absolute() else f"Relative paths start at {Path.cwd()}."
+        raise InputError(name, found="no such file", expected=expected, remedy=remedy) from None
+    except (OSError, ValueError) as error:
+        raise InputError(name, found=f"a file that cannot be opened ({error})", expected=expected) from None
+    try:
+        _refuse_empty(file, name, expected)
+    except InputError:
+        file.close()
+        raise
+    return file
+
+
+def _as_binary(source: Any, name: str, expected: str) -> BinaryIO:
+    if isinstance(source, io.TextIOBase):
+        raise InputError(
+            name, found="a file object in text mode", expected=expected, remedy='Open it with mode "rb".'
+        )
+    if getattr(source, "closed", False):
+        raise InputError(name, found="a closed file object", expected=expected)
+    seekable = getattr(source, "seekable", None)
+    if seekable is not None and seekable():
+        return cast(BinaryIO, source)
+    return io.BytesIO(source.read())
+
+
+def _refuse_empty(file: BinaryIO, name: str, expected: str) -> None:
+    start = file.tell()
+    empty = not file.read(1)
+    file.seek(start)
+    if empty:
+        raise InputError(name, found="no data (0 bytes)", expected=expected)
+
+
+def to_numpy(source: np.ndarray | torch.Tensor) -> np.ndarray:
+    """``source`` as a numpy array (a tensor is brought to the CPU); the caller's memory may be shared."""
+    if isinstance(source, torch.Tensor):
+        tensor = source.detach().cpu()
+        return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    return source
+
+
+def check_choice(name: str, value: object, choices: tuple[str, ...] | list[str]) -> None:
+    """Raise ``ValueError`` unless the option ``name`` has one of its ``choices``."""
+    if value not in choices:
+        raise ValueError(f"{name}={value!r}; expected one of {', '.join(map(repr, choices))}")

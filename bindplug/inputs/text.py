@@ -1,0 +1,211 @@
+"""CLIP's byte-pair tokenizer: sentences to 77 token ids.
+
+Facts of the format, all of which the ids depend on: the vocabulary is 256 byte symbols, the same closing a
+word, one entry for each merge, and two marks; merges are applied in the order in which they were learned.
+"""
+
+from __future__ import annotations
+
+import gzip
+import html
+from collections.abc import Iterable, Sequence
+from functools import lru_cache
+from importlib.resources import files
+from itertools import pairwise
+from typing import Any, ClassVar
+
+import ftfy
+import regex
+import torch
+from torch import Tensor
+
+from bindplug.errors import InputError
+from bindplug.inputs.base import Preprocess
+from bindplug.inputs.source import LONGEST_QUOTE
+from bindplug.modality import Modality
+
+CONTEXT_LENGTH = 77
+VOCABULARY_SIZE = 49408
+VOCABULARY_FILE = "data/bpe_simple_vocab_16e6.txt.gz"
+"""Source: OpenAI's CLIP, MIT licence, see ``data/LICENSE-clip.txt``."""
+START, END = "<start_of_text>", "<end_of_text>"
+MERGES = VOCABULARY_SIZE - 2 * 256 - 2
+WORD_END = "</w>"
+PIECES = regex.compile(
+    rf"{START}|{END}|'s|'t|'re|'ve|'m|'ll|'d|[\p{{L}}]+|[\p{{N}}]|[^\s\p{{L}}\p{{N}}]+", regex.IGNORECASE
+)
+REMEMBERED_WORDS = 1 << 16
+
+
+class Tokenizer:
+    """Texts to token ids, as CLIP and ImageBind expect them: ``tokenizer(["a dog"]) -> (1, 77)``.
+
+    Attributes:
+        context_length: ids in a row, 77 by default.
+        start_id: the id that begins every row.
+        end_id: the id that closes the text; zeros follow.
+    """
+
+    def __init__(self, context_length: int = CONTEXT_LENGTH) -> None:
+        if context_length < 2:
+            raise ValueError(f"context_length={context_length}; expected room for the two marks")
+        self.context_length = context_length
+        self.vocab_size = VOCABULARY_SIZE
+        self.start_id, self.end_id = VOCABULARY_SIZE - 2, VOCABULARY_SIZE - 1
+
+    def __call__(
+        self, texts: str | Sequence[str], context_length: int | None = None, *, truncate: bool = True
+    ) -> Tensor:
+        """Token ids of ``texts``, (B, 77) int64: start mark, text, end mark, zeros.
+
+        Args:
+            texts: one text or several.
+            context_length: overrides the tokenizer's.
+            truncate: whether a longer text is cut, the end mark kept last, or refused.
+
+        Raises:
+            InputError: a text is not a string, or is too long and ``truncate`` is off.
+        """
+        listed = [texts] if isinstance(texts, str) else list(texts)
+        length = context_length or self.context_length
+        rows = torch.zeros(len(listed), length, dtype=torch.long)
+        for row, text in zip(rows, listed, strict=True):
+            ids = [self.start_id, *self.encode(text), self.end_id]
+            if len(ids) > length:
+                if not truncate:
+                    found = f"a text of {len(ids)} tokens, its two marks included"
+                    remedy = "Shorten it, or let it be cut with truncate=True."
+                    raise InputError(_quote(text), found=found, expected=f"at most {length}", remedy=remedy)
+                ids = [*ids[: length - 1], self.end_id]
+            row[: len(ids)] = torch.tensor(ids)
+        return rows
+
+    def encode(self, text: str) -> list[int]:
+        """Ids of one text of any length, without marks.
+
+        Raises:
+            InputError: ``text`` is not a string, or holds half a surrogate pair.
+        """
+        if not isinstance(text, str):
+            raise InputError(
+                _quote(text), found=f"an object of type {type(text).__name__}", expected="a string"
+            )
+        try:
+            text.encode()
+        except UnicodeEncodeError:
+            expected = "text that UTF-8 can hold"
+            raise InputError(_quote(text), found="half a surrogate pair", expected=expected) from None
+        return [token for word in PIECES.findall(clean(text)) for token in _word_ids(word)]
+
+    def decode(self, ids: Iterable[int]) -> str:
+        """The text of ``ids``, in lower case and with a space after each word; marks stay readable."""
+        entries = _vocabulary()[2]
+        alphabet = {symbol: byte for byte, symbol in enumerate(_byte_symbols())}
+        data = bytearray()
+        for token in ids:
+            entry = entries[int(token)]
+            data += bytes(alphabet[symbol] for symbol in entry.removesuffix(WORD_END))
+            data += b" " if entry.endswith(WORD_END) else b""
+        return data.decode("utf-8", "replace")
+
+
+class TextPreprocess(Preprocess):
+    """Strings to token ids: (77,) int64 for a string, (B, 77) for a list of strings.
+
+    Args:
+        truncate: whether a text over 77 tokens is cut, as CLIP's other loaders do, or refused.
+    """
+
+    modality: ClassVar[Modality] = Modality.TEXT
+
+    def __init__(self, *, truncate: bool = True) -> None:
+        self.truncate, self.tokenizer = truncate, Tokenizer()
+
+    def __call__(self, source: object, **options: Any) -> Tensor:
+        """Token ids, (77,) of one text or (B, 77) of a list or tuple of them; see :meth:`read`."""
+        if isinstance(source, (list, tuple)):
+            return torch.stack([self.read(text, **options) for text in source])
+        return super().__call__(source, **options)
+
+    def read(self, source: object, *, truncate: bool | None = None) -> Tensor:
+        """Token ids of one text.
+
+        Args:
+            source: the text itself, never a path.
+            truncate: overrides the constructor's.
+
+        Raises:
+            InputError: ``source`` is not a string, or is too long and ``truncate`` is off.
+        """
+        if not isinstance(source, str):
+            found = f"an object of type {type(source).__name__}"
+            raise InputError(_quote(source), found=found, expected="a string", remedy="Decode bytes first.")
+        return self.tokenizer(source, truncate=self.truncate if truncate is None else truncate)[0]
+
+    def finish(self, readings: Sequence[Tensor], device: torch.device | str | None = None) -> list[Tensor]:
+        """The ids, (77,) int64 on ``device``."""
+        return [ids.to(device or "cpu") for ids in readings]
+
+
+def clean(text: str) -> str:
+    """``text`` with broken encodings mended, HTML entities resolved (twice), spaces single, lower case."""
+    return " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split()).lower()
+
+
+def _quote(text: object) -> str:
+    shown = repr(text)
+    return f"the text {shown[:LONGEST_QUOTE]}…" if len(shown) > LONGEST_QUOTE else f"the text {shown}"
+
+
+@lru_cache(maxsize=1)
+def _byte_symbols() -> tuple[str, ...]:
+    """The printable character that stands for each byte: itself where Latin-1 prints it, else from U+0100 on."""
+    printable = {*range(0x21, 0x7F), *range(0xA1, 0xAD), *range(0xAE, 0x100)}
+    substitutes = iter(range(0x100, 0x200))
+    return tuple(chr(byte if byte in printable else next(substitutes)) for byte in range(256))
+
+
+@lru_cache(maxsize=1)
+def _vocabulary() -> tuple[dict[tuple[str, str], int], dict[str, int], list[str]]:
+    """Rank of each merge, id of each entry, and the entries by id."""
+    packed = files("bindplug.inputs").joinpath(VOCABULARY_FILE).read_bytes()
+    lines = gzip.decompress(packed).decode("utf-8").split("\n")[1 : MERGES + 1]
+    pairs = [(left, right) for left, right in (line.split() for line in lines)]
+    symbols = _byte_symbols()
+    # Byte symbols are listed as CLIP lists them: printable ones first, then the substitutes.
+    alphabet = sorted(symbols)
+    entries = [
+        *alphabet,
+        *(symbol + WORD_END for symbol in alphabet),
+        *(left + right for left, right in pairs),
+    ]
+    entries += [START, END]
+    ranks = {pair: rank for rank, pair in enumerate(pairs)}
+    return ranks, {entry: index for index, entry in enumerate(entries)}, entries
+
+
+@lru_cache(maxsize=REMEMBERED_WORDS)
+def _word_ids(word: str) -> tuple[int, ...]:
+    """Ids of one piece of cleaned text: neighbours are joined, the earliest-learned merge first."""
+    ranks, ids, _ = _vocabulary()
+    if word in (START, END):
+        return (ids[word],)
+    symbols = _byte_symbols()
+    parts = [symbols[byte] for byte in word.encode("utf-8")]
+    parts[-1] += WORD_END
+    while len(parts) > 1:
+        pair = min(set(pairwise(parts)), key=lambda pair: ranks.get(pair, MERGES))
+        if pair not in ranks:
+            break
+        parts = _join(parts, pair)
+    return tuple(ids[part] for part in parts)
+
+
+def _join(parts: list[str], pair: tuple[str, str]) -> list[str]:
+    """``parts`` with each occurrence of ``pair`` made one, from the left."""
+    joined, place = [], 0
+    while place < len(parts):
+        step = 2 if tuple(parts[place : place + 2]) == pair else 1
+        joined.append("".join(parts[place : place + step]))
+        place += step
+    return joined

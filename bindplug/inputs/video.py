@@ -1,0 +1,161 @@
+"""Videos to clips of two frames in three crops."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import ClassVar
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from PIL import Image, ImageOps
+from torch import Tensor
+
+from bindplug.errors import InputError
+from bindplug.inputs.base import Preprocess
+from bindplug.inputs.clips import clip_starts
+from bindplug.inputs.image import normalise_rgb, to_eight_bit, to_rgb
+from bindplug.inputs.source import describe_source, is_file_like, to_numpy
+from bindplug.inputs.spatial import IMAGE_SIZE, load_pixels
+from bindplug.inputs.videofiles import EXPECTED, frames_at, still_image
+from bindplug.modality import Modality
+
+CLIPS = 5
+CLIP_SECONDS = 2
+CROPS = 3
+"""Source: measured on the original ImageBind loaders; each clip gives its first and its last frame."""
+
+
+@dataclass(frozen=True)
+class VideoFrames:
+    """The frames a video is known by.
+
+    Attributes:
+        frames: (distinct frames, H, W, 3) uint8.
+        order: places in ``frames``, two for each clip (first, last).
+        duration_s: of the video in seconds, 0 for a still image.
+    """
+
+    frames: np.ndarray
+    order: tuple[int, ...]
+    duration_s: float
+
+
+class VideoPreprocess(Preprocess):
+    """Videos to (15, 3, 2, 224, 224): 5 clips x 3 crops, then colour, time, height, width.
+
+    A source is a path, bytes or file object of anything PyAV demuxes, an array (T, H, W, 3) or tensor
+    (T, 3, H, W) together with ``fps`` (8-bit integers or floats from 0 to 1), or a still image, which is a
+    video of one frame. Of each of 5 evenly spaced clips of 2 s (see :func:`bindplug.inputs.clips.clip_starts`)
+    the first and the last frame are taken, the decoder seeking to them; short side to 224 bilinear, crops
+    at the start, middle and end of the long side. Crops of a square video are equal and computed once.
+
+    Args:
+        image_size: side of the crops in pixels.
+        clips: number of clips.
+    """
+
+    modality: ClassVar[Modality] = Modality.VIDEO
+
+    def __init__(self, *, image_size: int = IMAGE_SIZE, clips: int = CLIPS) -> None:
+        self.image_size, self.clips = image_size, clips
+
+    def read(self, source: object, *, fps: float | None = None, clips: int | None = None) -> VideoFrames:
+        """The frames of one video, in its own size.
+
+        Args:
+            source: see the class.
+            fps: frames a second; required for arrays of more than one frame.
+            clips: overrides the constructor's; at least 1.
+
+        Raises:
+            InputError: the source is missing, damaged, has no video stream or no frame, or is an array of
+                another shape or range or without ``fps``.
+            MissingDependency: PyAV is absent.
+        """
+        clips = self.clips if clips is None else clips
+        if clips < 1:
+            raise ValueError(f"clips={clips}; expected at least 1")
+        name = describe_source(source)
+        if isinstance(source, (np.ndarray, torch.Tensor)):
+            return _from_array(source, fps, clips, name)
+        if isinstance(source, Image.Image):
+            load_pixels(source, name, EXPECTED)
+            return _still(source, clips, name)
+        if not is_file_like(source):
+            raise InputError(name, found=f"an object of type {type(source).__name__}", expected=EXPECTED)
+        picture = still_image(source)
+        if picture is not None:
+            return _still(picture, clips, name)
+        frames, order, duration_s = frames_at(source, lambda duration: clip_spans(duration, clips))
+        return VideoFrames(frames, order, duration_s)
+
+    def finish(
+        self, readings: Sequence[VideoFrames], device: torch.device | str | None = None
+    ) -> list[Tensor]:
+        """Normalised crops, (clips * 3, 3, 2, 224, 224) float32 for each reading, crops varying fastest."""
+        return [self._finish_one(reading, device or "cpu") for reading in readings]
+
+    def _finish_one(self, reading: VideoFrames, device: torch.device | str) -> Tensor:
+        pixels = torch.from_numpy(reading.frames).to(device).permute(0, 3, 1, 2)  # (F, 3, H, W)
+        crops = [
+            normalise_rgb(crop) for crop in _crops(_short_side(pixels, self.image_size), self.image_size)
+        ]
+        stacked = torch.stack(crops, dim=1)[list(reading.order)]  # (clips * 2, crops or 1, 3, s, s)
+        stacked = stacked.unflatten(0, (-1, 2)).movedim(1, 3)  # (clips, crops or 1, 3, 2, s, s)
+        return stacked.expand(-1, CROPS, -1, -1, -1, -1).flatten(0, 1)
+
+
+def clip_spans(duration_s: Fraction, clips: int) -> list[tuple[Fraction, Fraction]]:
+    """Start and end of each clip in seconds; the whole of a video no longer than one clip."""
+    length = min(Fraction(CLIP_SECONDS), duration_s)
+    return [(start, start + length) for start in clip_starts(duration_s - CLIP_SECONDS, clips)]
+
+
+def _still(picture: Image.Image, clips: int, name: str) -> VideoFrames:
+    pixels = np.array(to_rgb(ImageOps.exif_transpose(picture), name=name))
+    return VideoFrames(pixels[None], (0,) * (2 * clips), 0.0)
+
+
+def _from_array(source: np.ndarray | Tensor, fps: float | None, clips: int, name: str) -> VideoFrames:
+    frames = to_numpy(source)
+    if isinstance(source, Tensor) and frames.ndim == 4:
+        frames = frames.transpose(0, 2, 3, 1)
+    if frames.ndim != 4 or frames.shape[3] != 3 or frames.size == 0:
+        expected = "an array (T, H, W, 3) or a tensor (T, 3, H, W) with at least one frame"
+        raise InputError(name, found=f"shape {tuple(source.shape)}", expected=expected)
+    count = frames.shape[0]
+    if fps is None and count > 1:
+        remedy = "Give it: fps=25, say."
+        raise InputError(name, found="frames without a rate", expected="fps, frames a second", remedy=remedy)
+    if fps is not None and not (math.isfinite(fps) and fps > 0):
+        raise InputError(name, found=f"fps={fps!r}", expected="a positive number of frames a second")
+    rate = Fraction(fps or 1).limit_denominator(1_001_000)
+    wanted = []
+    for start, end in clip_spans(Fraction(count) / rate, clips):
+        first = min(math.ceil(start * rate), count - 1)
+        wanted += [first, max(first, min(math.ceil(end * rate), count) - 1)]
+    distinct = sorted(set(wanted))
+    pixels = to_eight_bit(frames[distinct], name)
+    return VideoFrames(pixels, tuple(distinct.index(index) for index in wanted), float(count / rate))
+
+
+def _short_side(pixels: Tensor, size: int) -> Tensor:
+    """Frames (F, 3, H, W) with their short side at ``size``, bilinear as the original: without antialiasing."""
+    height, width = pixels.shape[-2:]
+    short = min(height, width)
+    target = (size * height // short, size * width // short)
+    return F.interpolate(pixels.float(), size=target, mode="bilinear", align_corners=False)
+
+
+def _crops(pixels: Tensor, size: int) -> list[Tensor]:
+    """Square crops at the start, middle and end of the long side; one where all three would be equal."""
+    height, width = pixels.shape[-2:]
+    spare = max(height, width) - size
+    if spare == 0:
+        return [pixels]
+    offsets = (0, math.ceil(spare / 2), spare)
+    return [pixels.narrow(-2 if height > width else -1, offset, size) for offset in offsets]
