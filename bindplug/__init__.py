@@ -19,7 +19,7 @@ from bindplug.space import IMAGEBIND_SPACE, EmbeddingSpace
 
 if TYPE_CHECKING:
     from bindplug.adapters import upgrade
-    from bindplug.cards import AdapterCard, ModelCard
+    from bindplug.cards import AdapterCard, CommandCard, ModelCard
     from bindplug.encoder import Encoder
     from bindplug.hookspecs import hookimpl
     from bindplug.models import list_models, load
@@ -32,6 +32,7 @@ __all__ = [
     "IMAGEBIND_SPACE",
     "AdapterCard",
     "BindplugError",
+    "CommandCard",
     "EmbeddingSpace",
     "Encoder",
     "Modality",
@@ -58,6 +59,7 @@ __all__ = [
 
 _LAZY = {
     "AdapterCard": "cards",
+    "CommandCard": "cards",
     "Encoder": "encoder",
     "ModelCard": "cards",
     "classify": "zeroshot",

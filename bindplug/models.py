@@ -96,8 +96,8 @@ def _existing(name_or_path: str | Path) -> Path:
     path = Path(name_or_path).expanduser()
     if path.exists():
         return path
-    means_path = isinstance(name_or_path, Path) or path.suffix in CHECKPOINT_SUFFIXES or len(path.parts) > 1
-    if means_path:
+    separated = "/" in str(name_or_path) or "\\" in str(name_or_path)
+    if separated or isinstance(name_or_path, Path) or path.suffix in CHECKPOINT_SUFFIXES:
         raise WeightsNotFound(
             f"there is no file or directory {str(path)!r} (from {str(Path.cwd())!r}); give the official "
             f"checkpoint, a directory that `bindplug convert` wrote, or a name: {_names()}"

@@ -152,7 +152,7 @@ HOOKS: tuple[tuple[str, str, type], ...] = (
 
 def _receiver(
     hook: str,
-    expected: type,
+    expected: type[Any],
     entries: dict[str, Entry[Any]],
     plugin: Plugin,
     pending: list[tuple[dict[str, Entry[Any]], Entry[Any]]],
