@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -142,14 +141,14 @@ def _seeded_checks(model: ImageBind, skipped: dict[str, str]) -> list[Check]:
             continue
         x = x.to(model.device)
         modality = "image" if tower == "vision" else tower
-        forms: dict[str, Callable[[], Tensor]] = {
-            "official": lambda m=modality, x=x: model.encode_official(m, x),
-            "unit": lambda m=modality, x=x: model.encode(m, x, normalize=True),
-            "raw": lambda m=modality, x=x: model.encode(m, x),
+        forms = {
+            "official": model.encode_official(modality, x),
+            "unit": model.encode(modality, x, normalize=True),
+            "raw": model.encode(modality, x),
         }
         tried = [
-            _check(f"seeded {tower} vector", SEEDED_VECTORS[tower], make()[0, :5], SEEDED_TOLERANCE, form)
-            for form, make in forms.items()
+            _check(f"seeded {tower} vector", SEEDED_VECTORS[tower], rows[0, :5], SEEDED_TOLERANCE, form)
+            for form, rows in forms.items()
         ]
         checks.append(min(tried, key=lambda check: check.deviation))
     return checks

@@ -25,9 +25,9 @@ TOLERANCE = 1e-4
 
 
 def relative_deviation(found: torch.Tensor, golden: np.ndarray) -> float:
-    """The largest deviation, relative to the length of the golden row."""
+    """The largest deviation, relative to the largest number of the golden row."""
     gap = np.abs(found.numpy() - golden).max(axis=1)
-    return float((gap / np.linalg.norm(golden, axis=1)).max())
+    return float((gap / np.abs(golden).max(axis=1)).max())
 
 
 @pytest.mark.parametrize("name", OUTPUTS)
