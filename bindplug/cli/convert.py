@@ -1,0 +1,244 @@
+"""``bindplug convert``: weights between the layouts that are in use."""
+
+from __future__ import annotations
+
+import json
+import os
+import tempfile
+from collections.abc import Collection, Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bindplug.cli.options import DTYPES, output_options
+from bindplug.errors import CheckpointError
+from bindplug.modality import Modality
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bindplug.imagebind import ImageBind, ImageBindConfig
+
+LAYOUTS = ("directory", "official", "open-clip")
+SUFFIXES = {"official": (".pth", ".pt"), "open-clip": (".pt", ".pth", ".safetensors")}
+
+
+@click.command()
+@click.argument("source", metavar="SRC")
+@click.argument("destination", metavar="DST")
+@click.option(
+    "--to",
+    "layout",
+    type=click.Choice(LAYOUTS),
+    default="directory",
+    show_default=True,
+    help="directory: a file a tower, loads fastest; official: the original's .pth; open-clip: image and text towers.",
+)
+@click.option(
+    "--from",
+    "origin",
+    type=click.Choice(["imagebind", "open-clip"]),
+    default="imagebind",
+    show_default=True,
+    help="What SRC is: ImageBind in any layout (a path or a model's name), or an open_clip state dict.",
+)
+@click.option("--modalities", help="Only these, joined by commas, e.g. image,audio; all by default.")
+@click.option(
+    "--dtype", type=click.Choice(DTYPES), help="Convert the weights to this; kept as they are by default."
+)
+@click.option(
+    "--config", "config_file", metavar="FILE", help="The network's shape as JSON, where weights don't tell."
+)
+@click.option(
+    "--licence", help="Licence of the weights for the directory's card; SRC's own where it is known."
+)
+@click.option("--overwrite", is_flag=True, help="Replace DST if it exists.")
+@output_options
+def convert(
+    source: str,
+    destination: str,
+    layout: str,
+    origin: str,
+    modalities: str | None,
+    dtype: str | None,
+    config_file: str | None,
+    licence: str | None,
+    overwrite: bool,
+    as_json: bool,
+    quiet: bool,
+) -> None:
+    """Convert weights between layouts: SRC to DST.
+
+    \b
+    bindplug convert imagebind_huge.pth ~/.cache/bindplug/imagebind_huge --dtype float16
+    bindplug convert imagebind_huge.pth vit_h_14.safetensors --to open-clip
+    """
+    wanted = _modalities(modalities)
+    target = Path(destination)
+    _check_destination(target, layout, overwrite)
+    config = _read_config(config_file) if config_file else None
+    model = _open_clip_model(source, config) if origin == "open-clip" else _model(source, wanted, config)
+    _write(model, target, layout, dtype, overwrite, licence or licence_of(source, model), source)
+    report: dict[str, Any] = {
+        "source": source,
+        "destination": str(target),
+        "layout": layout,
+        "towers": list(model.towers),
+        "size_bytes": _size_of(target),
+    }
+    if as_json:
+        click.echo(json.dumps(report, indent=2))
+    elif not quiet:
+        size = report["size_bytes"] / 1e6
+        click.echo(f"{target}: {layout} layout, towers {', '.join(model.towers)}, {size:.1f} MB", err=True)
+
+
+def licence_of(source: str, model: ImageBind) -> str:
+    """The licence of the weights as far as SRC or the registered models tell; else empty."""
+    from bindplug.imagebind import ImageBindConfig
+    from bindplug.imagebind.checkpoint import read_manifest
+    from bindplug.models import list_models
+
+    cards = {card.name: card for card in list_models()}
+    if source in cards:
+        return cards[source].licence
+    if Path(source).is_dir():
+        return str(read_manifest(source).get("licence", ""))
+    published = cards.get("imagebind_huge")
+    return published.licence if published and model.config == ImageBindConfig.huge() else ""
+
+
+def _modalities(given: str | None) -> set[str] | None:
+    if given is None:
+        return None
+    names = {name.strip() for name in given.split(",") if name.strip()}
+    known = {m.value for m in Modality}
+    if not names or names - known:
+        raise click.BadParameter(
+            f"{given!r}; known: {', '.join(m.value for m in Modality)}", param_hint="--modalities"
+        )
+    return names
+
+
+def _check_destination(target: Path, layout: str, overwrite: bool) -> None:
+    if layout in SUFFIXES and target.suffix not in SUFFIXES[layout]:
+        raise click.UsageError(
+            f"DST of layout {layout} must end in {' or '.join(SUFFIXES[layout])}, found {target.name!r}"
+        )
+    if target.exists() and not overwrite:
+        raise click.UsageError(f"{target} exists; choose another place, or say --overwrite")
+
+
+def _read_config(path: str) -> ImageBindConfig:
+    from bindplug.imagebind import ImageBindConfig
+
+    try:
+        described = json.loads(Path(path).read_text(encoding="utf-8"))
+        described = described.get("config", described)
+        plain = isinstance(described.get("vision"), dict)
+        return ImageBindConfig.from_dict(described) if plain else ImageBindConfig.from_official(described)
+    except (OSError, ValueError, AttributeError) as error:
+        raise CheckpointError(f"{path} does not describe a network: {error}") from None
+
+
+def _model(source: str, wanted: Collection[str] | None, config: ImageBindConfig | None) -> ImageBind:
+    from bindplug.imagebind import ImageBind
+    from bindplug.models import load
+
+    path = Path(source)
+    if config is not None and path.is_file():
+        return ImageBind.from_official(path, config, modalities=wanted)
+    model = load(source, modalities=wanted)
+    if not isinstance(model, ImageBind):
+        raise CheckpointError(
+            f"{source} is a {type(model).__name__}; only ImageBind's weights can be converted"
+        )
+    return model
+
+
+def _open_clip_model(source: str, config: ImageBindConfig | None) -> ImageBind:
+    from bindplug.imagebind import ImageBind
+    from bindplug.imagebind.checkpoint import from_open_clip
+
+    return ImageBind.from_official(
+        from_open_clip(_read_state(Path(source))), config, modalities={"image", "text"}
+    )
+
+
+def _read_state(path: Path) -> Mapping[str, Tensor]:
+    """A plain state dict from a safetensors or PyTorch file; never runs code that a file holds."""
+    import pickle
+    import zipfile
+
+    import torch
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
+        if path.suffix == ".safetensors":
+            return load_file(path)
+        state = torch.load(path, map_location="cpu", weights_only=True)
+    except FileNotFoundError:
+        raise CheckpointError(f"there is no file {path}") from None
+    except (
+        OSError,
+        ValueError,
+        RuntimeError,
+        SafetensorError,
+        pickle.UnpicklingError,
+        EOFError,
+        zipfile.BadZipFile,
+    ):
+        raise CheckpointError(
+            f"{path} cannot be read as a state dict: it is damaged, or holds more than tensors"
+        ) from None
+    return state.get("state_dict", state) if isinstance(state, dict) else {}
+
+
+def _write(
+    model: ImageBind, target: Path, layout: str, dtype: str | None, overwrite: bool, licence: str, source: str
+) -> None:
+    import torch
+
+    from bindplug.imagebind.checkpoint import save_directory, to_open_clip
+
+    chosen = getattr(torch, dtype) if dtype else None
+    if layout == "directory":
+        save_directory(
+            model, target, dtype=chosen, licence=licence, source=Path(source).name, overwrite=overwrite
+        )
+        return
+    state = model.official_state_dict()
+    if layout == "open-clip":
+        state = to_open_clip(state)
+    scales = ("logit_scale",)
+    state = {
+        n: t.detach() if chosen is None or n.endswith(scales) else t.detach().to(chosen)
+        for n, t in state.items()
+    }
+    _save_state(state, target)
+
+
+def _save_state(state: Mapping[str, Any], target: Path) -> None:
+    import torch
+    from safetensors.torch import save_file
+
+    target.parent.mkdir(parents=True, exist_ok=True)
+    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
+    os.close(handle)
+    temporary = Path(name)
+    try:
+        if target.suffix == ".safetensors":
+            save_file({n: t.contiguous() for n, t in state.items()}, temporary)
+        else:
+            torch.save(dict(state), temporary)
+        temporary.chmod(0o644)
+        temporary.replace(target)
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def _size_of(path: Path) -> int:
+    files = path.iterdir() if path.is_dir() else [path]
+    return sum(file.stat().st_size for file in files)

@@ -1,0 +1,99 @@
+"""``bindplug models``: what can be loaded by name."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from bindplug.cards import ModelCard
+from bindplug.cli.options import output_options
+from bindplug.errors import BindplugError
+
+
+@click.command()
+@output_options
+def models(as_json: bool, quiet: bool) -> None:
+    """Models that can be loaded by name, their licences, and where their weights are.
+
+    Nothing is loaded or downloaded.
+    """
+    from bindplug.models import list_models
+
+    found = [described(card) for card in list_models()]
+    if as_json:
+        from bindplug.cli.screen import print_json
+
+        print_json(found)
+    else:
+        _show(found)
+
+
+def described(card: ModelCard) -> dict[str, Any]:
+    """A card and the whereabouts of its weights, as plain values.
+
+    ``weights`` is a path or None; ``wanted_at`` is where downloaded or placed ones would be found first.
+    """
+    from bindplug.hub import find_weights, home
+
+    problem = ""
+    weights = None
+    try:
+        weights = find_weights(card) if card.weights or card.url else None
+    except BindplugError as error:
+        problem = str(error)
+    return {
+        "name": card.name,
+        "description": card.description,
+        "modalities": list(card.modalities),
+        "space": {"name": card.space.name, "width": card.space.width},
+        "licence": card.licence,
+        "weights": str(weights) if weights else None,
+        "wanted_at": str(home() / card.filename) if card.filename else None,
+        "problem": problem,
+        "url": card.url or None,
+        "size_bytes": card.size_bytes,
+        "origin": card.origin or None,
+        "missing": list(card.missing()),
+    }
+
+
+def _whereabouts(model: dict[str, Any]) -> str:
+    if model["problem"]:
+        return f"[red]{_escaped(model['problem'])}[/]"
+    if model["weights"]:
+        return f"[green]found[/] {_escaped(_shortened(model['weights']))}"
+    if model["url"]:
+        size = f" ({model['size_bytes'] / 1e9:.1f} GB)" if model["size_bytes"] else ""
+        return f"[yellow]to download[/]{size}, or place at {_escaped(_shortened(model['wanted_at']))}"
+    return "made by its plugin"
+
+
+def _show(found: list[dict[str, Any]]) -> None:
+    from rich.padding import Padding
+
+    from bindplug.cli.screen import console
+
+    out = console()
+    for model in found:
+        out.print(f"[bold]{_escaped(model['name'])}[/]  {_escaped(model['description'])}")
+        lines = [
+            ("modalities", " ".join(model["modalities"])),
+            ("space", f"{_escaped(model['space']['name'])}, {model['space']['width']}-d"),
+            ("licence of the weights", _escaped(model["licence"])),
+            ("weights", _whereabouts(model)),
+        ]
+        for name, value in lines:
+            out.print(Padding(f"[dim]{name}:[/] {value}", (0, 0, 0, 2)))
+
+
+def _shortened(path: str) -> str:
+    home = str(Path.home())
+    return f"~{path[len(home) :]}" if path.startswith(home + "/") else path
+
+
+def _escaped(text: str) -> str:
+    from rich.markup import escape
+
+    return escape(text)

@@ -1,0 +1,147 @@
+"""Files of embeddings: Parquet and NPZ, written part by part and put in place at once."""
+
+from __future__ import annotations
+
+import json
+import os
+import zipfile
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from bindplug.cli.journal import Journal, Part
+from bindplug.cli.sources import Source
+from bindplug.errors import InputError, MissingDependency
+
+METADATA_KEY = "bindplug"
+"""Where both formats keep what is common to all rows: JSON with model, space, and the skipped inputs."""
+
+WRITERS = (".parquet", ".npz")
+
+
+def check_output(path: Path) -> None:
+    """Refuse an output that cannot be written, before the work starts.
+
+    Raises:
+        InputError: another suffix, a directory, or no such place.
+        MissingDependency: pyarrow is absent.
+    """
+    expected = "a file that ends in .parquet or .npz"
+    if path.suffix not in WRITERS:
+        raise InputError(str(path), found=f"the suffix {path.suffix!r}", expected=expected)
+    if path.is_dir() or not path.absolute().parent.is_dir():
+        found = "a directory" if path.is_dir() else f"no directory {str(path.absolute().parent)!r}"
+        raise InputError(str(path), found=found, expected=expected)
+    if path.suffix == ".parquet":
+        try:
+            import pyarrow  # noqa: F401
+        except ModuleNotFoundError:
+            raise MissingDependency("bindplug embed, for Parquet output,", "pyarrow", "cli") from None
+
+
+def write_output(path: Path, journal: Journal, width: int, metadata: dict[str, Any]) -> int:
+    """Merge a journal's parts into ``path``, which appears whole or not at all.
+
+    Args:
+        path: ends in ``.parquet`` or ``.npz``.
+        journal: with every part finished.
+        width: length of a row.
+        metadata: ``model`` and ``space`` among it.
+
+    Returns:
+        The number of rows written.
+    """
+    with _in_place(path) as temporary:
+        if path.suffix == ".parquet":
+            return _write_parquet(temporary, journal, width, metadata)
+        return _write_npz(temporary, journal, width, metadata)
+
+
+def _parts(journal: Journal) -> Iterator[Part]:
+    for start in journal.starts:
+        part = journal.read(start)
+        if part is None:
+            raise InputError(
+                journal.part_items(start)[0].value,
+                found="changed while other files were embedded",
+                expected="files that stay as they are",
+                remedy="Run the same command again: it reads the changed ones anew",
+            )
+        yield part
+
+
+def _kept(journal: Journal) -> tuple[list[Source], list[int]]:
+    kept = [i for part in _parts(journal) for i in part.kept]
+    return [journal.items[i] for i in kept], kept
+
+
+def _write_parquet(path: Path, journal: Journal, width: int, metadata: dict[str, Any]) -> int:
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    schema = pa.schema(
+        [
+            ("path", pa.string()),
+            ("modality", pa.string()),
+            ("embedding", pa.list_(pa.float32(), width)),
+            ("model", pa.string()),
+            ("space", pa.string()),
+        ],
+        metadata={METADATA_KEY: json.dumps(metadata)},
+    )
+    written = 0
+    with pq.ParquetWriter(path, schema) as writer:
+        for part in _parts(journal):
+            sources = [journal.items[i] for i in part.kept]
+            flat = pa.array(part.rows.reshape(-1), pa.float32())
+            columns = [
+                pa.array([s.value for s in sources], pa.string()),
+                pa.array([s.modality for s in sources], pa.string()),
+                pa.FixedSizeListArray.from_arrays(flat, width),
+                pa.array([metadata["model"]] * len(sources), pa.string()),
+                pa.array([metadata["space"]] * len(sources), pa.string()),
+            ]
+            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+            written += len(sources)
+    return written
+
+
+def _write_npz(path: Path, journal: Journal, width: int, metadata: dict[str, Any]) -> int:
+    sources, _ = _kept(journal)
+    columns = {
+        "path": _strings([s.value for s in sources]),
+        "modality": _strings([s.modality for s in sources]),
+        "model": np.array(metadata["model"]),
+        "space": np.array(metadata["space"]),
+        METADATA_KEY: np.array(json.dumps(metadata)),
+    }
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, column in columns.items():
+            with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+                np.lib.format.write_array(member, column, allow_pickle=False)
+        with archive.open("embedding.npy", "w", force_zip64=True) as member:
+            header = {"descr": "<f4", "fortran_order": False, "shape": (len(sources), width)}
+            np.lib.format.write_array_header_2_0(member, header)
+            for part in _parts(journal):
+                member.write(np.ascontiguousarray(part.rows, dtype="<f4").tobytes())
+    return len(sources)
+
+
+def _strings(values: Sequence[str]) -> np.ndarray:
+    return np.array(values, dtype=np.str_) if values else np.array([], dtype="<U1")
+
+
+@contextmanager
+def _in_place(path: Path) -> Iterator[Path]:
+    """A temporary file beside ``path`` that takes its place when the block succeeds, and else vanishes."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    try:
+        yield temporary
+        with temporary.open("rb+") as file:
+            os.fsync(file.fileno())
+        temporary.replace(path)
+    finally:
+        temporary.unlink(missing_ok=True)

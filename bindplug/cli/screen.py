@@ -1,0 +1,68 @@
+"""Tables for people: rich consoles and cells coloured by value."""
+
+from __future__ import annotations
+
+import json
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+COLD, MIDDLE, HOT = (32, 58, 110), (44, 120, 115), (214, 96, 28)
+"""Ends and middle of the cells' colour scale; white text stays readable on all of them."""
+
+
+def console() -> Console:
+    """A console on the current stdout; colours only where it is a terminal."""
+    return Console(soft_wrap=False, highlight=False)
+
+
+def print_json(value: Any) -> None:
+    """Print a value as indented JSON."""
+    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def heat(value: float, low: float, high: float, *, percent: bool = False, dim: bool = False) -> Text:
+    """A cell with a number, on a background from cold at ``low`` to hot at ``high``."""
+    shown = f"{value * 100:5.1f} %" if percent else f"{value:+.3f}"
+    if dim:
+        return Text(shown, style="dim", justify="right")
+    place = 0.0 if high <= low else min(1.0, max(0.0, (value - low) / (high - low)))
+    first, second, rest = (COLD, MIDDLE, place * 2) if place < 0.5 else (MIDDLE, HOT, place * 2 - 1)
+    red, green, blue = (round(a + (b - a) * rest) for a, b in zip(first, second, strict=True))
+    return Text(f" {shown} ", style=f"bold white on rgb({red},{green},{blue})", justify="right")
+
+
+def heat_table(
+    title: str,
+    rows: list[str],
+    columns: list[str],
+    values: list[list[float]],
+    *,
+    percent: bool = False,
+    same: bool = False,
+) -> Table:
+    """A table of numbers with coloured cells.
+
+    Args:
+        title: what the numbers are.
+        rows, columns: names along both axes.
+        values: (rows, columns).
+        percent: the values are probabilities, shown in per cent on a scale from 0 to 1.
+        same: rows and columns are the same things, so that the diagonal tells nothing.
+    """
+    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
+    table.add_column("", overflow="fold")
+    for name in columns:
+        table.add_column(Text(name), justify="right", overflow="fold")
+    shown = [v for i, row in enumerate(values) for j, v in enumerate(row) if not (same and i == j)] or [
+        0.0,
+        1.0,
+    ]
+    low, high = (0.0, 1.0) if percent else (min(shown), max(shown))
+    for i, (name, row) in enumerate(zip(rows, values, strict=True)):
+        cells = [heat(v, low, high, percent=percent, dim=same and i == j) for j, v in enumerate(row)]
+        table.add_row(Text(name), *cells)
+    return table

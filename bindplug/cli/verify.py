@@ -1,0 +1,189 @@
+"""``bindplug verify``: are these weights what they should be?"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, TypeGuard
+
+import click
+
+from bindplug.cli.options import output_options
+from bindplug.errors import BindplugError, CheckpointError, InputError
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from bindplug.encoder import Encoder
+    from bindplug.imagebind import ImageBind
+
+SAMPLES = ("{}_image.jpg", "{}_audio.wav")
+"""Names of the original's sample files. Source: the ``.assets`` directory of the original ImageBind."""
+
+
+@click.command()
+@click.argument("models", nargs=-1)
+@click.option(
+    "--samples",
+    metavar="DIR",
+    help="Directory with the original's dog_image.jpg, dog_audio.wav, car_..., bird_..., for its published table.",
+)
+@click.option(
+    "--device", default="cpu", show_default=True, help="Where to run the published checkpoint's checks."
+)
+@output_options
+def verify(models: tuple[str, ...], samples: str | None, device: str, as_json: bool, quiet: bool) -> int:
+    """Check weights: MODELS are names or paths; without any, all weights found on this machine.
+
+    Converted directories are compared with their checksums and loaded strictly. ImageBind's published
+    checkpoint must moreover reproduce the figures that its authors and others published.
+    """
+    from bindplug.cli.app import FAILED, OK
+
+    chosen = list(models) or _found_here()
+    if not chosen:
+        raise CheckpointError("no weights are on this machine; name a model or a path")
+    if samples and not Path(samples).is_dir():
+        raise InputError(samples, found="no such directory", expected="the original's six sample files")
+    results = [checked(name, samples, device) for name in chosen]
+    if as_json:
+        from bindplug.cli.screen import print_json
+
+        print_json(results)
+    else:
+        _show(results)
+    return OK if all(result["passed"] for result in results) else FAILED
+
+
+def checked(name: str, samples: str | None = None, device: str = "cpu") -> dict[str, Any]:
+    """Every check that fits one model: ``{"model", "passed", "checks": [{"name", "passed", "note"}]}``."""
+    checks: list[dict[str, Any]] = []
+    try:
+        path = _weights_of(name)
+        if path is not None and path.is_dir():
+            checks += _checksums(path)
+        if all(check["passed"] for check in checks):
+            checks += _loading(name, samples, device)
+    except BindplugError as error:
+        checks.append({"name": "weights", "passed": False, "note": str(error)})
+    passed = bool(checks) and all(check["passed"] is not False for check in checks)
+    return {"model": name, "passed": passed, "checks": checks}
+
+
+def _found_here() -> list[str]:
+    from bindplug.hub import find_weights
+    from bindplug.models import list_models
+
+    found = []
+    for card in list_models():
+        try:
+            if card.loader or find_weights(card) is not None:
+                found.append(card.name)
+        except BindplugError:
+            found.append(card.name)  # damaged or lacking: the check will say how
+    return found
+
+
+def _weights_of(name: str) -> Path | None:
+    from bindplug.errors import WeightsNotFound
+    from bindplug.hub import find_weights
+    from bindplug.models import list_models
+
+    cards = {card.name: card for card in list_models()}
+    if name not in cards:
+        return Path(name)
+    card = cards[name]
+    found = find_weights(card) if card.weights or card.url else None
+    if found is None and not card.loader:
+        raise WeightsNotFound(
+            f"the weights of {name} are not on this machine; `bindplug models` says where they go"
+        )
+    return found
+
+
+def _checksums(directory: Path) -> list[dict[str, Any]]:
+    from bindplug.imagebind.checkpoint import read_manifest
+    from bindplug.imagebind.directory import sha256_of
+
+    checks = []
+    for tower, entry in read_manifest(directory)["towers"].items():
+        file = directory / f"{tower}.safetensors"
+        expected = entry.get("sha256") if isinstance(entry, dict) else None
+        right = file.is_file() and sha256_of(file) == expected
+        note = (
+            "sha256 as recorded"
+            if right
+            else "missing"
+            if not file.is_file()
+            else "sha256 differs from the record"
+        )
+        checks.append({"name": file.name, "passed": right, "note": note})
+    return checks
+
+
+def _loading(name: str, samples: str | None, device: str) -> list[dict[str, Any]]:
+    """Load strictly, and where it is the published network, compare with the published figures."""
+    from bindplug.models import load
+
+    model = load(name, device=device)
+    dtype = str(model.dtype).removeprefix("torch.")
+    checks: list[dict[str, Any]] = [
+        {
+            "name": "loads",
+            "passed": True,
+            "note": f"{', '.join(model.modalities)}; {dtype}; {model.embedding_space}",
+        }
+    ]
+    if has_published_shape(model):
+        checks += _published(model, samples)
+    return checks
+
+
+def has_published_shape(model: Encoder) -> TypeGuard[ImageBind]:
+    """Whether a model is an ImageBind of the published size, so that the published figures are about it."""
+    from bindplug.imagebind import ImageBind, ImageBindConfig
+
+    return isinstance(model, ImageBind) and model.config == ImageBindConfig.huge()
+
+
+def _published(model: ImageBind, samples: str | None) -> list[dict[str, Any]]:
+    from bindplug.imagebind.published import verify as compare
+
+    images, sounds = _samples(model, samples) if samples else (None, None)
+    report = compare(model, images=images, sounds=sounds)
+    checks: list[dict[str, Any]] = [
+        {
+            "name": f"published {check.name} ({check.form})",
+            "passed": check.passed,
+            "note": f"deviation {check.deviation:.1e}, allowed {check.tolerance:.1e}",
+            "expected": list(check.expected),
+            "found": list(check.found),
+        }
+        for check in report.checks
+    ]
+    hint = "" if samples else "; --samples DIR names them"
+    return checks + [
+        {"name": f"published {name}", "passed": None, "note": f"not compared: {reason}{hint}"}
+        for name, reason in report.skipped.items()
+    ]
+
+
+def _samples(model: ImageBind, directory: str) -> tuple[Tensor, Tensor]:
+    from bindplug.imagebind.published import TABLE_ITEMS
+
+    pictures, recordings = ([Path(directory) / name.format(item) for item in TABLE_ITEMS] for name in SAMPLES)
+    return model.preprocess["image"].batch(pictures).stack(), model.preprocess["audio"].batch(
+        recordings
+    ).stack()
+
+
+def _show(results: list[dict[str, Any]]) -> None:
+    from rich.markup import escape
+
+    from bindplug.cli.screen import console
+
+    marks = {True: "[green]ok  [/]", False: "[bold red]FAIL[/]", None: "[dim]skip[/]"}
+    out = console()
+    for result in results:
+        out.print(f"[bold]{escape(result['model'])}[/]")
+        for check in result["checks"]:
+            out.print(f"  {marks[check['passed']]} {escape(check['name'])}: {escape(check['note'])}")

@@ -1,0 +1,62 @@
+"""`bindplug models` and `bindplug plugins`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bindplug import plugins
+
+
+def test_models_tells_where_weights_go(bindplug, monkeypatch, tmp_path):
+    for variable in ("BINDPLUG_HOME", "XDG_CACHE_HOME", "TORCH_HOME", "HF_HUB_CACHE"):
+        monkeypatch.setenv(variable, str(tmp_path))
+    monkeypatch.chdir(tmp_path)
+    models = {model["name"]: model for model in bindplug("models", "--json").json}
+    huge = models["imagebind_huge"]
+    assert huge["weights"] is None
+    assert huge["wanted_at"] == str(tmp_path / "imagebind_huge.pth")
+    assert huge["licence"] == "CC-BY-NC-4.0"
+    assert len(huge["modalities"]) == 7
+    (tmp_path / "imagebind_huge.pth").write_bytes(b"placed by hand")
+    models = {model["name"]: model for model in bindplug("models", "--json").json}
+    assert models["imagebind_huge"]["weights"] == str(tmp_path / "imagebind_huge.pth")
+
+
+def test_models_prints_what_a_person_needs(bindplug, monkeypatch, tmp_path):
+    monkeypatch.setenv("BINDPLUG_HOME", str(tmp_path))
+    shown = bindplug("models").out
+    assert "imagebind_huge" in shown
+    assert "CC-BY-NC-4.0" in shown
+    assert "ViT-H-14" in shown
+
+
+def test_plugins_lists_statuses(bindplug, monkeypatch):
+    monkeypatch.setenv("BINDPLUG_DISABLE", "toyworld")
+    found = {plugin["name"]: plugin for plugin in bindplug("plugins", "--json").json}
+    assert found["imagebind"]["status"] == "ready"
+    assert "models:imagebind_huge" in found["imagebind"]["provides"]
+    assert found["toyworld"]["status"] == "blocked"
+    shown = bindplug("plugins").out
+    assert "blocked" in shown
+    assert "BINDPLUG_DISABLE" in shown
+
+
+@pytest.mark.parametrize("status", ["unavailable", "broken"])
+def test_plugins_shows_how_to_mend_one(bindplug, monkeypatch, status):
+    lame = plugins.Plugin(
+        "lame", "lame", "lame-dist", "1.0", status, "[lame] needs x", 'pip install "lame-dist[x]"'
+    )
+    monkeypatch.setattr(plugins, "list_plugins", lambda: [lame])
+    shown = bindplug("plugins").out
+    assert status in shown
+    assert "[lame] needs x" in shown
+    assert 'pip install "lame-dist[x]"' in shown
+
+
+def test_the_toy_world_is_a_plugin_like_any_other(bindplug):
+    found = {plugin["name"]: plugin for plugin in bindplug("plugins", "--json").json}
+    assert found["toyworld"]["status"] == "ready"
+    assert {"models:imagebind_tiny", "commands:demo"} <= set(found["toyworld"]["provides"])
+    assert Path(found["toyworld"]["module"]).name == "bindplug_toyworld.plugin"
