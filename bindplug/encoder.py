@@ -80,7 +80,7 @@ class Encoder:
         return self.encode("thermal", x, normalize)
 
     def encode_imu(self, x: Tensor, normalize: bool = False) -> Tensor:
-        """Embed motions. x: (B, 6, 2000), accelerometer then gyroscope -> (B, D)."""
+        """Embed motions. x: (B, 6, 2000) or S clips (B, S, 6, 2000), accelerometer first -> (B, D)."""
         return self.encode("imu", x, normalize)
 
     def embed(

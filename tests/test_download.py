@@ -132,8 +132,10 @@ def test_a_shorter_version_starts_over(server, target):
 def test_without_a_validator_or_ranges_it_starts_over(server, target):
     server.tag = ""
     begin(server, target)
+    server.content = CONTENT[::-1]
     download(server.url, target)
-    assert target.read_bytes() == CONTENT
+    assert target.read_bytes() == CONTENT[::-1]
+    server.content = CONTENT
     target.unlink()
     server.tag, server.ranges = '"1"', False
     begin(server, target)
