@@ -145,7 +145,8 @@ class DepthPreprocess(Preprocess):
 
 def _fill(raw: np.ndarray, name: str) -> tuple[np.ndarray, int]:
     """``raw`` (H, W) as float32 with its holes filled, and their number."""
-    values = raw.astype(np.float32)
+    with np.errstate(invalid="ignore", over="ignore"):
+        values = raw.astype(np.float32)
     valid = np.isfinite(values) & (values > 0)
     holes = int(values.size - np.count_nonzero(valid))
     if holes == values.size:
@@ -159,9 +160,11 @@ def _disparity(depth: DepthMap) -> np.ndarray:
     values = depth.values
     if depth.preset == "relative":
         low, high = float(values.min()), float(values.max())
-        spread = (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
+        spread = (values.astype(np.float64) - low) / (high - low) if high > low else np.full_like(values, 0.5)
         return RELATIVE_RANGE[0] + spread * (RELATIVE_RANGE[1] - RELATIVE_RANGE[0])
     if depth.preset != "disparity":
         scale = SUN_PNG_FACTOR if depth.preset == "metric" else 1.0 / 1000.0
-        values = depth.baseline_m * depth.focal_px / np.clip(values * scale, NEAREST, FARTHEST)
+        values = (
+            depth.baseline_m * depth.focal_px / (np.clip(values, NEAREST / scale, FARTHEST / scale) * scale)
+        )
     return np.minimum(values, LARGEST_DISPARITY) / LARGEST_DISPARITY

@@ -9,7 +9,7 @@ from PIL import Image
 from bindplug.errors import InputError
 from bindplug.inputs.arrayfiles import is_array_file, read_array
 from bindplug.inputs.exr import is_exr, read_exr
-from bindplug.inputs.source import check_choice, is_file_like, suffix_of, to_numpy
+from bindplug.inputs.source import check_choice, is_file_like, to_numpy
 from bindplug.inputs.spatial import check_plane, is_sixteen_bit, load_pixels, open_picture
 
 METRES_PER = {"m": 1.0, "cm": 0.01, "mm": 0.001}
@@ -47,7 +47,7 @@ def read_depth(source: object, *, name: str, preset: str, unit: str | None) -> n
 def _from_file(source: object, name: str, preset: str) -> tuple[np.ndarray, bool]:
     if is_array_file(source):
         return check_plane(read_array(source, EXPECTED), name, "a depth map"), False
-    if suffix_of(source) == ".exr" or is_exr(source):
+    if is_exr(source):
         return read_exr(source, EXPECTED), True
     return _from_picture(open_picture(source, EXPECTED), name, preset), True
 

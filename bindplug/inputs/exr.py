@@ -6,14 +6,14 @@ import numpy as np
 
 from bindplug.errors import InputError
 from bindplug.inputs.optional import import_optional
-from bindplug.inputs.source import describe_source, open_source
+from bindplug.inputs.source import describe_source, open_source, peek
 
 EXR_MAGIC = b"\x76\x2f\x31\x01"
 
 
 def is_exr(source: object) -> bool:
-    """Whether ``source`` is bytes that begin as OpenEXR does."""
-    return isinstance(source, (bytes, bytearray)) and source.startswith(EXR_MAGIC)
+    """Whether ``source`` begins as OpenEXR files do."""
+    return peek(source, len(EXR_MAGIC)) == EXR_MAGIC
 
 
 def read_exr(source: object, expected: str) -> np.ndarray:

@@ -181,7 +181,8 @@ def _channels(
         lengths = sorted({row.shape[0] for row in rows})
         raise InputError(name, found=f"axes of {lengths} samples", expected="as many samples on each axis")
     values = np.stack(rows)
-    bad = int(values.size - np.isfinite(values).sum())
+    with np.errstate(over="ignore", invalid="ignore"):
+        bad = int(values.size - np.isfinite(values.astype(np.float32)).sum())
     if bad:
         text = f"{bad} of {values.size} values NaN, infinite or blank"
         raise InputError(name, found=text, expected="a number on every axis of every sample")

@@ -20,6 +20,8 @@ EXPECTED = "a motion recording: CSV, Parquet, .npy, .npz, a mapping of columns, 
 PARQUET_MAGIC = b"PAR1"
 LAYOUTS = ("channels_first", "time_first")
 SNIFFED = 4096
+DELIMITERS = (",", ";", "\t")
+HEADER_WITHIN = 50
 
 
 def read_columns(source: object, layout: str | None = None) -> dict[str, np.ndarray]:
@@ -115,16 +117,15 @@ def _read_parquet(data: bytes, name: str) -> dict[str, np.ndarray]:
 
 
 def _read_csv(data: bytes, name: str) -> dict[str, np.ndarray]:
-    text = _decode(data, name)
-    lines = [line for line in text.splitlines() if line.strip() and not line.lstrip().startswith(("#", "//"))]
-    delimiter = max(",;\t", key=lambda mark: "\n".join(lines[:20]).count(mark))
-    rows = list(csv.reader(lines, delimiter=delimiter))
-    head = next((index for index, row in enumerate(rows) if len(match_columns(row).channels) >= 1), None)
-    if head is None:
-        return _read_headless(rows, name)
-    header = [title.strip() for title in rows[head]]
-    comma = delimiter == ";" and any("," in cell for row in rows[head + 1 : head + 3] for cell in row)
-    body = rows[head + 1 :]
+    lines = [line for line in _decode(data, name).splitlines() if line.strip() and line.lstrip()[0] != "#"]
+    headers = {mark: _find_header(lines, mark) for mark in DELIMITERS}
+    delimiter = max(headers, key=lambda mark: headers[mark][1])
+    head, channels = headers[delimiter]
+    if not channels:
+        raise _headless(lines, name)
+    rows = list(csv.reader(lines[head:], delimiter=delimiter))
+    header, body = [title.strip() for title in rows[0]], rows[1:]
+    comma = delimiter == ";" and any("," in cell for row in body[:3] for cell in row)
     ragged = sum(len(row) != len(header) for row in body)
     if ragged > (1 if body and len(body[-1]) < len(header) else 0):
         found = f"{ragged} of {len(body)} lines without the header's {len(header)} fields"
@@ -134,11 +135,19 @@ def _read_csv(data: bytes, name: str) -> dict[str, np.ndarray]:
     return {title: np.array([_number(row[i]) for row in cells]) for i, title in enumerate(header) if title}
 
 
-def _read_headless(rows: list[list[str]], name: str) -> dict[str, np.ndarray]:
-    first = ", ".join(rows[0][:8]) if rows else ""
+def _find_header(lines: list[str], delimiter: str) -> tuple[int, int]:
+    """The line that names most channels if split at ``delimiter``, and how many it names."""
+    rows = csv.reader(lines[:HEADER_WITHIN], delimiter=delimiter)
+    named = [len(match_columns(row).channels) for row in rows]
+    most = max(named, default=0)
+    return (named.index(most) if named else 0), most
+
+
+def _headless(lines: list[str], name: str) -> InputError:
     remedy = f"Name the columns {', '.join(CHANNELS)}, and a clock such as timestamp_ms."
-    found = f"no line that names accelerometer or gyroscope columns (it begins: {first[:80]!r})"
-    raise InputError(name, found=found, expected="a CSV with a header", remedy=remedy)
+    begins = lines[0][:80] if lines else ""
+    found = f"no line that names accelerometer or gyroscope columns (it begins: {begins!r})"
+    return InputError(name, found=found, expected="a CSV with a header", remedy=remedy)
 
 
 def _decode(data: bytes, name: str) -> str:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from bindplug.errors import InputError
@@ -9,6 +11,7 @@ from bindplug.inputs.optional import import_optional
 from bindplug.inputs.source import describe_source, open_source
 
 EXPECTED = "a sound file (wav, flac, ogg, mp3, ...) or a video with a sound track"
+BLOCK_SAMPLES = 1 << 20
 
 
 def read_sound(source: object) -> tuple[np.ndarray, int]:
@@ -26,8 +29,8 @@ def read_sound(source: object) -> tuple[np.ndarray, int]:
         start = file.tell()
         soundfile = import_optional("soundfile", "bindplug.inputs.audio", "audio")
         try:
-            samples, rate_hz = soundfile.read(file, dtype="float32", always_2d=True)
-            return samples.T, int(rate_hz)
+            with soundfile.SoundFile(file) as sound:
+                return _read_blocks(sound), int(sound.samplerate)
         except soundfile.LibsndfileError as error:
             reason = str(error).rsplit(": ", 1)[-1]
         file.seek(start)
@@ -35,6 +38,14 @@ def read_sound(source: object) -> tuple[np.ndarray, int]:
             raise InputError(name, found=f"data that is not sound ({reason})", expected=EXPECTED)
         file.seek(start)
         return _read_track(file, name)
+
+
+def _read_blocks(sound: Any) -> np.ndarray:
+    """All samples, (channels, samples) float32, by blocks: a damaged header may claim any length."""
+    blocks = [np.zeros((0, sound.channels), np.float32)]
+    while len(block := sound.read(BLOCK_SAMPLES, dtype="float32", always_2d=True)):
+        blocks.append(block)
+    return np.concatenate(blocks).T
 
 
 def _is_container(head: bytes) -> bool:
@@ -57,7 +68,7 @@ def _is_container(head: bytes) -> bool:
 def _read_track(file: object, name: str) -> tuple[np.ndarray, int]:
     av = import_optional("av", "bindplug.inputs.audio", "video")
     try:
-        with av.open(file, mode="r") as container:
+        with av.open(file, mode="r", metadata_errors="replace") as container:
             if not container.streams.audio:
                 raise InputError(name, found="a video without a sound track", expected=EXPECTED)
             track = container.streams.audio[0]
@@ -67,7 +78,7 @@ def _read_track(file: object, name: str) -> tuple[np.ndarray, int]:
             ]
             frames += [out.to_ndarray() for out in to_float.resample(None)]
             rate_hz = int(track.codec_context.sample_rate)
-    except av.error.FFmpegError as error:
+    except (av.error.FFmpegError, UnicodeDecodeError) as error:
         raise InputError(name, found=f"damaged data ({error})", expected=EXPECTED) from None
     if not frames or not rate_hz:
         raise InputError(name, found="a sound track of zero samples", expected="at least one sample")

@@ -52,6 +52,23 @@ def suffix_of(source: object) -> str:
     return Path(name).suffix.lower() if isinstance(name, str) else ""
 
 
+def peek(source: object, count: int) -> bytes:
+    """The first ``count`` bytes of a path, bytes or seekable file object; empty where they cannot be had."""
+    if isinstance(source, (bytes, bytearray, memoryview)):
+        return bytes(source[:count])
+    try:
+        if isinstance(source, (str, os.PathLike)):
+            with Path(source).open("rb") as opened:
+                return opened.read(count)
+        file: Any = source
+        start = file.tell()
+        head = file.read(count)
+        file.seek(start)
+    except (OSError, ValueError, AttributeError):
+        return b""
+    return head if isinstance(head, bytes) else b""
+
+
 @contextmanager
 def open_source(source: object, expected: str) -> Iterator[BinaryIO]:
     """Open a path, bytes or a binary file object for seekable reading.

@@ -182,7 +182,8 @@ def _read_plane(source: object, name: str) -> np.ndarray:
 
 def _temperatures(plane: np.ndarray, unit: str | None, name: str) -> np.ndarray:
     """Degrees Celsius (counts as they are), float64."""
-    values = plane.astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        values = plane.astype(np.float64)
     bad = int(values.size - np.isfinite(values).sum())
     if bad:
         found = f"{bad} of {values.size} pixels NaN or infinite"

@@ -25,7 +25,7 @@ Spans = Callable[[Fraction], list[tuple[Fraction, Fraction]]]
 def still_image(source: object) -> Image.Image | None:
     """The picture, if ``source`` is a picture that does not move; else ``None``."""
     with open_source(source, EXPECTED) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata; what matters raises
         start = file.tell()
         try:
             picture = Image.open(file)
@@ -57,14 +57,14 @@ def frames_at(source: object, spans_of: Spans) -> tuple[np.ndarray, tuple[int, .
     name = describe_source(source)
     with open_source(source, EXPECTED) as file:
         try:
-            with av.open(file, mode="r") as container:
+            with av.open(file, mode="r", metadata_errors="replace") as container:
                 if not container.streams.video:
                     kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "no streams"
                     raise InputError(name, found=f"no video stream (it has: {kinds})", expected=EXPECTED)
                 stream = container.streams.video[0]
                 stream.thread_type = "AUTO"
                 return _Reader(container, stream, name).read(spans_of)
-        except (av.error.FFmpegError, EOFError) as error:
+        except (av.error.FFmpegError, EOFError, UnicodeDecodeError) as error:
             raise InputError(
                 name, found=f"data that cannot be decoded ({error})", expected=EXPECTED
             ) from None
