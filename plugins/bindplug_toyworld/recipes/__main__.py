@@ -11,13 +11,16 @@ from pathlib import Path
 import torch
 
 from bindplug.imagebind import ImageBind
+from bindplug.imagebind.official import copy_official
 from bindplug.imagebind.open_clip_layout import from_open_clip
 from bindplug_toyworld.evaluate import evaluate, format_confusion
 from bindplug_toyworld.recipes.clip import build_clip, pretrain, toy_clip_config
 from bindplug_toyworld.recipes.render import render
+from bindplug_toyworld.recipes.rendered import Rendered
 from bindplug_toyworld.recipes.sensors import FIRST_SCENE, bind_sensors, tiny_config
 from bindplug_toyworld.recipes.ship import ship
 from bindplug_toyworld.recipes.sizes import FULL, SMOKE, RecipeSize
+from bindplug_toyworld.space import TOY_SPACE
 
 logger = logging.getLogger("bindplug_toyworld.recipes")
 
@@ -34,6 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     clip, clip_figures = pretrained_clip(workspace, size, quiet=quiet)
     model = tiny_from(clip, size)
     figures = {"clip": clip_figures} | bind_sensors(model, clip, size, workspace, quiet=quiet)
+    round_to_half(model)  # what is measured is what ships
     measures = evaluate(model, options.scenes or (60 if options.smoke else 1000), quiet=quiet)
     for measure in measures:
         logger.info("%s: %.4f of %d", measure.name, measure.value, measure.count)
@@ -51,7 +55,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def pretrained_clip(workspace: Path, size: RecipeSize, *, quiet: bool | None) -> tuple[torch.nn.Module, dict]:
     """The toy CLIP, trained now or by an earlier run with the same recipe."""
-    clip = build_clip(toy_clip_config(), size.clip.seed)
+    clip = build_clip(toy_clip_config(), size.clip.seed, size.clip.patch_dropout)
     saved, card = workspace / "toy_clip.pt", workspace / "toy_clip.json"
     wanted = {"recipe": vars(size.clip), "architecture": toy_clip_config()}
     if saved.is_file() and card.is_file() and (earlier := json.loads(card.read_text()))["wanted"] == wanted:
@@ -61,7 +65,7 @@ def pretrained_clip(workspace: Path, size: RecipeSize, *, quiet: bool | None) ->
         workspace / "clip", split="train", start=FIRST_SCENE["clip"], count=size.clip.scenes,
         captions=True, crowded=0.35, quiet=quiet,
     )  # fmt: skip
-    figures = pretrain(clip, scenes, size.clip, quiet=quiet)
+    figures = pretrain(clip, Rendered(scenes.directory, in_memory=True), size.clip, quiet=quiet)
     logger.info("toy CLIP: %s", figures)
     torch.save(clip.state_dict(), saved)
     card.write_text(json.dumps({"wanted": wanted, "figures": figures}))
@@ -71,11 +75,16 @@ def pretrained_clip(workspace: Path, size: RecipeSize, *, quiet: bool | None) ->
 def tiny_from(clip: torch.nn.Module, size: RecipeSize) -> ImageBind:
     """imagebind_tiny with the toy CLIP's image and text towers and freshly initialised sensor towers."""
     torch.manual_seed(size.clip.seed)
-    model = ImageBind(tiny_config(size.recipes))
-    model.reset_parameters()
-    state = model.official_state_dict()
-    model.load_official(state | from_open_clip(clip.state_dict()))
+    model = ImageBind(tiny_config(size.recipes), space=TOY_SPACE)
+    copy_official(model, model.official_state_dict() | from_open_clip(clip.state_dict()))
     return model.eval()
+
+
+def round_to_half(model: ImageBind) -> None:
+    """Round weights to what float16 holds; scales, which ship in float32, stay."""
+    with torch.no_grad():
+        for parameter in model.towers.parameters():
+            parameter.copy_(parameter.half())
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import torch
 
+from bindplug.inputs import make_preprocess
 from bindplug.inputs.progress import iterate_with_progress
 from bindplug_toyworld.dataset import scene_at
 from bindplug_toyworld.recipes.rendered import Rendered
@@ -97,6 +98,7 @@ def _preprocess() -> dict[str, Any]:
         from bindplug.inputs import make_preprocess
     except ImportError:
         import open_clip
+
         return {"text": open_clip.SimpleTokenizer()}
     return make_preprocess()
 

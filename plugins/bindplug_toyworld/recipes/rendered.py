@@ -17,14 +17,17 @@ class Rendered:
 
     ``pixels.npy`` (N, 3, 224, 224) uint8 · ``tokens.npy`` (N, K, 77) uint16, K captions a scene ·
     ``<modality>.npy`` (N, …) float16, as the modality's preprocess gives it · ``labels.npy`` (N,) int64, the
-    first thing in each scene.
+    first thing in each scene. ``in_memory`` reads them whole instead.
     """
 
     directory: Path
+    in_memory: bool = False
 
     def __post_init__(self) -> None:
+        # random reads of a mapped file wait for the disk wherever its cache is reclaimed
+        mode = None if self.in_memory else "r"
         self.arrays: dict[str, np.ndarray] = {
-            path.stem: np.load(path, mmap_mode="r") for path in sorted(self.directory.glob("*.npy"))
+            path.stem: np.load(path, mmap_mode=mode) for path in sorted(self.directory.glob("*.npy"))
         }
         self.card: dict[str, object] = json.loads((self.directory / "card.json").read_text())
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bindplug.imagebind import ImageBind, ImageBindConfig
 from bindplug.imagebind.config import TowerConfig
@@ -53,7 +53,7 @@ def tiny_config(recipes: dict[str, BindingRecipe]) -> ImageBindConfig:
     )
 
 
-def embed_images(clip: nn.Module, scenes: Rendered, batch_size: int = 256) -> Tensor:
+def embed_images(clip: Any, scenes: Rendered, batch_size: int = 256) -> Tensor:
     """(N, D) unit image embeddings of rendered scenes by the frozen toy CLIP."""
     rows = []
     with torch.inference_mode(), torch.autocast("cpu", torch.bfloat16):
@@ -64,7 +64,7 @@ def embed_images(clip: nn.Module, scenes: Rendered, batch_size: int = 256) -> Te
 
 def bind_sensors(
     model: ImageBind,
-    clip: nn.Module,
+    clip: Any,
     size: RecipeSize,
     workspace: Path,
     *,

@@ -9,12 +9,20 @@ from bindplug.training import PUBLISHED, BindingRecipe
 
 @dataclass(frozen=True)
 class ClipSize:
-    """Contrastive pre-training of one toy CLIP."""
+    """Contrastive pre-training of one toy CLIP.
+
+    Attributes:
+        scenes: scenes rendered, each with several captions.
+        patch_dropout: fraction of patches hidden from the image tower.
+        whole_images: fraction of the run, at its end, that sees whole images again.
+    """
 
     scenes: int
     steps: int
     batch_size: int
     warmup_steps: int
+    patch_dropout: float = 0.25
+    whole_images: float = 0.2
     learning_rate: float = 1e-3
     weight_decay: float = 0.1
     seed: int = 0

@@ -1,0 +1,102 @@
+"""Write a trained model down: weights, card and log, in the directory that the package ships."""
+
+from __future__ import annotations
+
+import json
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from bindplug.imagebind import ImageBind
+from bindplug.imagebind.directory import save_directory
+from bindplug_toyworld.evaluate import Measure, format_confusion
+from bindplug_toyworld.recipes.sizes import RecipeSize
+
+COMMAND = "python -m bindplug_toyworld.recipes"
+
+
+def ship(
+    model: ImageBind,
+    figures: dict[str, Any],
+    measures: Sequence[Measure],
+    size: RecipeSize,
+    directory: Path,
+    *,
+    log: Path,
+) -> Path:
+    """Write ``model`` as float16 safetensors with its card (``card.json``, ``README.md``) and training log.
+
+    Args:
+        model: the trained model.
+        figures: what each stage of the training reported.
+        measures: the evaluation of exactly these weights, after rounding to float16.
+        size: the recipe.
+        directory: replaced.
+        log: the training log, copied beside the weights.
+    """
+    save_directory(
+        model, directory, dtype=torch.float16, licence="Apache-2.0", source=COMMAND, overwrite=True
+    )
+    card = {
+        "recipe": asdict(size),
+        "command": COMMAND,
+        "torch": torch.__version__,
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "training": figures,
+        "parameters": {name: sum(p.numel() for p in t.parameters()) for name, t in model.towers.items()},
+        "evaluation": {measure.name: measure.to_dict() for measure in measures},
+    }
+    (directory / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    (directory / "README.md").write_text(_readme(card, measures, directory))
+    shutil.copyfile(log, directory / "training.log")
+    return directory
+
+
+def _readme(card: dict[str, Any], measures: Sequence[Measure], directory: Path) -> str:
+    megabytes = sum(file.stat().st_size for file in directory.glob("*.safetensors")) / 1e6
+    minutes = sum(stage["seconds"] for stage in card["training"].values()) / 60
+    millions = {name: count / 1e6 for name, count in card["parameters"].items()}
+    measured = "\n".join(
+        f"| {m.name} | {100 * m.value:.1f} % | {_promise(m)} | {100 * m.chance:.1f} % | {m.count} |"
+        for m in measures
+    )
+    matrices = "\n\n".join(
+        f"### {m.name}\n\n```\n{format_confusion(m)}\n```" for m in measures if m.confusion
+    )
+    return f"""# imagebind_tiny
+
+The embedded default of bindplug: ImageBind's architecture at {sum(millions.values()):.1f} M parameters, trained
+from nothing on the procedural toy world. It knows twenty things and nothing else; it exists so that everything
+runs offline with *learned* alignment. Licence: Apache-2.0, weights and data.
+
+- Image and text towers: a CLIP (open_clip's class) of {card["recipe"]["clip"]["scenes"]} scenes with captions,
+  {card["training"]["clip"]["samples_seen"]} samples seen; then frozen. `bindplug convert --to open-clip` gives it back.
+- Audio, depth, thermal and IMU towers: each bound to the frozen image tower alone, on scenes no other tower saw.
+  No sensor was ever paired with text or with another sensor: every figure below but the first is emergent.
+- {megabytes:.1f} MB as float16 safetensors ({", ".join(f"{n} {c:.1f} M" for n, c in millions.items())} parameters).
+- Training took {minutes:.0f} minutes on {card["machine"]}; seeds are fixed; `make weights` runs it again.
+  `training.log` is the log of the run that made these files, `card.json` holds recipe, figures and confusion matrices.
+
+| on evaluation scenes | measured | promised | chance | queries |
+|---|---|---|---|---|
+{measured}
+
+Classification is zero-shot, with CLIP's 80 prompt templates. Retrieval counts the nearest item being of the
+right class; `image + audio -> scene` adds an image of one thing and a sound of another and asks for a scene that
+holds both among the five nearest of {next(m.count for m in measures if m.name.startswith("image + audio"))}.
+
+## Confusion matrices
+
+A row is the truth, a column the answer, in the same order.
+
+{matrices}
+"""
+
+
+def _promise(measure: Measure) -> str:
+    return "" if measure.threshold is None else f"{100 * measure.threshold:.0f} %"
