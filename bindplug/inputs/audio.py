@@ -8,7 +8,6 @@ from typing import ClassVar
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 from bindplug.errors import InputError
@@ -118,13 +117,15 @@ class AudioPreprocess(Preprocess):
         if not readings:
             return []
         rows = [row for reading in readings for row in reading.waveforms]
-        longest = max(FRAME_SAMPLES, *(row.shape[0] for row in rows))
-        waveforms = torch.stack([F.pad(row, (0, longest - row.shape[0])) for row in rows])
+        waveforms = torch.zeros(len(rows), max(FRAME_SAMPLES, *(row.shape[0] for row in rows)))
+        for waveform, row in zip(waveforms, rows, strict=True):
+            waveform[: row.shape[0]] = row
         banks = filter_banks(waveforms.to(device or "cpu"))  # (rows, frames, 128)
-        banks = F.pad(banks, (0, 0, 0, TARGET_FRAMES - banks.shape[1]))
-        for bank, row in zip(banks, rows, strict=True):
-            bank[frame_count(max(FRAME_SAMPLES, row.shape[0])) :] = 0
-        pictures = banks.sub_(MEAN).div_(STD).transpose(1, 2).contiguous().unsqueeze(1)
+        pictures = torch.zeros(len(rows), 1, MEL_BINS, TARGET_FRAMES, device=banks.device)
+        for picture, bank, row in zip(pictures, banks, rows, strict=True):
+            frames = frame_count(max(FRAME_SAMPLES, row.shape[0]))
+            picture[0, :, :frames] = bank[:frames].T
+        pictures.sub_(MEAN).div_(STD)
         each = pictures.split([len(reading.waveforms) for reading in readings])
         shape = (1, MEL_BINS, TARGET_FRAMES)
         return [

@@ -61,7 +61,7 @@ def sample_at(
         weights = _windowed_sinc((offsets - (part - nearest)[:, None]) * cutoff, zero_crossings, scale=cutoff)
         taken = (nearest.long()[:, None] + offsets + half).clamp_(0, padded.shape[-1] - 1)
         gathered = padded[..., taken.to(padded.device)]  # (..., part, taps)
-        parts.append((gathered * weights.to(padded)).sum(-1))
+        parts.append(torch.einsum("...pt,pt->...p", gathered, weights.to(padded)))
     return torch.cat(parts, -1)
 
 

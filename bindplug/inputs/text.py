@@ -14,8 +14,6 @@ from importlib.resources import files
 from itertools import pairwise
 from typing import Any, ClassVar
 
-import ftfy
-import regex
 import torch
 from torch import Tensor
 
@@ -31,9 +29,7 @@ VOCABULARY_FILE = "data/bpe_simple_vocab_16e6.txt.gz"
 START, END = "<start_of_text>", "<end_of_text>"
 MERGES = VOCABULARY_SIZE - 2 * 256 - 2
 WORD_END = "</w>"
-PIECES = regex.compile(
-    rf"{START}|{END}|'s|'t|'re|'ve|'m|'ll|'d|[\p{{L}}]+|[\p{{N}}]|[^\s\p{{L}}\p{{N}}]+", regex.IGNORECASE
-)
+PIECES = rf"{START}|{END}|'s|'t|'re|'ve|'m|'ll|'d|[\p{{L}}]+|[\p{{N}}]|[^\s\p{{L}}\p{{N}}]+"
 REMEMBERED_WORDS = 1 << 16
 
 
@@ -95,7 +91,7 @@ class Tokenizer:
         except UnicodeEncodeError:
             expected = "text that UTF-8 can hold"
             raise InputError(_quote(text), found="half a surrogate pair", expected=expected) from None
-        return [token for word in PIECES.findall(clean(text)) for token in _word_ids(word)]
+        return [token for word in _pieces().findall(clean(text)) for token in _word_ids(word)]
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ``ids``, in lower case and with a space after each word; marks stay readable."""
@@ -149,12 +145,22 @@ class TextPreprocess(Preprocess):
 
 def clean(text: str) -> str:
     """``text`` with broken encodings mended, HTML entities resolved (twice), spaces single, lower case."""
+    import ftfy  # tenths of a second, wanted by nobody before the first text
+
     return " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split()).lower()
 
 
 def _quote(text: object) -> str:
     shown = repr(text)
     return f"the text {shown[:LONGEST_QUOTE]}…" if len(shown) > LONGEST_QUOTE else f"the text {shown}"
+
+
+@lru_cache(maxsize=1)
+def _pieces() -> Any:
+    """The pattern that parts cleaned text into words, digits and punctuation."""
+    import regex
+
+    return regex.compile(PIECES, regex.IGNORECASE)
 
 
 @lru_cache(maxsize=1)
