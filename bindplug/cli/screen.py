@@ -24,9 +24,11 @@ def print_json(value: Any) -> None:
     click.echo(json.dumps(value, indent=2, ensure_ascii=False))
 
 
-def heat(value: float, low: float, high: float, *, percent: bool = False, dim: bool = False) -> Text:
+def heat(
+    value: float, low: float, high: float, *, percent: bool = False, dim: bool = False, places: int = 3
+) -> Text:
     """A cell with a number, on a background from cold at ``low`` to hot at ``high``."""
-    shown = f"{value * 100:5.1f} %" if percent else f"{value:+.3f}"
+    shown = f"{value * 100:5.1f} %" if percent else f"{value:+.{places}f}"
     if dim:
         return Text(shown, style="dim", justify="right")
     place = 0.0 if high <= low else min(1.0, max(0.0, (value - low) / (high - low)))
@@ -43,6 +45,7 @@ def heat_table(
     *,
     percent: bool = False,
     same: bool = False,
+    places: int = 3,
 ) -> Table:
     """A table of numbers with coloured cells.
 
@@ -52,17 +55,28 @@ def heat_table(
         values: (rows, columns).
         percent: the values are probabilities, shown in per cent on a scale from 0 to 1.
         same: rows and columns are the same things, so that the diagonal tells nothing.
+        places: decimals of a cosine.
     """
-    table = Table(title=title, title_justify="left", title_style="bold", pad_edge=False)
-    table.add_column("", overflow="fold")
+    table = Table(
+        title=title,
+        title_justify="left",
+        title_style="bold",
+        header_style="dim",
+        box=None,
+        padding=0,
+        pad_edge=False,
+    )
+    table.add_column("", overflow="fold", min_width=min(24, max(map(len, rows))))
     for name in columns:
-        table.add_column(Text(name), justify="right", overflow="fold")
+        table.add_column(Text(f" {name} "), justify="right", overflow="fold", min_width=places + 5)
     shown = [v for i, row in enumerate(values) for j, v in enumerate(row) if not (same and i == j)] or [
         0.0,
         1.0,
     ]
     low, high = (0.0, 1.0) if percent else (min(shown), max(shown))
     for i, (name, row) in enumerate(zip(rows, values, strict=True)):
-        cells = [heat(v, low, high, percent=percent, dim=same and i == j) for j, v in enumerate(row)]
-        table.add_row(Text(name), *cells)
+        cells = [
+            heat(v, low, high, percent=percent, dim=same and i == j, places=places) for j, v in enumerate(row)
+        ]
+        table.add_row(Text(f"{name} "), *cells)
     return table

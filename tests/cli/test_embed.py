@@ -7,7 +7,7 @@ import os
 import signal
 import subprocess
 import sys
-import time
+import threading
 from pathlib import Path
 
 import numpy as np
@@ -168,12 +168,12 @@ def test_a_killed_job_goes_on_without_loss_or_duplicates(bindplug, model_directo
     command = [sys.executable, "-m", "bindplug.cli", "embed", *map(str, arguments)]
     partial = tmp_path / "out.parquet.partial"
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
-        while process.poll() is None and len(list(partial.glob("*.npz"))) < 6:
-            time.sleep(0.02)
-    finally:
-        process.send_signal(signal.SIGKILL)
-        process.wait()
+    release = threading.Thread(target=_open_when_ended, args=(process, pipe))
+    release.start()
+    writer = os.open(pipe, os.O_WRONLY)  # waits until the process opens its end
+    process.kill()
+    release.join()
+    os.close(writer)
     assert process.returncode == -signal.SIGKILL, "it was killed, it did not end by itself"
     assert not output.exists()
     finished = {path: path.stat().st_mtime_ns for path in partial.glob("*.npz")}
@@ -189,6 +189,12 @@ def test_a_killed_job_goes_on_without_loss_or_duplicates(bindplug, model_directo
     whole = tmp_path / "whole.npz"
     bindplug("embed", *sources, "--modality", "image", "-o", whole, "--model", model_directory)
     np.testing.assert_allclose(read(output)[2], read(whole)[2], atol=1e-5)
+
+
+def _open_when_ended(process: subprocess.Popen, pipe: Path) -> None:
+    """Should the process end before it reads the pipe, nobody waits for it for ever."""
+    process.wait()
+    os.close(os.open(pipe, os.O_RDONLY | os.O_NONBLOCK))
 
 
 def _spied(bindplug, seen, arguments):

@@ -1,0 +1,182 @@
+"""The report at a glance, as one picture."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from PIL import Image, ImageDraw, ImageFont
+
+from bindplug_toyworld.report import pictures
+from bindplug_toyworld.showcase import Exhibit, Match, Showcase, Sum
+
+GROUND, CARD, INK, SOFT = (245, 243, 238), (255, 255, 255), (28, 30, 35), (92, 99, 112)
+GOOD, BAD, HEAT = (23, 118, 74), (178, 51, 43), (214, 96, 28)
+MARGIN, NAME, GAP = 36, 128, 12
+SIDE, WIDE = 120, 236
+"""Extent of a square cell, and the width of sound's and motion's, in pixels."""
+
+COLUMNS = (
+    ("image", SIDE),
+    ("video", SIDE),
+    ("depth", SIDE),
+    ("thermal", SIDE),
+    ("audio", WIDE),
+    ("imu", WIDE),
+)
+HEADINGS = {
+    "image": "picture",
+    "video": "video",
+    "depth": "depth",
+    "thermal": "heat",
+    "audio": "sound",
+    "imu": "motion",
+    "text": "sentence",
+}
+ROW = SIDE + 32
+MAP = 300
+WIDTH = 2 * MARGIN + NAME + sum(width for _, width in COLUMNS) + len(COLUMNS) * GAP
+
+
+def draw_contact_sheet(show: Showcase, path: Path) -> Path:
+    """Draw scenes by sensors with the model's answers, similarity maps, and the sums, as a PNG."""
+    top, maps = 124, (MAP + 50) * -(-len(show.matches) // 3)
+    height = top + ROW * len(show.exhibits) + 40 + maps + 40 + ROW * len(show.sums) + MARGIN
+    sheet = Image.new("RGB", (WIDTH, height), GROUND)
+    draw = ImageDraw.Draw(sheet)
+    _head(draw, show)
+    for index, exhibit in enumerate(show.exhibits):
+        _row(sheet, draw, show, exhibit, top + index * ROW)
+    y = top + ROW * len(show.exhibits) + 40
+    for index, match in enumerate(show.matches):
+        _map(draw, match, MARGIN + index % 3 * (WIDTH - 2 * MARGIN) // 3, y + index // 3 * (MAP + 50))
+    for index, result in enumerate(show.sums):
+        _sum(sheet, draw, show, result, y + maps + 40 + index * ROW)
+    temporary = path.with_name(f".{path.name}.tmp")
+    sheet.save(temporary, "PNG", optimize=True)
+    temporary.replace(path)
+    return path
+
+
+def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
+    return ImageFont.load_default(size)
+
+
+def _head(draw: ImageDraw.ImageDraw, show: Showcase) -> None:
+    draw.text((MARGIN, 26), "Seven kinds of data, one space", INK, _font(34))
+    tally = show.tally
+    words = {"classified": "files named right", "matched": "matched across sensors", "sums": "sums found"}
+    line = "   ·   ".join(f"{right} of {count} {words[kind]}" for kind, (right, count) in tally.items())
+    draw.text((MARGIN, 68), f"{show.model}:  {line}", SOFT, _font(17))
+    x = MARGIN + NAME
+    for modality, width in COLUMNS:
+        draw.text((x, 100), HEADINGS[modality], SOFT, _font(15))
+        x += width + GAP
+
+
+def _row(sheet: Image.Image, draw: ImageDraw.ImageDraw, show: Showcase, exhibit: Exhibit, y: int) -> None:
+    draw.text((MARGIN, y + SIDE // 2 - 12), exhibit.thing, INK, _font(20))
+    x = MARGIN + NAME
+    for modality, width in COLUMNS:
+        answer = show.answer(exhibit.thing, modality)
+        if answer is None:
+            draw.text((x, y + SIDE // 2 - 10), "none", SOFT, _font(14))
+        else:
+            sheet.paste(_thumbnail(exhibit, modality, width), (x, y))
+            label, chance = answer.top[0]
+            _tick(draw, x, y + SIDE + 6, answer.right)
+            text = f"{label} {chance * 100:.0f} %"
+            draw.text(
+                (x + 18, y + SIDE + 4),
+                _fitted(draw, text, width - 18),
+                GOOD if answer.right else BAD,
+                _font(14),
+            )
+        x += width + GAP
+
+
+def _fitted(draw: ImageDraw.ImageDraw, text: str, width: int) -> str:
+    while len(text) > 4 and draw.textlength(text, font=_font(14)) > width:
+        text = f"{text.rstrip('…')[:-1]}…"
+    return text
+
+
+def _thumbnail(exhibit: Exhibit, modality: str, width: int) -> Image.Image:
+    path = exhibit.files[modality]
+    if modality == "image":
+        with Image.open(path) as file:
+            picture = file.convert("RGB")
+    elif modality == "video":
+        picture = pictures.video_frames(path, 3)[1]
+    elif modality == "depth":
+        picture = pictures.depth_picture(path).picture
+    elif modality == "thermal":
+        picture = pictures.thermal_picture(path).picture
+    elif modality == "audio":
+        return _sound(path, width)
+    else:
+        return pictures.motion_picture(pictures.read_motion(path), width, SIDE, CARD)
+    return picture.resize((width, SIDE), Image.Resampling.LANCZOS)
+
+
+def _sound(path: Path, width: int) -> Image.Image:
+    samples, rate_hz = pictures.read_wave(path)
+    both = Image.new("RGB", (width, SIDE), CARD)
+    wave = pictures.waveform_picture(samples, width, 36, (43, 108, 176))
+    both.paste(wave, (0, 0), wave)
+    both.paste(pictures.spectrogram_picture(samples, rate_hz, width, SIDE - 40), (0, 40))
+    return both
+
+
+def _tick(draw: ImageDraw.ImageDraw, x: int, y: int, right: bool) -> None:
+    if right:
+        draw.line([(x, y + 7), (x + 4, y + 12), (x + 12, y + 1)], fill=GOOD, width=3)
+    else:
+        draw.line([(x, y + 1), (x + 11, y + 12)], fill=BAD, width=3)
+        draw.line([(x, y + 12), (x + 11, y + 1)], fill=BAD, width=3)
+
+
+def _map(draw: ImageDraw.ImageDraw, match: Match, x: int, y: int) -> None:
+    title = f"{HEADINGS[match.query]} to {HEADINGS[match.candidate]}"
+    draw.text(
+        (x, y),
+        f"{title}: {sum(match.right)} of {len(match.right)}",
+        INK,
+        _font(17),
+    )
+    note = f"{'trained on such pairs' if match.trained else 'never trained together'}; columns in the rows' order"
+    draw.text((x, y + 22), note, SOFT, _font(13))
+    count = len(match.things)
+    cell, left = (MAP - 56) // count, x + 84
+    flat = [value for row in match.cosines for value in row]
+    low, high = min(flat), max(flat)
+    for i, row in enumerate(match.cosines):
+        draw.text((left - 8, y + 46 + i * cell + cell // 2), match.things[i], SOFT, _font(13), anchor="rm")
+        best = max(range(count), key=row.__getitem__)
+        for j, value in enumerate(row):
+            part = 0.04 + 0.86 * (value - low) / max(high - low, 1e-9)
+            fill = tuple(round(c + (h - c) * part) for c, h in zip(CARD, HEAT, strict=True))
+            box = (left + j * cell, y + 46 + i * cell, left + (j + 1) * cell - 2, y + 46 + (i + 1) * cell - 2)
+            outline = (GOOD if i == j else BAD) if j == best else None
+            draw.rectangle(box, fill=fill, outline=outline, width=2)
+
+
+def _sum(sheet: Image.Image, draw: ImageDraw.ImageDraw, show: Showcase, result: Sum, y: int) -> None:
+    by_thing = {exhibit.thing: exhibit for exhibit in show.exhibits}
+    x = MARGIN
+    sheet.paste(_thumbnail(by_thing[result.seen], "image", SIDE), (x, y))
+    draw.text((x, y + SIDE + 4), f"picture: {result.seen}", SOFT, _font(14))
+    draw.text((x + SIDE + 10, y + SIDE // 2), "+", SOFT, _font(28), anchor="lm")
+    x += SIDE + 38
+    sheet.paste(_thumbnail(by_thing[result.heard], "audio", SIDE + 40), (x, y))
+    draw.text((x, y + SIDE + 4), f"sound: {result.heard}", SOFT, _font(14))
+    draw.text((x + SIDE + 52, y + SIDE // 2), "=", SOFT, _font(28), anchor="lm")
+    x += SIDE + 84
+    for path, things, cosine in result.found:
+        with Image.open(path) as file:
+            sheet.paste(file.convert("RGB").resize((SIDE, SIDE), Image.Resampling.LANCZOS), (x, y))
+        hit = set(things) == {result.seen, result.heard}
+        if hit:
+            draw.rectangle((x - 3, y - 3, x + SIDE + 2, y + SIDE + 2), outline=GOOD, width=3)
+        text = f"{'+'.join(things)} {cosine:.2f}"
+        draw.text((x, y + SIDE + 5), _fitted(draw, text, SIDE + GAP), GOOD if hit else SOFT, _font(14))
+        x += SIDE + GAP + 14
