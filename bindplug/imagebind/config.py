@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import asdict, dataclass, fields
 from typing import Any
 
-from bindplug.modality import TOWERS
+from bindplug.modality import TOWERS, towers_of
 from bindplug.space import IMAGEBIND_SPACE, EmbeddingSpace
 
 IMU_CHANNELS = 6
@@ -192,6 +192,20 @@ class ImageBindConfig:
         except (TypeError, KeyError) as error:
             known = ", ".join(field.name for field in fields(cls))
             raise ValueError(f"not a network's description ({error}); fields: {known}") from error
+
+
+def asked_towers(modalities: Collection[str] | None) -> tuple[str, ...]:
+    """The towers that ``modalities`` need, one name or several; all six for None.
+
+    Raises:
+        UnknownModality: a name is none of the modalities.
+        ValueError: no modality is named.
+    """
+    names = {modalities} if isinstance(modalities, str) else modalities
+    towers = towers_of(None if names is None else set(names))
+    if not towers:
+        raise ValueError("no modalities were asked for; name some, or give None for all")
+    return towers
 
 
 def default_space(config: ImageBindConfig) -> EmbeddingSpace:

@@ -15,11 +15,11 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bindplug.errors import CheckpointError, WeightsNotFound
-from bindplug.imagebind.config import ImageBindConfig
+from bindplug.imagebind.config import ImageBindConfig, asked_towers
 from bindplug.imagebind.names import TEXT_MASK, TEXT_SCALE, tower_of
 from bindplug.imagebind.official import account, assemble, check_mask
 from bindplug.imagebind.safe_tensors import open_safetensors
-from bindplug.modality import TOWERS, towers_of
+from bindplug.modality import TOWERS
 from bindplug.space import EmbeddingSpace
 
 if TYPE_CHECKING:
@@ -149,7 +149,7 @@ def load_directory(
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path / MANIFEST} is damaged: {error}") from error
     held = tuple(tower for tower in TOWERS if tower in manifest["towers"])
-    towers = held if modalities is None else towers_of(list(modalities))
+    towers = held if modalities is None else asked_towers(modalities)
     named: dict[str, Tensor] = {}
     for tower in towers:
         if tower not in held:

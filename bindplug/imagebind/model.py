@@ -15,10 +15,10 @@ from bindplug.encoder import Encoder
 from bindplug.errors import InputError, ModalityNotLoaded
 from bindplug.imagebind.checks import check_input, clip_axis
 from bindplug.imagebind.clips import average_raw, embed_clips, unit
-from bindplug.imagebind.config import ImageBindConfig, default_space
+from bindplug.imagebind.config import ImageBindConfig, asked_towers, default_space
 from bindplug.imagebind.init import TEXT_LOG_SCALE, initialise_tower
 from bindplug.imagebind.towers import Tower, build_tower
-from bindplug.modality import Modality, towers_of
+from bindplug.modality import Modality
 from bindplug.space import EmbeddingSpace
 
 if TYPE_CHECKING:
@@ -63,7 +63,7 @@ class ImageBind(Encoder, nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        names = towers_of(None if modalities is None else list(modalities))
+        names = asked_towers(modalities)
         self.config = config
         self.embedding_space = space or default_space(config)
         if self.embedding_space.width != config.embed_dim:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bindplug.errors import CheckpointError
 from bindplug.imagebind.archive import listed, open_official, verify_checksums
-from bindplug.imagebind.config import ImageBindConfig, default_space
+from bindplug.imagebind.config import ImageBindConfig, asked_towers, default_space
 from bindplug.imagebind.infer import infer_config
 from bindplug.imagebind.names import (
     LOGIT_SCALE,
@@ -24,7 +24,6 @@ from bindplug.imagebind.names import (
     names_of,
     tower_of,
 )
-from bindplug.modality import towers_of
 from bindplug.space import IMAGEBIND_SPACE, EmbeddingSpace
 
 if TYPE_CHECKING:
@@ -40,7 +39,7 @@ def load_official(
     dtype: torch.dtype | None = None,
 ) -> ImageBind:
     """See :meth:`ImageBind.from_official`."""
-    towers = towers_of(None if modalities is None else list(modalities))
+    towers = asked_towers(modalities)
     if isinstance(source, Mapping):
         # The caller's tensors stay the caller's: training the model must not change them.
         what, state = "the state dict", {name: _cloned(name, t, towers) for name, t in source.items()}
@@ -77,7 +76,7 @@ def read_official(
         CheckpointError: the file is damaged, incomplete, unsafe, or of another network.
         WeightsNotFound: there is no such file.
     """
-    names = towers_of(None if towers is None else list(towers))
+    names = asked_towers(towers)
     state = open_official(path)
     found = account(state, names, config, what=str(path))
     wanted = {name: state[name] for name in names_of(found, names)}

@@ -187,7 +187,9 @@ class TextTower(Tower):
 
     def __init__(self, name: str, config: ImageBindConfig) -> None:
         super().__init__(name, config)
-        self.token_embedding = nn.Embedding(config.vocab_size, config.text.width)
+        # nn.Embedding() would draw random numbers, which on the meta device imports torch's compiler.
+        table = torch.empty(config.vocab_size, config.text.width)
+        self.token_embedding = nn.Embedding.from_pretrained(table, freeze=False)
 
     def forward(self, x: Tensor) -> Tensor:
         """Token ids (B, L) -> (B, E), the head's raw output.

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import io
+import json
 import math
 import pickle
 from dataclasses import replace
@@ -16,7 +17,7 @@ from bindplug.errors import InputError, ModalityNotLoaded, UnknownModality
 from bindplug.imagebind import ImageBind, ImageBindConfig
 from bindplug.imagebind.clips import average_raw, unit
 from tests.imagebind.naive import naive_tokens
-from tests.imagebind.synthetic import golden_input, load_golden
+from tests.imagebind.synthetic import GOLDEN, golden_input, load_golden
 
 BATCHES = {
     "image": (2, 3, 224, 224),
@@ -186,6 +187,19 @@ def test_towers_that_are_absent_are_named(tiny_config: ImageBindConfig) -> None:
     with pytest.raises(UnknownModality):
         ImageBind(tiny_config, {"smell"})
     assert ImageBind(tiny_config, {"video"}).modalities == ("image", "video")
+    assert ImageBind(tiny_config, "audio").modalities == ("audio",)
+    with pytest.raises(ValueError, match="no modalities"):
+        ImageBind(tiny_config, ())
+
+
+def test_readers_and_tokenizer_fit_the_towers(tiny: ImageBind, tiny_config: ImageBindConfig) -> None:
+    assert set(tiny.preprocess) == set(ALL)
+    assert set(ImageBind(tiny_config, {"depth"}).preprocess) == {"depth"}
+    texts = json.loads((GOLDEN / "golden_tiny.json").read_text())["texts"]
+    golden = load_golden("golden_tiny.npz")
+    assert torch.equal(tiny.tokenizer(texts), torch.from_numpy(golden["text_tokens"]))
+    twin = pickle.loads(pickle.dumps(tiny))
+    assert "tokenizer" not in twin.__dict__
 
 
 def test_empty_batches_give_no_rows(tiny: ImageBind) -> None:
