@@ -15,7 +15,7 @@ from bindplug.cli.sources import (
     gather,
     modality_option,
     reader_options,
-    short_name,
+    short_names,
 )
 from bindplug.errors import InputError
 from bindplug.templates import GENERIC_TEMPLATES, OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
@@ -172,7 +172,8 @@ def _show(sources: Sources, found: list[dict[str, Any]]) -> None:
 
     from bindplug.cli.screen import console, heat
 
-    shown = {source.value: short_name(source) for source in sources.items}
+    values = [source.value for source in sources.items]
+    shown = dict(zip(values, short_names(sources.items), strict=True))
     table = Table(pad_edge=False)
     table.add_column("file", overflow="fold")
     for place in range(max((len(item["top"]) for item in found), default=0)):

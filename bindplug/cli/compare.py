@@ -12,7 +12,7 @@ from bindplug.cli.sources import (
     check_reader_options,
     gather,
     reader_options,
-    short_name,
+    short_names,
     source_options,
 )
 from bindplug.modality import Modality
@@ -94,13 +94,14 @@ def _rounded(values: Any) -> list[list[float]]:
 def _show(sources: Sources, result: dict[str, Any]) -> None:
     from bindplug.cli.screen import console, heat_table
 
-    names = [f"{i} {s.modality} {short_name(s, 34)}" for i, s in enumerate(sources.items, start=1)]
+    shown = zip(sources.items, short_names(sources.items, 34), strict=True)
+    names = [f"{i} {source.modality} {name}" for i, (source, name) in enumerate(shown, start=1)]
     out = console()
     numbers = [str(i) for i in range(1, len(names) + 1)]
     out.print(heat_table("Cosine similarity", names, numbers, result["cosines"], same=True))
     chances = result.get("probabilities")
     if chances:
-        columns = [short_name(sources.items[i], 24) for i in chances["columns"]]
+        columns = short_names([sources.items[i] for i in chances["columns"]], 24)
         rows = [names[i] for i in chances["rows"]]
         out.print()
         title = f"Which {chances['against']} goes with it? (each row sums to 100 %)"

@@ -198,7 +198,11 @@ def read_list(path: str, modality: str | None) -> list[Source]:
     return sources
 
 
-def short_name(source: Source, width: int = 40) -> str:
-    """How a table names a source: a file by its last part, a sentence in quotes, cut to ``width``."""
-    name = f"“{source.value}”" if source.is_text else Path(source.value).name
-    return name if len(name) <= width else f"{name[: width - 1]}…"
+def short_names(sources: Sequence[Source], width: int = 40) -> list[str]:
+    """How tables name sources: files by as much of their path's end as tells them apart, sentences in quotes."""
+    names = [f"“{s.value}”" if s.is_text else Path(s.value).name for s in sources]
+    for i, source in enumerate(sources):
+        others = [o.value for o in sources if not o.is_text and Path(o.value).name == Path(source.value).name]
+        if not source.is_text and len(set(others)) > 1:
+            names[i] = "/".join(Path(source.value).parts[-2:])
+    return [name if len(name) <= width else f"{name[: width - 1]}…" for name in names]

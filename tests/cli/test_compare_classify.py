@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 
 import bindplug as package
+from bindplug.cli.sources import Source, short_names
 
 
 def test_compare_prints_cosines_and_probabilities(bindplug, model_directory, files):
@@ -127,3 +128,14 @@ def test_only_needed_towers_are_loaded(bindplug, files, model_directory, monkeyp
     bindplug("classify", files["audio"], "--modality", "audio", "--labels", "a,b", "--model", model_directory)
     bindplug("compare", "--depth", files["depth"], "--imu", files["imu"], "--model", model_directory)
     assert asked == [{"audio", "text"}, {"depth", "imu"}]
+
+
+def test_files_of_one_name_are_told_apart():
+    sources = [
+        Source("audio", "cat/x.wav"),
+        Source("audio", "dog/x.wav"),
+        Source("audio", "y.wav"),
+        Source("text", "x"),
+    ]
+    assert short_names(sources) == ["cat/x.wav", "dog/x.wav", "y.wav", "“x”"]
+    assert short_names([Source("text", "a" * 50)], 10) == ["“" + "a" * 8 + "…"]
