@@ -1,0 +1,253 @@
+"""What every bridge can do: centre rows by modality, map them, tell its spaces, measure itself."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
+
+import torch
+from torch import Tensor
+
+from bindplug.bridges.pairs import unit_rows
+from bindplug.bridges.quality import BridgeReport, Retrieval, retrieval
+from bindplug.errors import InputError, NoDirection
+from bindplug.modality import Modality
+from bindplug.space import EmbeddingSpace
+
+if TYPE_CHECKING:
+    from bindplug.encoder import Encoder
+    from bindplug.query import Query
+
+B = TypeVar("B", bound="Bridge")
+FEWEST_TO_RECENTRE = 2
+VANISHED = 1e-6
+"""A mapped row shorter than this is rounding noise and no direction."""
+
+
+class Bridge(ABC):
+    """A map from unit rows of one space to unit rows of another.
+
+    Args:
+        source: the space it maps from.
+        target: the space it maps to.
+        centres: for each modality, ``"text"`` among them, the mean of its unit rows and their spread (root mean
+            square distance from that mean) in the source space.
+        target_mean: (D_target,) mean of the target's unit text rows.
+        report: how it was fitted and how well.
+        provenance: what it was made from, JSON-ready.
+    """
+
+    kind: ClassVar[str]
+
+    def __init__(
+        self,
+        source: EmbeddingSpace,
+        target: EmbeddingSpace,
+        *,
+        centres: Mapping[str, tuple[Tensor, float]],
+        target_mean: Tensor,
+        report: BridgeReport,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.source, self.target = source, target
+        self.centres = {Modality.parse(name).value: centre for name, centre in centres.items()}
+        if "text" not in self.centres:
+            raise ValueError("a bridge needs the centre of text")
+        self.target_mean = target_mean
+        self.report = report
+        self.provenance = dict(provenance or {})
+
+    @abstractmethod
+    def _map(self, centred: Tensor) -> Tensor:
+        """Centred source rows (N, D_source) to target rows (N, D_target) of any length."""
+
+    def __call__(self, rows: Any, modality: str | Modality | Sequence[str | Modality] = "text") -> Tensor:
+        """Map rows into the target space.
+
+        Args:
+            rows: (N, D_source) tensor or array; lengths carry no meaning.
+            modality: what the rows embed: one for all, or one for each. A modality that :meth:`recentre` was
+                not given is centred as another of the same tower, else as text.
+
+        Returns:
+            (N, D_target) float32 rows of unit length, on the device of ``rows``; gradients pass.
+
+        Raises:
+            InputError: rows of another width, NaN, infinity or zeros, or not one modality for each row.
+            UnknownModality: no such modality.
+            NoDirection: a row maps to nothing.
+        """
+        unit = unit_rows(rows, self.source.width, f"rows for a bridge from {self.source.name!r}")
+        mapped = self._map(self._centred(unit, modality))
+        lengths = mapped.norm(dim=1)
+        if not (lengths > VANISHED).all():
+            row = int((~(lengths > VANISHED)).nonzero()[0])
+            raise NoDirection(
+                f"row {row} maps to no direction in {self.target}: it lies where the bridge is blind"
+            )
+        return torch.nn.functional.normalize(mapped, dim=1)
+
+    def embed(self, model: Encoder, queries: Query | Sequence[Query], **options: Any) -> Tensor:
+        """Embed queries with ``model`` and map them; a query of several modalities counts as its heaviest.
+
+        Args:
+            model: an encoder of the source space.
+            queries: N queries, or one.
+            options: of :meth:`Encoder.embed`; ``on_error`` must stay ``"raise"``.
+
+        Returns:
+            (N, D_target) float32 unit rows.
+
+        Raises:
+            SpaceMismatch: the model lives in another space than this bridge starts from.
+        """
+        from bindplug.query import Query
+
+        self.ensure(source=model.embedding_space)
+        listed = [queries] if isinstance(queries, Query) else list(queries)
+        rows = model.embed(listed, **options)
+        return self(rows, [_heaviest(query) for query in listed])
+
+    def recentre(self: B, modality: str | Modality, rows: Any, *, match_spread: bool = True) -> B:
+        """Learn where a modality's rows lie, so that they are centred as they are and not as text is.
+
+        Rows of different modalities sit around different means (the modality gap); centred on the text's,
+        what they have in common is mistaken for meaning.
+
+        Args:
+            modality: what the rows embed.
+            rows: (N, D_source) embeddings of a varied sample of it, N of at least 2, better hundreds.
+            match_spread: also stretch the centred rows to spread as widely as text does.
+
+        Returns:
+            This bridge, changed.
+
+        Raises:
+            InputError: rows as in a call, or fewer than two.
+        """
+        name = Modality.parse(modality).value
+        unit = unit_rows(rows, self.source.width, f"{name} rows to recentre with", dtype=torch.float64)
+        if len(unit) < FEWEST_TO_RECENTRE:
+            found = f"{len(unit)} rows"
+            raise InputError(
+                "recentre()", found=found, expected="at least 2 rows, better hundreds, of all kinds"
+            )
+        mean, spread = centre_of(unit.detach().cpu())
+        self.centres[name] = (mean, spread if match_spread else self.centres["text"][1])
+        return self
+
+    @property
+    def modalities(self) -> tuple[str, ...]:
+        """Modalities with a centre of their own."""
+        return tuple(self.centres)
+
+    def ensure(self, source: EmbeddingSpace | None = None, target: EmbeddingSpace | None = None) -> None:
+        """Return if the bridge leads from ``source`` to ``target``; None is not asked about.
+
+        Raises:
+            SpaceMismatch: it does not.
+        """
+        if source is not None:
+            self.source.ensure(source, doing=f"a bridge to {self.target.name!r}")
+        if target is not None:
+            target.ensure(self.target, doing="what comes after this bridge")
+
+    def evaluate(self, source_rows: Any, target_rows: Any, modality: str | Modality = "text") -> Retrieval:
+        """Retrieval across the bridge for N pairs of rows, (N, D_source) and (N, D_target).
+
+        Raises:
+            InputError: rows as in a call, or the sides differ in number.
+        """
+        mapped = self(source_rows, modality)
+        target = unit_rows(target_rows, self.target.width, "target rows")
+        if len(mapped) != len(target) or not len(target):
+            found = f"{len(mapped)} source rows and {len(target)} target rows"
+            raise InputError("evaluating a bridge", found=found, expected="as many of one as of the other")
+        return retrieval(mapped.detach().cpu(), target.detach().cpu(), self.target_mean)
+
+    def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
+        """Write a directory of ``card.json`` and ``bridge.safetensors``; all of it or nothing.
+
+        Args:
+            path: the directory to make; it may exist if it is empty.
+            overwrite: whether to replace a bridge that is there.
+
+        Returns:
+            The directory.
+
+        Raises:
+            CheckpointError: ``path`` is occupied.
+        """
+        from bindplug.bridges.storage import save_bridge
+
+        return save_bridge(self, path, overwrite=overwrite)
+
+    @classmethod
+    def load(cls: type[B], path: str | Path) -> B:
+        """The bridge of a directory that :meth:`save` wrote; a poor one warns as it did when fitted.
+
+        Raises:
+            WeightsNotFound: there is no bridge.
+            CheckpointError: it is damaged, or of another kind.
+        """
+        from bindplug.bridges.storage import read_bridge
+
+        return read_bridge(path, cls)
+
+    @abstractmethod
+    def tensors(self) -> dict[str, Tensor]:
+        """What it has learned beside its centres, by name; float32."""
+
+    @abstractmethod
+    def parameters(self) -> dict[str, Any]:
+        """Its settings, JSON-ready."""
+
+    @classmethod
+    @abstractmethod
+    def restore(
+        cls: type[B], tensors: Mapping[str, Tensor], parameters: Mapping[str, Any], **common: Any
+    ) -> B:
+        """A bridge from :meth:`tensors`, :meth:`parameters` and the arguments of :class:`Bridge`.
+
+        Raises:
+            KeyError, TypeError, ValueError: something is missing or does not fit.
+        """
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.source.name!r} -> {self.target.name!r}, {self.report.method})"
+
+    def _centred(self, unit: Tensor, modality: str | Modality | Sequence[str | Modality]) -> Tensor:
+        if isinstance(modality, str):
+            mean, gain = self._centre(Modality.parse(modality))
+            return (unit - mean.to(unit)) * gain
+        names = [Modality.parse(name) for name in modality]
+        if len(names) != len(unit):
+            found = f"{len(names)} modalities for {len(unit)} rows"
+            raise InputError("a bridge", found=found, expected="one modality for all rows, or one for each")
+        if not names:
+            return unit
+        centres = [self._centre(name) for name in names]
+        means = torch.stack([mean for mean, _ in centres]).to(unit)
+        return (unit - means) * torch.tensor([[gain] for _, gain in centres]).to(unit)
+
+    def _centre(self, modality: Modality) -> tuple[Tensor, float]:
+        """The mean to subtract and the factor that makes the modality spread as text does."""
+        kin = [m.value for m in Modality if m.tower == modality.tower]
+        name = next((n for n in (modality.value, *kin) if n in self.centres), "text")
+        mean, spread = self.centres[name]
+        text_spread = self.centres["text"][1]
+        return mean, text_spread / spread if spread > 0.0 and text_spread > 0.0 else 1.0
+
+
+def centre_of(unit: Tensor) -> tuple[Tensor, float]:
+    """Mean (D,) float32 of unit rows (N, D), and their root mean square distance from it."""
+    mean = unit.mean(0)
+    freedom = max(len(unit) - 1, 1)
+    return mean.float(), float(((unit - mean).square().sum() / freedom).sqrt())
+
+
+def _heaviest(query: Query) -> str:
+    _, leaf = max(query.terms, key=lambda term: abs(term[0]))
+    return leaf.modality.value if leaf.modality is not None else "text"

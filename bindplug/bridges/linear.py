@@ -1,0 +1,140 @@
+"""The linear bridge: centre, rotate or regress, move to the target's mean."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+from torch import Tensor
+
+from bindplug.bridges.base import Bridge, centre_of
+from bindplug.bridges.pairs import group_ids, held_out_mask, paired_rows, regrouped
+from bindplug.bridges.quality import BridgeReport, warn_of
+from bindplug.bridges.solve import Solution, procrustes, ridge
+from bindplug.errors import InputError
+from bindplug.space import EmbeddingSpace
+
+METHODS = ("procrustes", "ridge")
+
+
+class LinearBridge(Bridge):
+    """Maps ``x -> normalise((x - mean_source[modality]) @ weight + mean_target)``.
+
+    A classifier tuned to text vectors is tuned to their mean as well, on which CLIP's text vectors largely
+    agree; giving a mapped row the target's mean puts it on the scale the classifier knows.
+
+    Args:
+        source, target, common: as :class:`Bridge`.
+        weight: (D_source, D_target) float32.
+    """
+
+    kind: ClassVar[str] = "linear"
+
+    def __init__(
+        self, source: EmbeddingSpace, target: EmbeddingSpace, *, weight: Tensor, **common: Any
+    ) -> None:
+        super().__init__(source, target, **common)
+        if weight.shape != (source.width, target.width):
+            raise ValueError(f"weight of shape {tuple(weight.shape)} for {source} to {target}")
+        self.weight = weight
+
+    @classmethod
+    def fit(
+        cls,
+        source_rows: Any,
+        target_rows: Any,
+        *,
+        source: EmbeddingSpace,
+        target: EmbeddingSpace,
+        method: str = "procrustes",
+        strength: float | None = None,
+        match_spread: bool = True,
+        held_out: float = 0.1,
+        groups: Sequence[Hashable] | None = None,
+        seed: int = 0,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> LinearBridge:
+        """Learn the map from the same N texts embedded in both spaces.
+
+        Args:
+            source_rows: (N, D_source) tensor or array.
+            target_rows: (N, D_target), row i of the text of source row i.
+            source, target: the spaces of the rows.
+            method: ``"procrustes"`` keeps angles and needs few pairs; ``"ridge"`` can stretch directions and
+                wants several times as many pairs as dimensions.
+            strength: of the ridge, relative to the mean eigenvalue of the source's scatter; cross-validated
+                for None.
+            match_spread: stretch mapped rows to spread around the mean as widely as the target's do. Noise
+                shrinks a fit; without this, prompts would crowd around the mean.
+            held_out: share of the pairs that the report's retrieval is measured on; a first fit leaves them
+                out, the bridge returned uses all pairs.
+            groups: for each pair, what it is a variant of; variants are held out together.
+            seed: of the choice of held-out pairs and folds.
+            provenance: JSON-ready words on where the rows come from, kept on the card.
+
+        Raises:
+            InputError: rows that do not pair, are too few or not finite, or an argument out of range.
+
+        Warns:
+            BridgeQuality: held-out retrieval is poor or unknown, or the pairs do not span the source.
+        """
+        _check(method, strength)
+        x, y = paired_rows(source_rows, target_rows, source.width, target.width)
+        ids = group_ids(groups, len(x))
+
+        def fitted(x: Tensor, y: Tensor, ids: Tensor) -> LinearBridge:
+            solution = _solution(x - x.mean(0), y - y.mean(0), ids, method, strength, seed)
+            gain = solution.gain if match_spread else 1.0
+            return cls(
+                source,
+                target,
+                weight=(solution.weight * gain).float().contiguous(),
+                centres={"text": centre_of(x)},
+                target_mean=y.mean(0).float(),
+                report=BridgeReport(method, len(x), source.width, target.width, strength=solution.strength),
+                provenance=provenance,
+            )
+
+        bridge = fitted(x, y, ids)
+        kept_back = held_out_mask(ids, held_out, seed)
+        if kept_back is not None:
+            trial = fitted(x[~kept_back], y[~kept_back], regrouped(ids[~kept_back]))
+            across = trial.evaluate(x[kept_back], y[kept_back])
+            bridge.report = replace(bridge.report, retrieval=across)
+        warn_of(bridge.report, repr(bridge))
+        return bridge
+
+    def _map(self, centred: Tensor) -> Tensor:
+        return centred @ self.weight.to(centred) + self.target_mean.to(centred)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The weight."""
+        return {"weight": self.weight}
+
+    def parameters(self) -> dict[str, Any]:
+        """None: the report tells method and strength."""
+        return {}
+
+    @classmethod
+    def restore(
+        cls, tensors: Mapping[str, Tensor], parameters: Mapping[str, Any], **common: Any
+    ) -> LinearBridge:
+        """See :meth:`Bridge.restore`."""
+        return cls(weight=tensors["weight"], **common)
+
+
+def _solution(x: Tensor, y: Tensor, ids: Tensor, method: str, strength: float | None, seed: int) -> Solution:
+    return procrustes(x, y) if method == "procrustes" else ridge(x, y, ids, strength, seed)
+
+
+def _check(method: str, strength: float | None) -> None:
+    if method not in METHODS:
+        raise InputError("LinearBridge.fit()", found=f"method={method!r}", expected=f"one of {METHODS}")
+    if strength is None:
+        return
+    if method != "ridge":
+        found = f"strength={strength} for {method!r}"
+        raise InputError("LinearBridge.fit()", found=found, expected="a strength for method='ridge' only")
+    if not 0.0 <= strength < float("inf"):
+        raise InputError("LinearBridge.fit()", found=f"strength={strength}", expected="a number >= 0")

@@ -1,0 +1,141 @@
+"""How well a bridge carries meaning across, measured on pairs it was not fitted on."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields
+from typing import Any
+
+import torch
+from torch import Tensor
+
+POOR_TOP1, POOR_TOP10 = 0.25, 0.5
+"""Below either share of held-out items retrieved across a bridge, it is called poor."""
+
+
+class BridgeQuality(UserWarning):
+    """A bridge maps poorly, or there is too little to tell whether it does."""
+
+
+@dataclass(frozen=True)
+class Retrieval:
+    """Held-out items mapped across, each looked up among the target rows of all of them.
+
+    Attributes:
+        candidates: number of items, which is also the number of rows to choose from.
+        top1: share whose own target row is nearest, in [0, 1].
+        top10: share whose own target row is among the ten nearest.
+        cosine: mean cosine of a mapped row and its target row.
+        centred_cosine: the same after subtracting the target mean, so that a shared direction earns nothing.
+    """
+
+    candidates: int
+    top1: float
+    top10: float
+    cosine: float
+    centred_cosine: float
+
+
+@dataclass(frozen=True)
+class BridgeReport:
+    """What a bridge was fitted with, and whether to trust it.
+
+    Attributes:
+        method: ``"procrustes"``, ``"ridge"`` or ``"vocabulary"``.
+        corpus_size: pairs the bridge was fitted on.
+        source_width, target_width: of its spaces.
+        strength: ridge strength, relative to the mean eigenvalue; None for the other methods.
+        scale: factor on cosines of a vocabulary bridge; None for the others.
+        retrieval: of a bridge fitted without the held-out pairs; the bridge itself then used all. None where
+            nothing was held out.
+    """
+
+    method: str
+    corpus_size: int
+    source_width: int
+    target_width: int
+    strength: float | None = None
+    scale: float | None = None
+    retrieval: Retrieval | None = None
+
+    @property
+    def concerns(self) -> tuple[str, ...]:
+        """What speaks against trusting the bridge, in sentences; empty where nothing does."""
+        found = []
+        across = self.retrieval
+        if across is None:
+            found.append("its quality is unknown: no pairs were held out to measure it")
+        elif across.top1 < POOR_TOP1 or across.top10 < POOR_TOP10:
+            found.append(
+                f"it maps poorly: of {across.candidates} held-out items {across.top1:.0%} are found first and "
+                f"{across.top10:.0%} among ten; check that both sides embed the same words in the same order"
+            )
+        if self.method != "vocabulary" and self.corpus_size <= self.source_width:
+            found.append(
+                f"{self.corpus_size} pairs do not span the {self.source_width} directions of its source; what "
+                f"lies outside them is lost. Use a larger corpus, such as the built-in one"
+            )
+        return tuple(found)
+
+    def to_dict(self) -> dict[str, Any]:
+        """JSON-ready fields, the concerns among them."""
+        return {**asdict(self), "concerns": list(self.concerns)}
+
+    @classmethod
+    def from_dict(cls, values: Mapping[str, Any]) -> BridgeReport:
+        """The report of :meth:`to_dict`.
+
+        Raises:
+            KeyError, TypeError: fields are missing or of the wrong kind.
+        """
+        given = {field.name: values[field.name] for field in fields(cls)}
+        if given["retrieval"] is not None:
+            given["retrieval"] = Retrieval(**given["retrieval"])
+        return cls(**given)
+
+    def __str__(self) -> str:
+        parameter = f", strength {self.strength:g}" if self.strength is not None else ""
+        parameter += f", scale {self.scale:g}" if self.scale is not None else ""
+        lines = [
+            f"{self.method}{parameter}: {self.source_width} -> {self.target_width} dimensions, "
+            f"{self.corpus_size} pairs"
+        ]
+        if self.retrieval is not None:
+            r = self.retrieval
+            lines.append(
+                f"held out {r.candidates}: top-1 {r.top1:.1%}, top-10 {r.top10:.1%}, "
+                f"cosine {r.cosine:.3f}, centred {r.centred_cosine:.3f}"
+            )
+        return "\n".join([*lines, *(f"caution: {concern}" for concern in self.concerns)])
+
+
+def retrieval(mapped: Tensor, target: Tensor, target_mean: Tensor) -> Retrieval:
+    """Look every mapped row up among all target rows.
+
+    A tie counts half, so that a map that makes all rows alike earns no hit.
+
+    Args:
+        mapped: (N, D) unit rows.
+        target: (N, D) unit rows, row i the truth for row i of ``mapped``.
+        target_mean: (D,) mean of the target's text.
+    """
+    target = target.to(mapped)
+    cosines = mapped @ target.T
+    own = cosines.diagonal()[:, None]
+    ahead = (cosines > own).sum(1) + 0.5 * ((cosines == own).sum(1) - 1)
+    mean = target_mean.to(mapped)
+    centred = torch.nn.functional.cosine_similarity(mapped - mean, target - mean, dim=1)
+    return Retrieval(
+        candidates=len(mapped),
+        top1=float((ahead < 1).float().mean()),
+        top10=float((ahead < 10).float().mean()),
+        cosine=float(own.mean()),
+        centred_cosine=float(centred.mean()),
+    )
+
+
+def warn_of(report: BridgeReport, name: str, stacklevel: int = 3) -> None:
+    """A :class:`BridgeQuality` warning if anything speaks against the bridge."""
+    if report.concerns:
+        warnings.warn(f"{name}: {'; '.join(report.concerns)}", BridgeQuality, stacklevel=stacklevel)

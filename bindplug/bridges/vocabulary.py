@@ -1,0 +1,212 @@
+"""The vocabulary bridge: describe a vector by words of its own space, say the words in the other."""
+
+from __future__ import annotations
+
+from collections.abc import Hashable, Mapping, Sequence
+from dataclasses import replace
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor
+
+from bindplug.bridges.base import Bridge, centre_of
+from bindplug.bridges.pairs import group_ids, held_out_mask, paired_rows, regrouped
+from bindplug.bridges.quality import BridgeReport, warn_of
+from bindplug.errors import InputError
+from bindplug.space import EmbeddingSpace
+
+DEFAULT_SCALE = 100.0
+"""Where too few words exist to choose one: the scale CLIP's own softmax ends training with.
+Source: arXiv 2103.00020, section 2.5 (clipped at 100)."""
+SCALES = (5.0, 10.0, 20.0, 30.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0)
+"""Scales that are tried."""
+MOST_TRIED = 1000
+"""Words looked up for each scale at most."""
+
+
+class VocabularyBridge(Bridge):
+    """Maps x to the mixture of target vectors ``softmax(scale * cos(x, source vocabulary))``.
+
+    It needs no encoder of the target space, only the vectors of some words in it, such as a detector's class
+    vectors. Whatever it maps lies among those words.
+
+    Args:
+        source, target, common: as :class:`Bridge`.
+        source_words: (V, D_source) float32 unit rows, one a word.
+        target_words: (V, D_target) float32 unit rows of the same words.
+        scale: factor on cosines; a large one picks the nearest word, a small one blends many.
+        centre: whether cosines are taken between centred rows, so that no word is near to everything.
+        names: the V words, if known.
+    """
+
+    kind: ClassVar[str] = "vocabulary"
+
+    def __init__(
+        self,
+        source: EmbeddingSpace,
+        target: EmbeddingSpace,
+        *,
+        source_words: Tensor,
+        target_words: Tensor,
+        scale: float,
+        centre: bool = True,
+        names: Sequence[str] | None = None,
+        **common: Any,
+    ) -> None:
+        super().__init__(source, target, **common)
+        count = len(source_words)
+        if source_words.shape != (count, source.width) or target_words.shape != (count, target.width):
+            shapes = f"{tuple(source_words.shape)} and {tuple(target_words.shape)}"
+            raise ValueError(f"vocabulary of shapes {shapes} for {source} to {target}")
+        if names is not None and len(names) != count:
+            raise ValueError(f"{len(names)} names for {count} words")
+        self.source_words, self.target_words = source_words, target_words
+        self.scale, self.centre = float(scale), bool(centre)
+        self.names = None if names is None else tuple(names)
+        self._keys = self._compared(source_words - self._origin(source_words))
+
+    @classmethod
+    def fit(
+        cls,
+        source_rows: Any,
+        target_rows: Any,
+        *,
+        source: EmbeddingSpace,
+        target: EmbeddingSpace,
+        scale: float | None = None,
+        centre: bool = True,
+        names: Sequence[str] | None = None,
+        held_out: float = 0.1,
+        groups: Sequence[Hashable] | None = None,
+        seed: int = 0,
+        provenance: Mapping[str, Any] | None = None,
+    ) -> VocabularyBridge:
+        """Take N texts embedded in both spaces as the vocabulary, and choose the scale.
+
+        Args:
+            source_rows: (N, D_source) tensor or array.
+            target_rows: (N, D_target), row i of the text of source row i.
+            source, target: the spaces of the rows.
+            scale: factor on cosines; None chooses the one at which words left out, and words of the vocabulary,
+                come nearest to their target.
+            centre: take cosines between centred rows.
+            names: the texts, kept on the bridge so that :meth:`explain` can say them.
+            held_out, groups, seed, provenance: as :meth:`LinearBridge.fit`.
+
+        Raises:
+            InputError: rows that do not pair, are too few or not finite, or an argument out of range.
+
+        Warns:
+            BridgeQuality: held-out retrieval is poor or unknown.
+        """
+        if scale is not None and not 0.0 < scale < float("inf"):
+            raise InputError("VocabularyBridge.fit()", found=f"scale={scale}", expected="a number above 0")
+        x, y = paired_rows(source_rows, target_rows, source.width, target.width)
+        if names is not None and len(names) != len(x):
+            found = f"{len(names)} names for {len(x)} pairs"
+            raise InputError("VocabularyBridge.fit()", found=found, expected="one name for every pair")
+        ids = group_ids(groups, len(x))
+
+        def fitted(
+            x: Tensor, y: Tensor, scale: float, names: Sequence[str] | None = None
+        ) -> VocabularyBridge:
+            return cls(
+                source,
+                target,
+                source_words=x.float().contiguous(),
+                target_words=y.float().contiguous(),
+                scale=scale,
+                centre=centre,
+                names=names,
+                centres={"text": centre_of(x)},
+                target_mean=y.mean(0).float(),
+                report=BridgeReport("vocabulary", len(x), source.width, target.width, scale=scale),
+                provenance=provenance,
+            )
+
+        kept_back = held_out_mask(ids, held_out, seed)
+        if scale is None:
+            # Chosen among the pairs that are not held out, so that the report stays honest.
+            seen = slice(None) if kept_back is None else ~kept_back
+            scale = _chosen_scale(fitted, x[seen], y[seen], regrouped(ids[seen]), seed)
+        bridge = fitted(x, y, scale, names)
+        if kept_back is not None:
+            trial = fitted(x[~kept_back], y[~kept_back], scale)
+            across = trial.evaluate(x[kept_back], y[kept_back])
+            bridge.report = replace(bridge.report, retrieval=across)
+        warn_of(bridge.report, repr(bridge))
+        return bridge
+
+    def explain(self, rows: Any, modality: str = "text", top_k: int = 5) -> list[list[tuple[str, float]]]:
+        """The words each row is described by, and their shares, largest first.
+
+        Raises:
+            InputError: rows as in a call, ``top_k`` below 1, or a bridge without names.
+        """
+        if self.names is None or top_k < 1:
+            found = f"top_k={top_k}" if self.names is not None else "a bridge fitted without names"
+            raise InputError("explain()", found=found, expected="names, and top_k of at least 1")
+        from bindplug.bridges.pairs import unit_rows
+
+        unit = unit_rows(rows, self.source.width, f"rows for a bridge from {self.source.name!r}")
+        shares, words = self._shares(self._centred(unit, modality)).topk(min(top_k, len(self.names)), dim=1)
+        return [
+            [(self.names[word], share) for word, share in zip(words_of, shares_of, strict=True)]
+            for words_of, shares_of in zip(words.tolist(), shares.tolist(), strict=True)
+        ]
+
+    def _map(self, centred: Tensor) -> Tensor:
+        return self._shares(centred) @ self.target_words.to(centred)
+
+    def _shares(self, centred: Tensor) -> Tensor:
+        compared = self._compared(centred + (0.0 if self.centre else self._text_mean(centred)))
+        return (self.scale * compared @ self._keys.to(centred).T).softmax(dim=1)
+
+    def _origin(self, like: Tensor) -> Tensor:
+        return self._text_mean(like) if self.centre else torch.zeros_like(like[0])
+
+    def _text_mean(self, like: Tensor) -> Tensor:
+        return self.centres["text"][0].to(like)
+
+    @staticmethod
+    def _compared(rows: Tensor) -> Tensor:
+        return torch.nn.functional.normalize(rows, dim=1)
+
+    def tensors(self) -> dict[str, Tensor]:
+        """The vocabulary in both spaces."""
+        return {"source_words": self.source_words, "target_words": self.target_words}
+
+    def parameters(self) -> dict[str, Any]:
+        """Scale, centring and names."""
+        names = None if self.names is None else list(self.names)
+        return {"scale": self.scale, "centre": self.centre, "names": names}
+
+    @classmethod
+    def restore(
+        cls, tensors: Mapping[str, Tensor], parameters: Mapping[str, Any], **common: Any
+    ) -> VocabularyBridge:
+        """See :meth:`Bridge.restore`."""
+        return cls(
+            source_words=tensors["source_words"],
+            target_words=tensors["target_words"],
+            scale=parameters["scale"],
+            centre=parameters["centre"],
+            names=parameters["names"],
+            **common,
+        )
+
+
+def _chosen_scale(fitted: Any, x: Tensor, y: Tensor, ids: Tensor, seed: int) -> float:
+    """The scale that brings words left out, and words of the vocabulary itself, nearest to their targets."""
+    left_out = held_out_mask(ids, 0.2, seed + 1)
+    if left_out is None:
+        return DEFAULT_SCALE
+    some = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+    new = some[left_out[some]][:MOST_TRIED]
+    old = some[~left_out[some]][:MOST_TRIED]
+
+    def nearness(scale: float) -> float:
+        trial = fitted(x[~left_out], y[~left_out], scale)
+        return sum(trial.evaluate(x[part], y[part]).centred_cosine for part in (new, old))
+
+    return max(SCALES, key=nearness)
