@@ -20,7 +20,7 @@ DEFAULT_SCALE = 100.0
 Source: arXiv 2103.00020, section 2.5 (clipped at 100)."""
 SCALES = (5.0, 10.0, 20.0, 30.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0)
 """Scales that are tried."""
-MOST_TRIED = 1000
+MOST_TRIED = 300
 """Words looked up for each scale at most."""
 
 
