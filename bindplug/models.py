@@ -42,7 +42,9 @@ def load(
             of the same name write ``"./name"``.
         modalities: load only these, e.g. ``{"audio"}``; only their towers are built and read. None for all.
         device: where the weights go.
-        dtype: of the weights, as ``torch.float16`` or ``"float16"``; None keeps the stored one.
+        dtype: of the weights, as ``torch.float16`` or ``"float16"``; None keeps the stored one, except
+            that float16 becomes float32 on the CPU, where half precision is slower and saves nothing but
+            memory; ask for it by name to have that.
 
     Raises:
         UnknownModel: neither a registered name nor a path.
@@ -83,12 +85,16 @@ def _load_registered(entry: Entry[ModelCard], chosen: dict[str, Any]) -> Encoder
 
 def _load_path(path: Path, chosen: dict[str, Any]) -> Encoder:
     """Load ImageBind from a converted directory or an official checkpoint."""
+    import torch
+
     from bindplug.imagebind.checkpoint import load_directory
     from bindplug.imagebind.model import ImageBind
 
     if path.name == "config.json":
         path = path.parent
     model = load_directory(path, **chosen) if path.is_dir() else ImageBind.from_official(path, **chosen)
+    if chosen["dtype"] is None and model.dtype == torch.float16 and model.device.type == "cpu":
+        model = model.float()
     return model.eval()
 
 

@@ -143,7 +143,7 @@ def test_a_directory_is_loaded_from_its_manifest_too(install, monkeypatch, tmp_p
     from bindplug.imagebind import checkpoint
 
     class Model(torch.nn.Module):
-        pass
+        dtype, device = torch.float32, torch.device("cpu")
 
     seen = []
     monkeypatch.setattr(
@@ -153,3 +153,25 @@ def test_a_directory_is_loaded_from_its_manifest_too(install, monkeypatch, tmp_p
     asked = {"modalities": None, "device": "cpu", "dtype": None}
     assert not _load_path(tmp_path / "config.json", asked).training
     assert seen == [(tmp_path, asked)]
+
+
+@pytest.mark.parametrize(
+    ("stored", "asked", "expected"),
+    [("float16", None, "float32"), ("float16", "float16", "float16"), ("bfloat16", None, "bfloat16")],
+)
+def test_half_precision_is_widened_on_the_cpu_unless_asked_for(tmp_path, stored, asked, expected):
+    from bindplug.imagebind import ImageBind, ImageBindConfig, TowerConfig
+    from bindplug.imagebind.checkpoint import save_directory
+
+    config = ImageBindConfig(
+        vision=TowerConfig(8, 1, 1, kernel=(2, 112, 112)),
+        text=TowerConfig(8, 1, 1),
+        audio=TowerConfig(8, 1, 1, kernel=(64, 64)),
+        depth=TowerConfig(8, 1, 1, kernel=(112, 112)),
+        thermal=TowerConfig(8, 1, 1, kernel=(112, 112)),
+        imu=TowerConfig(8, 1, 1, kernel=(200,)),
+        embed_dim=4,
+    )
+    model = ImageBind(config, {"imu"})
+    save_directory(model, tmp_path / "model", dtype=getattr(torch, stored))
+    assert load(tmp_path / "model", dtype=asked).dtype == getattr(torch, expected)

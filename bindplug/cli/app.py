@@ -30,6 +30,10 @@ BUILTIN = {
     "compare": ("bindplug.cli.compare:compare", "Compare files and sentences of any kinds with each other."),
     "classify": ("bindplug.cli.classify:classify", "Sort files into classes that you name."),
     "convert": ("bindplug.cli.convert:convert", "Convert weights between layouts."),
+    "bridge": (
+        "bindplug.cli.bridge:bridge",
+        "Map one embedding space to another, and see how well it works.",
+    ),
     "verify": ("bindplug.cli.verify:verify", "Check weights against checksums and published figures."),
 }
 """Commands of the core: where they are and what they do, so that listing them imports none."""

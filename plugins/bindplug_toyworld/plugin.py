@@ -14,7 +14,7 @@ def register_models(register: Callable[[ModelCard], None]) -> None:
     register(
         ModelCard(
             name="imagebind_tiny",
-            description="bundled six-modality model, trained on the procedural toy world; offline, fast, knows 20 things",
+            description="bundled, offline: all modalities, 20 things; trained on the procedural toy world",
             modalities=("image", "video", "text", "audio", "depth", "thermal", "imu"),
             space=TOY_SPACE,
             licence="Apache-2.0",

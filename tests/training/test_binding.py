@@ -104,7 +104,7 @@ def test_runs_repeat_exactly():
 
 def test_a_recipe_that_contradicts_the_tower_is_refused():
     model = ImageBind(small_config(), {"imu"})
-    with pytest.raises(ValueError, match="drop_path is 0.7 but the imu tower was built with 0.0"):
+    with pytest.raises(ValueError, match=r"drop_path is 0\.7 but the imu tower was built with 0\.0"):
         bind(model, "imu", planted_pairs(), PUBLISHED["imu"].but(batch_size=16), quiet=True)
 
 

@@ -13,7 +13,6 @@ from typing import Any
 import numpy as np
 import torch
 
-from bindplug.inputs import make_preprocess
 from bindplug.inputs.progress import iterate_with_progress
 from bindplug_toyworld.dataset import scene_at
 from bindplug_toyworld.recipes.rendered import Rendered

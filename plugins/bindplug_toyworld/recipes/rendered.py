@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal
 
 import numpy as np
 import torch
@@ -25,7 +26,7 @@ class Rendered:
 
     def __post_init__(self) -> None:
         # random reads of a mapped file wait for the disk wherever its cache is reclaimed
-        mode = None if self.in_memory else "r"
+        mode: Literal["c"] | None = None if self.in_memory else "c"
         self.arrays: dict[str, np.ndarray] = {
             path.stem: np.load(path, mmap_mode=mode) for path in sorted(self.directory.glob("*.npy"))
         }
@@ -45,7 +46,7 @@ class Rendered:
         return torch.from_numpy(tokens[indices.numpy(), drawn.numpy()].astype(np.int64))
 
     def inputs(self, modality: str) -> Tensor:
-        """(N, …) float16 inputs of a sensor, left on disk."""
+        """(N, …) float16 inputs of a sensor."""
         return torch.from_numpy(np.asarray(self.arrays[modality]))
 
     @property

@@ -82,6 +82,7 @@ def bind_sensors(
             modalities=(sensor,),
             quiet=quiet,
         )
+        scenes = Rendered(scenes.directory, in_memory=True)
         pairs = TensorPairs(embed_images(clip, scenes), scenes.inputs(sensor), clips=sensor == "audio")
         result = bind(model, sensor, pairs, size.recipes[sensor], autocast_dtype=torch.bfloat16, quiet=quiet)
         figures[sensor] = {

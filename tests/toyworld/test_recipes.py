@@ -1,0 +1,102 @@
+"""The whole recipe at smoke size: it walks through every stage and leaves a model directory behind."""
+
+from __future__ import annotations
+
+import json
+from itertools import pairwise
+
+import pytest
+import torch
+
+import bindplug
+from bindplug.imagebind.open_clip_layout import to_open_clip
+from bindplug_toyworld.recipes.__main__ import main
+from bindplug_toyworld.recipes.clip import build_clip, encode_short_text, jitter, jitter_free, toy_clip_config
+from bindplug_toyworld.recipes.render import render
+from bindplug_toyworld.recipes.rendered import Rendered
+from bindplug_toyworld.recipes.sensors import FIRST_SCENE, SENSORS
+from bindplug_toyworld.recipes.sizes import FULL
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    root = tmp_path_factory.mktemp("recipe")
+    main(["--smoke", "--workspace", str(root), "--threads", "1", "--quiet"])
+    return root / "smoke"
+
+
+def test_it_leaves_a_model_that_loads(workspace):
+    model = bindplug.load(workspace / "imagebind_tiny")
+    assert model.embedding_space.name == "bindplug:toy_clip"
+    assert model.scale_of("audio") == pytest.approx(20, rel=1e-4)
+    assert set(model.modalities) == {"image", "video", "text", "audio", "depth", "thermal", "imu"}
+    assert model.embed([bindplug.text("a dog")]).shape == (1, 128)
+
+
+def test_its_image_and_text_towers_are_the_toy_clip(workspace):
+    model = bindplug.load(workspace / "imagebind_tiny")
+    clip = build_clip(toy_clip_config(), 0).eval()
+    clip.load_state_dict(to_open_clip(model.official_state_dict()))
+    image = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    tokens = model.tokenizer(["a red dog on the left", "rain"])
+    with torch.inference_mode():
+        torch.testing.assert_close(clip.encode_image(image), model.encode_image(image), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(clip.encode_text(tokens), model.encode_text(tokens), rtol=1e-4, atol=1e-5)
+        torch.testing.assert_close(
+            clip.encode_text(tokens), encode_short_text(clip, tokens), rtol=1e-4, atol=1e-5
+        )
+
+
+def test_its_card_holds_recipe_figures_and_confusion(workspace):
+    directory = workspace / "imagebind_tiny"
+    card = json.loads((directory / "card.json").read_text())
+    assert card["recipe"]["clip"]["seed"] == 0
+    assert set(card["training"]) == {"clip", *SENSORS}
+    assert set(card["training"]["audio"]["recipe"]) >= {"temperature", "drop_path", "head", "seed"}
+    confusion = card["evaluation"]["audio -> text"]["confusion"]
+    assert sum(map(sum, confusion)) == 60
+    assert "## Confusion matrices" in (directory / "README.md").read_text()
+    assert "toy CLIP" in (directory / "training.log").read_text()
+
+
+def test_a_rerun_reuses_what_is_rendered(workspace, monkeypatch):
+    monkeypatch.setattr(
+        "bindplug_toyworld.recipes.render._results", None
+    )  # rendering anything would now fail
+    again = render(
+        workspace / "audio",
+        split="train",
+        start=FIRST_SCENE["audio"],
+        count=64,
+        modalities=("audio",),
+        quiet=True,
+    )
+    assert len(again) == 64
+
+
+def test_what_is_rendered_is_what_the_readers_give(workspace):
+    from bindplug_toyworld.scene import Scene
+
+    scenes = Rendered(workspace / "depth")
+    scene = Scene(FIRST_SCENE["depth"] + 3, "train")
+    expected = bindplug.inputs.make_preprocess({"depth"})["depth"](scene.depth, unit="m")
+    torch.testing.assert_close(scenes.inputs("depth")[3].float(), expected, rtol=1e-3, atol=1e-3)
+    assert scenes.labels[3] == 3
+
+
+def test_no_two_towers_see_the_same_scene():
+    ranges = {"clip": (0, FULL.clip.scenes)}
+    ranges |= {m: (FIRST_SCENE[m], FIRST_SCENE[m] + FULL.pairs[m]) for m in SENSORS}
+    ordered = sorted(ranges.values())
+    assert len(ordered) == 5
+    assert all(stop <= start for (_, stop), (start, _) in pairwise(ordered))
+
+
+def test_jitter_without_its_randomness_is_clip_normalisation():
+    pixels = torch.randint(
+        0, 256, (2, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
+    )
+    jittered = torch.stack([jitter(pixels, torch.Generator().manual_seed(s)) for s in range(60)])
+    expected = jitter_free(pixels)
+    assert (jittered.mean(0) - expected).abs().mean() < 0.1
+    assert jittered.std(0).mean() > 0.05

@@ -1,0 +1,59 @@
+"""The shipped model keeps its card's word."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+
+import pytest
+
+import bindplug
+from bindplug_toyworld.evaluate import THRESHOLDS, evaluate
+
+WEIGHTS = files("bindplug_toyworld") / "weights"
+IN_CI = 200
+
+
+@pytest.fixture(scope="module")
+def card():
+    return json.loads((WEIGHTS / "imagebind_tiny" / "card.json").read_text())
+
+
+def test_the_card_keeps_every_promise(card):
+    for name, threshold in THRESHOLDS.items():
+        measured = card["evaluation"][name]
+        assert measured["count"] >= 1000 or name.endswith("imu")
+        assert measured["threshold"] == threshold
+        assert measured["value"] >= threshold, name
+
+
+def test_the_weights_are_as_good_as_their_card_says(card):
+    """On fewer scenes than the card's, so within three standard errors, or two scenes where it is near perfect."""
+    for measure in evaluate(bindplug.load("imagebind_tiny"), IN_CI, quiet=True):
+        told = card["evaluation"][measure.name]["value"]
+        error = max((told * (1 - told) / measure.count) ** 0.5, 1 / measure.count)
+        assert abs(measure.value - told) <= 3 * error + 0.005, (
+            f"{measure.name}: {measure.value} against {told}"
+        )
+
+
+@pytest.mark.slow
+def test_the_card_can_be_measured_again(card):
+    for measure in evaluate(bindplug.load("imagebind_tiny"), 1000, quiet=True):
+        assert measure.value == pytest.approx(card["evaluation"][measure.name]["value"], abs=0.003), (
+            measure.name
+        )
+
+
+def test_all_that_ships_stays_small():
+    size = sum(path.stat().st_size for path in WEIGHTS.rglob("*") if path.is_file())
+    assert 1e6 < size < 40e6
+
+
+def test_it_loads_in_full_precision_and_by_tower():
+    import torch
+
+    model = bindplug.load("imagebind_tiny", modalities={"audio"})
+    assert model.modalities == ("audio",)
+    assert model.dtype == torch.float32
+    assert bindplug.load("imagebind_tiny", modalities={"audio"}, dtype="float16").dtype == torch.float16
