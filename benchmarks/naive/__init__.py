@@ -1,0 +1,1 @@
+"""The baseline: ImageBind as one would write it from the paper, with no shortcut taken."""
