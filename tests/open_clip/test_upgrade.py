@@ -1,0 +1,242 @@
+"""bindplug.upgrade on an open_clip model: told apart by weights, towers shared, the original untouched."""
+
+from __future__ import annotations
+
+import copy
+import pickle
+
+import open_clip as real
+import pytest
+import torch
+from torch import nn
+from torch.testing import assert_close
+
+import bindplug
+import bindplug_open_clip as open_clip
+from bindplug import EmbeddingSpace, audio, image, list_plugins, text
+from bindplug.errors import InputError, SpaceMismatch, UnsupportedTarget, WeightsNotFound
+from bindplug.imagebind.checkpoint import to_open_clip
+from bindplug.testing import AdapterContract, difference, snapshot
+from bindplug_open_clip import UpgradedClip
+from bindplug_open_clip.adapter import BridgedClip
+from tests.open_clip.conftest import NAME, SPACE, inputs, picture, random_imagebind
+
+X = inputs()
+TOKENS = real.tokenize(["a dog", "two cats on a mat"])
+THERE = EmbeddingSpace("open_clip:other:test", 64)
+
+
+def toy_clip(kind=real.CLIP):
+    """open_clip's own class holding the image and text towers of the registered model."""
+    clip = kind(**open_clip.get_model_config(NAME))
+    state = to_open_clip(random_imagebind().official_state_dict())
+    if kind is real.CustomTextCLIP:
+        state = real.model.convert_to_custom_text_state_dict(state)
+    clip.load_state_dict(state)
+    return clip.eval()
+
+
+def other_clip(**changes):
+    torch.manual_seed(5)
+    return real.CLIP(**{**open_clip.get_model_config(NAME), "embed_dim": 64, **changes}).eval()
+
+
+class Bridge:
+    """The first 64 numbers of a row."""
+
+    source, target = SPACE, THERE
+
+    def __call__(self, rows, modality="text"):
+        self.asked = modality
+        return nn.functional.normalize(rows[:, :64].float(), dim=-1)
+
+
+class TestContract(AdapterContract):
+    def make_target(self):
+        return toy_clip()
+
+    def make_model(self):
+        return random_imagebind()
+
+    @torch.no_grad()
+    def use_original(self, target):
+        return target.encode_text(TOKENS, normalize=True), *target(X["image"], TOKENS)
+
+    @torch.no_grad()
+    def use_upgraded(self, upgraded, weight):
+        words = upgraded.encode_text(TOKENS, normalize=True)
+        return words + weight * upgraded.encode_audio(X["audio"], True), *upgraded(X["image"], TOKENS)
+
+
+@pytest.mark.parametrize("kind", [real.CLIP, real.CustomTextCLIP])
+def test_the_towers_are_shared_and_the_senses_are_imagebinds(kind):
+    clip, official = toy_clip(kind), random_imagebind()
+    before = snapshot(clip)
+    upgraded = bindplug.upgrade(clip)
+    assert type(upgraded) is UpgradedClip
+    assert upgraded.embedding_space == SPACE
+    assert upgraded.visual is clip.visual
+    theirs = {id(parameter) for parameter in clip.parameters()}
+    added = [n for n, p in upgraded.named_parameters() if id(p) not in theirs]
+    assert added
+    assert all(name.startswith("sensors.towers.") for name in added)
+    with torch.inference_mode():
+        for name, x in X.items():
+            assert_close(upgraded.encode(name, x), official.encode(name, x), atol=2e-5, rtol=1e-4)
+    assert not difference(before, snapshot(clip))
+
+
+def test_precision_and_choice_of_sensors():
+    clip = toy_clip().to(torch.bfloat16)
+    upgraded = bindplug.upgrade(clip, modalities={"audio"})
+    assert upgraded.modalities == ("image", "video", "text", "audio")
+    assert upgraded.encode_audio(X["audio"]).dtype == torch.bfloat16
+    assert bindplug.upgrade(clip, dtype=torch.float32).encode_imu(X["imu"]).dtype == torch.float32
+
+
+def test_a_model_given_lends_its_towers():
+    whole, part = random_imagebind(), random_imagebind()
+    for name in ("vision", "text", "imu"):
+        del part.towers[name]
+    for model in (whole, part):
+        upgraded = bindplug.upgrade(toy_clip(), model)
+        assert upgraded.sensors.towers["depth"] is model.towers["depth"]
+    uneven = random_imagebind(uneven_frames=True)
+    with pytest.raises(SpaceMismatch, match="bindplug bridge fit"):
+        bindplug.upgrade(other_clip(embed_dim=128), uneven)
+    with pytest.raises(InputError, match="Move it"):
+        bindplug.upgrade(toy_clip(), random_imagebind().to("meta"))
+    with pytest.raises(SpaceMismatch, match="no ImageBind"):
+        bindplug.upgrade(toy_clip(), bindplug.testing.FakeEncoder())
+
+
+def test_a_clip_of_another_space_is_told_apart_by_its_weights():
+    same_shape = real.CLIP(**open_clip.get_model_config(NAME))
+    with pytest.raises(
+        SpaceMismatch, match=r"text_projection holds other numbers.*bindplug bridge fit --source"
+    ):
+        bindplug.upgrade(same_shape)
+    with pytest.raises(SpaceMismatch, match=r"text_projection is \[96, 64\]"):
+        bindplug.upgrade(other_clip())
+    tuned = toy_clip()
+    with torch.no_grad():
+        tuned.visual.transformer.resblocks[-1].mlp.c_proj.bias.add_(1e-3)
+    with pytest.raises(SpaceMismatch, match=r"resblocks\.2\.mlp\.c_proj\.bias holds other numbers"):
+        bindplug.upgrade(tuned)
+    quick = real.CLIP(**open_clip.get_model_config(NAME), quick_gelu=True)
+    quick.load_state_dict(toy_clip().state_dict())
+    with pytest.raises(SpaceMismatch, match="QuickGELU"):
+        bindplug.upgrade(quick)
+    shallow = open_clip.get_model_config(NAME)
+    shallow["vision_cfg"]["layers"] = 2
+    with pytest.raises(SpaceMismatch, match=r"blocks|no visual\.transformer"):
+        bindplug.upgrade(real.CLIP(**shallow))
+
+
+def test_a_clip_of_the_published_shape_asks_for_the_published_weights():
+    with torch.device("meta"):
+        vit_h = real.CLIP(**real.get_model_config("ViT-H-14"))
+    with pytest.raises(WeightsNotFound, match=r"imagebind_huge\.pth"):
+        bindplug.upgrade(vit_h)
+
+
+def test_with_a_bridge_sensors_arrive_in_the_other_space():
+    clip, bridge = other_clip(), Bridge()
+    before = snapshot(clip)
+    for upgraded in (
+        bindplug.upgrade(clip, bridge=bridge),
+        bindplug.upgrade(clip, random_imagebind(), bridge=bridge),
+    ):
+        assert type(upgraded) is BridgedClip
+        assert upgraded.embedding_space == THERE
+        with torch.inference_mode():
+            expected = bridge(random_imagebind().encode_depth(X["depth"]))
+            assert_close(upgraded.encode_depth(X["depth"]), expected)
+            assert bridge.asked == "depth"
+            assert torch.equal(upgraded.encode_image(X["image"]), clip.encode_image(X["image"]))
+            assert upgraded.encode_video(X["video"]).shape == (2, 64)
+        sound = audio(torch.zeros(16000).numpy(), sample_rate=16000)
+        rows = upgraded.embed([text("a dog") + sound, image(picture()), text("a dog")])
+        assert_close(rows.norm(dim=1), torch.ones(3))
+        assert_close(rows[2], clip.encode_text(real.tokenize("a dog"), normalize=True)[0].detach())
+        assert upgraded.scale_of("audio") == pytest.approx(20, abs=1e-4)
+        features, words, _ = upgraded(audio=X["audio"], text=TOKENS)
+        assert features.shape == words.shape == (2, 64)
+    assert not difference(before, snapshot(clip))
+
+
+def test_a_bridge_that_leads_elsewhere_is_refused():
+    with pytest.raises(SpaceMismatch, match="64-d"):
+        bindplug.upgrade(toy_clip(), bridge=Bridge())
+    wrong = Bridge()
+    wrong.source = EmbeddingSpace("nowhere", 128)
+    with pytest.raises(SpaceMismatch, match="no registered model lives"):
+        bindplug.upgrade(other_clip(), bridge=wrong)
+    with pytest.raises(SpaceMismatch, match="nowhere"):
+        bindplug.upgrade(other_clip(), random_imagebind(), bridge=wrong)
+    with pytest.raises(InputError, match="Bridge"):
+        bindplug.upgrade(other_clip(), bridge=3)
+
+
+def test_a_vocabulary_of_its_own_needs_its_tokenizer():
+    config = open_clip.get_model_config(NAME)["text_cfg"] | {"vocab_size": 1000}
+    clip = other_clip(text_cfg=config)
+    upgraded = bindplug.upgrade(clip, bridge=Bridge())
+    with pytest.raises(InputError, match="get_tokenizer"):
+        upgraded.embed([text("a dog")])
+
+    def tokenizer(texts):
+        return torch.full((len(texts), 77), 7)
+
+    assert bindplug.upgrade(clip, bridge=Bridge(), tokenizer=tokenizer).embed([text("a dog")]).shape == (
+        1,
+        64,
+    )
+
+
+@pytest.mark.parametrize("bridge", [None, Bridge()])
+def test_wrappers_survive_what_modules_survive(bridge):
+    clip = toy_clip() if bridge is None else other_clip()
+    upgraded = bindplug.upgrade(clip, bridge=bridge)
+    upgraded.embed([text("a dog")])
+    state = upgraded.state_dict()
+    assert set(clip.state_dict()) < set(state)
+    upgraded.load_state_dict(state)
+    nn.DataParallel(upgraded).load_state_dict(nn.DataParallel(upgraded).state_dict())
+    with torch.inference_mode():
+        expected = upgraded.encode_audio(X["audio"])
+        for copied in (
+            copy.deepcopy(upgraded),
+            pickle.loads(pickle.dumps(upgraded)),
+            nn.DataParallel(upgraded),
+        ):
+            rows = (copied.module if isinstance(copied, nn.DataParallel) else copied).encode_audio(X["audio"])
+            assert_close(rows, expected, atol=1e-5, rtol=1e-4)
+            assert_close(copied(X["image"], TOKENS)[0], clip(X["image"], TOKENS)[0], atol=1e-5, rtol=1e-4)
+    assert upgraded.context_length == 77
+    assert not upgraded.eval().training
+
+
+def test_a_drop_in_model_needs_no_upgrade(model):
+    with pytest.raises(UnsupportedTarget):
+        bindplug.upgrade(model)
+    assert [plugin.status for plugin in list_plugins() if plugin.name == "open_clip"] == ["ready"]
+
+
+def test_memory_added_is_that_of_the_sensors():
+    """Bytes of storage that the wrapper holds and the original does not, against those of a second model."""
+
+    def storages(module):
+        tensors = [*module.parameters(), *module.buffers()]
+        return {t.untyped_storage().data_ptr(): t.untyped_storage().nbytes() for t in tensors}
+
+    clip = toy_clip()
+    before = storages(clip)
+    after = storages(bindplug.upgrade(clip))
+    second = random_imagebind()
+    added = sum(size for pointer, size in after.items() if pointer not in before)
+    sensors = sum(
+        p.nbytes for n, t in second.towers.items() if n not in ("vision", "text") for p in t.parameters()
+    )
+    assert sensors <= added < 1.01 * sensors
+    assert added < 0.2 * sum(storages(second).values())
