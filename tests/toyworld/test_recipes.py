@@ -51,7 +51,7 @@ def test_its_card_holds_recipe_figures_and_confusion(workspace):
     directory = workspace / "imagebind_tiny"
     card = json.loads((directory / "card.json").read_text())
     assert card["recipe"]["clip"]["seed"] == 0
-    assert set(card["training"]) == {"clip", *SENSORS}
+    assert set(card["training"]) == {"clip, stage 1", "clip, stage 2", *SENSORS}
     assert set(card["training"]["audio"]["recipe"]) >= {"temperature", "drop_path", "head", "seed"}
     confusion = card["evaluation"]["audio -> text"]["confusion"]
     assert sum(map(sum, confusion)) == 60
@@ -85,10 +85,10 @@ def test_what_is_rendered_is_what_the_readers_give(workspace):
 
 
 def test_no_two_towers_see_the_same_scene():
-    ranges = {"clip": (0, FULL.clip.scenes)}
+    ranges = {i: (s.first_scene, s.first_scene + s.scenes) for i, s in enumerate(FULL.clip.stages)}
     ranges |= {m: (FIRST_SCENE[m], FIRST_SCENE[m] + FULL.pairs[m]) for m in SENSORS}
     ordered = sorted(ranges.values())
-    assert len(ordered) == 5
+    assert len(ordered) == 6
     assert all(stop <= start for (_, stop), (start, _) in pairwise(ordered))
 
 

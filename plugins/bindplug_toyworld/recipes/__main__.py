@@ -6,7 +6,9 @@ import argparse
 import json
 import logging
 import sys
+from dataclasses import asdict
 from pathlib import Path
+from typing import Any
 
 import torch
 
@@ -17,7 +19,7 @@ from bindplug_toyworld.evaluate import evaluate, format_confusion
 from bindplug_toyworld.recipes.clip import build_clip, pretrain, toy_clip_config
 from bindplug_toyworld.recipes.render import render
 from bindplug_toyworld.recipes.rendered import Rendered
-from bindplug_toyworld.recipes.sensors import FIRST_SCENE, bind_sensors, tiny_config
+from bindplug_toyworld.recipes.sensors import bind_sensors, tiny_config
 from bindplug_toyworld.recipes.ship import ship
 from bindplug_toyworld.recipes.sizes import FULL, SMOKE, RecipeSize
 from bindplug_toyworld.space import TOY_SPACE
@@ -36,7 +38,7 @@ def main(arguments: list[str] | None = None) -> None:
     quiet = True if options.quiet else None
     clip, clip_figures = pretrained_clip(workspace, size, quiet=quiet)
     model = tiny_from(clip, size)
-    figures = {"clip": clip_figures} | bind_sensors(model, clip, size, workspace, quiet=quiet)
+    figures = clip_figures | bind_sensors(model, clip, size, workspace, quiet=quiet)
     round_to_half(model)  # what is measured is what ships
     measures = evaluate(model, options.scenes or (60 if options.smoke else 1000), quiet=quiet)
     for measure in measures:
@@ -53,22 +55,30 @@ def main(arguments: list[str] | None = None) -> None:
     )
 
 
-def pretrained_clip(workspace: Path, size: RecipeSize, *, quiet: bool | None) -> tuple[torch.nn.Module, dict]:
-    """The toy CLIP, trained now or by an earlier run with the same recipe."""
-    clip = build_clip(toy_clip_config(), size.clip.seed, size.clip.patch_dropout)
-    saved, card = workspace / "toy_clip.pt", workspace / "toy_clip.json"
-    wanted = {"recipe": vars(size.clip), "architecture": toy_clip_config()}
-    if saved.is_file() and card.is_file() and (earlier := json.loads(card.read_text()))["wanted"] == wanted:
-        clip.load_state_dict(torch.load(saved, weights_only=True))
-        return clip.eval(), earlier["figures"]
-    scenes = render(
-        workspace / "clip", split="train", start=FIRST_SCENE["clip"], count=size.clip.scenes,
-        captions=True, crowded=0.35, quiet=quiet,
-    )  # fmt: skip
-    figures = pretrain(clip, Rendered(scenes.directory, in_memory=True), size.clip, quiet=quiet)
-    logger.info("toy CLIP: %s", figures)
-    torch.save(clip.state_dict(), saved)
-    card.write_text(json.dumps({"wanted": wanted, "figures": figures}))
+def pretrained_clip(
+    workspace: Path, size: RecipeSize, *, quiet: bool | None
+) -> tuple[torch.nn.Module, dict[str, Any]]:
+    """The toy CLIP, trained now; stages that an earlier run of the same recipe finished are not run again."""
+    clip = build_clip(toy_clip_config(), size.clip.seed, size.clip.stages[0].patch_dropout)
+    figures: dict[str, Any] = {}
+    for number, stage in enumerate(size.clip.stages):
+        saved, card = workspace / f"toy_clip_{number}.pt", workspace / f"toy_clip_{number}.json"
+        done = [asdict(stage) for stage in size.clip.stages[: number + 1]]
+        wanted = {"seed": size.clip.seed, "stages": done, "architecture": toy_clip_config()}
+        earlier = json.loads(card.read_text()) if saved.is_file() and card.is_file() else {}
+        if earlier.get("wanted") == wanted:
+            clip.load_state_dict(torch.load(saved, weights_only=True))
+            figures[f"clip, stage {number + 1}"] = earlier["figures"]
+            continue
+        scenes = render(
+            workspace / f"clip_{number}", split="train", start=stage.first_scene, count=stage.scenes,
+            captions=True, crowded=0.35, quiet=quiet,
+        )  # fmt: skip
+        trained = pretrain(clip, Rendered(scenes.directory, in_memory=True), size.clip, stage, quiet=quiet)
+        logger.info("toy CLIP, stage %d: %s", number + 1, trained)
+        torch.save(clip.state_dict(), saved)
+        card.write_text(json.dumps({"wanted": wanted, "figures": trained}))
+        figures[f"clip, stage {number + 1}"] = trained
     return clip.eval(), figures
 
 

@@ -16,7 +16,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from bindplug.inputs.progress import iterate_with_progress
 from bindplug.training import parameter_groups, symmetric_info_nce, warmup_cosine
 from bindplug_toyworld.recipes.rendered import Rendered
-from bindplug_toyworld.recipes.sizes import ClipSize
+from bindplug_toyworld.recipes.sizes import ClipSize, ClipStage
 
 logger = logging.getLogger(__name__)
 
@@ -48,33 +48,36 @@ def build_clip(config: dict[str, Any], seed: int, patch_dropout: float = 0.0) ->
 
 
 def pretrain(
-    model: nn.Module, scenes: Rendered, size: ClipSize, *, quiet: bool | None = None
+    model: Any, scenes: Rendered, size: ClipSize, stage: ClipStage, *, quiet: bool | None = None
 ) -> dict[str, Any]:
-    """Train ``model`` on (image, caption) pairs; returns the figures for its card.
+    """Train ``model`` through one stage on (image, caption) pairs; returns the figures for its card.
 
     Args:
         model: an open_clip CLIP, trained in place.
-        scenes: rendered scenes with tokenised captions.
-        size: steps, batch, learning rate, seed.
+        scenes: the stage's rendered scenes with tokenised captions.
+        size: batch, weight decay, seed.
+        stage: steps, learning rate, patch dropout.
         quiet: True shows no progress, None asks the environment.
     """
-    torch.manual_seed(size.seed)
-    generator = torch.Generator().manual_seed(size.seed)
+    seed = size.seed + stage.first_scene
+    torch.manual_seed(seed)
+    generator = torch.Generator().manual_seed(seed)
     groups = parameter_groups(model.named_parameters(), size.weight_decay)
-    optimiser = torch.optim.AdamW(groups, lr=size.learning_rate, betas=(0.9, 0.98), fused=True)
+    optimiser = torch.optim.AdamW(groups, lr=stage.learning_rate, betas=(0.9, 0.98), fused=True)
     model.train()
+    model.visual.patch_dropout.prob = stage.patch_dropout
     losses: list[float] = []
     started = time.perf_counter()
     order = torch.empty(0, dtype=torch.long)
-    for step in iterate_with_progress(range(size.steps), total=size.steps, label="toy CLIP", quiet=quiet):
+    for step in iterate_with_progress(range(stage.steps), total=stage.steps, label="toy CLIP", quiet=quiet):
         if len(order) < size.batch_size:
             order = torch.randperm(len(scenes), generator=generator)
         chosen, order = order[: size.batch_size], order[size.batch_size :]
-        if step == round(size.steps * (1 - size.whole_images)):
+        if step == round(stage.steps * (1 - stage.whole_images)):
             model.visual.patch_dropout.prob = 0.0
-        factor = warmup_cosine(step, total_steps=size.steps, warmup_steps=size.warmup_steps)
+        factor = warmup_cosine(step, total_steps=stage.steps, warmup_steps=stage.warmup_steps)
         for group in optimiser.param_groups:
-            group["lr"] = size.learning_rate * factor
+            group["lr"] = stage.learning_rate * factor
         loss = _loss(model, jitter(scenes.pixels(chosen), generator), scenes.captions(chosen, generator))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -89,7 +92,7 @@ def pretrain(
     model.eval()
     return {
         "seconds": round(time.perf_counter() - started, 1),
-        "samples_seen": size.steps * size.batch_size,
+        "samples_seen": stage.steps * size.batch_size,
         "final_loss": round(sum(losses[-50:]) / len(losses[-50:]), 4),
         "logit_scale": round(float(model.logit_scale.detach().exp()), 3),
     }

@@ -9,11 +9,13 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bindplug.imagebind import ImageBind, ImageBindConfig
 from bindplug.imagebind.config import TowerConfig
 from bindplug.training import BindingRecipe, TensorPairs, bind
 from bindplug_toyworld.recipes.clip import jitter_free, toy_clip_config
+from bindplug_toyworld.recipes.initial import start_from_image_tower
 from bindplug_toyworld.recipes.render import render
 from bindplug_toyworld.recipes.rendered import Rendered
 from bindplug_toyworld.recipes.sizes import RecipeSize
@@ -21,6 +23,9 @@ from bindplug_toyworld.recipes.sizes import RecipeSize
 logger = logging.getLogger(__name__)
 
 SENSORS = ("audio", "depth", "thermal", "imu")
+PICTURES = ("audio", "depth", "thermal")
+"""Sensors whose input is picture-like, and whose towers start from the image tower."""
+
 FIRST_SCENE = {"clip": 0, "audio": 1_000_000, "depth": 2_000_000, "thermal": 3_000_000, "imu": 4_000_000}
 """Each modality is bound on scenes of its own: no scene is ever seen by two sensors."""
 
@@ -28,10 +33,12 @@ FIRST_SCENE = {"clip": 0, "audio": 1_000_000, "depth": 2_000_000, "thermal": 3_0
 def tiny_config(recipes: dict[str, BindingRecipe]) -> ImageBindConfig:
     """The shape of imagebind_tiny: the toy CLIP's two towers and four small sensor towers.
 
-    Inputs have the shapes of imagebind_huge's; patches are larger, which is what makes it fast.
+    Inputs have the shapes of imagebind_huge's; patches are larger, which is what makes it fast. Sound, depth and
+    heat are cut into as many patches as images are, so that their towers can start from the image tower.
     """
     clip = toy_clip_config()
     vision, text = clip["vision_cfg"], clip["text_cfg"]
+    heads, patch = vision["width"] // vision["head_width"], (vision["patch_size"],) * 2
 
     def sensor(modality: str, width: int, heads: int, kernel: tuple[int, ...]) -> TowerConfig:
         recipe = recipes[modality]
@@ -41,13 +48,13 @@ def tiny_config(recipes: dict[str, BindingRecipe]) -> ImageBindConfig:
         vision=TowerConfig(
             vision["width"],
             vision["layers"],
-            vision["width"] // vision["head_width"],
-            kernel=(2, vision["patch_size"], vision["patch_size"]),
+            heads,
+            kernel=(2, *patch),
         ),
         text=TowerConfig(text["width"], text["layers"], text["heads"]),
-        audio=sensor("audio", 128, 4, (16, 16)),
-        depth=sensor("depth", 128, 4, (28, 28)),
-        thermal=sensor("thermal", 128, 4, (28, 28)),
+        audio=sensor("audio", vision["width"], heads, (16, 25)),
+        depth=sensor("depth", vision["width"], heads, patch),
+        thermal=sensor("thermal", vision["width"], heads, patch),
         imu=sensor("imu", 96, 3, (20,)),
         embed_dim=clip["embed_dim"],
     )
@@ -83,8 +90,13 @@ def bind_sensors(
             quiet=quiet,
         )
         scenes = Rendered(scenes.directory, in_memory=True)
+        if sensor in PICTURES:
+            start_from_image_tower(model, sensor, jitter_free(scenes.pixels(torch.arange(64))))
         pairs = TensorPairs(embed_images(clip, scenes), scenes.inputs(sensor), clips=sensor == "audio")
-        result = bind(model, sensor, pairs, size.recipes[sensor], autocast_dtype=torch.bfloat16, quiet=quiet)
+        with sdpa_kernel(SDPBackend.MATH):  # faster than the fused kernel on short sequences on CPUs
+            result = bind(
+                model, sensor, pairs, size.recipes[sensor], autocast_dtype=torch.bfloat16, quiet=quiet
+            )
         figures[sensor] = {
             "pairs": len(pairs),
             "steps": result.steps,

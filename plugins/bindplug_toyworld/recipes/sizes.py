@@ -8,22 +8,34 @@ from bindplug.training import PUBLISHED, BindingRecipe
 
 
 @dataclass(frozen=True)
-class ClipSize:
-    """Contrastive pre-training of one toy CLIP.
+class ClipStage:
+    """One pass of contrastive pre-training, with a learning-rate schedule of its own.
 
     Attributes:
+        first_scene: index of the first scene it sees; stages share none.
         scenes: scenes rendered, each with several captions.
+        steps: optimiser steps.
+        learning_rate: peak of its schedule.
+        warmup_steps: steps of linear warm-up.
         patch_dropout: fraction of patches hidden from the image tower.
-        whole_images: fraction of the run, at its end, that sees whole images again.
+        whole_images: fraction of the stage, at its end, that sees whole images again.
     """
 
+    first_scene: int
     scenes: int
     steps: int
-    batch_size: int
+    learning_rate: float
     warmup_steps: int
     patch_dropout: float = 0.25
     whole_images: float = 0.2
-    learning_rate: float = 1e-3
+
+
+@dataclass(frozen=True)
+class ClipSize:
+    """Contrastive pre-training of one toy CLIP, stage after stage."""
+
+    stages: tuple[ClipStage, ...]
+    batch_size: int
     weight_decay: float = 0.1
     seed: int = 0
 
@@ -41,30 +53,43 @@ class RecipeSize:
     recipes: dict[str, BindingRecipe] = field(default_factory=dict)
 
 
-def _toy(modality: str, epochs: float, batch_size: int, drop_path: float) -> BindingRecipe:
+def _toy(modality: str, epochs: float, batch_size: int, learning_rate: float = 5e-4) -> BindingRecipe:
     return PUBLISHED[modality].but(
         epochs=epochs,
         batch_size=batch_size,
-        learning_rate=1e-3,
+        learning_rate=learning_rate,
         weight_decay=0.05,
-        warmup_epochs=1.0,
-        drop_path=drop_path,
+        warmup_epochs=0.5,
+        drop_path=0.1 if modality in ("audio", "imu") else 0.0,
     )
 
 
 FULL = RecipeSize(
-    clip=ClipSize(scenes=32_000, steps=2400, batch_size=192, warmup_steps=200),
-    pairs={"audio": 8000, "depth": 8000, "thermal": 8000, "imu": 6400},
+    clip=ClipSize(
+        stages=(
+            ClipStage(0, 32_000, steps=2400, learning_rate=1e-3, warmup_steps=200),
+            # on scenes seen a dozen times it is 98 % right, on others 92 %: fresh ones close the gap
+            ClipStage(32_000, 48_000, steps=850, learning_rate=6e-4, warmup_steps=50, whole_images=0.35),
+        ),
+        batch_size=192,
+    ),
+    pairs={"audio": 8000, "depth": 16_000, "thermal": 16_000, "imu": 6400},
     recipes={
-        "audio": _toy("audio", 12, 256, 0.1),
-        "depth": _toy("depth", 14, 256, 0.0),
-        "thermal": _toy("thermal", 14, 256, 0.0),
-        "imu": _toy("imu", 14, 256, 0.1),
+        "audio": _toy("audio", 10, 192),
+        "depth": _toy("depth", 5, 192),
+        "thermal": _toy("thermal", 5, 192),
+        "imu": _toy("imu", 13, 192, learning_rate=1e-3),
     },
 )
 
 SMOKE = RecipeSize(
-    clip=ClipSize(scenes=200, steps=6, batch_size=32, warmup_steps=2),
+    clip=ClipSize(
+        stages=(
+            ClipStage(0, 160, steps=4, learning_rate=1e-3, warmup_steps=2),
+            ClipStage(160, 64, steps=2, learning_rate=1e-3, warmup_steps=1),
+        ),
+        batch_size=32,
+    ),
     pairs=dict.fromkeys(("audio", "depth", "thermal", "imu"), 64),
-    recipes={m: _toy(m, 1, 32, 0.0) for m in ("audio", "depth", "thermal", "imu")},
+    recipes={m: _toy(m, 1, 32) for m in ("audio", "depth", "thermal", "imu")},
 )

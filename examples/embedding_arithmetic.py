@@ -1,0 +1,37 @@
+"""A picture plus a sound finds the picture that holds both.
+
+python examples/embedding_arithmetic.py [--model imagebind_huge] [--output found.png]
+"""
+
+import argparse
+from itertools import combinations
+
+from PIL import Image
+
+import bindplug
+from bindplug_toyworld import Scene
+
+parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+parser.add_argument("--model", default="imagebind_tiny", help="a model's name, or a path to weights")
+parser.add_argument("--output", default="found.png", help="where the three best pictures go, side by side")
+options = parser.parse_args()
+
+model = bindplug.load(options.model)
+things = ("dog", "bell", "train", "fire", "frog", "boat")
+gallery = [Scene(index, "eval", labels=pair) for index, pair in enumerate(combinations(things, 2))]
+rows = model.embed([bindplug.image(scene.image) for scene in gallery])
+
+seen, heard = Scene(100, "eval", labels=["dog"]), Scene(101, "eval", labels=["bell"])
+query = bindplug.image(seen.image) + bindplug.audio(heard.audio, sample_rate=heard.sample_rate_hz)
+cosines = (model.embed([query]) @ rows.T)[0]
+
+best = cosines.argsort(descending=True)[:3].tolist()
+print("a picture of a dog + the sound of a bell:")
+for place in best:
+    print(f"  {cosines[place]:.3f}  {' and '.join(gallery[place].labels)}")
+
+strip = Image.new("RGB", (224 * 3, 224))
+for column, place in enumerate(best):
+    strip.paste(gallery[place].image, (224 * column, 0))
+strip.save(options.output)
+print(f"the pictures: {options.output}")
