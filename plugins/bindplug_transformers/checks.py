@@ -1,0 +1,68 @@
+"""Refuse calls that transformers' own CLIP would take and ImageBind cannot honour."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from bindplug.errors import InputError
+from bindplug_transformers.configuration import ImageBindConfig
+
+
+def require(call: str, argument: str, value: Tensor | None) -> Tensor:
+    """``value``, or an error that says which argument is missing."""
+    if value is None:
+        remedy = "ImageBindProcessor makes it."
+        raise InputError(call, found=f"no {argument}", expected=f"{argument}=...", remedy=remedy)
+    return value
+
+
+def check_text(input_ids: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None) -> None:
+    """Return if mask and positions say what a causal tower read at the end mark computes anyway.
+
+    Raises:
+        InputError: a token up to the end mark is masked (padding on the left), or positions are not 0, 1, ...
+    """
+    if torch.compiler.is_compiling() or not isinstance(input_ids, Tensor) or input_ids.ndim != 2:
+        return
+    if attention_mask is not None and not input_ids.is_meta:
+        if attention_mask.shape != input_ids.shape:
+            found = f"attention_mask of shape {tuple(attention_mask.shape)}"
+            raise InputError("text input", found=found, expected=f"{tuple(input_ids.shape)}, as input_ids")
+        places = torch.arange(input_ids.shape[1], device=input_ids.device)
+        read = places <= input_ids.argmax(-1, keepdim=True)
+        if bool((read & (attention_mask.to(input_ids.device) == 0)).any()):
+            remedy = "Use a tokenizer with padding_side='right'."
+            found = "a masked token before the end mark"
+            raise InputError("text input", found=found, expected="padding on the right", remedy=remedy)
+    if position_ids is not None:
+        counted = torch.arange(input_ids.shape[1], device=position_ids.device)
+        if position_ids.shape[-1] != len(counted) or not bool((position_ids == counted).all()):
+            raise InputError("text input", found="other position_ids", expected="0, 1, 2, ..., or none")
+
+
+def check_image_size(pixel_values: Tensor, config: ImageBindConfig, interpolate: bool) -> None:
+    """Return if images have the size the network learned positions for, or these may be interpolated.
+
+    Raises:
+        InputError: they have not, and may not.
+    """
+    side = config.image_size
+    if interpolate or not isinstance(pixel_values, Tensor) or pixel_values.ndim < 4:
+        return
+    height, width = pixel_values.shape[-2:]
+    if (height, width) != (side, side):
+        remedy = "Pass interpolate_pos_encoding=True to use them at their own size."
+        raise InputError(
+            "image input", found=f"images of {height}x{width}", expected=f"{side}x{side}", remedy=remedy
+        )
+
+
+def refuse_attentions(output_attentions: Any) -> None:
+    """Raise if attention weights are asked for: they are never formed."""
+    if output_attentions:
+        remedy = "Leave it out; output_hidden_states=True is supported."
+        found = "output_attentions=True"
+        raise InputError("ImageBind", found=found, expected="no attention weights", remedy=remedy)

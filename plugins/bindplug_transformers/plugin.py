@@ -1,0 +1,27 @@
+"""What bindplug_transformers brings to bindplug: sensors for a CLIP of the transformers library."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bindplug.cards import AdapterCard, is_instance_by_name
+from bindplug.hookspecs import hookimpl
+
+
+def _is_clip(value: object) -> bool:
+    return is_instance_by_name(value, "transformers.CLIPModel")
+
+
+@hookimpl
+def register_adapters(register: Callable[[AdapterCard], None]) -> None:
+    """``bindplug.upgrade(CLIPModel)``."""
+    register(
+        AdapterCard(
+            name="transformers_clip",
+            description="a transformers CLIPModel that also embeds sound, depth, heat, motion and video",
+            target="bindplug_transformers.adapter:upgrade",
+            requires=("transformers",),
+            extra="transformers",
+            recognises=_is_clip,
+        )
+    )
