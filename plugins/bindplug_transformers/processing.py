@@ -74,7 +74,7 @@ class ImageBindProcessor(ProcessorMixin):
             tokenizer or ImageBindTokenizer(),
             **kwargs,
         )
-        self.image_size = int(image_size or getattr(image_processor, "image_size", IMAGE_SIZE))
+        self.image_size: int = image_size or image_processor.image_size
         self.depth_preset, self.imu_preset, self.imu_normalise = depth_preset, imu_preset, imu_normalise
         self._sensors()
 
