@@ -95,7 +95,7 @@ class Tokenizer:
 
     def decode(self, ids: Iterable[int]) -> str:
         """The text of ``ids``, in lower case and with a space after each word; marks stay readable."""
-        entries = _vocabulary()[2]
+        entries = vocabulary()[2]
         alphabet = {symbol: byte for byte, symbol in enumerate(_byte_symbols())}
         data = bytearray()
         for token in ids:
@@ -172,8 +172,11 @@ def _byte_symbols() -> tuple[str, ...]:
 
 
 @lru_cache(maxsize=1)
-def _vocabulary() -> tuple[dict[tuple[str, str], int], dict[str, int], list[str]]:
-    """Rank of each merge, id of each entry, and the entries by id."""
+def vocabulary() -> tuple[dict[tuple[str, str], int], dict[str, int], list[str]]:
+    """CLIP's vocabulary: the rank of each merge, the id of each of its 49408 entries, and the entries by id.
+
+    Do not change what it returns: it is read once and shared.
+    """
     packed = files("bindplug.inputs").joinpath(VOCABULARY_FILE).read_bytes()
     lines = gzip.decompress(packed).decode("utf-8").split("\n")[1 : MERGES + 1]
     pairs = [(left, right) for left, right in (line.split() for line in lines)]
@@ -193,7 +196,7 @@ def _vocabulary() -> tuple[dict[tuple[str, str], int], dict[str, int], list[str]
 @lru_cache(maxsize=REMEMBERED_WORDS)
 def _word_ids(word: str) -> tuple[int, ...]:
     """Ids of one piece of cleaned text: neighbours are joined, the earliest-learned merge first."""
-    ranks, ids, _ = _vocabulary()
+    ranks, ids, _ = vocabulary()
     if word in (START, END):
         return (ids[word],)
     symbols = _byte_symbols()

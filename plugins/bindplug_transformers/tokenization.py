@@ -8,7 +8,7 @@ from typing import Any
 from transformers import BatchEncoding, PreTrainedTokenizer
 
 from bindplug.errors import InputError
-from bindplug.inputs.text import CONTEXT_LENGTH, END, START, VOCABULARY_SIZE, Tokenizer, _vocabulary
+from bindplug.inputs.text import CONTEXT_LENGTH, END, START, VOCABULARY_SIZE, Tokenizer, vocabulary
 from bindplug_transformers.configuration import END_ID, START_ID
 
 START_TOKEN, END_TOKEN = "<|startoftext|>", "<|endoftext|>"
@@ -41,7 +41,7 @@ class ImageBindTokenizer(PreTrainedTokenizer):
         pad_token: Any = END_TOKEN,
         **kwargs: Any,
     ) -> None:
-        self._entries = [*_vocabulary()[2][:START_ID], START_TOKEN, END_TOKEN]
+        self._entries = [*vocabulary()[2][:START_ID], START_TOKEN, END_TOKEN]
         self._ids = {entry: index for index, entry in enumerate(self._entries)}
         super().__init__(
             model_max_length=model_max_length,

@@ -11,7 +11,7 @@ from transformers import AutoTokenizer, CLIPTokenizer
 
 import bindplug_transformers as bt
 from bindplug.errors import InputError
-from bindplug.inputs.text import Tokenizer, _vocabulary
+from bindplug.inputs.text import Tokenizer, vocabulary
 from tests.transformers.tiny import TRANSFORMERS_4
 
 PLAIN = ["a dog", "A photo of 2 cats!", "the cat's whiskers, we'll see", "naïve café 北京", "don't!? ...", ""]
@@ -41,14 +41,12 @@ def test_ids_are_bindplugs_for_odd_texts(tokenizer, text):
 @pytest.fixture(scope="module")
 def clips(tmp_path_factory):
     """transformers' own tokenizer on the vocabulary that bindplug ships."""
-    ranks, _, entries = _vocabulary()
-    vocabulary = {
-        entry: index for index, entry in enumerate([*entries[:-2], "<|startoftext|>", "<|endoftext|>"])
-    }
+    ranks, _, entries = vocabulary()
+    ids = {entry: index for index, entry in enumerate([*entries[:-2], "<|startoftext|>", "<|endoftext|>"])}
     if not TRANSFORMERS_4:
-        return CLIPTokenizer(vocab=vocabulary, merges=list(ranks))
+        return CLIPTokenizer(vocab=ids, merges=list(ranks))
     directory = tmp_path_factory.mktemp("vocabulary")
-    (directory / "vocab.json").write_text(json.dumps(vocabulary), encoding="utf-8")
+    (directory / "vocab.json").write_text(json.dumps(ids), encoding="utf-8")
     merges = "\n".join(["#version: 0.2", *(" ".join(pair) for pair in ranks)])
     (directory / "merges.txt").write_text(merges, encoding="utf-8")
     return CLIPTokenizer(str(directory / "vocab.json"), str(directory / "merges.txt"))
