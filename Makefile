@@ -12,7 +12,7 @@ DEMO_STAMP := $(VENV)/.installed-demo
 DEV_STAMP := $(VENV)/.installed-dev
 OUT ?= out
 
-.PHONY: help demo test test-slow lint bench weights clean
+.PHONY: help demo test test-slow test-lowest lint bench weights clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -25,6 +25,9 @@ test: $(DEV_STAMP)  ## the test suite (under 15 minutes on 2 cores)
 
 test-slow: $(DEV_STAMP)  ## the tests that need minutes and gigabytes, the network at full size among them
 	@$(BIN)/python -m pytest -q -m slow $(ARGS)
+
+test-lowest: $(DEV_STAMP)  ## the drop-ins against the lowest supported open_clip and transformers
+	@scripts/test-lowest $(VENV)
 
 lint: $(DEV_STAMP)  ## ruff, mypy, import-linter
 	@$(BIN)/ruff check .
