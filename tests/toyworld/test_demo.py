@@ -95,7 +95,7 @@ def test_the_bundled_model_is_right(tmp_path):
     assert tally["sums"]["of"] == 4
     assert tally["classified"]["right"] >= 36
     assert tally["matched"]["right"] >= 34
-    assert tally["sums"]["right"] >= 3
+    assert tally["sums"]["right"] >= 2  # the card measures 61 % of such sums
     assert Path(shown["report"]).stat().st_size > 100_000
     assert ran.stderr == ""
 
