@@ -42,9 +42,8 @@ def load(
             of the same name write ``"./name"``.
         modalities: load only these, e.g. ``{"audio"}``; only their towers are built and read. None for all.
         device: where the weights go.
-        dtype: of the weights, as ``torch.float16`` or ``"float16"``; None keeps the stored one, except
-            that float16 becomes float32 on the CPU, where half precision is slower and saves nothing but
-            memory; ask for it by name to have that.
+        dtype: of the weights, as ``torch.float16`` or ``"float16"``; ``"auto"`` keeps the stored one; so does
+            None, except that float16 becomes float32 on the CPU, where it is slower.
 
     Raises:
         UnknownModel: neither a registered name nor a path.
@@ -59,7 +58,17 @@ def load(
         model = _load_registered(known[name_or_path], chosen)
     else:
         model = _load_path(_existing(name_or_path), chosen)
-    return model
+    return _widened(model) if dtype is None else model
+
+
+def _widened(model: Encoder) -> Encoder:
+    """``model`` in float32 if it is a float16 ImageBind on the CPU."""
+    import torch
+
+    from bindplug.imagebind import ImageBind
+
+    is_slow = isinstance(model, ImageBind) and model.device.type == "cpu" and model.dtype == torch.float16
+    return model.float() if is_slow else model  # type: ignore[attr-defined]
 
 
 def _load_registered(entry: Entry[ModelCard], chosen: dict[str, Any]) -> Encoder:
@@ -85,16 +94,12 @@ def _load_registered(entry: Entry[ModelCard], chosen: dict[str, Any]) -> Encoder
 
 def _load_path(path: Path, chosen: dict[str, Any]) -> Encoder:
     """Load ImageBind from a converted directory or an official checkpoint."""
-    import torch
-
     from bindplug.imagebind.checkpoint import load_directory
     from bindplug.imagebind.model import ImageBind
 
     if path.name == "config.json":
         path = path.parent
     model = load_directory(path, **chosen) if path.is_dir() else ImageBind.from_official(path, **chosen)
-    if chosen["dtype"] is None and model.dtype == torch.float16 and model.device.type == "cpu":
-        model = model.float()
     return model.eval()
 
 
@@ -135,8 +140,10 @@ def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     import torch
 
     found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
-    if found is None and dtype is None:
+    if dtype is None or dtype == "auto":
         return None
     if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise InputError("load()", found=f"dtype {dtype!r}", expected='"float32", "float16" or "bfloat16"')
+        raise InputError(
+            "load()", found=f"dtype {dtype!r}", expected='"float32", "float16", "bfloat16" or "auto"'
+        )
     return found

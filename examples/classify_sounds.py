@@ -21,4 +21,5 @@ else:
     sounds = {f"a {s.label}": bindplug.audio(s.audio, sample_rate=s.sample_rate_hz) for s in scenes}
 
 for name, ranking in zip(sounds, bindplug.classify(model, list(sounds.values()), CLASSNAMES), strict=True):
-    print(f"{name:12} {ranking}")
+    best = ", ".join(f"{entry.label} {entry.probability:.0%}" for entry in ranking.entries[:3])
+    print(f"{name:12} {best}")

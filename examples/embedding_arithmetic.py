@@ -25,10 +25,13 @@ seen, heard = Scene(100, "eval", labels=["dog"]), Scene(101, "eval", labels=["be
 query = bindplug.image(seen.image) + bindplug.audio(heard.audio, sample_rate=heard.sample_rate_hz)
 cosines = (model.embed([query]) @ rows.T)[0]
 
-best = cosines.argsort(descending=True)[:3].tolist()
+order = cosines.argsort(descending=True).tolist()
+best = order[:3]
+both = next(rank for rank, place in enumerate(order, start=1) if gallery[place].labels == ("dog", "bell"))
 print("a picture of a dog + the sound of a bell:")
 for place in best:
     print(f"  {cosines[place]:.3f}  {' and '.join(gallery[place].labels)}")
+print(f"the scene that holds both is number {both} of {len(gallery)}")
 
 strip = Image.new("RGB", (224 * 3, 224))
 for column, place in enumerate(best):

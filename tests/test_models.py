@@ -143,7 +143,7 @@ def test_a_directory_is_loaded_from_its_manifest_too(install, monkeypatch, tmp_p
     from bindplug.imagebind import checkpoint
 
     class Model(torch.nn.Module):
-        dtype, device = torch.float32, torch.device("cpu")
+        pass
 
     seen = []
     monkeypatch.setattr(
@@ -157,7 +157,12 @@ def test_a_directory_is_loaded_from_its_manifest_too(install, monkeypatch, tmp_p
 
 @pytest.mark.parametrize(
     ("stored", "asked", "expected"),
-    [("float16", None, "float32"), ("float16", "float16", "float16"), ("bfloat16", None, "bfloat16")],
+    [
+        ("float16", None, "float32"),
+        ("float16", "float16", "float16"),
+        ("float16", "auto", "float16"),
+        ("bfloat16", None, "bfloat16"),
+    ],
 )
 def test_half_precision_is_widened_on_the_cpu_unless_asked_for(tmp_path, stored, asked, expected):
     from bindplug.imagebind import ImageBind, ImageBindConfig, TowerConfig

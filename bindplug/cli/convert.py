@@ -149,7 +149,7 @@ def _model(source: str, wanted: Collection[str] | None, config: ImageBindConfig 
     path = Path(source)
     if config is not None and path.is_file():
         return ImageBind.from_official(path, config, modalities=wanted)
-    model = load(source, modalities=wanted)
+    model = load(source, modalities=wanted, dtype="auto")
     if not isinstance(model, ImageBind):
         raise CheckpointError(
             f"{source} is a {type(model).__name__}; only ImageBind's weights can be converted"

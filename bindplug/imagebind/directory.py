@@ -172,7 +172,9 @@ def _write_towers(model: ImageBind, directory: Path, dtype: torch.dtype | None) 
         }
         file = directory / f"{tower}.safetensors"
         save_file(tensors, file, metadata={"format": "pt", "tower": tower})
-        file.chmod(0o644)  # safetensors writes for the owner alone; what is installed for all must be read by all
+        file.chmod(
+            0o644
+        )  # safetensors writes for the owner alone; what is installed for all must be read by all
         written[tower] = {
             "file": file.name,
             "size_bytes": file.stat().st_size,
