@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 import shutil
 import tempfile
@@ -19,6 +18,7 @@ from bindplug.bridges.linear import LinearBridge
 from bindplug.bridges.quality import BridgeReport, warn_of
 from bindplug.bridges.vocabulary import VocabularyBridge
 from bindplug.errors import CheckpointError, UnknownModality, WeightsNotFound
+from bindplug.imagebind.directory import replace_directory, sha256_of
 from bindplug.space import EmbeddingSpace
 
 if TYPE_CHECKING:
@@ -67,7 +67,7 @@ def save_bridge(bridge: Bridge, path: str | Path, *, overwrite: bool = False) ->
         card = _card(bridge, partial / WEIGHTS)
         (partial / CARD).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
         partial.chmod(0o755)
-        _put_in_place(partial, path)
+        replace_directory(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return path
@@ -140,7 +140,7 @@ def _card(bridge: Bridge, weights: Path) -> dict[str, Any]:
         "provenance": bridge.provenance,
         "spread": {name: spread for name, (_, spread) in bridge.centres.items()},
         "parameters": bridge.parameters(),
-        "file": {"size_bytes": weights.stat().st_size, "sha256": _sha256(weights)},
+        "file": {"size_bytes": weights.stat().st_size, "sha256": sha256_of(weights)},
     }
 
 
@@ -152,7 +152,7 @@ def _read_tensors(path: Path, card: Mapping[str, Any]) -> dict[str, Tensor]:
     file, expected = path / WEIGHTS, card["file"]
     if not file.is_file():
         raise CheckpointError(f"{path} is incomplete: there is no {WEIGHTS}; fit the bridge again")
-    if not isinstance(expected, dict) or _sha256(file) != expected.get("sha256"):
+    if not isinstance(expected, dict) or sha256_of(file) != expected.get("sha256"):
         raise CheckpointError(f"{file} is damaged: it does not match its checksum; fit the bridge again")
     try:
         with safe_open(str(file), framework="pt", device="cpu") as opened:
@@ -172,22 +172,3 @@ def _check_means(bridge: Bridge) -> None:
             raise ValueError(f"the centre of {name} does not fit {bridge.source}")
     if bridge.target_mean.shape != (bridge.target.width,):
         raise ValueError(f"the target's mean does not fit {bridge.target}")
-
-
-def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
-
-
-def _put_in_place(partial: Path, path: Path) -> None:
-    if not path.exists():
-        partial.replace(path)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-    path.replace(aside / path.name)
-    try:
-        partial.replace(path)
-    except OSError:
-        (aside / path.name).replace(path)
-        raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

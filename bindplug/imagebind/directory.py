@@ -86,7 +86,7 @@ def save_directory(
         }
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
         partial.chmod(0o755)
-        _replace(partial, path)
+        replace_directory(partial, path)
     finally:
         shutil.rmtree(partial, ignore_errors=True)
     return path
@@ -217,7 +217,8 @@ def sha256_of(file: Path) -> str:
     return digest.hexdigest()
 
 
-def _replace(partial: Path, path: Path) -> None:
+def replace_directory(partial: Path, path: Path) -> None:
+    """Put ``partial`` where ``path`` is or will be; what stood there comes back if that fails."""
     if not path.exists():
         partial.replace(path)
         return
