@@ -46,11 +46,11 @@ class Card:
 
 @dataclass(frozen=True, kw_only=True)
 class ModelCard(Card):
-    """An encoder that :func:`bindplug.load` can load by name.
+    """A model that is found by name: an encoder for :func:`bindplug.load`, or what another tool opens.
 
     Args:
-        modalities: what it embeds.
-        space: where its vectors live.
+        modalities: what it embeds; empty for other tools.
+        space: where its vectors live, or where those it takes do.
         licence: of the weights, as an SPDX identifier.
         weights: where they ship, ``"package:directory/in/the/package"``; empty if they do not ship.
         url: where they can be downloaded, if they can.
@@ -60,6 +60,8 @@ class ModelCard(Card):
         loader: target of a function ``(path | None, *, modalities, device, dtype) -> Encoder`` for networks
             other than ImageBind; empty for ImageBind's.
         origin: paper or page that describes the model.
+        tool: what opens it: an ``"encoder"`` is :func:`bindplug.load`'s; a ``"detector"`` or a ``"generator"`` is
+            opened by the plugin for such tools, which asks :func:`bindplug.models.find_model`.
     """
 
     modalities: tuple[str, ...]
@@ -72,6 +74,7 @@ class ModelCard(Card):
     sha256: str | None = None
     loader: str = ""
     origin: str = ""
+    tool: str = "encoder"
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modalities", tuple(Modality.parse(m).value for m in self.modalities))

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
 
+from bindplug.centres import shift_between
 from bindplug.errors import InputError, ModalityNotLoaded, NoDirection
 from bindplug.inputs.progress import iterate_with_progress
 from bindplug.modality import Modality
@@ -77,6 +78,15 @@ def _check_leaf(leaf: AnyLeaf, model: Encoder) -> None:
         raise ModalityNotLoaded(leaf.modality.value, model.modalities)
 
 
+def shifts_of(
+    leaves: Iterable[AnyLeaf], centres: Mapping[str, Tensor], recentre: str | None
+) -> dict[AnyLeaf, Tensor]:
+    """How far each leaf's row is to be moved; asked before anything is read, so that a missing centre costs nothing."""
+    if recentre is None:
+        return {}
+    return {leaf: shift_between(centres, leaf.modality, recentre) for leaf in leaves}
+
+
 def embed_leaves(
     model: Encoder, leaves: Sequence[AnyLeaf], batch_size: int, on_error: str, progress: bool | None
 ) -> tuple[dict[AnyLeaf, Tensor], dict[AnyLeaf, tuple[str, str]]]:
@@ -89,7 +99,7 @@ def embed_leaves(
     failures: dict[AnyLeaf, tuple[str, str]] = {}
     for leaf in leaves:
         if isinstance(leaf, VectorLeaf):
-            rows[leaf] = _unit(torch.from_numpy(leaf.vector.copy()).to(model.device))
+            rows[leaf] = unit(torch.from_numpy(leaf.vector.copy()).to(model.device))
     chunks = list(_chunks([leaf for leaf in leaves if isinstance(leaf, Leaf)], batch_size))
     quiet = None if progress is None else not progress
     for chunk in iterate_with_progress(chunks, label="embedding", quiet=quiet):
@@ -124,7 +134,7 @@ def _direction(query: Query, rows: Mapping[AnyLeaf, Tensor]) -> Tensor:
     total = torch.stack([rows[leaf] * (weight / heaviest) for weight, leaf in query.terms]).sum(0)
     if not total.norm() > CANCELLATION_NORM:
         raise NoDirection(f"{query!r}: {CANCELLED}")
-    return _unit(total)
+    return unit(total)
 
 
 def _embed_chunk(
@@ -148,7 +158,7 @@ def _embed_chunk(
         x = torch.stack([batch.items[i] for i in positions]).to(model.device)
         x = x.to(model.dtype) if x.is_floating_point() else x
         for i, row in zip(positions, model.encode(modality, x, normalize=True).float(), strict=True):
-            rows[chunk[batch.kept[i]]] = _unit(row)
+            rows[chunk[batch.kept[i]]] = unit(row)
 
 
 def _chunks(leaves: Sequence[Leaf], batch_size: int) -> Iterator[list[Leaf]]:
@@ -168,7 +178,8 @@ def _equal_shapes(items: Sequence[Tensor], batch_size: int) -> Iterator[list[int
         yield from (positions[start : start + batch_size] for start in range(0, len(positions), batch_size))
 
 
-def _unit(row: Tensor) -> Tensor:
+def unit(row: Tensor) -> Tensor:
+    """The row at length 1; (D,) -> (D,)."""
     return torch.nn.functional.normalize(row, dim=-1)
 
 

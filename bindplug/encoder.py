@@ -5,13 +5,14 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bindplug.embed import Embedded, SkippedInputs, embed_leaves, sum_terms, validated
+from bindplug.embed import Embedded, SkippedInputs, embed_leaves, shifts_of, sum_terms, unit, validated
 from bindplug.errors import InputError
 from bindplug.modality import Modality
 from bindplug.query import Query, text
@@ -38,6 +39,7 @@ class Encoder:
         tokenizer: text to token ids, ``tokenizer(["a dog"]) -> (1, 77)``.
         device: where its weights are.
         dtype: of its weights.
+        centres: for some modalities the mean unit row (D,), which ``embed(recentre=...)`` needs; may be empty.
     """
 
     embedding_space: EmbeddingSpace
@@ -46,6 +48,7 @@ class Encoder:
     tokenizer: Callable[..., Tensor]
     device: torch.device
     dtype: torch.dtype
+    centres: Mapping[str, Tensor] = MappingProxyType({})
 
     def encode(self, modality: str, x: Tensor, normalize: bool = False) -> Tensor:
         """Embed a batch of preprocessed input; with ``normalize`` the (B, D) rows have unit length."""
@@ -90,6 +93,7 @@ class Encoder:
         batch_size: int = 32,
         on_error: str = "raise",
         progress: bool | None = None,
+        recentre: str | None = None,
     ) -> Tensor:
         """Embed queries, each to one row.
 
@@ -101,18 +105,21 @@ class Encoder:
             on_error: ``"raise"``, or ``"skip"`` to leave out each query with an unreadable source; a
                 :class:`SkippedInputs` warning then lists them; :meth:`embed_with_report` has them as data.
             progress: True or False to force or forbid the bar; None shows one for work over two seconds.
+            recentre: name of a modality, usually ``"image"``: each source's row is moved from where its own
+                modality's rows lie to where that one's do, before rows are weighted and summed, and unit
+                again. It closes the modality gap (see :mod:`bindplug.centres`) and needs :attr:`centres`.
 
         Returns:
             (N, D) float32 on the model's device, rows of unit length; fewer rows where some were skipped.
 
         Raises:
-            InputError: something that is no query, or a source that cannot be read.
+            InputError: something that is no query, a source that cannot be read, or a centre is not known.
             ModalityNotLoaded: a query needs a tower that was not loaded.
             NoDirection: the terms of a query cancel.
             SpaceMismatch: a precomputed vector lives in another space.
         """
         embedded = self.embed_with_report(
-            queries, batch_size=batch_size, on_error=on_error, progress=progress
+            queries, batch_size=batch_size, on_error=on_error, progress=progress, recentre=recentre
         )
         if embedded.skipped:
             lines = "".join(f"\n  [{s.index}] {s.source}: {s.reason}" for s in embedded.skipped)
@@ -127,12 +134,19 @@ class Encoder:
         batch_size: int = 32,
         on_error: str = "skip",
         progress: bool | None = None,
+        recentre: str | None = None,
     ) -> Embedded:
         """As :meth:`embed`, and says which queries each row stands for and which were left out, and why."""
         checked = validated(queries, self)
         with _evaluating(self), torch.inference_mode(), _exact(self.device):
             leaves = {leaf: None for query in checked for _, leaf in query.terms}
+            shifts = shifts_of(leaves, self.centres, recentre)
             rows, failures = embed_leaves(self, list(leaves), batch_size, on_error, progress)
+            rows |= {
+                leaf: unit(rows[leaf] + shift.to(rows[leaf]))
+                for leaf, shift in shifts.items()
+                if leaf in rows
+            }
             embedded = sum_terms(checked, rows, failures, self.embedding_space.width, self.device)
         embedded.rows = embedded.rows.clone()  # made outside inference mode, so usable in later training
         return embedded

@@ -14,6 +14,9 @@ from bindplug.errors import PluginError, WeightsNotFound
 HOME_VARIABLE = "BINDPLUG_HOME"
 """Environment variable with the directory that holds weights; ``~/.cache/bindplug`` if not set."""
 
+MANIFESTS = ("config.json", "model_index.json")
+"""What a model's directory holds; the second is a diffusers pipeline's."""
+
 OFFLINE_VARIABLES = ("BINDPLUG_OFFLINE", "HF_HUB_OFFLINE")
 
 
@@ -87,9 +90,11 @@ def _packaged(card: ModelCard) -> Path:
     spec = find_spec(package)
     roots = [Path(root) for root in (spec.submodule_search_locations or [])] if spec else []
     for root in roots:
-        if (root / directory / "config.json").is_file():
+        if any((root / directory / manifest).is_file() for manifest in MANIFESTS):
             return root / directory
-    raise PluginError(f"model {card.name!r}: {card.weights!r} holds no config.json; reinstall {package}")
+    raise PluginError(
+        f"model {card.name!r}: {card.weights!r} holds no {' or '.join(MANIFESTS)}; reinstall {package}"
+    )
 
 
 def _instructions(card: ModelCard, reason: str) -> str:

@@ -17,14 +17,40 @@ if TYPE_CHECKING:
 
     from bindplug.encoder import Encoder
 
-__all__ = ["ModelCard", "list_models", "load"]
+__all__ = ["ModelCard", "find_model", "list_models", "load"]
 
 CHECKPOINT_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".json")
 
 
-def list_models() -> list[ModelCard]:
-    """Cards of every model that :func:`load` knows by name."""
-    return [entry.card for entry in registry().models.values()]
+def list_models(tool: str | None = "encoder") -> list[ModelCard]:
+    """Cards of the models that are known by name.
+
+    Args:
+        tool: what opens them: ``"encoder"`` for those that :func:`load` loads, ``"detector"``, ``"generator"``;
+            None for all.
+    """
+    return [entry.card for entry in registry().models.values() if tool in (None, entry.card.tool)]
+
+
+def find_model(name: str, *, tool: str) -> Path:
+    """Where the weights of a registered model lie; downloads them if its card says from where.
+
+    For plugins whose tools open models of their own kind.
+
+    Args:
+        name: of a registered model.
+        tool: what is going to open it, as ``"detector"``.
+
+    Raises:
+        UnknownModel: no model of that kind has the name.
+        WeightsNotFound, CheckpointError: as :func:`load`.
+    """
+    known = {card.name: card for card in list_models(tool)}
+    if name not in known:
+        raise UnknownModel(
+            f"no {tool} is named {name!r}; known names: {', '.join(known) or 'none'}{_idle_plugins()}"
+        )
+    return fetch_weights(known[name])
 
 
 def load(
@@ -73,6 +99,8 @@ def _widened(model: Encoder) -> Encoder:
 
 def _load_registered(entry: Entry[ModelCard], chosen: dict[str, Any]) -> Encoder:
     card = entry.card
+    if card.tool != "encoder":
+        raise UnknownModel(f"{card.name!r} is a {card.tool} and no encoder; encoders: {_names()}")
     card.ensure_available(entry.plugin.name, entry.plugin.distribution)
     absent = sorted(set(chosen["modalities"] or ()) - set(card.modalities))
     if absent:
@@ -117,7 +145,7 @@ def _existing(name_or_path: str | Path) -> Path:
 
 
 def _names() -> str:
-    return ", ".join(registry().models) or "none"
+    return ", ".join(card.name for card in list_models()) or "none"
 
 
 def _idle_plugins() -> str:

@@ -15,7 +15,7 @@ from bindplug.errors import (
     UnknownModel,
     WeightsNotFound,
 )
-from bindplug.models import _load_path
+from bindplug.models import _load_path, find_model
 from bindplug.space import EmbeddingSpace
 from bindplug.testing import FAKE_SPACE, FakeEncoder
 
@@ -72,6 +72,19 @@ def test_a_loader_is_given_the_weights_file(install, tmp_path):
 def test_models_are_listed_as_cards(install):
     install()
     assert [card.name for card in list_models()] == ["imagebind_huge", "toy"]
+
+
+def test_what_another_tool_opens_is_found_but_not_loaded(install, tmp_path):
+    install(name="toy_detic", tool="detector", modalities=(), url="http://127.0.0.1:9/toy.bin")
+    (tmp_path / "toy.bin").write_bytes(b"weights")
+    assert find_model("toy_detic", tool="detector") == tmp_path / "toy.bin"
+    assert [card.name for card in list_models()] == ["imagebind_huge"]
+    assert [card.name for card in list_models("detector")] == ["toy_detic"]
+    assert [card.name for card in list_models(tool=None)] == ["imagebind_huge", "toy_detic"]
+    with pytest.raises(UnknownModel, match="'toy_detic' is a detector and no encoder"):
+        load("toy_detic")
+    with pytest.raises(UnknownModel, match="no generator is named 'toy_detic'"):
+        find_model("toy_detic", tool="generator")
 
 
 def test_a_name_precedes_a_file_of_that_name(install, tmp_path):

@@ -15,13 +15,13 @@ from bindplug.errors import BindplugError
 @click.command()
 @output_options
 def models(as_json: bool, quiet: bool) -> None:
-    """Models that can be loaded by name, their licences, and where their weights are.
+    """Models that are known by name, their licences, and where their weights are.
 
     Nothing is loaded or downloaded.
     """
     from bindplug.models import list_models
 
-    found = [described(card) for card in list_models()]
+    found = [described(card) for card in list_models(tool=None)]
     if as_json:
         from bindplug.cli.screen import print_json
 
@@ -45,6 +45,7 @@ def described(card: ModelCard) -> dict[str, Any]:
         problem = str(error)
     return {
         "name": card.name,
+        "tool": card.tool,
         "description": card.description,
         "modalities": list(card.modalities),
         "space": {"name": card.space.name, "width": card.space.width},
@@ -79,7 +80,9 @@ def _show(found: list[dict[str, Any]]) -> None:
     for model in found:
         out.print(f"[bold]{_escaped(model['name'])}[/]  {_escaped(model['description'])}")
         lines = [
-            ("modalities", " ".join(model["modalities"])),
+            ("tool", model["tool"])
+            if model["tool"] != "encoder"
+            else ("modalities", " ".join(model["modalities"])),
             ("space", f"{_escaped(model['space']['name'])}, {model['space']['width']}-d"),
             ("licence of the weights", _escaped(model["licence"])),
             ("weights", _whereabouts(model)),

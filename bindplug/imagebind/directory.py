@@ -28,6 +28,7 @@ if TYPE_CHECKING:
 FORMAT = "bindplug-imagebind"
 FORMAT_VERSION = 1
 MANIFEST = "config.json"
+CENTRES = "centres.safetensors"
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
@@ -82,6 +83,7 @@ def save_directory(
             "dtype": str(dtype or model.dtype).removeprefix("torch."),
             "logit_scale": float(model.logit_scale.detach()),
             "towers": towers,
+            **({"centres": _write_centres(model, partial)} if model.centres else {}),
             **(extra or {}),
         }
         (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
@@ -160,7 +162,10 @@ def load_directory(
         check_mask(named[TEXT_MASK], str(path))
     if TEXT_SCALE not in named and isinstance(manifest.get("logit_scale"), float):
         named[TEXT_SCALE] = torch.tensor(manifest["logit_scale"])
-    return assemble(named, config, towers, device=device, dtype=dtype, space=space)
+    model = assemble(named, config, towers, device=device, dtype=dtype, space=space)
+    if "centres" in manifest:
+        model.centres = _read_centres(path, manifest["centres"], space.width)
+    return model
 
 
 def _write_towers(model: ImageBind, directory: Path, dtype: torch.dtype | None) -> dict[str, dict[str, Any]]:
@@ -184,26 +189,49 @@ def _write_towers(model: ImageBind, directory: Path, dtype: torch.dtype | None) 
     return written
 
 
+def _write_centres(model: ImageBind, directory: Path) -> dict[str, Any]:
+    """Where each modality's rows lie, in a file of its own: every part of the model needs it, whole."""
+    file = directory / CENTRES
+    save_file({name: row.detach().float().cpu().contiguous() for name, row in model.centres.items()}, file)
+    file.chmod(0o644)
+    return {"file": file.name, "size_bytes": file.stat().st_size, "sha256": sha256_of(file)}
+
+
+def _read_centres(path: Path, entry: Any, width: int) -> dict[str, Tensor]:
+    rows = _read_checked(path, CENTRES, entry, what="the file of modality centres")
+    for name, row in rows.items():
+        if row.shape != (width,) or not row.isfinite().all():
+            raise CheckpointError(
+                f"{path / CENTRES} is damaged: the centre of {name} is no row of {width} numbers"
+            )
+    return rows
+
+
 def _stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     scale = name.endswith("log_logit_scale")
     return tensor.detach().to("cpu", torch.float32 if scale else dtype).contiguous()
 
 
 def _read_tower(path: Path, tower: str, entry: Any) -> dict[str, Tensor]:
-    file = path / f"{tower}.safetensors"
+    return _read_checked(path, f"{tower}.safetensors", entry, what=f"the {tower} tower")
+
+
+def _read_checked(path: Path, name: str, entry: Any, what: str) -> dict[str, Tensor]:
+    """The tensors of one file of the directory, which must be the one that its manifest describes."""
+    file = path / name
     if not isinstance(entry, dict) or not {"size_bytes", "sha256"} <= entry.keys():
-        raise CheckpointError(f"{path / MANIFEST} is damaged: it gives no checksum of the {tower} tower")
+        raise CheckpointError(f"{path / MANIFEST} is damaged: it gives no checksum of {what}")
     if not file.is_file():
-        raise CheckpointError(f"the {tower} tower is missing: there is no {file}; write the directory again")
+        raise CheckpointError(f"{what} is missing: there is no {file}; write the directory again")
     size = file.stat().st_size
     if size != entry["size_bytes"]:
         raise CheckpointError(
-            f"the {tower} tower is damaged: {file} has {size} bytes, expected {entry['size_bytes']}; "
+            f"{what} is damaged: {file} has {size} bytes, expected {entry['size_bytes']}; "
             f"write the directory again"
         )
     if sha256_of(file) != entry["sha256"]:
         raise CheckpointError(
-            f"the {tower} tower is damaged: {file} does not match its checksum; write the directory again"
+            f"{what} is damaged: {file} does not match its checksum; write the directory again"
         )
     return open_safetensors(file)
 

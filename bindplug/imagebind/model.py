@@ -48,6 +48,7 @@ class ImageBind(Encoder, nn.Module):
         config: the shape.
         towers: the towers that were built, by name.
         logit_scale: log of text's output scale and of CLIP's factor on cosines, a learned parameter.
+        centres: mean unit row of modalities, for ``embed(recentre=...)``; what its directory ships, or empty.
 
     Raises:
         UnknownModality: a name is none of the modalities.
@@ -69,6 +70,7 @@ class ImageBind(Encoder, nn.Module):
         if self.embedding_space.width != config.embed_dim:
             raise ValueError(f"embeddings of width {config.embed_dim} do not live in {self.embedding_space}")
         self.modalities = tuple(m.value for m in Modality if m.tower in names)
+        self.centres: Mapping[str, Tensor] = {}
         with torch.device("meta"):
             self.towers = nn.ModuleDict({name: build_tower(name, config) for name in names})
             self.logit_scale = nn.Parameter(torch.empty(()))
