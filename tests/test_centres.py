@@ -21,7 +21,10 @@ from bindplug.testing import FAKE_SPACE, FakeEncoder
 @pytest.fixture
 def model():
     encoder = FakeEncoder()
-    encoder.centres = {"text": torch.full((FAKE_SPACE.width,), 0.1), "image": torch.linspace(-1, 1, FAKE_SPACE.width)}
+    encoder.centres = {
+        "text": torch.full((FAKE_SPACE.width,), 0.1),
+        "image": torch.linspace(-1, 1, FAKE_SPACE.width),
+    }
     return encoder
 
 
@@ -36,7 +39,9 @@ def test_a_recentred_row_moves_by_the_difference_of_the_centres(model):
 
 
 def test_recentring_on_its_own_modality_changes_nothing(model):
-    assert torch.allclose(model.embed([text("a dog")]), model.embed([text("a dog")], recentre="text"), atol=1e-6)
+    assert torch.allclose(
+        model.embed([text("a dog")]), model.embed([text("a dog")], recentre="text"), atol=1e-6
+    )
 
 
 def test_leaves_are_moved_before_they_are_summed(model):

@@ -19,6 +19,7 @@ from bindplug.imagebind.config import ImageBindConfig, asked_towers
 from bindplug.imagebind.names import TEXT_MASK, TEXT_SCALE, tower_of
 from bindplug.imagebind.official import account, assemble, check_mask
 from bindplug.imagebind.safe_tensors import open_safetensors
+from bindplug.imagebind.sparse_rows import pack_sparse_rows
 from bindplug.modality import TOWERS
 from bindplug.space import EmbeddingSpace
 
@@ -176,7 +177,7 @@ def _write_towers(model: ImageBind, directory: Path, dtype: torch.dtype | None) 
             name: _stored(name, tensor, dtype) for name, tensor in state.items() if tower_of(name) == tower
         }
         file = directory / f"{tower}.safetensors"
-        save_file(tensors, file, metadata={"format": "pt", "tower": tower})
+        save_file(pack_sparse_rows(tensors), file, metadata={"format": "pt", "tower": tower})
         file.chmod(
             0o644
         )  # safetensors writes for the owner alone; what is installed for all must be read by all
