@@ -157,26 +157,44 @@ def retrieval(query: str, gallery: str, queries: Tensor, candidates: Tensor) -> 
     return Measure(f"{query} -> {gallery}", float(right.mean()), int(asked.sum()), 1 / len(common))
 
 
-def arithmetic(model: Encoder, count: int, *, top: int = 5, quiet: bool | None = True) -> Measure:
+def arithmetic(
+    model: Encoder, count: int, *, top: int = 5, recentre: str | None = None, quiet: bool | None = True
+) -> Measure:
     """Image of one thing plus sound of another: do the nearest scenes hold both?
 
-    The gallery is ``count`` scenes of two things that go round all pairs; each query adds the unit embeddings
-    of an image and a sound from scenes of one thing each, and is right when one of the ``top`` nearest scenes
-    holds both things.
+    The gallery is ``count`` scenes of two things that go round all pairs; each query adds an image and a sound
+    from scenes of one thing each, and is right when one of the ``top`` nearest scenes holds both things.
+
+    Args:
+        model: an encoder of image and audio.
+        count: queries, and scenes to find.
+        top: how many of the nearest count.
+        recentre: as in ``model.embed``.
+        quiet: True shows no progress, None asks the environment.
     """
     pairs = list(combinations(NAMES, 2))
     order = np.random.default_rng(5).permutation(len(pairs))
     chosen = [pairs[order[index % len(pairs)]] for index in range(count)]
     crowded = (Scene(800_000 + i, "eval", labels=pair) for i, pair in enumerate(chosen))
     gallery = embed_scenes(model, "image", crowded, count, quiet=quiet)
-    seen = (Scene(810_000 + i, "eval", labels=(pair[i % 2],)) for i, pair in enumerate(chosen))
-    heard = (Scene(820_000 + i, "eval", labels=(pair[1 - i % 2],)) for i, pair in enumerate(chosen))
-    images = embed_scenes(model, "image", seen, count, quiet=quiet)
-    sounds = embed_scenes(model, "audio", heard, count, quiet=quiet)
-    best = (torch.nn.functional.normalize(images + sounds, dim=-1) @ gallery.T).topk(top, dim=1).indices
+    rows = []
+    for start in iterate_with_progress(range(0, count, CHUNK), label="image + audio", quiet=quiet):
+        sums = [_sum_query(i, chosen[i]) for i in range(start, min(start + CHUNK, count))]
+        rows.append(model.embed(sums, recentre=recentre, progress=False))
+    queries = torch.cat(rows)
+    best = (queries @ gallery.T).topk(top, dim=1).indices
     right = [any(chosen[g] == pair for g in row) for pair, row in zip(chosen, best.tolist(), strict=True)]
     chance = 1 - (1 - 1 / len(pairs)) ** top
-    return Measure("image + audio -> scene", float(np.mean(right)), count, chance)
+    name = "image + audio -> scene" + ("" if recentre else ", as they are")
+    return Measure(name, float(np.mean(right)), count, chance)
+
+
+def _sum_query(index: int, pair: tuple[str, str]) -> Query:
+    """One thing seen plus the other heard; which is which takes turns."""
+    seen, heard = pair[index % 2], pair[1 - index % 2]
+    return query_of(Scene(810_000 + index, "eval", labels=(seen,)), "image") + query_of(
+        Scene(820_000 + index, "eval", labels=(heard,)), "audio"
+    )
 
 
 def evaluate(model: Encoder, count: int = 1000, *, quiet: bool | None = None) -> list[Measure]:
@@ -197,7 +215,7 @@ def evaluate(model: Encoder, count: int = 1000, *, quiet: bool | None = None) ->
     measures = [classification(model, sensor, embedded[sensor]) for sensor in sensors]
     for query, gallery in (("audio", "depth"), ("audio", "imu"), ("image", "audio"), ("thermal", "audio")):
         measures.append(retrieval(query, gallery, embedded[query], embedded[gallery]))
-    measures.append(arithmetic(model, count, quiet=quiet))
+    measures += [arithmetic(model, count, recentre=target, quiet=quiet) for target in ("image", None)]
     return measures
 
 

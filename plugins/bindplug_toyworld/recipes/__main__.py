@@ -16,12 +16,14 @@ from bindplug.imagebind import ImageBind
 from bindplug.imagebind.official import copy_official
 from bindplug.imagebind.open_clip_layout import from_open_clip
 from bindplug_toyworld.evaluate import evaluate, format_confusion
+from bindplug_toyworld.recipes.centres import centres_of
 from bindplug_toyworld.recipes.clip import build_clip, pretrain, toy_clip_config
 from bindplug_toyworld.recipes.render import render
 from bindplug_toyworld.recipes.rendered import Rendered
 from bindplug_toyworld.recipes.sensors import bind_sensors, tiny_config
 from bindplug_toyworld.recipes.ship import ship
 from bindplug_toyworld.recipes.sizes import FULL, SMOKE, RecipeSize
+from bindplug_toyworld.recipes.words import silence_unmet_words
 from bindplug_toyworld.space import TOY_SPACE
 
 logger = logging.getLogger("bindplug_toyworld.recipes")
@@ -39,7 +41,9 @@ def main(arguments: list[str] | None = None) -> None:
     clip, clip_figures = pretrained_clip(workspace, size, quiet=quiet)
     model = tiny_from(clip, size)
     figures = clip_figures | bind_sensors(model, clip, size, workspace, quiet=quiet)
+    logger.info("words met in captions: %d", silence_unmet_words(model, workspace))
     round_to_half(model)  # what is measured is what ships
+    model.centres = centres_of(model, workspace)
     measures = evaluate(model, options.scenes or (60 if options.smoke else 1000), quiet=quiet)
     for measure in measures:
         logger.info("%s: %.4f of %d", measure.name, measure.value, measure.count)
@@ -72,7 +76,7 @@ def pretrained_clip(
             continue
         scenes = render(
             workspace / f"clip_{number}", split="train", start=stage.first_scene, count=stage.scenes,
-            captions=True, crowded=0.35, quiet=quiet,
+            captions=True, crowded=stage.crowded, quiet=quiet,
         )  # fmt: skip
         trained = pretrain(clip, Rendered(scenes.directory, in_memory=True), size.clip, stage, quiet=quiet)
         logger.info("toy CLIP, stage %d: %s", number + 1, trained)

@@ -1,4 +1,4 @@
-"""Start a sensor's tower from what the image tower has learned about pictures."""
+"""Start a sensor's tower from what the image tower knows about pictures, or from the sensor's own statistics."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bindplug.imagebind import ImageBind
-from bindplug.imagebind.towers import PatchTower
+from bindplug.imagebind.towers import PatchTower, WindowStem
+
+FAINTEST = 1 / 400
+"""Directions whose deviation is below this share of the strongest one's are mostly noise, and stay faint."""
 
 
 @torch.no_grad()
@@ -61,3 +64,27 @@ def _fill_tokens(source: PatchTower, tower: PatchTower, images: Tensor) -> None:
     tower.pos_embed.copy_(source.pos_embed * source.pre_norm.weight / deviation)
     first = source.pre_norm(source.cls_token + source.pos_embed[:, :1])
     tower.cls_token.copy_(first - tower.pos_embed[:, :1])
+
+
+@torch.no_grad()
+def start_from_whitened_windows(model: ImageBind, motions: Tensor) -> None:
+    """Make the IMU tower's stem see every kind of movement at the same strength, in place.
+
+    Gravity outweighs an engine's tremble a hundredfold; projected at random, every window looks like its own
+    constant part and the tower spends its training digging below it. The stem gets the windows' principal
+    directions instead, each divided by its deviation, so that its outputs are uncorrelated and of one size.
+
+    Source: the idea of data-dependent initialisation, Krähenbühl et al. (arXiv 1511.06856), section 3.
+
+    Args:
+        model: holds the IMU tower.
+        motions: (B, 6, steps) preprocessed recordings to measure on.
+    """
+    stem = model.towers["imu"].stem
+    assert isinstance(stem, WindowStem)
+    windows = motions.float().unfold(-1, stem.window, stem.window).transpose(1, 2).flatten(2).flatten(0, 1)
+    variances, directions = torch.linalg.eigh(torch.cov(windows.double().T))
+    strongest = variances.argsort(descending=True)[: stem.proj.weight.shape[0]]
+    floor = FAINTEST**2 * variances.max()
+    rows = directions[:, strongest] / (variances[strongest] + floor).sqrt()
+    stem.proj.weight.copy_(rows.T)

@@ -15,7 +15,7 @@ from bindplug.imagebind import ImageBind, ImageBindConfig
 from bindplug.imagebind.config import TowerConfig
 from bindplug.training import BindingRecipe, TensorPairs, bind
 from bindplug_toyworld.recipes.clip import jitter_free, toy_clip_config
-from bindplug_toyworld.recipes.initial import start_from_image_tower
+from bindplug_toyworld.recipes.initial import start_from_image_tower, start_from_whitened_windows
 from bindplug_toyworld.recipes.render import render
 from bindplug_toyworld.recipes.rendered import Rendered
 from bindplug_toyworld.recipes.sizes import RecipeSize
@@ -92,6 +92,8 @@ def bind_sensors(
         scenes = Rendered(scenes.directory, in_memory=True)
         if sensor in PICTURES:
             start_from_image_tower(model, sensor, jitter_free(scenes.pixels(torch.arange(64))))
+        else:
+            start_from_whitened_windows(model, scenes.inputs(sensor)[:512])
         pairs = TensorPairs(embed_images(clip, scenes), scenes.inputs(sensor), clips=sensor == "audio")
         with sdpa_kernel(SDPBackend.MATH):  # faster than the fused kernel on short sequences on CPUs
             result = bind(

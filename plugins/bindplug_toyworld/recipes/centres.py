@@ -1,0 +1,56 @@
+"""Where each modality's rows lie on average, for ``embed(recentre=...)``; measured on training scenes."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from bindplug.imagebind import ImageBind
+from bindplug_toyworld.recipes.clip import jitter_free
+from bindplug_toyworld.recipes.rendered import Rendered
+from bindplug_toyworld.recipes.sensors import SENSORS
+
+SCENES = 1024
+"""Scenes a modality's mean is taken over."""
+
+
+def centres_of(model: ImageBind, workspace: Path) -> dict[str, Tensor]:
+    """The centre of every modality: the images' mean row, and for others that plus their gap to it.
+
+    A gap is measured between a modality's rows and the images of the very same scenes, so that it does not
+    matter that motion is only ever about eight of the twenty things.
+
+    Args:
+        model: trained.
+        workspace: holds the scenes rendered for training.
+
+    Returns:
+        For each modality's name, (D,) float32.
+    """
+    captioned = Rendered(max(workspace.glob("clip_*")))
+    centre = _mean_image(model, captioned)
+    centres = {"image": centre, "text": _mean_caption(model, captioned)}
+    for sensor in SENSORS:
+        scenes = Rendered(workspace / sensor)
+        rows = _mean_row(model, sensor, scenes.inputs(sensor)[:SCENES].float())
+        centres[sensor] = centre + rows - _mean_image(model, scenes)
+    return centres
+
+
+def _mean_image(model: ImageBind, scenes: Rendered) -> Tensor:
+    first = torch.arange(min(SCENES, len(scenes)))
+    return _mean_row(model, "image", jitter_free(scenes.pixels(first)))
+
+
+def _mean_caption(model: ImageBind, scenes: Rendered) -> Tensor:
+    first = torch.arange(min(SCENES, len(scenes)))
+    return _mean_row(model, "text", scenes.captions(first, torch.Generator().manual_seed(0)))
+
+
+@torch.inference_mode()
+def _mean_row(model: ImageBind, modality: str, inputs: Tensor) -> Tensor:
+    rows = torch.cat([F.normalize(model.encode(modality, batch), dim=-1) for batch in inputs.split(64)])
+    return rows.mean(0).clone()

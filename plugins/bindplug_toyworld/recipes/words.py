@@ -1,0 +1,33 @@
+"""Words that training never met carry no meaning: their token embeddings become zero."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from bindplug.imagebind import ImageBind
+from bindplug_toyworld.recipes.rendered import Rendered
+
+
+@torch.no_grad()
+def silence_unmet_words(model: ImageBind, workspace: Path) -> int:
+    """Zero the token embeddings of ``model`` that no caption in the workspace holds, in place.
+
+    What training leaves there is the initial noise, which would make an unknown word mean something at random,
+    and would be most of the text tower's file.
+
+    Returns:
+        How many tokens were met.
+    """
+    met = np.unique(np.concatenate([_tokens(directory) for directory in sorted(workspace.glob("clip_*"))]))
+    table = model.towers["text"].token_embedding.weight
+    kept = torch.zeros(len(table), 1, dtype=table.dtype)
+    kept[met.astype(np.int64)] = 1
+    table.mul_(kept)
+    return len(met)
+
+
+def _tokens(directory: Path) -> np.ndarray:
+    return np.unique(Rendered(directory).arrays["tokens"])
