@@ -1,0 +1,188 @@
+"""Read published weights: safely, and with every name accounted for."""
+
+from __future__ import annotations
+
+import pickle
+import re
+import zipfile
+from collections.abc import Mapping
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from bindplug.errors import CheckpointError, WeightsNotFound
+from bindplug.imagebind.archive import listed
+from bindplug.imagebind.safe_tensors import open_safetensors
+from bindplug_detic.config import DeticConfig
+from bindplug_detic.network import DeticNetwork
+from bindplug_detic.pickled import read_pickle
+from bindplug_detic.swin import relative_position_index
+
+ENTRY = "model"
+"""Where training frameworks put the weights, beside the state of the optimiser."""
+
+FREE = re.compile(
+    r".*\.num_batches_tracked|roi_heads\.box_predictor\.\d+\.cls_score\.zs_weight"
+    r"|backbone\.bottom_up\..*\.relative_position_index|backbone\.bottom_up\.base\.fc\.(weight|bias)"
+)
+"""Names that may be there or not: counters of training steps, the shipped classes, an index that follows
+from the window, and the layer that classified whole pictures."""
+
+RESNET_STEM = "backbone.bottom_up.base.conv1.weight"
+SWIN_STEM = "backbone.bottom_up.patch_embed.proj.weight"
+CLASSES = "roi_heads.box_predictor.0.cls_score.zs_weight"
+POSITIONS = ".attn.relative_position_index"
+
+
+def read_official(path: str | Path) -> dict[str, Tensor]:
+    """Every tensor of a published checkpoint by name, on the CPU.
+
+    Args:
+        path: a ``.pth`` of PyTorch, a ``.pkl`` of detectron2 or a ``.safetensors`` file. Nothing pickled but
+            tensors, numpy arrays and plain containers is accepted.
+
+    Raises:
+        CheckpointError: the file is damaged, unsafe to read, or holds no weights.
+        WeightsNotFound: there is no such file.
+    """
+    path = Path(path)
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a directory; expected a checkpoint file (.pth, .pkl, .safetensors)")
+    if not path.is_file():
+        raise WeightsNotFound(f"there is no checkpoint at {path}")
+    if path.suffix == ".safetensors":
+        return open_safetensors(path)
+    content = _open_archive(path) if zipfile.is_zipfile(path) else read_pickle(path)
+    if isinstance(content, Mapping) and isinstance(content.get(ENTRY), Mapping):
+        content = content[ENTRY]
+    if not isinstance(content, Mapping) or not content:
+        raise CheckpointError(
+            f"{path} holds no weights; expected names with tensors, alone or under {ENTRY!r}"
+        )
+    return {_checked_name(name, path): _as_tensor(name, value, path) for name, value in content.items()}
+
+
+def network_from_official(
+    source: str | Path | Mapping[str, Tensor], config: DeticConfig | None = None
+) -> DeticNetwork:
+    """The network of a published checkpoint, float32, in evaluation mode.
+
+    Args:
+        source: a file for :func:`read_official`, or what it returned.
+        config: the network's shape; told from the names for None, one of the two published shapes.
+
+    Raises:
+        CheckpointError: the file cannot be read, a tensor is missing, of another shape or not finite, or
+            there are tensors that the network does not have.
+        WeightsNotFound: there is no such file.
+    """
+    what = "the state dict" if isinstance(source, Mapping) else str(source)
+    state = source if isinstance(source, Mapping) else read_official(source)
+    config = config or _published_config(state, what)
+    with torch.device("meta"):
+        network = DeticNetwork(config)
+    wanted = {name: value for name, value in network.state_dict().items() if not FREE.fullmatch(name)}
+    _account(state, wanted, what)
+    _check_positions(state, config, what)
+    whole = {name: state[name].to(torch.float32) for name in wanted}
+    for name, value in network.state_dict().items():
+        if name not in wanted:  # steps that a norm has trained for; only counted, never computed with
+            whole[name] = state.get(name, torch.zeros(value.shape, dtype=value.dtype))
+    network.load_state_dict(whole, assign=True)
+    return network.eval()
+
+
+def official_zs_weight(state: Mapping[str, Tensor]) -> Tensor:
+    """The class vectors that a checkpoint was shipped with.
+
+    Args:
+        state: from :func:`read_official`.
+
+    Returns:
+        (C, D) float32 of unit length, without the background's zero row.
+
+    Raises:
+        CheckpointError: there are none, or their last column is not the background's.
+    """
+    columns = state.get(CLASSES)
+    if columns is None or columns.ndim != 2 or columns.shape[1] < 2:
+        raise CheckpointError(f"the checkpoint brings no class vectors (no {CLASSES}); give a vocabulary")
+    rows = columns.float().T
+    if rows[-1].any():
+        raise CheckpointError(f"the last column of {CLASSES} is not the zeros of a background class")
+    return torch.nn.functional.normalize(rows[:-1], dim=1)
+
+
+def _open_archive(path: Path) -> object:
+    try:
+        return torch.load(path, map_location="cpu", mmap=True, weights_only=True)
+    except pickle.UnpicklingError as error:
+        raise CheckpointError(
+            f"{path} holds pickled code or objects besides tensors, which could run when read; refused. "
+            f"Expected tensors in plain containers ({str(error).splitlines()[0]})"
+        ) from error
+    except Exception as error:
+        reason = (str(error) or type(error).__name__).splitlines()[0]
+        raise CheckpointError(f"{path} cannot be read: {reason}; download it again") from error
+
+
+def _checked_name(name: object, path: Path) -> str:
+    if not isinstance(name, str):
+        raise CheckpointError(f"{path} names a tensor {name!r}; expected text")
+    return name
+
+
+def _as_tensor(name: str, value: object, path: Path) -> Tensor:
+    if isinstance(value, Tensor):
+        return value
+    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "fiub":
+        array = np.asarray(value)
+        # torch knows the machine's byte order only
+        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
+    found = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
+    raise CheckpointError(f"{path}: {name} holds {found}; expected a tensor of numbers")
+
+
+def _published_config(state: Mapping[str, Tensor], what: str) -> DeticConfig:
+    if RESNET_STEM in state:
+        return DeticConfig.resnet50()
+    if SWIN_STEM in state:
+        return DeticConfig.swin_b()
+    raise CheckpointError(
+        f"{what} is no published Detic network: it has neither {RESNET_STEM} nor {SWIN_STEM}. "
+        f"Supported are the CenterNet2 networks with a ResNet-50 or a Swin-B"
+    )
+
+
+def _account(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: str) -> None:
+    missing = [name for name in wanted if name not in state]
+    surplus = [name for name in state if name not in wanted and not FREE.fullmatch(name)]
+    shared = [name for name in wanted if name in state]
+    shapes = [
+        f"{name} {tuple(state[name].shape)} instead of {tuple(wanted[name].shape)}"
+        for name in shared
+        if state[name].shape != wanted[name].shape
+    ]
+    problems = [
+        listed("missing", missing),
+        listed("unexpected", surplus),
+        listed("of another shape", shapes),
+    ]
+    if any(problems):
+        raise CheckpointError(
+            f"{what} does not fit the network: {'; '.join(filter(None, problems))}. Is it a Detic checkpoint of "
+            f"the CenterNet2 kind with a ResNet-50 or Swin-B, complete and not of another project?"
+        )
+    damaged = [name for name in shared if not state[name].isfinite().all()]
+    if damaged:
+        raise CheckpointError(f"{what} is damaged: {listed('not finite', damaged)}")
+
+
+def _check_positions(state: Mapping[str, Tensor], config: DeticConfig, what: str) -> None:
+    """A stored index of relative positions must be the one that the network computes for itself."""
+    expected = relative_position_index(config.swin_window)
+    for name, found in state.items():
+        if name.endswith(POSITIONS) and not torch.equal(found.long(), expected):
+            raise CheckpointError(f"{what}: {name} does not belong to windows of {config.swin_window} tokens")
