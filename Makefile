@@ -38,7 +38,7 @@ lint: $(DEV_STAMP)  ## ruff, mypy, import-linter
 bench: $(DEV_STAMP)  ## ratios against a naive baseline measured in the same run
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-weights: $(DEV_STAMP)  ## train the embedded default again, end to end (about 2 hours on 2 cores)
+weights: $(DEV_STAMP)  ## train the embedded default again, end to end (some 3 hours on 2 cores)
 	@$(BIN)/python -m bindplug_toyworld.recipes $(ARGS)
 
 clean:  ## remove what the targets above made, the environment included

@@ -3,18 +3,22 @@
 from __future__ import annotations
 
 import json
+import warnings
 from itertools import pairwise
 
 import pytest
 import torch
 
 import bindplug
+from bindplug.bridges import BridgeQuality, load_bridge
+from bindplug.imagebind import ImageBind
 from bindplug.imagebind.open_clip_layout import to_open_clip
 from bindplug_toyworld.recipes.__main__ import main
-from bindplug_toyworld.recipes.clip import build_clip, encode_short_text, jitter, jitter_free, toy_clip_config
+from bindplug_toyworld.recipes.clip import build_clip, clip_config, encode_short_text, jitter, jitter_free
+from bindplug_toyworld.recipes.initial import start_from_whitened_windows
 from bindplug_toyworld.recipes.render import render
 from bindplug_toyworld.recipes.rendered import Rendered
-from bindplug_toyworld.recipes.sensors import FIRST_SCENE, SENSORS
+from bindplug_toyworld.recipes.sensors import FIRST_SCENE, SENSORS, tiny_config
 from bindplug_toyworld.recipes.sizes import FULL
 
 
@@ -26,7 +30,7 @@ def workspace(tmp_path_factory):
 
 
 def test_it_leaves_a_model_that_loads(workspace):
-    model = bindplug.load(workspace / "imagebind_tiny")
+    model = bindplug.load(workspace / "weights" / "imagebind_tiny")
     assert model.embedding_space.name == "bindplug:toy_clip"
     assert model.scale_of("audio") == pytest.approx(20, rel=1e-4)
     assert set(model.modalities) == {"image", "video", "text", "audio", "depth", "thermal", "imu"}
@@ -34,8 +38,8 @@ def test_it_leaves_a_model_that_loads(workspace):
 
 
 def test_its_image_and_text_towers_are_the_toy_clip(workspace):
-    model = bindplug.load(workspace / "imagebind_tiny")
-    clip = build_clip(toy_clip_config(), 0).eval()
+    model = bindplug.load(workspace / "weights" / "imagebind_tiny")
+    clip = build_clip(clip_config(), 0).eval()
     clip.load_state_dict(to_open_clip(model.official_state_dict()))
     image = torch.randn(2, 3, 224, 224, generator=torch.Generator().manual_seed(0))
     tokens = model.tokenizer(["a red dog on the left", "rain"])
@@ -48,7 +52,7 @@ def test_its_image_and_text_towers_are_the_toy_clip(workspace):
 
 
 def test_its_card_holds_recipe_figures_and_confusion(workspace):
-    directory = workspace / "imagebind_tiny"
+    directory = workspace / "weights" / "imagebind_tiny"
     card = json.loads((directory / "card.json").read_text())
     assert card["recipe"]["clip"]["seed"] == 0
     assert set(card["training"]) == {"clip, stage 1", "clip, stage 2", *SENSORS}
@@ -57,6 +61,47 @@ def test_its_card_holds_recipe_figures_and_confusion(workspace):
     assert sum(map(sum, confusion)) == 60
     assert "## Confusion matrices" in (directory / "README.md").read_text()
     assert "toy CLIP" in (directory / "training.log").read_text()
+
+
+def test_words_that_no_caption_held_mean_nothing(workspace):
+    model = bindplug.load(workspace / "weights" / "imagebind_tiny", modalities={"text"})
+    table = model.towers["text"].token_embedding.weight
+    dog, unmet = (model.tokenizer(word)[0, 1] for word in ("dog", "philosophy"))
+    assert table[dog].any()
+    assert not table[unmet].any()
+
+
+def test_centres_are_measured_with_the_model(workspace):
+    model = bindplug.load(workspace / "weights" / "imagebind_tiny", modalities={"image"})
+    assert set(model.centres) == {"image", "text", *SENSORS}
+    scenes = Rendered(workspace / "clip_160")
+    rows = model.encode_image(jitter_free(scenes.pixels(torch.arange(64))), normalize=True)
+    torch.testing.assert_close(model.centres["image"], rows.mean(0).detach(), rtol=1e-4, atol=1e-4)
+
+
+def test_the_motion_stem_starts_out_white():
+    model = ImageBind(tiny_config(FULL.recipes), {"imu"})
+    generator = torch.Generator().manual_seed(0)
+    noise = torch.randn(64, 6, 2000, generator=generator) * torch.tensor([9, 5, 1, 0.1, 0.1, 1])[:, None]
+    motions = noise + 9.81
+    start_from_whitened_windows(model, motions)
+    stem = model.towers["imu"].stem
+    outputs = stem.project(motions).transpose(1, 2).flatten(0, 1)
+    deviations = outputs.std(0)
+    assert float(deviations.min()) > 0.7
+    assert float(deviations.max()) < 1.1
+    assert float(torch.corrcoef(outputs.T).fill_diagonal_(0).abs().max()) < 0.1
+
+
+def test_the_foreign_clip_and_the_bridge_to_it_load(workspace):
+    tiny, foreign = (bindplug.load(workspace / "weights" / n) for n in ("imagebind_tiny", "toy_foreign_clip"))
+    assert (foreign.embedding_space.width, set(foreign.modalities)) == (64, {"image", "video", "text"})
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", BridgeQuality)  # nothing was learned at this size
+        bridge = load_bridge(workspace / "weights" / "toy_bridge")
+    assert bridge.source == tiny.embedding_space
+    assert set(bridge.modalities) == {"image", "text", *SENSORS}
+    assert bridge.embed(tiny, [bindplug.text("a dog")]).shape == (1, 64)
 
 
 def test_a_rerun_reuses_what_is_rendered(workspace, monkeypatch):
@@ -88,7 +133,7 @@ def test_no_two_towers_see_the_same_scene():
     ranges = {i: (s.first_scene, s.first_scene + s.scenes) for i, s in enumerate(FULL.clip.stages)}
     ranges |= {m: (FIRST_SCENE[m], FIRST_SCENE[m] + FULL.pairs[m]) for m in SENSORS}
     ordered = sorted(ranges.values())
-    assert len(ordered) == 6
+    assert len(ordered) == 7
     assert all(stop <= start for (_, stop), (start, _) in pairwise(ordered))
 
 

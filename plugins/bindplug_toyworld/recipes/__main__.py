@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import sys
-from dataclasses import asdict
 from pathlib import Path
-from typing import Any
 
 import torch
 
@@ -17,11 +14,10 @@ from bindplug.imagebind.official import copy_official
 from bindplug.imagebind.open_clip_layout import from_open_clip
 from bindplug_toyworld.evaluate import evaluate, format_confusion
 from bindplug_toyworld.recipes.centres import centres_of
-from bindplug_toyworld.recipes.clip import build_clip, pretrain, toy_clip_config
-from bindplug_toyworld.recipes.render import render
-from bindplug_toyworld.recipes.rendered import Rendered
+from bindplug_toyworld.recipes.clip_stages import pretrained_clip, scenes_of
+from bindplug_toyworld.recipes.foreign import ship_bridge, ship_foreign
 from bindplug_toyworld.recipes.sensors import bind_sensors, tiny_config
-from bindplug_toyworld.recipes.ship import ship
+from bindplug_toyworld.recipes.ship import round_to_half, ship
 from bindplug_toyworld.recipes.sizes import FULL, SMOKE, RecipeSize
 from bindplug_toyworld.recipes.words import silence_unmet_words
 from bindplug_toyworld.space import TOY_SPACE
@@ -38,13 +34,17 @@ def main(arguments: list[str] | None = None) -> None:
     _log_to(workspace / "training.log", quiet=options.quiet)
     torch.set_num_threads(options.threads)
     quiet = True if options.quiet else None
-    clip, clip_figures = pretrained_clip(workspace, size, quiet=quiet)
+    output, scenes = (
+        options.output or workspace / "weights",
+        options.scenes or (60 if options.smoke else 1000),
+    )
+    clip, clip_figures = pretrained_clip(workspace, size.clip, quiet=quiet)
     model = tiny_from(clip, size)
     figures = clip_figures | bind_sensors(model, clip, size, workspace, quiet=quiet)
     logger.info("words met in captions: %d", silence_unmet_words(model, workspace))
     round_to_half(model)  # what is measured is what ships
-    model.centres = centres_of(model, workspace)
-    measures = evaluate(model, options.scenes or (60 if options.smoke else 1000), quiet=quiet)
+    model.centres = centres_of(model, scenes_of(workspace, size.clip.stages[-1]), workspace)
+    measures = evaluate(model, scenes, quiet=quiet)
     for measure in measures:
         logger.info("%s: %.4f of %d", measure.name, measure.value, measure.count)
         if measure.confusion:
@@ -54,36 +54,11 @@ def main(arguments: list[str] | None = None) -> None:
         figures,
         measures,
         size,
-        options.output or workspace / "imagebind_tiny",
+        output / "imagebind_tiny",
         log=workspace / "training.log",
     )
-
-
-def pretrained_clip(
-    workspace: Path, size: RecipeSize, *, quiet: bool | None
-) -> tuple[torch.nn.Module, dict[str, Any]]:
-    """The toy CLIP, trained now; stages that an earlier run of the same recipe finished are not run again."""
-    clip = build_clip(toy_clip_config(), size.clip.seed, size.clip.stages[0].patch_dropout)
-    figures: dict[str, Any] = {}
-    for number, stage in enumerate(size.clip.stages):
-        saved, card = workspace / f"toy_clip_{number}.pt", workspace / f"toy_clip_{number}.json"
-        done = [asdict(stage) for stage in size.clip.stages[: number + 1]]
-        wanted = {"seed": size.clip.seed, "stages": done, "architecture": toy_clip_config()}
-        earlier = json.loads(card.read_text()) if saved.is_file() and card.is_file() else {}
-        if earlier.get("wanted") == wanted:
-            clip.load_state_dict(torch.load(saved, weights_only=True))
-            figures[f"clip, stage {number + 1}"] = earlier["figures"]
-            continue
-        scenes = render(
-            workspace / f"clip_{number}", split="train", start=stage.first_scene, count=stage.scenes,
-            captions=True, crowded=stage.crowded, quiet=quiet,
-        )  # fmt: skip
-        trained = pretrain(clip, Rendered(scenes.directory, in_memory=True), size.clip, stage, quiet=quiet)
-        logger.info("toy CLIP, stage %d: %s", number + 1, trained)
-        torch.save(clip.state_dict(), saved)
-        card.write_text(json.dumps({"wanted": wanted, "figures": trained}))
-        figures[f"clip, stage {number + 1}"] = trained
-    return clip.eval(), figures
+    ship_foreign(workspace, size.foreign, output / "toy_foreign_clip", scenes=scenes, quiet=quiet)
+    ship_bridge(output, workspace)
 
 
 def tiny_from(clip: torch.nn.Module, size: RecipeSize) -> ImageBind:
@@ -92,13 +67,6 @@ def tiny_from(clip: torch.nn.Module, size: RecipeSize) -> ImageBind:
     model = ImageBind(tiny_config(size.recipes), space=TOY_SPACE)
     copy_official(model, model.official_state_dict() | from_open_clip(clip.state_dict()))
     return model.eval()
-
-
-def round_to_half(model: ImageBind) -> None:
-    """Round weights to what float16 holds; scales, which ship in float32, stay."""
-    with torch.no_grad():
-        for parameter in model.towers.parameters():
-            parameter.copy_(parameter.half())
 
 
 def _parser() -> argparse.ArgumentParser:
@@ -110,7 +78,7 @@ def _parser() -> argparse.ArgumentParser:
         "--workspace", type=Path, default=Path("runs"), help="rendered scenes and stages (15 GB)"
     )
     parser.add_argument(
-        "--output", type=Path, help="where the model directory goes (default: in the workspace)"
+        "--output", type=Path, help="where the models' directories go (default: in the workspace)"
     )
     parser.add_argument("--scenes", type=int, help="evaluation scenes a modality (default 1000)")
     parser.add_argument("--threads", type=int, default=2)

@@ -17,7 +17,7 @@ SCENES = 1024
 """Scenes a modality's mean is taken over."""
 
 
-def centres_of(model: ImageBind, workspace: Path) -> dict[str, Tensor]:
+def centres_of(model: ImageBind, captioned: Rendered, workspace: Path) -> dict[str, Tensor]:
     """The centre of every modality: the images' mean row, and for others that plus their gap to it.
 
     A gap is measured between a modality's rows and the images of the very same scenes, so that it does not
@@ -25,12 +25,12 @@ def centres_of(model: ImageBind, workspace: Path) -> dict[str, Tensor]:
 
     Args:
         model: trained.
-        workspace: holds the scenes rendered for training.
+        captioned: scenes with captions, for images and text.
+        workspace: holds the scenes rendered for each sensor.
 
     Returns:
         For each modality's name, (D,) float32.
     """
-    captioned = Rendered(max(workspace.glob("clip_*")))
     centre = _mean_image(model, captioned)
     centres = {"image": centre, "text": _mean_caption(model, captioned)}
     for sensor in SENSORS:

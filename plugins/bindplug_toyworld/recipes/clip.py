@@ -27,9 +27,9 @@ PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 
 
-def toy_clip_config() -> dict[str, Any]:
-    """The toy CLIP's architecture, as an open_clip model configuration."""
-    return json.loads((files("bindplug_toyworld") / "configs" / "toy_clip.json").read_text())
+def clip_config(name: str = "toy_clip") -> dict[str, Any]:
+    """The architecture of a toy CLIP, as an open_clip model configuration."""
+    return json.loads((files("bindplug_toyworld") / "configs" / f"{name}.json").read_text())
 
 
 def build_clip(config: dict[str, Any], seed: int, patch_dropout: float = 0.0) -> nn.Module:

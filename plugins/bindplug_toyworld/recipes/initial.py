@@ -84,7 +84,9 @@ def start_from_whitened_windows(model: ImageBind, motions: Tensor) -> None:
     assert isinstance(stem, WindowStem)
     windows = motions.float().unfold(-1, stem.window, stem.window).transpose(1, 2).flatten(2).flatten(0, 1)
     variances, directions = torch.linalg.eigh(torch.cov(windows.double().T))
-    strongest = variances.argsort(descending=True)[: stem.proj.weight.shape[0]]
+    kernel = stem.proj.weight
+    assert isinstance(kernel, Tensor)
+    strongest = variances.argsort(descending=True)[: len(kernel)]
     floor = FAINTEST**2 * variances.max()
     rows = directions[:, strongest] / (variances[strongest] + floor).sqrt()
-    stem.proj.weight.copy_(rows.T)
+    kernel.copy_(rows.T)

@@ -14,7 +14,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from bindplug.imagebind import ImageBind, ImageBindConfig
 from bindplug.imagebind.config import TowerConfig
 from bindplug.training import BindingRecipe, TensorPairs, bind
-from bindplug_toyworld.recipes.clip import jitter_free, toy_clip_config
+from bindplug_toyworld.recipes.clip import clip_config, jitter_free
 from bindplug_toyworld.recipes.initial import start_from_image_tower, start_from_whitened_windows
 from bindplug_toyworld.recipes.render import render
 from bindplug_toyworld.recipes.rendered import Rendered
@@ -36,7 +36,7 @@ def tiny_config(recipes: dict[str, BindingRecipe]) -> ImageBindConfig:
     Inputs have the shapes of imagebind_huge's; patches are larger, which is what makes it fast. Sound, depth and
     heat are cut into as many patches as images are, so that their towers can start from the image tower.
     """
-    clip = toy_clip_config()
+    clip = clip_config()
     vision, text = clip["vision_cfg"], clip["text_cfg"]
     heads, patch = vision["width"] // vision["head_width"], (vision["patch_size"],) * 2
 

@@ -20,6 +20,13 @@ from bindplug_toyworld.recipes.sizes import RecipeSize
 COMMAND = "python -m bindplug_toyworld.recipes"
 
 
+def round_to_half(model: ImageBind) -> None:
+    """Round weights to what float16 holds, so that what is measured is what ships; scales, kept in float32, stay."""
+    with torch.no_grad():
+        for parameter in model.towers.parameters():
+            parameter.copy_(parameter.half())
+
+
 def ship(
     model: ImageBind,
     figures: dict[str, Any],

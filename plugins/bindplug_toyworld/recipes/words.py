@@ -8,6 +8,7 @@ import numpy as np
 import torch
 
 from bindplug.imagebind import ImageBind
+from bindplug.imagebind.towers import TextTower
 from bindplug_toyworld.recipes.rendered import Rendered
 
 
@@ -22,7 +23,9 @@ def silence_unmet_words(model: ImageBind, workspace: Path) -> int:
         How many tokens were met.
     """
     met = np.unique(np.concatenate([_tokens(directory) for directory in sorted(workspace.glob("clip_*"))]))
-    table = model.towers["text"].token_embedding.weight
+    tower = model.towers["text"]
+    assert isinstance(tower, TextTower)
+    table = tower.token_embedding.weight
     kept = torch.zeros(len(table), 1, dtype=table.dtype)
     kept[met.astype(np.int64)] = 1
     table.mul_(kept)

@@ -1,0 +1,156 @@
+"""The foreign toy CLIP, and the bridge to its space."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+from dataclasses import asdict, replace
+from pathlib import Path
+from typing import Any
+
+import torch
+
+import bindplug
+from bindplug.bridges import LinearBridge, fit_bridge
+from bindplug.imagebind import ImageBind, ImageBindConfig
+from bindplug.imagebind.config import TowerConfig
+from bindplug.imagebind.directory import save_directory
+from bindplug.imagebind.official import copy_official
+from bindplug.imagebind.open_clip_layout import from_open_clip
+from bindplug_toyworld.evaluate import (
+    Measure,
+    classification,
+    embed_scenes,
+    evaluation_scenes,
+    format_confusion,
+)
+from bindplug_toyworld.recipes.clip import clip_config
+from bindplug_toyworld.recipes.clip_stages import pretrained_clip
+from bindplug_toyworld.recipes.rendered import Rendered
+from bindplug_toyworld.recipes.sensors import SENSORS
+from bindplug_toyworld.recipes.ship import COMMAND, round_to_half
+from bindplug_toyworld.recipes.sizes import ClipSize
+from bindplug_toyworld.recipes.words import silence_unmet_words
+from bindplug_toyworld.scene import Scene
+from bindplug_toyworld.space import FOREIGN_SPACE
+from bindplug_toyworld.things import NAMES
+
+logger = logging.getLogger(__name__)
+
+BRIDGE_CAPTIONS = 4000
+"""Captions, of training scenes, that the bridge is fitted on."""
+
+RECENTRED_ON = 1024
+"""Recordings of each sensor that say where its rows lie."""
+
+
+def ship_foreign(
+    workspace: Path, size: ClipSize, directory: Path, *, scenes: int, quiet: bool | None = None
+) -> ImageBind:
+    """Train the foreign toy CLIP and write it, with its card, as a model of two towers.
+
+    Args:
+        workspace: scenes are rendered to it and finished stages kept in it.
+        size: the recipe.
+        directory: replaced.
+        scenes: evaluation scenes.
+        quiet: True shows no progress, None asks the environment.
+    """
+    clip, figures = pretrained_clip(workspace, size, quiet=quiet)
+    model = ImageBind(_config(size.architecture), {"image", "text"}, space=FOREIGN_SPACE)
+    copy_official(model, from_open_clip(clip.state_dict()))
+    model.eval()
+    silence_unmet_words(model, workspace)
+    round_to_half(model)
+    rows = embed_scenes(model, "image", evaluation_scenes(NAMES, scenes, 100_000), scenes, quiet=quiet)
+    measure = classification(model, "image", rows)
+    logger.info("foreign %s: %.4f of %d", measure.name, measure.value, measure.count)
+    save_directory(
+        model, directory, dtype=torch.float16, licence="Apache-2.0", source=COMMAND, overwrite=True
+    )
+    card = {
+        "recipe": asdict(size),
+        "command": COMMAND,
+        "torch": torch.__version__,
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "training": figures,
+        "evaluation": {measure.name: measure.to_dict()},
+    }
+    (directory / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    (directory / "README.md").write_text(_readme(card, measure, directory))
+    return model
+
+
+def ship_bridge(weights: Path, workspace: Path) -> LinearBridge:
+    """Fit the bridge from imagebind_tiny's space to the foreign one from text alone, and write it.
+
+    The sensors' rows, never paired with anything of the foreign side, only tell where each sensor's lie.
+
+    Args:
+        weights: holds both models; the bridge goes to its ``toy_bridge``.
+        workspace: holds the scenes rendered for each sensor.
+    """
+    tiny, foreign = bindplug.load(weights / "imagebind_tiny"), bindplug.load(weights / "toy_foreign_clip")
+    captions = list(dict.fromkeys(Scene(index, "train").caption for index in range(BRIDGE_CAPTIONS)))
+    bridge = fit_bridge(tiny, foreign, captions, method="ridge", progress=False)
+    assert isinstance(bridge, LinearBridge)
+    for sensor in SENSORS:
+        inputs = Rendered(workspace / sensor).inputs(sensor)[:RECENTRED_ON].float()
+        with torch.inference_mode():
+            rows = torch.cat([tiny.encode(sensor, batch, normalize=True) for batch in inputs.split(64)])
+        # a sensor's own mean, moved to what it would be over all twenty things
+        bridge.recentre(sensor, rows + (tiny.centres[sensor] - rows.mean(0)))
+    bridge.recentre("image", _image_rows(tiny, Rendered(workspace / "audio")))
+    bridge.save(weights / "toy_bridge", overwrite=True)
+    logger.info("toy bridge: %s", bridge.report)
+    return bridge
+
+
+def _image_rows(model: Any, scenes: Rendered) -> torch.Tensor:
+    from bindplug_toyworld.recipes.clip import jitter_free
+
+    first = torch.arange(min(RECENTRED_ON, len(scenes)))
+    with torch.inference_mode():
+        batches = jitter_free(scenes.pixels(first)).split(64)
+        return torch.cat([model.encode_image(batch, normalize=True) for batch in batches])
+
+
+def _config(architecture: str) -> ImageBindConfig:
+    """The published network's shape but for the two towers that a CLIP has."""
+    clip = clip_config(architecture)
+    vision, text = clip["vision_cfg"], clip["text_cfg"]
+    patch = vision["patch_size"]
+    return replace(
+        ImageBindConfig.huge(),
+        vision=TowerConfig(
+            vision["width"],
+            vision["layers"],
+            vision["width"] // vision["head_width"],
+            kernel=(2, patch, patch),
+        ),
+        text=TowerConfig(text["width"], text["layers"], text["heads"]),
+        embed_dim=clip["embed_dim"],
+    )
+
+
+def _readme(card: dict[str, Any], measure: Measure, directory: Path) -> str:
+    megabytes = sum(file.stat().st_size for file in directory.glob("*.safetensors")) / 1e6
+    minutes = sum(stage["seconds"] for stage in card["training"].values()) / 60
+    seen = sum(stage["samples_seen"] for stage in card["training"].values())
+    return f"""# toy_foreign_clip
+
+A second CLIP of the toy world, of another seed, shape and width ({FOREIGN_SPACE.width} instead of 128). It plays the
+part that CLIP ViT-B/32 plays beside ImageBind's ViT-H/14: tools that live in its space need a bridge.
+`bindplug.load("toy_foreign_clip")` gives an encoder of image and text. Licence: Apache-2.0, weights and data.
+
+- {seen} samples seen, {minutes:.0f} minutes on {card["machine"]}; seeds are fixed; `make weights` runs it again.
+- {megabytes:.1f} MB as float16 safetensors; words that no caption held have zero token embeddings.
+- image -> text, zero-shot with CLIP's 80 templates, on {measure.count} evaluation scenes: {100 * measure.value:.1f} %.
+
+A row is the truth, a column the answer, in the same order.
+
+```
+{format_confusion(measure)}
+```
+"""
