@@ -264,7 +264,8 @@ def _sums(
     candidates = model.embed(
         [bindplug.image(path) for path, _ in gallery], batch_size=batch_size, progress=False
     )
-    recentre = "image" if {"image", "audio"} <= model.centres.keys() else None  # pictures are what is looked for
+    # pictures are what is looked for
+    recentre = "image" if {"image", "audio"} <= model.centres.keys() else None
     cosines = model.embed(queries, batch_size=batch_size, progress=False, recentre=recentre) @ candidates.T
     sums = []
     for (seen, heard), row in zip(SUMS, cosines, strict=True):
