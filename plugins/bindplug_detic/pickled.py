@@ -71,6 +71,16 @@ def _encode(text: str, encoding: str = "latin1") -> bytes:
     return text.encode("latin1")
 
 
+def _no_bytes() -> bytes:
+    """How protocol 2 carries an empty array's bytes."""
+    return b""
+
+
+def _dtype(description: str, *flags: object) -> np.dtype:
+    """A type of its own, since the byte order is set on it next; old calls give the flags as numbers."""
+    return np.dtype(description, False, True)
+
+
 def _from_buffer(buffer: bytes | bytearray, dtype: Any, shape: Any, order: str) -> np.ndarray:
     """How protocol 5 carries arrays."""
     return np.frombuffer(buffer, dtype=dtype).reshape(shape, order="F" if order == "F" else "C")
@@ -82,9 +92,10 @@ _scalar: Callable[..., Any] = np.float32(0).__reduce__()[0]
 _ALLOWED: dict[tuple[str, str], Any] = {
     ("collections", "OrderedDict"): OrderedDict,
     ("numpy", "ndarray"): np.ndarray,
-    ("numpy", "dtype"): np.dtype,
+    ("numpy", "dtype"): _dtype,
     ("numpy.core.multiarray", "_reconstruct"): _reconstruct,
     ("numpy.core.multiarray", "scalar"): _scalar,
     ("numpy.core.numeric", "_frombuffer"): _from_buffer,
     ("_codecs", "encode"): _encode,
+    ("__builtin__", "bytes"): _no_bytes,
 }
