@@ -1,0 +1,271 @@
+"""Prompts to rows: which route, leaf by leaf, and what is refused."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from torch.testing import assert_close
+
+from bindplug import EmbeddingSpace, audio, depth, embedding, image, text, thermal
+from bindplug.bridges import LinearBridge, VocabularyBridge
+from bindplug.cards import BridgeCard
+from bindplug.errors import InputError, ModalityNotLoaded, NoDirection, SpaceMismatch
+from bindplug.testing import FakeEncoder
+from bindplug_detic.mapping import compose
+from bindplug_detic.prompts import Words, as_queries, label_of
+from bindplug_detic.routes import ROUTES, Router
+from tests.detic.planted import HERE, NAMES, THERE, PlantedEncoder, here, there
+
+pytestmark = pytest.mark.filterwarnings("ignore::bindplug.bridges.BridgeQuality")
+
+WORDS = Words(NAMES, torch.stack([there(name) for name in NAMES]))
+
+
+def linear_bridge(recentred=True):
+    bridge = LinearBridge.fit(
+        torch.stack([here(name) for name in NAMES]), WORDS.embeddings, source=HERE, target=THERE
+    )
+    if recentred:
+        bridge.recentre("audio", torch.stack([here(name, "audio") for name in NAMES]))
+    return bridge
+
+
+def router(model=None, words=WORDS, **options):
+    return Router(model or PlantedEncoder(), options.pop("space", THERE), lambda: words, **options)
+
+
+class TestPrompts:
+    def test_strings_are_text_and_one_is_a_list_of_one(self):
+        assert as_queries("a dog") == [text("a dog")]
+        assert as_queries([audio("a.wav"), "b"]) == [audio("a.wav"), text("b")]
+        assert as_queries(iter(["b"])) == [text("b")]
+
+    @pytest.mark.parametrize("prompts", [[], (), None, 3, b"dog", {"a": 1}, torch.zeros(2), [3], [None]])
+    def test_anything_else_is_refused(self, prompts):
+        with pytest.raises(InputError, match=r"queries or strings"):
+            as_queries(prompts)
+
+    def test_a_query_without_weight_points_nowhere(self):
+        with pytest.raises(NoDirection, match="prompt 1"):
+            as_queries(["a", 0 * audio("a.wav")])
+
+    @pytest.mark.parametrize(
+        ("query", "label"),
+        [
+            (text("a dog"), "a dog"),
+            (2 * audio("sounds/bark.wav"), "audio bark.wav"),
+            (-text("a dog"), "-text('a dog')"),
+            (text("a") + text("b"), "text('a') + text('b')"),
+            (depth(torch.zeros(1, 4, 4)), "depth(<Tensor (1, 4, 4)>)"),
+        ],
+    )
+    def test_labels_are_short(self, query, label):
+        assert label_of(query) == label
+
+
+class TestChoice:
+    def test_direct_in_one_space(self):
+        assert router(space=HERE).choose(audio("dog.wav")) == "direct"
+
+    def test_a_given_bridge_is_used_as_what_it_is(self):
+        assert router(bridge=linear_bridge()).choose(text("dog")) == "linear"
+        words = VocabularyBridge.fit(
+            torch.stack([here(name) for name in NAMES]), WORDS.embeddings, source=HERE, target=THERE
+        )
+        assert router(bridge=words).choose(text("dog")) == "vocabulary"
+
+    def test_a_registered_bridge_is_found(self, monkeypatch):
+        bridge, asked = linear_bridge(), []
+        card = BridgeCard(name="planted", source=HERE, destination=THERE, target="somewhere:bridge")
+        entry = SimpleNamespace(card=card, load=lambda target: lambda: asked.append(target) or bridge)
+        monkeypatch.setattr(
+            "bindplug_detic.routes.registry", lambda: SimpleNamespace(bridges={"planted": entry})
+        )
+        found = router()
+        assert [found.choose(text("dog")), found.choose(text("cat"))] == ["linear", "linear"]
+        assert found.linear_bridge() is bridge
+        assert asked == ["somewhere:bridge"], "loaded once"
+
+    def test_then_the_vocabulary_then_crops(self):
+        assert router().choose(audio("dog.wav")) == "vocabulary"
+        assert router(words=None).choose(audio("dog.wav")) == "rescore"
+        assert router(words=Words(None, WORDS.embeddings)).choose(audio("dog.wav")) == "rescore"
+        assert router(PlantedEncoder(["image", "audio"])).choose(audio("dog.wav")) == "rescore"
+
+    def test_no_way_at_all(self):
+        with pytest.raises(
+            SpaceMismatch, match=r"bindplug bridge fit --source .* --target test:there:planted"
+        ):
+            router(PlantedEncoder(["audio"])).choose(audio("dog.wav"))
+
+    def test_vectors_of_the_detectors_space_need_no_route(self):
+        row = embedding(there("dog"), THERE)
+        found = router()
+        assert found.choose(row) == "direct"
+        assert_close(found.rows([row], ["direct"])[0], there("dog"))
+
+    def test_texts_of_a_detector_that_embeds_them(self):
+        found = router(text_encoder=lambda texts: torch.stack([there(t) for t in texts]))
+        assert found.choose(text("dog")) == "direct"
+        assert found.choose(audio("dog.wav")) == "vocabulary"
+        assert_close(found.rows([text("dog")], ["direct"])[0], there("dog"))
+
+    def test_routes_are_one_for_all_or_one_each(self):
+        queries = [text("dog"), audio("cat.wav")]
+        assert router().routes(queries, "rescore") == ["rescore", "rescore"]
+        assert router().routes(queries, ["linear", "rescore"]) == ["linear", "rescore"]
+        assert router().routes(queries, None) == ["vocabulary", "vocabulary"]
+        for wrong in ("magic", ["linear"], ["linear", "magic"]):
+            with pytest.raises(InputError, match=r"route: found .*rescore|route: .*expected one of"):
+                router().routes(queries, wrong)
+
+
+class TestRefusals:
+    def test_direct_between_two_spaces(self):
+        with pytest.raises(SpaceMismatch, match="the route 'direct'"):
+            router().rows([text("dog")], ["direct"])
+
+    def test_linear_without_a_bridge_says_how_to_fit_one(self):
+        with pytest.raises(
+            SpaceMismatch, match=r"bindplug bridge fit --source .* -o my-bridge, then upgrade"
+        ):
+            router().rows([text("dog")], ["linear"])
+
+    @pytest.mark.parametrize(
+        "words", [None, Words(None, WORDS.embeddings), Words(("dog",), WORDS.embeddings[:1])]
+    )
+    def test_vocabulary_without_names(self, words):
+        with pytest.raises(InputError, match="set_vocabulary"):
+            router(words=words).rows([text("dog")], ["vocabulary"])
+
+    def test_vocabulary_without_a_text_tower(self):
+        with pytest.raises(ModalityNotLoaded, match="text"):
+            router(PlantedEncoder(["audio"])).rows([audio("dog.wav")], ["vocabulary"])
+
+    @pytest.mark.parametrize("model", [None, "imagebind_tiny", object()])
+    def test_no_model(self, model):
+        with pytest.raises(InputError, match=r"bindplug\.load"):
+            Router(model, THERE, lambda: None)
+
+    def test_bridges_that_lead_elsewhere(self):
+        with pytest.raises(SpaceMismatch, match="the bridge to"):
+            router(FakeEncoder(), bridge=linear_bridge())
+        with pytest.raises(SpaceMismatch, match="this detector"):
+            router(bridge=linear_bridge(), space=EmbeddingSpace("test:third", 48))
+        with pytest.raises(InputError, match=r"bindplug\.bridges\.Bridge"):
+            router(bridge=3)
+
+    def test_a_prompt_without_its_tower(self):
+        with pytest.raises(ModalityNotLoaded, match="thermal"):
+            router().rows([text("dog") + thermal("dog.png")], ["vocabulary"])
+
+
+class TestRows:
+    @pytest.mark.parametrize("modality", [text, audio])
+    @pytest.mark.parametrize("name", ["dog", "bee"])
+    def test_a_bridge_brings_each_modality_to_its_word(self, modality, name):
+        for route, options in (("linear", {"bridge": linear_bridge()}), ("vocabulary", {})):
+            row = router(**options).rows([modality(f"{name}.wav")], [route])[0]
+            cosines = torch.stack([there(other) for other in NAMES]) @ row
+            assert NAMES[int(cosines.argmax())] == name, route
+            assert cosines.max() > 0.97, f"{route}: the row must share the mean of the target's text"
+
+    def test_a_centre_the_bridge_lacks_is_taken_from_the_model(self):
+        bridge = linear_bridge(recentred=False)
+        knowing = router(PlantedEncoder(), bridge=bridge).rows([audio("dog.wav")], ["linear"])[0]
+        ignorant = router(PlantedEncoder(knows_centres=False), bridge=bridge)
+        plain = ignorant.rows([audio("dog.wav")], ["linear"])[0]
+        assert knowing @ there("dog") > 0.99 > plain @ there("dog")
+
+    def test_leaves_are_mapped_by_their_own_modality(self):
+        bridge, asked = linear_bridge(), []
+
+        class Spy:
+            source, target, modalities, target_mean = HERE, THERE, ("text", "audio"), bridge.target_mean
+
+            def __call__(self, rows, modality="text"):
+                asked.append(list(modality))
+                return bridge(rows, modality)
+
+        query = audio("dog.wav") + text("cat") - 0.5 * audio("car.wav")
+        row = router(bridge=Spy()).rows([query, text("cat")], ["linear", "linear"])
+        assert asked == [["audio", "text", "audio"]], "every distinct leaf once"
+        cosines = torch.stack([there(name) for name in NAMES]) @ row[0]
+        best = [NAMES[i] for i in cosines.topk(2).indices.tolist()]
+        assert set(best) == {"dog", "cat"}
+        assert NAMES[int(cosines.argmin())] == "car"
+
+    def test_a_difference_keeps_the_mean_of_the_space(self):
+        mean = linear_bridge().target_mean
+        single, difference = router(bridge=linear_bridge()).rows(
+            [text("dog"), text("dog") - text("car")], ["linear", "linear"]
+        )
+        assert single @ mean == pytest.approx(float(difference @ mean), abs=0.05)
+
+    def test_direct_moves_sounds_to_where_text_lies(self):
+        row = router(space=HERE).rows([audio("dog.wav"), text("dog")], ["direct", "direct"])
+        assert row[0] @ row[1] > 0.99 > here("dog", "audio") @ here("dog")
+
+    def test_routes_may_differ(self):
+        rows = router(bridge=linear_bridge()).rows([text("dog"), text("dog")], ["vocabulary", "linear"])
+        assert rows.shape == (2, 48)
+        assert_close(rows.norm(dim=1), torch.ones(2))
+        assert not torch.equal(rows[0], rows[1])
+
+    def test_the_vocabulary_bridge_is_made_once_for_a_vocabulary(self):
+        held = [WORDS]
+        model = PlantedEncoder()
+        found = Router(model, THERE, lambda: held[0])
+        first = found.vocabulary_bridge()
+        assert found.vocabulary_bridge() is first
+        assert first.names == NAMES
+        assert model.embedded[0] == [text(f"a {name}") for name in NAMES]
+        held[0] = Words(NAMES[:12], WORDS.embeddings[:12])
+        assert found.vocabulary_bridge().names == NAMES[:12]
+
+
+def query_of(weights):
+    leaves = [text("dog"), audio("cat.wav"), image("car.png")]
+    return sum((w * leaf for w, leaf in zip(weights, leaves, strict=True)), start=0 * leaves[0])
+
+
+ROWS = {
+    leaf: there(name)
+    for name, (_, leaf) in zip(("dog", "cat", "car"), query_of([1, 1, 1]).terms, strict=True)
+}
+MEAN = WORDS.embeddings.mean(0)
+weights = st.lists(st.floats(-3, 3).filter(lambda w: abs(w) > 0.05), min_size=3, max_size=3)
+
+
+class TestCompose:
+    @settings(max_examples=40, deadline=None)
+    @given(weights, st.floats(0.01, 100), st.sampled_from([MEAN, None]))
+    def test_unit_length_and_no_length_of_its_own(self, numbers, factor, mean):
+        row = compose(query_of(numbers), ROWS, mean)
+        assert float(row.norm()) == pytest.approx(1.0, abs=1e-5)
+        assert_close(compose(query_of([factor * n for n in numbers]), ROWS, mean), row, atol=1e-4, rtol=0)
+
+    @settings(max_examples=40, deadline=None)
+    @given(weights)
+    def test_every_sum_keeps_the_mean(self, numbers):
+        single = float(there("dog") @ MEAN)
+        assert float(compose(query_of(numbers), ROWS, MEAN) @ MEAN) == pytest.approx(single, abs=0.1)
+
+    def test_one_leaf_comes_out_as_it_went_in(self):
+        leaf, row = next(iter(ROWS.items()))
+        for weight in (1.0, 0.3, 5.0):
+            assert torch.equal(compose(weight * text("dog"), {leaf: row}, MEAN), row)
+
+    def test_terms_that_cancel_in_the_target(self):
+        query = text("dog") - text("dogs")
+        rows = {leaf: there("dog") for _, leaf in query.terms}
+        with pytest.raises(NoDirection, match="cancel"):
+            compose(query, rows, MEAN)
+
+
+def test_the_routes_have_an_order():
+    assert ROUTES == ("direct", "linear", "vocabulary", "rescore")
