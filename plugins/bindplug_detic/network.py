@@ -111,7 +111,8 @@ class DeticNetwork(nn.Module):
         x = torch.zeros(len(images), 3, height, width, device=self.device)
         for row, image, (h, w) in zip(x, images, sizes, strict=True):
             row[:, :h, :w] = (image.to(self.device, torch.float32) - mean) / std
-        return x.to(self.dtype), sizes
+        # convolutions, and the transformer's tokens, take the channels of a pixel together
+        return x.to(self.dtype, memory_format=torch.channels_last), sizes
 
     def features(self, x: Tensor) -> dict[str, Tensor]:
         """Pyramid levels of a batch.

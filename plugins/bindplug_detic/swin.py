@@ -17,10 +17,11 @@ PATCH = 4
 MLP_RATIO = 4
 
 
-@lru_cache(maxsize=4)
-def relative_position_index(window: int) -> Tensor:
+@lru_cache(maxsize=8)
+@torch.inference_mode(False)  # what is kept must serve training as well
+def relative_position_index(window: int, device: torch.device | None = None) -> Tensor:
     """Row of the bias table for each pair of tokens of a window: (window^2, window^2) int64, query first."""
-    axis = torch.arange(window, device="cpu")
+    axis = torch.arange(window, device=device or "cpu")
     y, x = (part.flatten() for part in torch.meshgrid(axis, axis, indexing="ij"))
     rows = y[:, None] - y[None] + window - 1
     columns = x[:, None] - x[None] + window - 1
@@ -72,7 +73,7 @@ class WindowAttention(nn.Module):
 
     def bias(self) -> Tensor:
         """(1, heads, window^2, window^2)."""
-        index = relative_position_index(self.window).to(self.relative_position_bias_table.device)
+        index = relative_position_index(self.window, self.relative_position_bias_table.device)
         return self.relative_position_bias_table[index].permute(2, 0, 1)[None].contiguous()
 
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
