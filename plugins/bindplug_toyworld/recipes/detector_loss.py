@@ -219,7 +219,10 @@ def cascade_losses(
         output = _box_stage(network, stage, features, regions.boxes)
         found = matches.is_thing & regions.used
         classes = torch.where(found, truth.classes.gather(1, matches.rows), len(classifier))
-        logits = network.classify(output.embeddings, classifier)
+        with torch.autocast(
+            regions.boxes.device.type, enabled=False
+        ):  # a logit of 50 has no room in bfloat16
+            logits = network.classify(output.embeddings, classifier)
         losses[f"classes {stage + 1}"] = class_loss(logits, classes.flatten(), regions.used.flatten())
         wanted = truth.boxes.gather(1, matches.rows[..., None].expand(-1, -1, 4))
         deltas = encode_boxes(wanted[found], regions.boxes[found], weights)
