@@ -1,0 +1,80 @@
+"""Queries for the pipelines of diffusers: from a sound, a depth map, a heat image, a motion or a blend to a picture.
+
+import bindplug
+
+pipe = bindplug.upgrade(pipe, bindplug.load("imagebind_huge"))
+pipe(audio("waves.wav") + 0.7 * image("crane.jpg"), prompt="oil painting").images[0]
+
+Importing this package imports neither torch nor diffusers; the first name taken from it does.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+from bindplug.errors import MissingDependency
+
+if TYPE_CHECKING:
+    from bindplug_diffusers.adapter import upgrade
+    from bindplug_diffusers.entrances import Entrance, Slot, find_entrance
+    from bindplug_diffusers.entrances.image_encoder import QueryImageEncoder
+    from bindplug_diffusers.pipeline import PipelineWithQueries
+    from bindplug_diffusers.prototypes import Prototypes
+    from bindplug_diffusers.strength import DEFAULT_NORM, expected_norm
+
+__all__ = [
+    "DEFAULT_NORM",
+    "Entrance",
+    "PipelineWithQueries",
+    "Prototypes",
+    "QueryImageEncoder",
+    "Slot",
+    "expected_norm",
+    "find_entrance",
+    "upgrade",
+]
+
+OLDEST = (0, 32)
+"""The oldest diffusers release that is supported."""
+
+_HOMES = {
+    "DEFAULT_NORM": "strength",
+    "Entrance": "entrances",
+    "PipelineWithQueries": "pipeline",
+    "Prototypes": "prototypes",
+    "QueryImageEncoder": "entrances.image_encoder",
+    "Slot": "entrances",
+    "expected_norm": "strength",
+    "find_entrance": "entrances",
+    "upgrade": "adapter",
+}
+
+
+def require_diffusers() -> None:
+    """Return if diffusers is there and new enough.
+
+    Raises:
+        MissingDependency: it is absent, too old, or does not import.
+    """
+    try:
+        version = import_module("diffusers").__version__
+    except ImportError as error:
+        absent = isinstance(error, ModuleNotFoundError) and error.name == "diffusers"
+        reason = "absent" if absent else str(error)
+        raise MissingDependency("bindplug_diffusers", "diffusers", "diffusers", reason) from error
+    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
+        raise MissingDependency("bindplug_diffusers", "diffusers", "diffusers", "too old")
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    require_diffusers()
+    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
+    globals()[name] = value
+    return value
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,0 +1,184 @@
+"""Nearest-image prototypes: lead a query of another modality to where images lie, by way of images like it.
+
+Source: ImageBind-LLM (arXiv 2309.03905), training-free visual cache: the ten nearest images, a softmax of 20 x
+cosine, half and half with the query.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save_file
+from torch import Tensor
+
+from bindplug.errors import CheckpointError, InputError
+from bindplug.query import image
+from bindplug.space import EmbeddingSpace
+
+if TYPE_CHECKING:
+    from bindplug.encoder import Encoder
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+FORMAT = "bindplug-prototypes"
+TOP_K, SCALE, WEIGHT = 10, 20.0, 0.5
+
+
+@dataclass(frozen=True, eq=False)
+class Prototypes:
+    """Embeddings of many images, and how queries are blended with those nearest to them.
+
+    Args:
+        rows: (N, D) unit rows.
+        space: where they live.
+        names: for each row, which image it is.
+        top_k: how many of the nearest are blended; all, where there are fewer.
+        scale: factor on cosines in the softmax that weights them.
+        weight: share of the prototypes, in [0, 1]; the query keeps the rest.
+
+    Raises:
+        InputError: rows of another shape, not finite or without direction, or a setting out of its range.
+    """
+
+    rows: Tensor
+    space: EmbeddingSpace
+    names: tuple[str, ...] = ()
+    top_k: int = TOP_K
+    scale: float = SCALE
+    weight: float = WEIGHT
+
+    def __post_init__(self) -> None:
+        rows = torch.as_tensor(self.rows).detach().to("cpu", torch.float32)
+        if rows.ndim != 2 or not len(rows) or rows.shape[1] != self.space.width:
+            expected = f"at least one row of {self.space.width} numbers, in {self.space}"
+            raise InputError("Prototypes", found=f"shape {tuple(rows.shape)}", expected=expected)
+        if not rows.isfinite().all() or not (rows.norm(dim=1) > 0).all():
+            raise InputError(
+                "Prototypes", found="NaN, infinity or a row of zeros", expected="rows with a direction"
+            )
+        names = tuple(self.names) or tuple(f"image {i}" for i in range(len(rows)))
+        if len(names) != len(rows):
+            raise InputError("Prototypes", found=f"{len(names)} names", expected=f"{len(rows)}, one a row")
+        if self.top_k < 1 or not self.scale > 0 or not 0 <= self.weight <= 1:
+            found = f"top_k={self.top_k}, scale={self.scale}, weight={self.weight}"
+            raise InputError("Prototypes", found=found, expected="top_k >= 1, scale > 0 and weight in [0, 1]")
+        object.__setattr__(self, "rows", torch.nn.functional.normalize(rows, dim=1))
+        object.__setattr__(self, "names", names)
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    @classmethod
+    def from_folder(
+        cls,
+        model: Encoder,
+        folder: str | Path,
+        *,
+        batch_size: int = 32,
+        progress: bool | None = None,
+        **settings: Any,
+    ) -> Prototypes:
+        """Embed every image below a folder; those that cannot be read are left out with a warning.
+
+        Args:
+            model: what embeds them, and later the queries.
+            folder: searched with all its subfolders.
+            batch_size, progress: as :meth:`bindplug.Encoder.embed`.
+            settings: ``top_k``, ``scale``, ``weight``.
+
+        Raises:
+            InputError: there is no such folder, or no image in it that can be read.
+            ModalityNotLoaded: the model has no image tower.
+        """
+        root = Path(folder).expanduser()
+        expected = f"a folder with images ({', '.join(IMAGE_SUFFIXES)})"
+        if not root.is_dir():
+            raise InputError(str(folder), found="no such folder", expected=expected)
+        paths = sorted(path for path in root.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        if not paths:
+            raise InputError(str(folder), found="no image", expected=expected)
+        embedded = model.embed_with_report(
+            [image(path) for path in paths], batch_size=batch_size, on_error="skip", progress=progress
+        )
+        _warn_of([f"{skip.source}: {skip.reason}" for skip in embedded.skipped])
+        if not embedded.kept:
+            raise InputError(str(folder), found="no image that can be read", expected=expected)
+        names = tuple(paths[index].relative_to(root).as_posix() for index in embedded.kept)
+        return cls(embedded.rows.cpu(), model.embedding_space, names, **settings)
+
+    def nearest(self, rows: Tensor) -> list[list[tuple[str, float]]]:
+        """For each unit row (D,) the ``top_k`` nearest images: their names and cosines, nearest first."""
+        cosines, places = self._top(rows)
+        return [
+            [(self.names[int(place)], float(cosine)) for cosine, place in zip(*pair, strict=True)]
+            for pair in zip(cosines, places, strict=True)
+        ]
+
+    def blend(self, rows: Tensor) -> Tensor:
+        """Unit rows (N, D) -> unit rows (N, D), led to the images nearest to each.
+
+        Raises:
+            InputError: rows of another width.
+        """
+        cosines, places = self._top(rows)
+        shares = (self.scale * cosines).softmax(dim=1)
+        means = torch.einsum("nk,nkd->nd", shares, self.rows.to(rows)[places])
+        means = torch.nn.functional.normalize(means, dim=1)
+        return torch.nn.functional.normalize((1 - self.weight) * rows + self.weight * means, dim=1)
+
+    def save(self, path: str | Path) -> None:
+        """Write everything into one safetensors file."""
+        told = {"format": FORMAT, "space": self.space.name, "fingerprint": self.space.fingerprint or ""}
+        told |= {"names": json.dumps(self.names)}
+        told |= {"settings": json.dumps({"top_k": self.top_k, "scale": self.scale, "weight": self.weight})}
+        save_file({"rows": self.rows.contiguous()}, str(path), metadata=told)
+
+    @classmethod
+    def load(cls, path: str | Path) -> Prototypes:
+        """Read what :meth:`save` wrote.
+
+        Raises:
+            CheckpointError: the file is damaged or something else.
+        """
+        try:
+            with safe_open(str(path), framework="pt", device="cpu") as file:
+                told = file.metadata() or {}
+                if told.get("format") != FORMAT:
+                    raise CheckpointError(f"{path} holds no prototypes; Prototypes.save() writes such files")
+                rows = file.get_tensor("rows")
+            space = EmbeddingSpace(told["space"], rows.shape[1], told["fingerprint"] or None)
+            return cls(rows, space, tuple(json.loads(told["names"])), **json.loads(told["settings"]))
+        except (SafetensorError, OSError, KeyError, IndexError, TypeError, ValueError) as error:
+            if isinstance(error, CheckpointError):
+                raise
+            raise CheckpointError(f"{path} is no whole file of prototypes ({error})") from error
+
+    def _top(self, rows: Tensor) -> tuple[Tensor, Tensor]:
+        if rows.ndim != 2 or rows.shape[1] != self.space.width:
+            expected = f"(N, {self.space.width}), in {self.space}"
+            raise InputError("Prototypes", found=f"rows of shape {tuple(rows.shape)}", expected=expected)
+        found = (rows @ self.rows.to(rows).T).topk(min(self.top_k, len(self)), dim=1)
+        return found.values, found.indices
+
+
+def _warn_of(skipped: Sequence[str]) -> None:
+    if skipped:
+        import warnings
+
+        from bindplug.embed import SkippedInputs
+
+        lines = "".join(f"\n  {line}" for line in skipped)
+        warnings.warn(f"left out {len(skipped)} images:{lines}", SkippedInputs, stacklevel=3)
+
+
+def opened_prototypes(prototypes: Any, model: Encoder) -> Any:
+    """Prototypes from a file of them or from a folder with images; anything else as it is."""
+    if isinstance(prototypes, (str, Path)):
+        path = Path(prototypes).expanduser()
+        return Prototypes.from_folder(model, path) if path.is_dir() else Prototypes.load(path)
+    return prototypes

@@ -1,0 +1,151 @@
+"""``bindplug generate``, with a tiny pipeline in a directory and a tiny ImageBind."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+from safetensors.torch import save_file
+
+from bindplug.cli.app import run
+from bindplug.imagebind.checkpoint import save_directory
+from bindplug_diffusers.command import sheet
+from tests.diffusers import tiny
+from tests.diffusers.test_refusals import small_imagebind
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory) -> Path:
+    """A pipeline, one with an adapter beside it, a model, and two pictures."""
+    root = tmp_path_factory.mktemp("generate")
+    save_directory(small_imagebind(), root / "model", licence="Apache-2.0")
+    pipe = tiny.unclip(encoder=False)
+    pipe.save_pretrained(root / "unclip")
+    plain = tiny.stable_diffusion(adapters=())
+    plain.save_pretrained(root / "sd")
+    state = tiny.adapter_state(plain.unet, "pooled", 16)
+    (root / "adapters" / "models").mkdir(parents=True)
+    flat = {f"{part}.{name}": tensor for part, held in state.items() for name, tensor in held.items()}
+    save_file(flat, str(root / "adapters" / "models" / "ip.safetensors"))
+    for name, colour in (("a.png", "red"), ("b.png", "navy")):
+        Image.new("RGB", (32, 32), colour).save(root / name)
+    return root
+
+
+@pytest.fixture
+def generate(place, tmp_path, monkeypatch, capfd):
+    """Runs the command in a fresh directory; gives its exit code and what it printed."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*arguments: object, pipeline: str = "unclip") -> tuple[int, str, str]:
+        known = ["--pipeline", place / pipeline, "--model", place / "model", "--steps", 1]
+        capfd.readouterr()
+        code = run(["generate", *map(str, (*known, *arguments))])
+        printed = capfd.readouterr()
+        return code, printed.out, printed.err
+
+    return call
+
+
+def read(path: Path) -> np.ndarray:
+    with Image.open(path) as picture:
+        return np.asarray(picture)
+
+
+def test_a_picture_of_a_picture_and_a_sentence(generate, place, tmp_path):
+    given = (
+        "--text",
+        "a dog",
+        "--image",
+        place / "a.png",
+        "--weights",
+        "1,-0.5",
+        "--seed",
+        7,
+        "--json",
+        "--quiet",
+    )
+    code, out, err = generate(*given, "-o", "out.png", "--strength", "0.5", "--prompt", "oil")
+    assert (code, err) == (0, "")
+    told = json.loads(out)
+    assert told["entrance"] == "image_embeds"
+    assert told["prompt"] == "oil"
+    assert told["pictures"] == [
+        {"path": "out.png", "query": f"text('a dog') - 0.5 * image('{place / 'a.png'}')", "seed": 7}
+    ]
+    first = read(tmp_path / "out.png")
+    generate(*given, "-o", "again.png", "--strength", "0.5", "--prompt", "oil")
+    assert np.array_equal(first, read(tmp_path / "again.png"))
+
+
+def test_a_morph_on_a_sheet_and_pictures_of_each(generate, place, tmp_path):
+    two = ("--image", place / "a.png", "--image", place / "b.png", "--seed", 1)
+    code, out, _ = generate(*two, "--interpolate", 3, "--grid", "-o", "morph.png")
+    assert code == 0
+    assert len(out.splitlines()) == 3
+    assert read(tmp_path / "morph.png").shape == (16, 48, 3)
+    code, out, _ = generate(*two, "--each", "--count", 2, "-o", "each.png", "--json")
+    told = json.loads(out)["pictures"]
+    assert [Path(picture["path"]).name for picture in told] == [f"each-{i}.png" for i in (1, 2, 3, 4)]
+    assert [picture["seed"] for picture in told] == [1, 2, 1, 2]
+    assert all((tmp_path / picture["path"]).is_file() for picture in told)
+
+
+def test_an_adapter_is_loaded(generate, place, tmp_path):
+    adapter = ("--ip-adapter", f"{place / 'adapters'}:models/ip.safetensors")
+    code, out, err = generate(
+        "--image", place / "a.png", *adapter, "-o", "out.png", "--json", "-q", pipeline="sd"
+    )
+    assert code == 0, err
+    assert json.loads(out)["entrance"] == "ip_adapter_image_embeds"
+    code, _, err = generate("--image", place / "a.png", "-o", "out.png", "-q", pipeline="sd")
+    assert code == 1
+    assert "none is loaded" in err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "told"),
+    [
+        (("-o", "out.png"), 2, "nothing to read"),
+        (("--text", "a", "-o", "out.xyz"), 1, "suffix '.xyz'"),
+        (("--text", "a", "-o", "absent/out.png"), 1, "no directory"),
+        (("--text", "a", "--weights", "1,2", "-o", "out.png"), 2, "2 weights for 1 sources"),
+        (("--text", "a", "--weights", "x", "-o", "out.png"), 2, "no list of numbers"),
+        (("--text", "a", "--interpolate", "3", "-o", "out.png"), 2, "1 are given"),
+        (("--text", "a", "--text", "b", "--interpolate", "3", "--each", "-o", "out.png"), 2, "exclude"),
+        (("--text", "a", "--each", "--weights", "1", "-o", "out.png"), 2, "for a sum"),
+        (("--text", "a", "--pipeline", "nonsense", "-o", "out.png"), 1, "no pipeline is named 'nonsense'"),
+        (("--text", "a", "--ip-adapter", "x", "-o", "out.png"), 1, "PATH_OR_ID:FILE"),
+    ],
+)
+def test_wrong_usage_is_told(generate, arguments, code, told):
+    found, _, err = generate(*arguments)
+    assert found == code
+    assert told in err
+
+
+def test_a_directory_that_holds_no_pipeline(generate, tmp_path):
+    (tmp_path / "empty").mkdir()
+    code, _, err = generate("--text", "a", "--pipeline", tmp_path / "empty", "-o", "out.png")
+    assert code == 1
+    assert "could not be opened as a diffusers pipeline" in err
+
+
+def test_the_default_pipeline_is_a_registered_one(generate, monkeypatch):
+    from bindplug import models
+
+    monkeypatch.setattr(models, "list_models", lambda tool="encoder": [])
+    code, _, err = generate("--text", "a", "--pipeline", "toy_unclip", "-o", "out.png")
+    assert code == 1
+    assert "no generator is named 'toy_unclip'" in err
+
+
+def test_sheets():
+    pictures = [Image.new("RGB", (4, 6), colour) for colour in ("red", "lime", "blue")]
+    made = sheet(pictures, 2)
+    assert made.size == (8, 12)
+    assert [made.getpixel(at) for at in ((0, 0), (4, 0), (0, 6))] == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
+    assert made.getpixel((7, 11)) == (255, 255, 255)

@@ -1,0 +1,211 @@
+"""The way from a query to a direction: recentring, prototypes, bridges."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import bindplug
+from bindplug import audio, embedding, image, text
+from bindplug.embed import SkippedInputs
+from bindplug.errors import CheckpointError, InputError, SpaceMismatch
+from bindplug.space import EmbeddingSpace
+from bindplug.testing import FAKE_SPACE, FakeEncoder
+from bindplug_diffusers import Prototypes
+from bindplug_diffusers.directions import Directions
+from tests.diffusers import tiny
+
+SOUND, PICTURE, WORDS = audio("a.wav"), image("b.png"), text("c")
+
+
+@pytest.fixture
+def centred(model):
+    """An encoder that ships centres of image and audio, not of text."""
+    generator = torch.Generator().manual_seed(2)
+    model.centres = {name: torch.randn(16, generator=generator) * 0.3 for name in ("image", "audio")}
+    return model
+
+
+def rows_of(*queries, **how):
+    return Directions(**how).of(queries)
+
+
+def test_recentring_is_on_where_the_centres_are(centred):
+    by_default = rows_of(SOUND, WORDS, PICTURE, SOUND + WORDS, model=centred)
+    assert torch.equal(by_default[0], centred.embed([SOUND], recentre="image")[0])
+    assert torch.equal(by_default[1], centred.embed([WORDS])[0])
+    assert torch.equal(by_default[3], centred.embed([SOUND + WORDS])[0])
+    assert not torch.equal(by_default[0], centred.embed([SOUND])[0])
+
+
+def test_recentring_can_be_forced_and_forbidden(centred):
+    assert torch.equal(rows_of(SOUND, model=centred, recentre=False), centred.embed([SOUND]))
+    with pytest.raises(InputError, match="no centre of text"):
+        rows_of(WORDS, model=centred, recentre=True)
+    upgraded = bindplug.upgrade(tiny.unclip(), centred)
+    moved, unmoved = (
+        upgraded.conditioning(SOUND, **how)["image_embeds"] for how in ({}, {"recentre": False})
+    )
+    assert not torch.allclose(moved, unmoved)
+
+
+def test_a_model_without_centres_is_left_alone(model):
+    assert torch.equal(rows_of(SOUND, model=model), model.embed([SOUND]))
+    with pytest.raises(InputError, match="Measure it"):
+        rows_of(SOUND, model=model, recentre=True)
+
+
+def test_vectors_of_unknown_modality_are_not_recentred(centred):
+    vector = embedding(torch.ones(16), FAKE_SPACE)
+    assert torch.allclose(rows_of(vector, model=centred), torch.full((1, 16), 0.25))
+
+
+def prototypes(count=5, **how):
+    rows = torch.randn(count, 16, generator=torch.Generator().manual_seed(1))
+    return Prototypes(rows, FAKE_SPACE, **how)
+
+
+def test_prototypes_lead_other_modalities_and_leave_images(model):
+    some = prototypes()
+    plain, led = rows_of(SOUND, PICTURE, model=model), rows_of(SOUND, PICTURE, model=model, prototypes=some)
+    assert torch.equal(plain[1], led[1])
+    cosines = some.rows @ plain[0]
+    mean = torch.nn.functional.normalize((20 * cosines).softmax(0) @ some.rows, dim=0)
+    expected = torch.nn.functional.normalize(0.5 * plain[0] + 0.5 * mean, dim=0)
+    assert torch.allclose(led[0], expected, atol=1e-6)
+
+
+@given(st.integers(1, 8), st.floats(0.1, 60), st.floats(0, 1))
+@settings(max_examples=30, deadline=None)
+def test_blends_are_unit_and_go_from_the_query_to_the_images(top_k, scale, weight):
+    some = prototypes(top_k=top_k, scale=scale, weight=weight)
+    rows = torch.nn.functional.normalize(
+        torch.randn(3, 16, generator=torch.Generator().manual_seed(4)), dim=1
+    )
+    blended = some.blend(rows)
+    assert torch.allclose(blended.norm(dim=1), torch.ones(3), atol=1e-5)
+    if weight == 0:
+        assert torch.allclose(blended, rows, atol=1e-6)
+    nearest = some.nearest(rows)
+    assert all(len(listed) == min(top_k, 5) for listed in nearest)
+    assert all(listed[0][1] >= listed[-1][1] for listed in nearest)
+
+
+def test_one_prototype_of_full_weight_is_where_all_queries_go():
+    some = prototypes(weight=1.0, top_k=1)
+    assert torch.allclose(some.blend(some.rows[:2]), some.rows[:2], atol=1e-6)
+    assert [listed[0][0] for listed in some.nearest(some.rows[:2])] == ["image 0", "image 1"]
+
+
+def test_prototypes_of_a_folder_are_saved_and_loaded(model, tmp_path):
+    folder = tmp_path / "pictures"
+    (folder / "more").mkdir(parents=True)
+    for name, colour in (("b.png", "red"), ("more/a.jpg", "blue"), ("note.txt", "")):
+        if colour:
+            Image.new("RGB", (8, 8), colour).save(folder / name)
+        else:
+            (folder / name).write_text("no picture")
+    made = Prototypes.from_folder(model, folder, top_k=3)
+    assert (len(made), made.names, made.top_k) == (2, ("b.png", "more/a.jpg"), 3)
+    made.save(tmp_path / "p.safetensors")
+    loaded = Prototypes.load(tmp_path / "p.safetensors")
+    assert torch.equal(loaded.rows, made.rows)
+    assert (loaded.names, loaded.space, loaded.top_k) == (made.names, made.space, 3)
+    pipe = tiny.unclip()
+    found = [
+        bindplug.upgrade(pipe, model, prototypes=p).conditioning(SOUND)["image_embeds"]
+        for p in (folder, tmp_path / "p.safetensors", str(tmp_path / "p.safetensors"))
+    ]
+    assert torch.equal(found[1], found[2])
+    assert not torch.allclose(found[1], bindplug.upgrade(pipe, model).conditioning(SOUND)["image_embeds"])
+    called = bindplug.upgrade(pipe, model).conditioning(SOUND, prototypes=made)["image_embeds"]
+    assert torch.equal(called, found[1])
+
+
+def test_unreadable_images_are_told(tmp_path, monkeypatch):
+    """With a real reader: the fake one opens no file."""
+    from bindplug.inputs import ImagePreprocess
+
+    model = FakeEncoder()
+    reader = ImagePreprocess(image_size=8)
+    model.preprocess = {"image": reader}
+    monkeypatch.setattr(model, "encode", lambda name, x, normalize=False: x.flatten(1)[:, :16])
+    Image.new("RGB", (8, 8), "red").save(tmp_path / "good.png")
+    (tmp_path / "bad.png").write_bytes(b"no picture")
+    with pytest.warns(SkippedInputs, match="bad.png"):
+        made = Prototypes.from_folder(model, tmp_path)
+    assert made.names == ("good.png",)
+    (tmp_path / "good.png").unlink()
+    with pytest.warns(SkippedInputs), pytest.raises(InputError, match="no image that can be read"):
+        Prototypes.from_folder(model, tmp_path)
+
+
+def test_bad_prototypes_are_refused(model, tmp_path):
+    for rows in (torch.ones(2, 15), torch.empty(0, 16), torch.zeros(2, 16), torch.full((2, 16), math.nan)):
+        with pytest.raises(InputError, match="Prototypes"):
+            Prototypes(rows, FAKE_SPACE)
+    with pytest.raises(InputError, match="weight in"):
+        prototypes(weight=2.0)
+    with pytest.raises(InputError, match="3 names"):
+        prototypes(names=("a", "b", "c"))
+    with pytest.raises(InputError, match="no such folder"):
+        Prototypes.from_folder(model, tmp_path / "absent")
+    with pytest.raises(InputError, match="no image"):
+        Prototypes.from_folder(model, tmp_path)
+    (tmp_path / "p.safetensors").write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match=r"p\.safetensors"):
+        Prototypes.load(tmp_path / "p.safetensors")
+    with pytest.raises(InputError, match="Prototypes"):
+        Directions(model, prototypes=3)
+    other = Prototypes(torch.ones(1, 16), EmbeddingSpace("elsewhere", 16))
+    with pytest.raises(SpaceMismatch, match="elsewhere"):
+        Directions(model, prototypes=other)
+
+
+class Bridge:
+    """Doubles the width: to another CLIP's space."""
+
+    source, target = FAKE_SPACE, EmbeddingSpace("open_clip:ViT-bigG-14:laion2b_s39b_b160k", 32)
+
+    def __init__(self):
+        self.asked = []
+
+    def __call__(self, rows, modality):
+        self.asked += modality
+        return torch.nn.functional.normalize(torch.cat([rows, -rows], dim=1), dim=1)
+
+
+def test_a_bridge_leads_into_another_clips_space(model):
+    pipe, bridge = tiny.stable_diffusion(width=32), Bridge()
+    with pytest.raises(SpaceMismatch, match="takes embeddings of 32 numbers"):
+        bindplug.upgrade(pipe, model)
+    upgraded = bindplug.upgrade(pipe, model, bridge=bridge)
+    rows = upgraded.conditioning(SOUND, guidance_scale=1.0)["ip_adapter_image_embeds"][0]
+    assert rows.shape == (1, 1, 32)
+    assert bridge.asked == ["audio"]
+    assert torch.allclose(rows[:, 0].norm(dim=1), torch.tensor(20.0))
+    assert upgraded(SOUND, num_inference_steps=1, output_type="np").images.shape == (1, 16, 16, 3)
+
+
+def test_rows_led_to_images_cross_the_bridge_as_images(model):
+    bridge = Bridge()
+    rows_of(SOUND, WORDS, model=model, bridge=bridge, prototypes=prototypes())
+    assert bridge.asked == ["image", "image"]
+
+
+def test_wrong_bridges_are_refused(model, tmp_path):
+    bridge = Bridge()
+    with pytest.raises(SpaceMismatch, match="takes embeddings of 16 numbers"):
+        bindplug.upgrade(tiny.unclip(), model, bridge=bridge)
+    bridge.source = EmbeddingSpace("elsewhere", 16)
+    with pytest.raises(SpaceMismatch, match="elsewhere"):
+        bindplug.upgrade(tiny.stable_diffusion(width=32), model, bridge=bridge)
+    with pytest.raises(InputError, match="bridge=int"):
+        bindplug.upgrade(tiny.unclip(), model, bridge=3)
+    with pytest.raises(bindplug.BindplugError, match="absent"):
+        bindplug.upgrade(tiny.unclip(), model, bridge=tmp_path / "absent")
