@@ -1,0 +1,160 @@
+"""Pictures of large things with their image embeddings, rendered once to disk."""
+
+from __future__ import annotations
+
+import json
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from bindplug.encoder import Encoder
+from bindplug.inputs.progress import iterate_with_progress
+from bindplug_toyworld.dataset import scene_at
+from bindplug_toyworld.recipes.clip import jitter_free
+from bindplug_toyworld.scene import Scene
+from bindplug_toyworld.things import NAMES
+
+FIRST_SCENE = 6_000_000
+CANDIDATES = 8
+"""Consecutive seeds, of which the first with a large thing is rendered."""
+LARGE = 0.5
+"""Extent of a large thing in sides of the picture; extents go from 0.30 to 0.75."""
+CHUNK = 64
+RENDERED_SIDE = 224
+
+_Job = tuple[int, int, int]
+
+
+@dataclass(frozen=True, eq=False)
+class Pictures:
+    """What the generator learns from.
+
+    Args:
+        pixels: (N, 3, S, S) uint8.
+        rows: (N, 2, D) float32 unit image embeddings, of the picture and of its mirror image.
+        labels: (N,) int64, labels of the things; nothing is trained on them.
+    """
+
+    pixels: Tensor
+    rows: Tensor
+    labels: Tensor
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+
+def large_scene(index: int) -> Scene:
+    """Training scene number ``index`` of the generator: one thing, as large as things are in half of the scenes."""
+    first = FIRST_SCENE + index * CANDIDATES
+    scenes = [
+        scene_at("train", seed, label=NAMES[index % len(NAMES)]) for seed in range(first, first + CANDIDATES)
+    ]
+    return next((scene for scene in scenes if extent(scene) >= LARGE), scenes[0])
+
+
+def extent(scene: Scene) -> float:
+    """The size of a scene's first thing, in sides of the picture."""
+    return 2 * scene.placements[0].half_px / min(scene.canvas)
+
+
+def render_pictures(
+    directory: Path, encoder: Encoder, *, count: int, side: int, workers: int = 2, quiet: bool | None = None
+) -> Pictures:
+    """Render and embed ``count`` scenes, or reuse an equal earlier rendering.
+
+    Args:
+        directory: where the arrays go; replaced unless it holds exactly these.
+        encoder: what embeds the pictures, at the size they are rendered in.
+        count: number of scenes, their labels going round the things.
+        side: to which pictures are shrunk.
+        workers: processes.
+        quiet: True shows no progress, None asks the environment.
+    """
+    card = {"start": FIRST_SCENE, "candidates": CANDIDATES, "large": LARGE, "count": count, "side": side}
+    told = card | {"probe": probe(encoder).tolist()}
+    if _is_same(directory / "card.json", told):
+        return _read(directory)
+    shutil.rmtree(directory, ignore_errors=True)
+    directory.mkdir(parents=True)
+    pixels = np.zeros((count, 3, side, side), np.uint8)
+    labels = np.zeros(count, np.int64)
+    rows = np.zeros((count, 2, encoder.embedding_space.width), np.float32)
+    jobs = [(first, min(first + CHUNK, count), side) for first in range(0, count, CHUNK)]
+    for first, whole, small, names in iterate_with_progress(
+        _results(jobs, workers), total=len(jobs), label=f"rendering {directory.name}", quiet=quiet
+    ):
+        last = first + len(whole)
+        pixels[first:last], labels[first:last] = small, names
+        rows[first:last] = _embedded(encoder, torch.from_numpy(whole)).numpy()
+    for name, array in (("pixels", pixels), ("labels", labels), ("rows", rows)):
+        np.save(directory / f"{name}.npy", array)
+    (directory / "card.json").write_text(json.dumps(told))
+    return _read(directory)
+
+
+def probe(encoder: Encoder) -> Tensor:
+    """The encoder's row (D,) of one fixed picture, by which a rendering knows whose embeddings it holds."""
+    ramp = torch.linspace(0, 255, RENDERED_SIDE)
+    picture = torch.stack(
+        (
+            ramp[:, None].expand(-1, RENDERED_SIDE),
+            ramp.expand(RENDERED_SIDE, -1),
+            ramp.flip(0).expand(RENDERED_SIDE, -1),
+        )
+    )
+    return _embedded(encoder, picture.to(torch.uint8)[None])[0, 0]
+
+
+@torch.inference_mode()
+def _embedded(encoder: Encoder, pixels: Tensor) -> Tensor:
+    """(B, 2, D) rows of (B, 3, 224, 224) uint8 pictures and their mirror images."""
+    both = torch.stack((pixels, pixels.flip(-1)), dim=1)
+    rows = encoder.encode_image(jitter_free(both.flatten(0, 1)).to(encoder.dtype), normalize=True)
+    return rows.float().unflatten(0, (-1, 2)).clone()
+
+
+def _is_same(card: Path, told: dict[str, Any]) -> bool:
+    if not card.is_file():
+        return False
+    earlier = json.loads(card.read_text())
+    ours, theirs = np.array(told["probe"]), np.array(earlier.pop("probe", []))
+    # the same weights on another number of threads differ in the last digits
+    same_encoder = ours.shape == theirs.shape and bool(np.allclose(ours, theirs, atol=1e-4))
+    return same_encoder and earlier == {name: value for name, value in told.items() if name != "probe"}
+
+
+def _read(directory: Path) -> Pictures:
+    pixels, rows, labels = (
+        torch.from_numpy(np.load(directory / f"{name}.npy")) for name in ("pixels", "rows", "labels")
+    )
+    return Pictures(pixels, rows, labels)
+
+
+def _results(jobs: list[_Job], workers: int) -> Iterator[tuple[int, np.ndarray, np.ndarray, np.ndarray]]:
+    if workers <= 1 or len(jobs) == 1:
+        yield from map(_render_chunk, jobs)
+        return
+    with get_context("spawn").Pool(workers) as pool:
+        yield from pool.imap_unordered(_render_chunk, jobs)
+
+
+def _render_chunk(job: _Job) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
+    """First row, pictures as rendered, pictures shrunk, labels."""
+    first, stop, side = job
+    scenes = [large_scene(index) for index in range(first, stop)]
+    whole = np.stack([scene.pixels.transpose(2, 0, 1) for scene in scenes])
+    small = np.stack([np.asarray(shrunk(scene.image, side)).transpose(2, 0, 1) for scene in scenes])
+    return first, whole, small, np.array([NAMES.index(scene.label) for scene in scenes])
+
+
+def shrunk(picture: Image.Image, side: int) -> Image.Image:
+    """The picture at ``side`` x ``side`` pixels."""
+    return picture.resize((side, side), Image.Resampling.LANCZOS)

@@ -1,0 +1,219 @@
+"""Measure a trained toy unCLIP, and write it down in the directory that the package ships."""
+
+from __future__ import annotations
+
+import json
+import logging
+import platform
+import shutil
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from diffusers import StableUnCLIPImg2ImgPipeline
+from PIL import Image
+
+import bindplug
+from bindplug.encoder import Encoder
+from bindplug_diffusers import Prototypes
+from bindplug_toyworld.evaluate_generation import (
+    BLENDS,
+    MODALITIES,
+    Asked,
+    GenerationMeasure,
+    Judge,
+    ask,
+    ask_for_blends,
+    contact_sheet,
+    evaluate_generation,
+    format_measures,
+    judge_pictures,
+)
+from bindplug_toyworld.recipes.generator_data import Pictures, shrunk
+from bindplug_toyworld.recipes.generator_size import DEFAULT_GUIDANCE, GeneratorSize
+from bindplug_toyworld.recipes.generator_vae import as_input
+from bindplug_toyworld.things import CLASSNAMES, NAMES
+
+logger = logging.getLogger(__name__)
+
+COMMAND = "python -m bindplug_toyworld.recipes.generator"
+PROTOTYPES = "prototypes.safetensors"
+AS_THEY_ARE, RECENTRED, LED = "as they are", "recentred", "prototypes"
+
+
+def prototypes_of(pictures: Pictures, encoder: Encoder, count: int) -> Prototypes:
+    """Image rows of the first training scenes, which go round the things."""
+    names = tuple(f"{NAMES[label]} {number}" for number, label in enumerate(pictures.labels[:count].tolist()))
+    return Prototypes(pictures.rows[:count, 0], encoder.embedding_space, names)
+
+
+def evaluate_all(
+    directory: Path,
+    model: Encoder,
+    judge: Judge,
+    size: GeneratorSize,
+    sheets: Path,
+    *,
+    quiet: bool | None = None,
+) -> list[GenerationMeasure]:
+    """Every measure of the written pipeline, at its call's own defaults, with a contact sheet of each.
+
+    Args:
+        directory: of the pipeline, with its prototypes.
+        model: embeds the queries.
+        judge: of the pictures.
+        size: tells how many.
+        sheets: where the contact sheets go.
+        quiet: True shows no progress, None asks the environment.
+    """
+    pipe = StableUnCLIPImg2ImgPipeline.from_pretrained(directory)
+    pipe.set_progress_bar_config(disable=True)
+    generator = bindplug.upgrade(pipe, model)
+    cures: dict[str, dict[str, Any]] = {AS_THEY_ARE: {"recentre": False}}
+    if "image" in model.centres:
+        cures[RECENTRED] = {"recentre": True}
+    cures[LED] = {"recentre": RECENTRED in cures, "prototypes": Prototypes.load(directory / PROTOTYPES)}
+    sheets.mkdir(parents=True, exist_ok=True)
+    measures: list[GenerationMeasure] = []
+    questions = [ask(modality, size.evaluated) for modality in MODALITIES]
+    questions += [ask_for_blends(*pair, size.evaluated) for pair in BLENDS]
+    measures += ceilings(pipe.vae, judge, questions[0], size)
+    for asked in questions:
+        found, made = evaluate_generation(generator, judge, asked, cures, quiet=quiet)
+        measures += found
+        for measure in found:
+            logger.info("%s: %.4f of %d", measure.name, measure.value, measure.count)
+        _draw(asked, judge, made, sheets)
+    return measures
+
+
+@torch.inference_mode()
+def ceilings(vae: Any, judge: Judge, asked: Asked, size: GeneratorSize) -> list[GenerationMeasure]:
+    """What the judge makes of the scenes' own pictures at the generator's size, also through its autoencoder."""
+    small = [shrunk(scene.image, size.side) for scene in asked.scenes]
+    through = []
+    for picture in small:
+        x = as_input(torch.from_numpy(_pixels(picture))[None])
+        y = vae.decode(vae.encode(x).latent_dist.mean).sample[0].clamp(-1, 1)
+        through.append(Image.fromarray(((y.permute(1, 2, 0) + 1) * 127.5).round().to(torch.uint8).numpy()))
+    measures = [
+        judge_pictures(judge, asked, small, "scenes' own pictures"),
+        judge_pictures(judge, asked, through, "through the autoencoder"),
+    ]
+    for measure in measures:
+        logger.info("%s: %.4f of %d", measure.cure, measure.value, measure.count)
+    return measures
+
+
+def _pixels(picture: Image.Image) -> np.ndarray:
+    return np.asarray(picture).transpose(2, 0, 1).copy()
+
+
+def _draw(asked: Asked, judge: Judge, made: dict[str, list[Image.Image]], sheets: Path) -> None:
+    for cure, pictures in made.items():
+        title = f"{asked.modality}, {cure}: the scene of the first query, then generated pictures"
+        sheet = contact_sheet(asked, pictures, judge.answers(pictures), title=title)
+        sheet.save(sheets / f"{asked.modality}_{cure}.png".replace(" ", "_"))
+
+
+def ship_generator(
+    directory: Path,
+    figures: dict[str, Any],
+    measures: Sequence[GenerationMeasure],
+    size: GeneratorSize,
+    *,
+    model: str,
+    judge: str,
+    log: Path,
+) -> Path:
+    """Put ``card.json``, ``README.md`` and the training log beside the written pipeline.
+
+    Args:
+        directory: of the pipeline.
+        figures: what each stage of the training reported.
+        measures: the evaluation of exactly these weights.
+        size: the recipe.
+        model, judge: names of the encoder it was trained with and of the one that judged.
+        log: the training log.
+    """
+    shutil.copyfile(log, directory / "training.log")
+    card = {
+        "recipe": asdict(size),
+        "command": COMMAND,
+        "torch": torch.__version__,
+        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        "model": model,
+        "judge": judge,
+        "training": figures,
+        "evaluation": {measure.name: measure.to_dict() for measure in measures},
+    }
+    (directory / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    (directory / "README.md").write_text(_readme(directory, card, measures))
+    for file in directory.rglob("*.safetensors"):
+        file.chmod(0o644)
+    return directory
+
+
+def _readme(directory: Path, card: dict[str, Any], measures: Sequence[GenerationMeasure]) -> str:
+    recipe, training = card["recipe"], card["training"]
+    minutes = sum(stage["seconds"] for stage in training.values()) / 60
+    megabytes = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file()) / 1e6
+    own = [m for m in measures if m.cure in (AS_THEY_ARE, RECENTRED, LED)]
+    limits = [m for m in measures if m not in own]
+    limited = "\n".join(
+        f"- {m.cure}, {recipe['side']} px: {100 * m.value:.1f} % of {m.count}." for m in limits
+    )
+    heard = max((m for m in own if m.modality == "audio"), key=lambda m: m.value)
+    matrix = "\n".join(
+        f"| {name} | {row[CLASSNAMES.index(name)]} of {sum(row)} |"
+        for name, row in zip(heard.classnames, heard.confusion, strict=True)
+    )
+    guided = (
+        f"It was taught that guidance at scale {DEFAULT_GUIDANCE:.0f}, the pipeline's default, acts as\n"
+        f"  {recipe['guidance']:g} would have before: leave `guidance_scale` as it is."
+        if recipe["guidance_steps"]
+        else "It was trained for guidance; scales of 2 to 4 suit it."
+    )
+    return f"""# toy_unclip
+
+diffusers' own `StableUnCLIPImg2ImgPipeline` at {training["unet"]["parameters"] / 1e6:.1f} M parameters, trained from \
+nothing on the procedural toy world.
+It paints twenty things and nothing else; it exists so that making pictures of sounds, depth, heat, motion and blends
+runs offline with *learned* alignment. Licence: Apache-2.0, weights and data.
+
+    pipe = StableUnCLIPImg2ImgPipeline.from_pretrained("{directory.name}")
+    pipe = bindplug.upgrade(pipe, bindplug.load("{card["model"]}"))
+    pipe(audio("siren.wav"), seed=0).images[0]
+
+- Conditioned on {card["model"]}'s image embeddings and on nothing else: sound, depth, heat, motion and text were never
+  seen in training. What it makes of them is emergent.
+- Pictures of {recipe["side"]} x {recipe["side"]} pixels. {guided}
+- Prompts are taken and not looked at. `image_encoder` is a placeholder that refuses pictures: a picture enters as a
+  query, `pipe(image(...))`, or as `image_embeds`.
+- {megabytes:.1f} MB in all, networks as float16 safetensors. `{PROTOTYPES}` holds {recipe["prototypes"]} image rows for
+  `upgrade(..., prototypes=...)`.
+- {recipe["scenes"]} scenes of one large thing, {training["unet"]["samples_seen"]} seen by the denoiser; {minutes:.0f} \
+minutes on {card["machine"]};
+  the seed is fixed, `{card["command"]}` runs it again.
+  `training.log` is the log of the run that made these files, `card.json` holds recipe, figures and confusion matrices.
+
+Measured on evaluation scenes, one picture a query, at the pipeline's own steps and guidance, judged by
+{card["judge"]}, another CLIP of another seed and width, zero-shot over the twenty things. Of a blend of two things,
+right is a picture of either; `both` is both among the judge's first two.
+
+{format_measures(own)}
+
+`{RECENTRED}` is what an upgraded pipeline does by default where the model ships centres; `{LED}` goes on to lead
+queries to the nearest of the prototypes. What could be had at best, of the very scenes of the image queries:
+
+{limited}
+
+## Each thing ({heard.name})
+
+| thing | right |
+|---|---|
+{matrix}
+"""
