@@ -1,0 +1,180 @@
+"""Judging generated pictures: queries, counts, cures and contact sheets, with a judge that knows colours."""
+
+from __future__ import annotations
+
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+import bindplug
+from bindplug.errors import InputError
+from bindplug_toyworld.evaluate_generation import (
+    BLENDS,
+    MODALITIES,
+    Asked,
+    Judge,
+    ask,
+    ask_for_blends,
+    contact_sheet,
+    evaluate_generation,
+    format_measures,
+    generate_all,
+    judge_pictures,
+)
+from bindplug_toyworld.things import CLASSNAMES, MOVING, NAMES, label_of
+
+
+def painted(label, second=None):
+    """A picture that :class:`Painter`'s judge takes for a thing, and next for another."""
+    return Image.new("RGB", (8, 8), (label, label if second is None else second, 0))
+
+
+class ColourJudge(Judge):
+    """Reads labels from the colour of pictures."""
+
+    def __init__(self):
+        pass
+
+    def scores(self, pictures):
+        rows = torch.zeros(len(pictures), len(NAMES))
+        for row, picture in zip(rows, pictures, strict=True):
+            first, second, _ = picture.getpixel((0, 0))
+            row[second], row[first] = 0.5, 1.0
+        return rows
+
+
+class Painter:
+    """Paints what its queries are about, or with ``wrong`` another thing; remembers how it was called."""
+
+    def __init__(self, asked):
+        self.of = dict(zip(map(id, asked.queries), asked.labels, strict=True))
+        self.calls = []
+
+    def __call__(self, queries, *, seed, wrong=False):
+        self.calls.append((len(queries), seed))
+        labels = [self.of[id(query)] for query in queries]
+        images = [painted(*((label + wrong) % len(NAMES) for label in each)) for each in labels]
+        return SimpleNamespace(images=images)
+
+
+def asked_for(*labels):
+    queries = [bindplug.text(str(number)) for number in range(len(labels))]
+    scenes = [SimpleNamespace(image=painted(each[0])) for each in labels]
+    return Asked("audio" if len(labels[0]) == 1 else "image + audio", queries, labels, scenes)
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_queries_go_round_the_things(modality):
+    asked = ask(modality, 21 if modality == "text" else 9)
+    things = MOVING if modality == "imu" else NAMES
+    assert [scene.label for scene in asked.scenes] == [
+        things[n % len(things)] for n in range(len(asked.labels))
+    ]
+    assert [NAMES[label] for (label,) in asked.labels] == [scene.label for scene in asked.scenes]
+    assert all(scene.split == "eval" for scene in asked.scenes)
+    assert {leaf.modality.value for query in asked.queries for _, leaf in query.terms} == {modality}
+
+
+def test_no_scene_is_asked_about_twice():
+    seeds = [scene.seed for modality in MODALITIES for scene in ask(modality, 4).scenes]
+    seeds += [scene.seed for pair in BLENDS for scene in ask_for_blends(*pair, 4).scenes]
+    assert len(set(seeds)) == len(seeds)
+
+
+def test_blends_are_of_two_different_things():
+    asked = ask_for_blends("text", "audio", 30)
+    assert asked.modality == "text + audio"
+    assert all(a != b for a, b in asked.labels)
+    assert all(len(query.terms) == 2 for query in asked.queries)
+    assert [scene.label for scene in asked.scenes] == [NAMES[a] for a, _ in asked.labels]
+    assert ask_for_blends("text", "audio", 30).labels == asked.labels
+
+
+def test_an_unknown_modality_is_refused():
+    with pytest.raises(InputError, match="one of image, text"):
+        ask("video", 3)
+
+
+def test_counting_by_hand():
+    asked = asked_for((0,), (1,), (2,), (2,))
+    measure = judge_pictures(
+        ColourJudge(), asked, [painted(0), painted(1), painted(5, 2), painted(2)], "cure"
+    )
+    assert (measure.value, measure.count, measure.chance) == (0.75, 4, 0.05)
+    assert measure.both is None
+    assert measure.name == "audio, cure"
+    matrix = np.array(measure.confusion)
+    assert matrix.shape == (20, 20)
+    assert matrix[2, 5] == matrix[2, 2] == matrix[0, 0] == 1
+    assert matrix.sum() == 4
+    assert measure.to_dict()["classnames"] == list(CLASSNAMES)
+
+
+def test_counting_blends_by_hand():
+    asked = asked_for((0, 1), (0, 1), (0, 1), (0, 1))
+    pictures = [painted(0, 1), painted(1, 0), painted(1, 7), painted(7, 1)]
+    measure = judge_pictures(ColourJudge(), asked, pictures)
+    assert (measure.value, measure.both, measure.chance) == (0.75, 0.5, 0.1)
+    assert measure.confusion == ()
+    assert measure.to_dict()["both"] == 0.5
+
+
+def test_imu_s_matrix_has_the_things_that_move():
+    label = label_of("train")
+    asked = Asked("imu", [bindplug.text("x")], [(label,)], [SimpleNamespace(image=painted(label))])
+    measure = judge_pictures(ColourJudge(), asked, [painted(3)])
+    assert np.array(measure.confusion).shape == (8, 20)
+    assert measure.confusion[MOVING.index("train")][3] == 1
+
+
+def test_a_picture_for_each_query():
+    with pytest.raises(InputError, match="2, one for each query"):
+        judge_pictures(ColourJudge(), asked_for((0,), (1,)), [painted(0)])
+
+
+@settings(max_examples=15, deadline=None)
+@given(st.integers(1, 130), st.integers(0, 1000))
+def test_every_picture_has_a_seed_of_its_own(count, seed):
+    asked = asked_for(*[(number % 20,) for number in range(count)])
+    painter = Painter(asked)
+    pictures = generate_all(painter, asked, seed=seed, quiet=True)
+    assert [picture.getpixel((0, 0))[0] for picture in pictures] == [n % 20 for n in range(count)]
+    assert [one for _, seeds in painter.calls for one in seeds] == list(range(seed, seed + count))
+    assert max(size for size, _ in painter.calls) <= 50
+
+
+def test_cures_are_measured_side_by_side():
+    asked = asked_for((3,), (4,))
+    cures = {"as they are": {"wrong": True}, "cured": {}}
+    measures, pictures = evaluate_generation(Painter(asked), ColourJudge(), asked, cures, quiet=True)
+    assert [measure.value for measure in measures] == [0.0, 1.0]
+    assert list(pictures) == list(cures)
+    blend = judge_pictures(ColourJudge(), asked_for((0, 1)), [painted(0, 1)], "cured")
+    table = format_measures([*measures, blend]).splitlines()
+    assert table[0] == "| picture of | as they are | cured | chance | pictures |"
+    assert table[2] == "| audio | 0.0 % | 100.0 % | 5 % | 2 |"
+    assert table[3] == "| image + audio |  | 100.0 % (100 % both) | 10 % | 1 |"
+    assert {line.count("|") for line in table} == {6}
+
+
+def test_the_contact_sheet_frames_what_the_judge_says():
+    asked = asked_for((0,), (1,), (0,))
+    sheet = contact_sheet(asked, [painted(0)] * 3, [0, 0, 0], title="t")
+    colours = {colour for _, colour in sheet.getcolors(1 << 16)}
+    assert {(23, 118, 74), (178, 51, 43)} <= colours
+    agreed = contact_sheet(asked, [painted(0)] * 3, [0, 1, 0], title="t")
+    assert (178, 51, 43) not in {colour for _, colour in agreed.getcolors(1 << 16)}
+    assert sheet.width > sheet.height
+
+
+def test_the_judge_knows_the_scenes_themselves():
+    judge = Judge(bindplug.load("imagebind_tiny", modalities=["image", "text"]))
+    asked = ask("image", 10)
+    pictures = [scene.image.resize((64, 64)) for scene in asked.scenes]
+    assert judge_pictures(judge, asked, pictures).value >= 0.5
+    assert judge.answers(pictures) == judge.scores(pictures).argmax(1).tolist()
