@@ -60,22 +60,40 @@ def measure_centres(
     return centres
 
 
-def shift_between(centres: Mapping[str, Tensor], modality: Modality | None, target: str) -> Tensor:
-    """What to add to a unit row of ``modality`` to move it to where ``target``'s rows lie; (D,).
+def shift_between(centres: Mapping[str, Tensor], modality: Modality | None, target: str | Tensor) -> Tensor:
+    """What to add to a unit row of ``modality`` to move it to where other rows lie; (D,).
 
     A video counts as an image where it has no centre of its own.
 
+    Args:
+        centres: of the model.
+        modality: of the row.
+        target: the name of a modality, or the mean (D,) of the rows that are to be searched.
+
     Raises:
-        InputError: the modality is unknown, or one of the two has no centre.
+        InputError: the row's modality is unknown, a centre is missing, or the mean has another width or is not
+            finite.
     """
     if modality is None:
         raise InputError(
-            f"recentre={target!r}",
+            "recentre",
             found="a vector of unknown modality",
             expected="vectors that say what they were made from",
             remedy='Name it: embedding(vector, space, modality="audio")',
         )
-    return _centre(centres, Modality.parse(target)) - _centre(centres, modality)
+    centre = _centre(centres, modality)
+    if isinstance(target, str):
+        return _centre(centres, Modality.parse(target)) - centre
+    mean = torch.as_tensor(target).detach().to("cpu", torch.float32)
+    if mean.shape != centre.shape or not mean.isfinite().all():
+        found = (
+            f"a target of shape {tuple(mean.shape)}"
+            if mean.shape != centre.shape
+            else "a target with NaN or inf"
+        )
+        expected = f"a modality's name, or the mean row, {len(centre)} finite numbers"
+        raise InputError("recentre", found=found, expected=expected)
+    return mean - centre
 
 
 def _centre(centres: Mapping[str, Tensor], modality: Modality) -> Tensor:

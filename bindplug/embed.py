@@ -79,7 +79,7 @@ def _check_leaf(leaf: AnyLeaf, model: Encoder) -> None:
 
 
 def shifts_of(
-    leaves: Iterable[AnyLeaf], centres: Mapping[str, Tensor], recentre: str | None
+    leaves: Iterable[AnyLeaf], centres: Mapping[str, Tensor], recentre: str | Tensor | None
 ) -> dict[AnyLeaf, Tensor]:
     """How far each leaf's row is to be moved; asked before anything is read, so that a missing centre costs nothing."""
     if recentre is None:

@@ -93,7 +93,7 @@ class Encoder:
         batch_size: int = 32,
         on_error: str = "raise",
         progress: bool | None = None,
-        recentre: str | None = None,
+        recentre: str | Tensor | None = None,
     ) -> Tensor:
         """Embed queries, each to one row.
 
@@ -105,9 +105,10 @@ class Encoder:
             on_error: ``"raise"``, or ``"skip"`` to leave out each query with an unreadable source; a
                 :class:`SkippedInputs` warning then lists them; :meth:`embed_with_report` has them as data.
             progress: True or False to force or forbid the bar; None shows one for work over two seconds.
-            recentre: name of a modality, usually ``"image"``: each source's row is moved from where its own
-                modality's rows lie to where that one's do, before rows are weighted and summed, and unit
-                again. It closes the modality gap (see :mod:`bindplug.centres`) and needs :attr:`centres`.
+            recentre: where to move rows, which closes the modality gap (see :mod:`bindplug.centres`): the name
+                of a modality, usually ``"image"``, or the mean (D,) of the rows to be searched. Each source's row
+                is moved there from where its own modality's rows lie, before rows are weighted and summed, and
+                is of unit length again. Needs :attr:`centres`.
 
         Returns:
             (N, D) float32 on the model's device, rows of unit length; fewer rows where some were skipped.
@@ -134,7 +135,7 @@ class Encoder:
         batch_size: int = 32,
         on_error: str = "skip",
         progress: bool | None = None,
-        recentre: str | None = None,
+        recentre: str | Tensor | None = None,
     ) -> Embedded:
         """As :meth:`embed`, and says which queries each row stands for and which were left out, and why."""
         checked = validated(queries, self)

@@ -23,8 +23,8 @@ rows = model.embed([bindplug.image(scene.image) for scene in gallery])
 
 seen, heard = Scene(100, "eval", labels=["dog"]), Scene(101, "eval", labels=["bell"])
 query = bindplug.image(seen.image) + bindplug.audio(heard.audio, sample_rate=heard.sample_rate_hz)
-# sounds lie a little apart from pictures; a model that knows by how much moves them among the pictures first
-recentre = "image" if "audio" in model.centres else None
+# sounds lie apart from pictures; a model that knows where moves both to where the searched pictures lie
+recentre = rows.mean(0) if {"image", "audio"} <= model.centres.keys() else None
 cosines = (model.embed([query], recentre=recentre) @ rows.T)[0]
 
 order = cosines.argsort(descending=True).tolist()

@@ -9,7 +9,7 @@ import torch
 from safetensors.torch import load_file, save_file
 
 import bindplug
-from bindplug import image, text
+from bindplug import text
 from bindplug.centres import measure_centres, shift_between
 from bindplug.errors import CheckpointError, InputError, UnknownModality
 from bindplug.imagebind.directory import load_directory, save_directory, sha256_of
@@ -48,6 +48,15 @@ def test_leaves_are_moved_before_they_are_summed(model):
     one, two = (model.embed([text(t)], recentre="image")[0] for t in ("a dog", "rain"))
     together = model.embed([text("a dog") + 2 * text("rain")], recentre="image")[0]
     assert torch.allclose(together, unit(one + 2 * two), atol=1e-6)
+
+
+def test_rows_move_to_the_mean_of_what_is_searched(model):
+    mean = torch.linspace(0, 1, FAKE_SPACE.width)
+    plain, moved = model.embed([text("a dog")]), model.embed([text("a dog")], recentre=mean)
+    assert torch.allclose(moved, unit(plain - model.centres["text"] + mean), atol=1e-6)
+    for wrong in (mean[:3], mean * float("nan")):
+        with pytest.raises(InputError, match="the mean row, 16 finite numbers"):
+            model.embed([text("a dog")], recentre=wrong)
 
 
 def test_vectors_that_say_what_they_were_made_from_are_moved_too(model):

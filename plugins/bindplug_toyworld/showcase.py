@@ -41,6 +41,9 @@ MATCHES = (
 SUMS = (("bicycle", "bell"), ("dog", "train"), ("helicopter", "fire"), ("running", "bee"))
 """Embedding arithmetic: a picture of the first thing plus the sound of the second."""
 
+OF_EACH_PAIR = 3
+"""Pictures of every pair of things, among which a sum is to find one."""
+
 TOP = 5
 """A sum is right when a scene with both things is among this many nearest."""
 
@@ -186,14 +189,15 @@ def _written(scene: Scene, directory: Path) -> Exhibit:
 
 
 def _gallery(directory: Path, first: int, quiet: bool) -> list[tuple[Path, tuple[str, ...]]]:
-    """Pictures to search: every pair of the shown things, and each thing alone."""
+    """Pictures to search: some of every pair of the shown things, and one of each thing alone."""
     directory.mkdir(parents=True, exist_ok=True)
-    groups = [*combinations(SHOWN, 2), *((thing,) for thing in SHOWN)]
+    pairs = [pair for pair in combinations(SHOWN, 2) for _ in range(OF_EACH_PAIR)]
+    groups = [*pairs, *((thing,) for thing in SHOWN)]
     gallery = []
     for index, things in enumerate(
         iterate_with_progress(groups, label="painting scenes", quiet=quiet or None)
     ):
-        path = directory / f"{'_'.join(things)}.png"
+        path = directory / f"{index:03d}_{'_'.join(things)}.png"
         Scene(first + index, "eval", labels=things).image.save(path)
         gallery.append((path, tuple(things)))
     return gallery
@@ -264,8 +268,8 @@ def _sums(
     candidates = model.embed(
         [bindplug.image(path) for path, _ in gallery], batch_size=batch_size, progress=False
     )
-    # pictures are what is looked for
-    recentre = "image" if {"image", "audio"} <= model.centres.keys() else None
+    # the parts of a sum are moved to where the pictures to be searched lie
+    recentre = candidates.mean(0) if {"image", "audio"} <= model.centres.keys() else None
     cosines = model.embed(queries, batch_size=batch_size, progress=False, recentre=recentre) @ candidates.T
     sums = []
     for (seen, heard), row in zip(SUMS, cosines, strict=True):

@@ -8,12 +8,11 @@ import torch
 
 import bindplug
 from bindplug.bridges import LinearBridge, fit_bridge, load_bridge
-from bindplug.corpus import builtin_corpus
 from bindplug.errors import SpaceMismatch
 from bindplug.imagebind.checkpoint import to_open_clip
 from bindplug.space import EmbeddingSpace
 from bindplug_toyworld import CLASSNAMES, NAMES, Scene
-from bindplug_toyworld.recipes.clip import toy_clip_config
+from bindplug_toyworld.recipes.clip import clip_config
 
 TURNED = EmbeddingSpace("test:turned", 128)
 
@@ -39,7 +38,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def turned(model):
-    clip = open_clip.CLIP(**toy_clip_config()).eval()
+    clip = open_clip.CLIP(**clip_config()).eval()
     clip.load_state_dict(to_open_clip(model.official_state_dict()))
     turn = torch.linalg.qr(torch.randn(128, 128, generator=torch.Generator().manual_seed(0)))[0]
     with torch.no_grad():
@@ -50,7 +49,8 @@ def turned(model):
 
 @pytest.fixture(scope="module")
 def bridge(model, turned, tmp_path_factory):
-    fitted = fit_bridge(model, TurnedText(turned, model.tokenizer), builtin_corpus(), progress=False)
+    captions = list(dict.fromkeys(Scene(index, "train").caption for index in range(1500)))
+    fitted = fit_bridge(model, TurnedText(turned, model.tokenizer), captions, progress=False)
     assert isinstance(fitted, LinearBridge)
     return load_bridge(fitted.save(tmp_path_factory.mktemp("bridge") / "to-turned"))
 

@@ -6,6 +6,7 @@ import json
 import re
 import subprocess
 import sys
+from collections import Counter
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -93,9 +94,9 @@ def test_the_bundled_model_is_right(tmp_path):
     assert tally["classified"]["of"] == 44
     assert tally["matched"]["of"] == 44
     assert tally["sums"]["of"] == 4
-    assert tally["classified"]["right"] >= 36
-    assert tally["matched"]["right"] >= 34
-    assert tally["sums"]["right"] >= 2  # the card measures 61 % of such sums
+    assert tally["classified"]["right"] >= 41
+    assert tally["matched"]["right"] >= 40
+    assert tally["sums"]["right"] >= 3  # the card measures five of six such sums
     assert Path(shown["report"]).stat().st_size > 100_000
     assert ran.stderr == ""
 
@@ -109,10 +110,11 @@ def test_every_kind_of_file_is_written_and_used(ran):
         for name in ("image.png", "video.mp4", "audio.wav", "depth.png", "thermal.tiff", "caption.txt"):
             assert f"{thing}/{name}" in written
     assert {path for path in written if path.endswith("imu.csv")} == {"bicycle/imu.csv"}
-    assert {path for path in written if path.startswith("gallery/")} == {
-        f"gallery/{name}.png"
-        for name in ("dog", "bell", "bicycle", "dog_bell", "dog_bicycle", "bell_bicycle")
-    }
+    shown_in = [
+        path.removesuffix(".png").partition("_")[2] for path in written if path.startswith("gallery/")
+    ]
+    pairs = ("dog_bell", "dog_bicycle", "bell_bicycle")
+    assert Counter(shown_in) == Counter({"dog": 1, "bell": 1, "bicycle": 1} | dict.fromkeys(pairs, 3))
     asked = {(answer["thing"], answer["modality"]) for answer in shown["answers"]}
     assert len(asked) == 16
     assert ("bicycle", "imu") in asked
@@ -174,7 +176,7 @@ def test_seeds_draw_other_scenes(tmp_path, monkeypatch):
         showcase._gallery(tmp_path / str(seed), 1000 * (seed + 1), quiet=True)
     names = [sorted(path.name for path in (tmp_path / str(seed)).iterdir()) for seed in (0, 1)]
     assert names[0] == names[1]
-    assert len(names[0]) == 6
+    assert len(names[0]) == 12
     assert not {p.read_bytes() for p in (tmp_path / "0").iterdir()} & {
         p.read_bytes() for p in (tmp_path / "1").iterdir()
     }

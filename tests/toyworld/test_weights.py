@@ -19,24 +19,7 @@ def card():
     return json.loads((WEIGHTS / "imagebind_tiny" / "card.json").read_text())
 
 
-SHORT = {
-    "image -> text": "96.8 %: small things in the dark are still mistaken; more fresh scenes close the gap",
-    "depth -> text": "81.4 %: the tower has seen each of its scenes but five times",
-    "imu -> text": "68.2 %: gravity dominates each window, and faint vibrations need longer training",
-    "image + audio -> scene": "60.6 %: sums of two images find no more (53 %); the modalities' means stand in the way",
-}
-"""Promises that the shipped weights do not keep yet, as measured, and why."""
-
-
-@pytest.mark.parametrize(
-    "name",
-    [
-        pytest.param(name, marks=pytest.mark.xfail(strict=True, reason=SHORT[name]))
-        if name in SHORT
-        else name
-        for name in THRESHOLDS
-    ],
-)
+@pytest.mark.parametrize("name", THRESHOLDS)
 def test_the_card_keeps_its_promises(card, name):
     measured = card["evaluation"][name]
     assert measured["count"] >= 1000 or name.endswith("imu")
@@ -45,11 +28,17 @@ def test_the_card_keeps_its_promises(card, name):
 
 
 def test_the_weights_are_as_good_as_their_card_says(card):
-    """On fewer scenes than the card's, so within three standard errors, or two scenes where it is near perfect."""
+    """On fewer scenes than the card's, so within three standard errors, or two scenes where it is near perfect.
+
+    Finding a scene among fewer pairs is easier, so there the card's figure is a lower bound.
+    """
     for measure in evaluate(bindplug.load("imagebind_tiny"), IN_CI, quiet=True):
         told = card["evaluation"][measure.name]["value"]
         error = max((told * (1 - told) / measure.count) ** 0.5, 1 / measure.count)
-        assert abs(measure.value - told) <= 3 * error + 0.005, (
+        allowed = 3 * error + 0.005
+        off = measure.value - told
+        is_search = measure.name.startswith("image + audio -> scene")
+        assert -allowed <= off <= (1 if is_search else allowed), (
             f"{measure.name}: {measure.value} against {told}"
         )
 

@@ -1,0 +1,368 @@
+"""The toy unCLIP's recipe: its parts against what diffusers does, and the whole of it at smoke size."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+import torch
+import torch.nn.functional as F
+
+pytest.importorskip("diffusers")
+
+from diffusers import StableUnCLIPImg2ImgPipeline
+from PIL import Image
+
+import bindplug
+from bindplug.errors import InputError
+from bindplug_diffusers import Prototypes
+from bindplug_toyworld.recipes import generator, generator_data
+from bindplug_toyworld.recipes.generator import main, train_generator
+from bindplug_toyworld.recipes.generator_data import LARGE, extent, large_scene, render_pictures, shrunk
+from bindplug_toyworld.recipes.generator_guidance import calibrate_guidance, guidance_loss
+from bindplug_toyworld.recipes.generator_size import DEFAULT_GUIDANCE, FULL, SMOKE
+from bindplug_toyworld.recipes.generator_unet import (
+    Conditioning,
+    batches,
+    build_unet,
+    fit_unet,
+    lead,
+    neighbour_means,
+    spread_timesteps,
+    velocity,
+)
+from bindplug_toyworld.recipes.generator_vae import (
+    as_input,
+    build_vae,
+    encode_all,
+    fit_vae,
+    pieces,
+    standardise,
+)
+from bindplug_toyworld.things import NAMES
+
+WIDTH = 8
+
+
+@pytest.fixture(scope="module")
+def model():
+    return bindplug.load("imagebind_tiny")
+
+
+@pytest.fixture(scope="module")
+def workspace(tmp_path_factory):
+    root = tmp_path_factory.mktemp("generator")
+    arguments = [
+        "--smoke",
+        "--judge",
+        "imagebind_tiny",
+        "--workspace",
+        str(root),
+        "--threads",
+        "1",
+        "--quiet",
+    ]
+    main([*arguments, "--output", str(root / "toy_unclip")])
+    return root
+
+
+@pytest.fixture(scope="module")
+def pipe(workspace):
+    pipe = StableUnCLIPImg2ImgPipeline.from_pretrained(workspace / "toy_unclip")
+    pipe.set_progress_bar_config(disable=True)
+    return pipe
+
+
+def unit(count, width=WIDTH, seed=0):
+    return F.normalize(torch.randn(count, width, generator=torch.Generator().manual_seed(seed)), dim=1)
+
+
+def training_set(count=24):
+    generator = torch.Generator().manual_seed(3)
+    rows = torch.stack((unit(count), unit(count, seed=1)), dim=1)
+    return torch.randn(count, 2, 4, 16, 16, generator=generator), rows
+
+
+# -- the whole ----------------------------------------------------------------------------------------------------
+
+
+def test_it_leaves_a_pipeline_that_takes_sounds(pipe, model):
+    upgraded = bindplug.upgrade(pipe, model)
+    sound = bindplug.audio(np.sin(np.arange(32_000, dtype=np.float32) / 9), sample_rate=16_000)
+    first = upgraded(sound, seed=4, num_inference_steps=2).images[0]
+    again = upgraded(sound, seed=4, num_inference_steps=2).images[0]
+    assert first.size == (64, 64)
+    assert np.array_equal(first, again)
+    other = upgraded(bindplug.text("a dog"), seed=4, num_inference_steps=2).images[0]
+    assert not np.array_equal(first, other)
+
+
+def test_prompts_are_not_looked_at(pipe):
+    embeds = unit(1, 128) * 128**0.5
+    seen = [
+        pipe(
+            image_embeds=embeds,
+            prompt=prompt,
+            num_inference_steps=2,
+            generator=torch.Generator().manual_seed(0),
+            output_type="np",
+        ).images
+        for prompt in ("", "oil painting, 1890")
+    ]
+    assert np.array_equal(*seen)
+
+
+def test_the_placeholder_refuses_pictures_and_tells_the_space(pipe, model):
+    with pytest.raises(ValueError, match="size"):
+        pipe(Image.new("RGB", (64, 64)), num_inference_steps=1)
+    theirs = pipe.image_encoder.visual_projection.weight
+    assert torch.allclose(theirs, model.official_state_dict()["modality_heads.vision.2.weight"])
+
+
+def test_the_directory_says_what_it_is(workspace, model):
+    directory = workspace / "toy_unclip"
+    card = json.loads((directory / "card.json").read_text())
+    assert card["recipe"]["steps"] == SMOKE.steps
+    assert set(card["training"]) == {"rendering", "vae", "unet", "guidance"}
+    assert {"audio, as they are", "image + audio, prototypes"} <= set(card["evaluation"])
+    assert "| audio |" in (directory / "README.md").read_text()
+    assert "scenes" in (directory / "training.log").read_text()
+    assert len(Prototypes.load(directory / "prototypes.safetensors")) == SMOKE.prototypes
+    sheets = list((workspace / "smoke" / "toy_unclip_sheets").glob("*.png"))
+    assert len(sheets) == 9 * (3 if "image" in model.centres else 2)
+
+
+def test_the_full_one_ships_under_nine_megabytes(workspace):
+    small = {file for file in (workspace / "toy_unclip").rglob("*") if file.is_file()}
+    networks = {
+        file for file in small if file.parent.name in ("unet", "vae") and file.suffix == ".safetensors"
+    }
+    assert len(networks) == 2
+    rest = sum(file.stat().st_size for file in small - networks)
+    numbers = sum(p.numel() for net in (build_vae(FULL), build_unet(FULL, 128)) for p in net.parameters())
+    assert 2 * numbers + rest < 8.8e6
+
+
+def test_a_rerun_trains_and_renders_nothing(workspace, model, pipe, monkeypatch):
+    for name in ("fit_vae", "fit_unet", "calibrate_guidance"):
+        monkeypatch.setattr(generator, name, None)
+    monkeypatch.setattr(generator_data, "_results", None)
+    again, pictures, figures = train_generator(model, SMOKE, workspace / "smoke", quiet=True)
+    assert len(pictures) == SMOKE.scenes
+    assert figures["unet"]["samples_seen"] == SMOKE.steps * SMOKE.batch_size
+    stored = pipe.unet.state_dict()
+    for name, tensor in again.unet.state_dict().items():
+        torch.testing.assert_close(tensor.half().float(), stored[name], rtol=0, atol=0)
+    with pytest.raises(TypeError):  # another guidance is another last stage
+        train_generator(model, dataclasses.replace(SMOKE, guidance=5.0), workspace / "smoke", quiet=True)
+    more = dataclasses.replace(SMOKE, evaluated=50)
+    train_generator(model, more, workspace / "smoke", quiet=True)
+
+
+def test_another_kind_of_model_is_refused(monkeypatch, tmp_path):
+    from bindplug.testing import FakeEncoder
+
+    monkeypatch.setattr(bindplug, "load", lambda name: FakeEncoder())
+    with pytest.raises(InputError, match="ImageBind's architecture"):
+        main(["--smoke", "--workspace", str(tmp_path), "--quiet"])
+
+
+# -- data ---------------------------------------------------------------------------------------------------------
+
+
+def test_scenes_hold_one_large_thing():
+    scenes = [large_scene(index) for index in range(40)]
+    assert [scene.label for scene in scenes] == list(NAMES) * 2
+    assert all(scene.split == "train" for scene in scenes)
+    assert len({scene.seed for scene in scenes}) == 40
+    assert np.mean([extent(scene) >= LARGE for scene in scenes]) > 0.95
+
+
+def test_rows_are_the_encoder_s_of_the_scene_and_its_mirror_image(workspace, model):
+    pictures = render_pictures(
+        workspace / "smoke" / "generation", model, count=SMOKE.scenes, side=SMOKE.side, quiet=True
+    )
+    scene = large_scene(7)
+    mirrored = scene.image.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
+    rows = model.embed([bindplug.image(scene.image), bindplug.image(mirrored)])
+    torch.testing.assert_close(pictures.rows[7], rows, rtol=0, atol=1e-3)
+    assert np.array_equal(pictures.pixels[7].permute(1, 2, 0).numpy(), np.asarray(shrunk(scene.image, 64)))
+    assert NAMES[pictures.labels[7]] == scene.label
+
+
+# -- the autoencoder ----------------------------------------------------------------------------------------------
+
+
+def test_standardising_changes_latents_and_not_pictures():
+    vae = build_vae(SMOKE).eval()
+    pixels = torch.randint(256, (6, 3, 64, 64), generator=torch.Generator().manual_seed(0)).to(torch.uint8)
+    with torch.no_grad():
+        vae.quant_conv.bias += torch.arange(8.0)  # far from standard
+        before = vae.encode(as_input(pixels)).latent_dist
+        picture = vae.decode(before.mean).sample
+        spread = before.std / before.mean.std((0, 2, 3))[:, None, None]
+        standardise(vae, pixels)
+        after = vae.encode(as_input(pixels)).latent_dist
+        torch.testing.assert_close(vae.decode(after.mean).sample, picture, rtol=1e-3, atol=1e-3)
+    torch.testing.assert_close(after.std, spread, rtol=2e-2, atol=1e-4)
+    latents = encode_all(vae, pixels).float()
+    assert latents.shape == (6, 4, 16, 16)
+    torch.testing.assert_close(latents.mean((0, 2, 3)), torch.zeros(4), rtol=0, atol=2e-2)
+    torch.testing.assert_close(latents.std((0, 2, 3)), torch.ones(4), rtol=0, atol=2e-2)
+
+
+def test_pieces_lie_in_the_pictures():
+    ramp = torch.arange(64, dtype=torch.uint8).expand(1, 3, 64, 64)
+    found = pieces(ramp, 40, 32, torch.Generator().manual_seed(0))
+    assert found.shape == (40, 3, 32, 32)
+    steps = found.diff(dim=3).mul(127.5).round()
+    assert set(steps.unique().tolist()) == {-1.0, 1.0}  # some of them mirrored
+    assert not found.diff(dim=2).any()
+
+
+def test_the_autoencoder_learns():
+    pixels = torch.zeros(4, 3, 64, 64, dtype=torch.uint8)
+    pixels[:2, 0], pixels[2:, 2, :, :32] = 255, 200
+    size = dataclasses.replace(SMOKE, vae_steps=60, vae_batch=4, crop=16, vae_learning_rate=5e-3)
+    figures = fit_vae(build_vae(size), pixels, size, quiet=True)
+    assert figures["l1"] < 0.25  # black would be 0.6 off
+
+
+# -- conditioning -------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", [0, 137, 999])
+def test_class_labels_are_the_pipeline_s(pipe, level):
+    rows, noise = unit(3, 128), torch.randn(3, 128, generator=torch.Generator().manual_seed(2))
+    normaliser = pipe.image_normalizer
+    conditioning = Conditioning(normaliser.mean[0].detach(), normaliser.std[0].detach(), 128**0.5)
+    with torch.no_grad():
+        theirs = pipe.noise_image_embeddings(rows * 128**0.5, level, noise=noise)
+    ours = conditioning.labels(rows, torch.full((3,), level), noise)
+    torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
+
+
+def test_embeddings_have_the_length_that_the_normaliser_tells():
+    from bindplug_diffusers import expected_norm
+
+    rows = unit(500)
+    conditioning = Conditioning.measured(rows)
+    assert expected_norm(conditioning.mean, conditioning.std) == pytest.approx(WIDTH**0.5, rel=1e-2)
+
+
+def test_neighbours_by_hand():
+    rows = F.normalize(torch.tensor([[1.0, 0], [1, 0.1], [1, -0.1], [0, 1]]), dim=1)
+    means = neighbour_means(rows, 2)
+    torch.testing.assert_close(means[0], torch.tensor([1.0, 0]))
+    assert means[3] @ rows[1] > 0.99
+    assert neighbour_means(rows, 50).shape == (4, 2)
+
+
+def test_a_fraction_is_led_on_the_way():
+    rows, means = unit(400), unit(400, seed=5)
+    moved = lead(rows, means, 0.25, torch.Generator().manual_seed(0))
+    torch.testing.assert_close(moved.norm(dim=1), torch.ones(400))
+    stayed = (moved == rows).all(1)
+    assert 0.68 < stayed.float().mean() < 0.82
+    closer = (moved * means).sum(1) >= (rows * means).sum(1) - 1e-6
+    assert closer.all()
+    assert torch.equal(lead(rows, means, 0.0, torch.Generator()), rows)
+
+
+# -- the denoiser -------------------------------------------------------------------------------------------------
+
+
+def test_timesteps_cover_the_schedule():
+    steps = spread_timesteps(50, torch.Generator().manual_seed(0))
+    assert (steps // 20).tolist() == list(range(50))
+
+
+def test_batches_are_reproducible_and_drop_embeddings():
+    latents, rows = training_set()
+    size = dataclasses.replace(SMOKE, dropped=0.5, batch_size=24)
+    first, again = (list(batches(latents, rows, size, 3)) for _ in range(2))
+    other = next(batches(latents, rows, size, 1, seed=1))
+    assert all(torch.equal(a.noised, b.noised) for a, b in zip(first, again, strict=True))
+    assert not torch.equal(first[0].noised, other.noised)
+    dropped = (torch.cat([batch.labels for batch in first]) == 0).all(1).float().mean()
+    assert 0.3 < dropped < 0.7
+    assert all(batch.labels.shape == (24, 2 * WIDTH) for batch in first)
+
+
+def test_noise_and_latents_come_back_from_velocity():
+    latents, rows = training_set()
+    size = dataclasses.replace(SMOKE, batch_size=24)
+    batch = next(batches(latents, rows, size, 1))
+    from diffusers import DDIMScheduler
+
+    from bindplug_toyworld.recipes.generator_size import scheduler_config
+
+    kept = DDIMScheduler(**scheduler_config()).alphas_cumprod[batch.timesteps][:, None, None, None]
+    clean = kept.sqrt() * batch.noised - (1 - kept).sqrt() * batch.velocity
+    distances = torch.cdist(clean.flatten(1), latents.flatten(0, 1).flatten(1))
+    assert distances.amin(1).max() < 1e-2
+
+
+def test_the_denoiser_learns_what_the_embedding_tells():
+    latents, rows = training_set(2)
+    latents[0], latents[1] = 1.0, -1.0
+    size = dataclasses.replace(
+        SMOKE, steps=60, batch_size=16, learning_rate=3e-3, noised=0.0, led=0.0, neighbours=1, average=0.9
+    )
+    network, figures = fit_unet(build_unet(size, WIDTH), latents, rows, size, quiet=True)
+    assert figures["samples_seen"] == 960
+    conditioning = Conditioning.measured(rows.flatten(0, 1))
+    with torch.no_grad():
+        noise = torch.randn(2, 4, 16, 16, generator=torch.Generator().manual_seed(9))
+        labels = conditioning.labels(rows[:, 0], torch.zeros(2, dtype=torch.long), torch.zeros(2, WIDTH))
+        clean = -velocity(
+            network, noise, torch.full((2,), 999), labels
+        )  # at the last step nothing is left of it
+    assert clean[0].mean() > 0.5
+    assert clean[1].mean() < -0.5
+
+
+# -- guidance -----------------------------------------------------------------------------------------------------
+
+
+def test_the_student_s_loss_is_zero_for_a_perfect_one():
+    class Linear(torch.nn.Module):
+        config = type("config", (), {"cross_attention_dim": 8})
+
+        def __init__(self, factor):
+            super().__init__()
+            self.factor = factor
+
+        def forward(self, x, timesteps, text, class_labels):
+            said = x + self.factor * class_labels.mean(1)[:, None, None, None]
+            return type("output", (), {"sample": said.float()})
+
+    latents, rows = training_set()
+    batch = next(batches(latents, rows, SMOKE, 1))
+    loss, error = guidance_loss(Linear(3.0 / DEFAULT_GUIDANCE), Linear(1.0), batch, 3.0)
+    assert loss < 1e-4
+    assert error < 1e-3
+    loss, error = guidance_loss(Linear(1.0), Linear(1.0), batch, 3.0)
+    assert loss > 1e-3
+    loss, _ = guidance_loss(Linear(1.0), Linear(1.0), batch, DEFAULT_GUIDANCE)
+    assert loss < 1e-4
+
+
+def test_calibration_leaves_the_teacher_alone_and_can_be_left_out():
+    latents, rows = training_set()
+    teacher = build_unet(SMOKE, WIDTH).eval()
+    before = {name: tensor.clone() for name, tensor in teacher.state_dict().items()}
+    student, figures = calibrate_guidance(teacher, latents, rows, SMOKE, quiet=True)
+    assert all(torch.equal(before[name], tensor) for name, tensor in teacher.state_dict().items())
+    assert any(not torch.equal(before[name], tensor) for name, tensor in student.state_dict().items())
+    assert set(figures) == {"seconds", "first_error", "final_error"}
+    same, _ = calibrate_guidance(teacher, latents, rows, dataclasses.replace(SMOKE, guidance_steps=0))
+    assert same is teacher
+
+
+def test_the_full_recipe_sees_its_pictures_a_few_times():
+    seen = FULL.steps * FULL.batch_size / (2 * FULL.scenes)
+    assert 3 < seen < 20
+    assert FULL.latent_side == 16
