@@ -249,7 +249,9 @@ def test_from_a_directory_and_a_registered_name(small_network, tmp_path, monkeyp
     words = make_vocabulary()
     directory = tmp_path / "small"
     save_directory(small_network, directory, vocabulary=(words.names, words.embeddings), space=SPACE)
-    card = ModelCard(name="small_detic", modalities=(), space=SPACE, licence="MIT", weights="here:small", tool="detector")
+    card = ModelCard(
+        name="small_detic", modalities=(), space=SPACE, licence="MIT", weights="here:small", tool="detector"
+    )
     monkeypatch.setattr(module, "list_models", lambda tool: [card])
     monkeypatch.setattr(module, "find_model", lambda name, tool: {"small_detic": directory}[name])
     for source in (directory, str(directory / "config.json"), "small_detic"):
