@@ -1,11 +1,12 @@
-"""What the toy world brings to bindplug: its model, its space, and the demo."""
+"""What the toy world brings to bindplug: its models, their spaces, the bridge between them, and the demo."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from bindplug import CommandCard, EmbeddingSpace, ModelCard, hookimpl
-from bindplug_toyworld.space import TOY_SPACE
+from bindplug.cards import BridgeCard
+from bindplug_toyworld.space import FOREIGN_SPACE, TOY_SPACE
 
 
 @hookimpl
@@ -22,12 +23,38 @@ def register_models(register: Callable[[ModelCard], None]) -> None:
             origin="plugins/bindplug_toyworld/recipes",
         )
     )
+    register(
+        ModelCard(
+            name="toy_foreign_clip",
+            description="bundled: a second CLIP of the toy world, in a space of its own; for bridges",
+            modalities=("image", "video", "text"),
+            space=FOREIGN_SPACE,
+            licence="Apache-2.0",
+            weights="bindplug_toyworld:weights/toy_foreign_clip",
+            origin="plugins/bindplug_toyworld/recipes",
+        )
+    )
 
 
 @hookimpl
 def register_spaces(register: Callable[[EmbeddingSpace], None]) -> None:
-    """The toy CLIP's space."""
+    """The spaces of both toy CLIPs."""
     register(TOY_SPACE)
+    register(FOREIGN_SPACE)
+
+
+@hookimpl
+def register_bridges(register: Callable[[BridgeCard], None]) -> None:
+    """From one toy CLIP's space to the other's."""
+    register(
+        BridgeCard(
+            name="toy_bridge",
+            description="imagebind_tiny to the foreign toy CLIP, fitted from captions",
+            source=TOY_SPACE,
+            destination=FOREIGN_SPACE,
+            target="bindplug_toyworld.bridge:load",
+        )
+    )
 
 
 @hookimpl
