@@ -20,6 +20,7 @@ BENCHMARKS = {
     "prompts": "benchmarks.prompts",
     "filter-banks": "benchmarks.filter_banks",
     "stills": "benchmarks.stills",
+    "detector": "benchmarks.detector",
 }
 """In this order: those in processes of their own come before this one holds weights."""
 
