@@ -11,6 +11,7 @@ import pytest
 EXAMPLES = Path(__file__).parents[1] / "examples"
 PROMISES = {
     "classify_sounds.py": "a horse",
+    "detect_by_sound.py": "the bark: 0.",
     "embedding_arithmetic.py": "holds both is number",
     "six_senses.py": "thermal",
 }
@@ -27,5 +28,5 @@ def test_it_runs(name, tmp_path):
     )
     assert done.returncode == 0, done.stderr
     assert PROMISES[name] in done.stdout
-    if name == "embedding_arithmetic.py":
+    if name in ("detect_by_sound.py", "embedding_arithmetic.py"):
         assert (tmp_path / "found.png").stat().st_size > 10_000

@@ -58,7 +58,9 @@ def as_queries(prompts: Any) -> list[Query]:
 
 
 def label_of(query: Query) -> str:
-    """What a picture writes beside a box: a sentence itself, ``"audio bark.wav"`` for a file, else the formula."""
+    """What a picture writes beside a box: a sentence, ``"audio bark.wav"`` for a file, ``"audio"`` for an array; for
+    several terms the formula.
+    """
     if len(query.terms) != 1 or query.terms[0][0] < 0:
         return repr(query)
     leaf = query.terms[0][1]
@@ -67,4 +69,5 @@ def label_of(query: Query) -> str:
             return str(leaf.source)
         if isinstance(leaf.source, (str, Path)):
             return f"{leaf.modality.value} {Path(leaf.source).name}"
+        return leaf.modality.value
     return repr(query)

@@ -34,6 +34,20 @@ def register_models(register: Callable[[ModelCard], None]) -> None:
             origin="plugins/bindplug_toyworld/recipes",
         )
     )
+    register(
+        ModelCard(
+            name="toy_detic",
+            description="bundled: a small Detic for the toy world's things, in the foreign CLIP's space",
+            tool="detector",
+            modalities=(),
+            space=FOREIGN_SPACE,
+            licence="Apache-2.0",
+            weights="bindplug_toyworld:weights/toy_detic",
+            requires=("torchvision",),
+            extra="detic",
+            origin="plugins/bindplug_toyworld/recipes",
+        )
+    )
 
 
 @hookimpl

@@ -45,7 +45,7 @@ class DetectorSize:
     seed: int = 0
 
 
-FULL = DetectorSize(scenes=20_000, steps=3000)
+FULL = DetectorSize(scenes=20_000, steps=2400)
 SMOKE = DetectorSize(scenes=16, steps=3, batch_size=4, warmup_steps=1, regions=16, evaluation_scenes=4)
 
 

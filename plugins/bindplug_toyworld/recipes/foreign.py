@@ -41,6 +41,10 @@ logger = logging.getLogger(__name__)
 BRIDGE_CAPTIONS = 4000
 """Captions, of training scenes, that the bridge is fitted on."""
 
+BRIDGE_STRENGTH = 1.0
+"""Of the ridge. Captions alone would have it a thousand times weaker, and directions in which they hardly vary, but
+sounds and pictures do, would be stretched until sounds are no longer told apart."""
+
 RECENTRED_ON = 1024
 """Recordings of each sensor that say where its rows lie."""
 
@@ -93,7 +97,7 @@ def ship_bridge(weights: Path, workspace: Path) -> LinearBridge:
     """
     tiny, foreign = bindplug.load(weights / "imagebind_tiny"), bindplug.load(weights / "toy_foreign_clip")
     captions = list(dict.fromkeys(Scene(index, "train").caption for index in range(BRIDGE_CAPTIONS)))
-    bridge = fit_bridge(tiny, foreign, captions, method="ridge", progress=False)
+    bridge = fit_bridge(tiny, foreign, captions, method="ridge", strength=BRIDGE_STRENGTH, progress=False)
     assert isinstance(bridge, LinearBridge)
     for sensor in SENSORS:
         inputs = Rendered(workspace / sensor).inputs(sensor)[:RECENTRED_ON].float()
