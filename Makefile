@@ -39,7 +39,10 @@ bench: $(DEV_STAMP)  ## ratios against a naive baseline measured in the same run
 	@$(BIN)/python -m benchmarks $(ARGS)
 
 weights: $(DEV_STAMP)  ## train the embedded default again, end to end (some 3 hours on 2 cores)
-	@$(BIN)/python -m bindplug_toyworld.recipes $(ARGS)
+	@$(BIN)/python -m bindplug_toyworld.recipes
+	@$(BIN)/python -m bindplug_toyworld.recipes.detector --encoder runs/full/weights/toy_foreign_clip --output runs/full/weights/toy_detic
+	@$(BIN)/python -m bindplug_toyworld.recipes.detector_report --detector runs/full/weights/toy_detic \
+		--model runs/full/weights/imagebind_tiny --bridge runs/full/weights/toy_bridge --scenes 300 --write runs/full/weights/toy_detic
 
 clean:  ## remove what the targets above made, the environment included
 	rm -rf $(VENV) $(OUT) runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
