@@ -149,7 +149,7 @@ def test_the_page_stands_alone_and_is_well_formed(ran):
     assert "script" not in reader.tags
     assert len(reader.addresses) > 30
     assert all(address.startswith("data:") for address in reader.addresses)
-    assert "http" not in page
+    assert not re.search(r"https?:", page)  # the letters alone may well stand in an encoded picture
     assert "@import" not in page
     assert not re.search(r"url\((?!data:)", page)
     assert reader.tags.count("audio") == 3
