@@ -157,21 +157,21 @@ def retrieval(query: str, gallery: str, queries: Tensor, candidates: Tensor) -> 
     return Measure(f"{query} -> {gallery}", float(right.mean()), int(asked.sum()), 1 / len(common))
 
 
-def arithmetic(
-    model: Encoder, count: int, *, top: int = 5, recentre: bool = True, quiet: bool | None = True
-) -> Measure:
+def arithmetic(model: Encoder, count: int, *, top: int = 5, quiet: bool | None = True) -> list[Measure]:
     """Image of one thing plus sound of another: do the nearest scenes hold both?
 
     The gallery is ``count`` scenes of two things that go round the pairs; each query adds an image and a sound
     from scenes of one thing each, and is right when one of the ``top`` nearest scenes holds both things.
 
     Args:
-        model: an encoder of image and audio.
+        model: an encoder of image and audio, with their centres.
         count: queries, and scenes to find.
         top: how many of the nearest count.
-        recentre: move the queries' parts to the mean of the scenes to be searched. Scenes of two things lie around
-            another mean than pictures of one; ``model.embed`` tells more.
         quiet: True shows no progress, None asks the environment.
+
+    Returns:
+        Two measures: with the parts of each sum moved to the mean of the scenes to be searched (scenes of two
+        things lie around another mean than pictures of one; ``model.embed`` tells more), and as they are.
     """
     pairs = list(combinations(NAMES, 2))
     # as many pairs as let each stand in some ``top`` scenes, which keeps small evaluations as hard as large ones
@@ -179,17 +179,18 @@ def arithmetic(
     chosen = [pairs[order[index % len(order)]] for index in range(count)]
     crowded = (Scene(800_000 + i, "eval", labels=pair) for i, pair in enumerate(chosen))
     gallery = embed_scenes(model, "image", crowded, count, quiet=quiet)
-    target = gallery.mean(0) if recentre else None
-    rows = []
+    moved, plain = [], []
     for start in iterate_with_progress(range(0, count, CHUNK), label="image + audio", quiet=quiet):
         sums = [_sum_query(i, chosen[i]) for i in range(start, min(start + CHUNK, count))]
-        rows.append(model.embed(sums, recentre=target, progress=False))
-    queries = torch.cat(rows)
-    best = (queries @ gallery.T).topk(top, dim=1).indices
-    right = [any(chosen[g] == pair for g in row) for pair, row in zip(chosen, best.tolist(), strict=True)]
+        moved.append(model.embed(sums, recentre=gallery.mean(0), progress=False))
+        plain.append(model.embed(sums, progress=False))
     chance = 1 - (1 - 1 / len(order)) ** top
-    name = "image + audio -> scene" + ("" if recentre else ", as they are")
-    return Measure(name, float(np.mean(right)), count, chance)
+    measures = []
+    for name, rows in (("image + audio -> scene", moved), ("image + audio -> scene, as they are", plain)):
+        best = (torch.cat(rows) @ gallery.T).topk(top, dim=1).indices.tolist()
+        right = [any(chosen[g] == pair for g in row) for pair, row in zip(chosen, best, strict=True)]
+        measures.append(Measure(name, float(np.mean(right)), count, chance))
+    return measures
 
 
 def _sum_query(index: int, pair: tuple[str, str]) -> Query:
@@ -218,8 +219,7 @@ def evaluate(model: Encoder, count: int = 1000, *, quiet: bool | None = None) ->
     measures = [classification(model, sensor, embedded[sensor]) for sensor in sensors]
     for query, gallery in (("audio", "depth"), ("audio", "imu"), ("image", "audio"), ("thermal", "audio")):
         measures.append(retrieval(query, gallery, embedded[query], embedded[gallery]))
-    measures += [arithmetic(model, count, recentre=recentre, quiet=quiet) for recentre in (True, False)]
-    return measures
+    return measures + arithmetic(model, count, quiet=quiet)
 
 
 def format_confusion(measure: Measure) -> str:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import sys
 from pathlib import Path
 
 import torch
@@ -16,6 +15,7 @@ from bindplug_toyworld.evaluate import evaluate, format_confusion
 from bindplug_toyworld.recipes.centres import centres_of
 from bindplug_toyworld.recipes.clip_stages import pretrained_clip, scenes_of
 from bindplug_toyworld.recipes.foreign import ship_bridge, ship_foreign
+from bindplug_toyworld.recipes.log import log_to
 from bindplug_toyworld.recipes.sensors import bind_sensors, tiny_config
 from bindplug_toyworld.recipes.ship import round_to_half, ship
 from bindplug_toyworld.recipes.sizes import FULL, SMOKE, RecipeSize
@@ -31,7 +31,7 @@ def main(arguments: list[str] | None = None) -> None:
     size = SMOKE if options.smoke else FULL
     workspace: Path = options.workspace / ("smoke" if options.smoke else "full")
     workspace.mkdir(parents=True, exist_ok=True)
-    _log_to(workspace / "training.log", quiet=options.quiet)
+    log_to(workspace / "training.log", quiet=options.quiet)
     torch.set_num_threads(options.threads)
     quiet = True if options.quiet else None
     output, scenes = (
@@ -84,13 +84,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quiet", action="store_true")
     return parser
-
-
-def _log_to(path: Path, *, quiet: bool) -> None:
-    handlers: list[logging.Handler] = [logging.FileHandler(path)]
-    if not quiet:
-        handlers.append(logging.StreamHandler(sys.stderr))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers, force=True)
 
 
 if __name__ == "__main__":

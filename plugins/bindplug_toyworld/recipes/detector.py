@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import sys
 import time
 from collections import deque
 from collections.abc import Sequence
@@ -37,6 +36,7 @@ from bindplug_toyworld.recipes.detector_loss import (
     sample_regions,
 )
 from bindplug_toyworld.recipes.detector_size import FULL, SMOKE, DetectorSize, detector_config
+from bindplug_toyworld.recipes.log import log_to
 from bindplug_toyworld.things import CLASSNAMES
 
 logger = logging.getLogger("bindplug_toyworld.recipes.detector")
@@ -217,7 +217,7 @@ def main(arguments: list[str] | None = None) -> None:
     workspace: Path = options.workspace / ("smoke" if options.smoke else "full")
     workspace.mkdir(parents=True, exist_ok=True)
     log = workspace / "detector_training.log"
-    _log_to(log, quiet=options.quiet)
+    log_to(log, quiet=options.quiet)
     torch.set_num_threads(options.threads)
     quiet = True if options.quiet else None
     encoder = bindplug.load(options.encoder, modalities=["text"])
@@ -246,13 +246,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quiet", action="store_true")
     return parser
-
-
-def _log_to(path: Path, *, quiet: bool) -> None:
-    handlers: list[logging.Handler] = [logging.FileHandler(path)]
-    if not quiet:
-        handlers.append(logging.StreamHandler(sys.stderr))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers, force=True)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 import argparse
 import json
 import logging
-import sys
 import time
 from collections.abc import Callable
 from dataclasses import asdict
@@ -25,6 +24,7 @@ from bindplug_toyworld.recipes.generator_ship import PROTOTYPES, evaluate_all, p
 from bindplug_toyworld.recipes.generator_size import FULL, SMOKE, GeneratorSize
 from bindplug_toyworld.recipes.generator_unet import Conditioning, build_unet, fit_unet
 from bindplug_toyworld.recipes.generator_vae import build_vae, encode_all, fit_vae
+from bindplug_toyworld.recipes.log import log_to
 
 logger = logging.getLogger("bindplug_toyworld.recipes.generator")
 
@@ -115,7 +115,7 @@ def main(arguments: list[str] | None = None) -> None:
     workspace: Path = options.workspace / ("smoke" if options.smoke else "full")
     workspace.mkdir(parents=True, exist_ok=True)
     log = workspace / "generator_training.log"
-    _log_to(log, quiet=options.quiet)
+    log_to(log, quiet=options.quiet)
     torch.set_num_threads(options.threads)
     quiet = True if options.quiet else None
     model = bindplug.load(options.model)
@@ -158,13 +158,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument("--threads", type=int, default=2)
     parser.add_argument("--quiet", action="store_true")
     return parser
-
-
-def _log_to(path: Path, *, quiet: bool) -> None:
-    handlers: list[logging.Handler] = [logging.FileHandler(path)]
-    if not quiet:
-        handlers.append(logging.StreamHandler(sys.stderr))
-    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers, force=True)
 
 
 if __name__ == "__main__":
