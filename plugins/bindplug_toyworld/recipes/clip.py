@@ -6,10 +6,12 @@ import json
 import logging
 import math
 import time
+from collections.abc import Iterator
 from importlib.resources import files
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
@@ -22,6 +24,9 @@ logger = logging.getLogger(__name__)
 
 MAX_SCALE = 100.0
 """Largest inverse temperature. Source: CLIP (arXiv 2103.00020), section 2.5."""
+
+COARSE_SIDE = 64
+"""Height and width in pixels of the toy unCLIP's pictures."""
 
 PIXEL_MEAN = (0.48145466, 0.4578275, 0.40821073)
 PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
@@ -62,7 +67,10 @@ def pretrain(
     seed = size.seed + stage.first_scene
     torch.manual_seed(seed)
     generator = torch.Generator().manual_seed(seed)
-    groups = parameter_groups(model.named_parameters(), size.weight_decay)
+    for parameter in _text_tower(model):
+        parameter.requires_grad_(not stage.locked_text)
+    learned = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    groups = parameter_groups(learned, size.weight_decay)
     optimiser = torch.optim.AdamW(groups, lr=stage.learning_rate, betas=(0.9, 0.98), fused=True)
     model.train()
     model.visual.patch_dropout.prob = stage.patch_dropout
@@ -78,7 +86,8 @@ def pretrain(
         factor = warmup_cosine(step, total_steps=stage.steps, warmup_steps=stage.warmup_steps)
         for group in optimiser.param_groups:
             group["lr"] = stage.learning_rate * factor
-        loss = _loss(model, jitter(scenes.pixels(chosen), generator), scenes.captions(chosen, generator))
+        pixels = coarsened(scenes.pixels(chosen), stage.coarse, generator)
+        loss = _loss(model, jitter(pixels, generator), scenes.captions(chosen, generator))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -104,6 +113,34 @@ def _loss(model: Any, pixels: Tensor, tokens: Tensor) -> Tensor:
         image = model.encode_image(pixels)
         text = encode_short_text(model, tokens)
     return symmetric_info_nce(image, text, model.logit_scale.exp())
+
+
+def _text_tower(model: Any) -> Iterator[nn.Parameter]:
+    """Every parameter of an open_clip CLIP that its text rows depend on."""
+    return (
+        p for name, p in model.named_parameters() if not name.startswith("visual.") and name != "logit_scale"
+    )
+
+
+def coarsened(pixels: Tensor, share: float, generator: torch.Generator) -> Tensor:
+    """The images, some of them in the detail of :data:`COARSE_SIDE` pixels.
+
+    Args:
+        pixels: (B, 3, H, W) uint8.
+        share: of the images that lose detail.
+        generator: of the choice.
+
+    Returns:
+        (B, 3, H, W) uint8; what is not chosen, unchanged.
+    """
+    if not share:
+        return pixels
+    chosen = torch.rand(len(pixels), generator=generator) < share
+    small = F.interpolate(pixels[chosen].float(), size=(COARSE_SIDE, COARSE_SIDE), mode="area")
+    large = F.interpolate(small, size=pixels.shape[-2:], mode="bicubic", align_corners=False)
+    pixels = pixels.clone()
+    pixels[chosen] = large.round().clamp(0, 255).to(torch.uint8)
+    return pixels
 
 
 def encode_short_text(model: Any, tokens: Tensor) -> Tensor:

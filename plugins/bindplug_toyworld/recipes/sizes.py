@@ -20,6 +20,9 @@ class ClipStage:
         patch_dropout: fraction of patches hidden from the image tower.
         whole_images: fraction of the stage, at its end, that sees whole images again.
         crowded: fraction of scenes with two or three things instead of one.
+        locked_text: whether the text tower stays as it is, and with it the space that other things were fitted to
+            (LiT, arXiv 2111.07991).
+        coarse: fraction of images shown in the detail of ``COARSE_SIDE`` pixels, as a small generator paints.
     """
 
     first_scene: int
@@ -30,6 +33,8 @@ class ClipStage:
     patch_dropout: float = 0.25
     whole_images: float = 0.2
     crowded: float = 0.35
+    locked_text: bool = False
+    coarse: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -96,6 +101,28 @@ FULL = RecipeSize(
         stages=(
             ClipStage(80_000, 56_000, steps=1400, learning_rate=1e-3, warmup_steps=150, crowded=0.5),
             ClipStage(32_000, 48_000, steps=600, learning_rate=6e-4, warmup_steps=50, whole_images=0.5),
+            # as a judge of pictures it must see better; the space stays, so bridge and detector do too
+            ClipStage(
+                80_000,
+                56_000,
+                steps=1500,
+                learning_rate=1e-3,
+                warmup_steps=100,
+                crowded=0.5,
+                patch_dropout=0.0,
+                locked_text=True,
+                coarse=0.25,
+            ),
+            ClipStage(
+                0,
+                32_000,
+                steps=900,
+                learning_rate=6e-4,
+                warmup_steps=50,
+                patch_dropout=0.0,
+                locked_text=True,
+                coarse=0.25,
+            ),
         ),
         batch_size=192,
         seed=7,
@@ -120,7 +147,10 @@ SMOKE = RecipeSize(
     ),
     foreign=ClipSize(
         "toy_foreign_clip",
-        stages=(ClipStage(160, 64, steps=2, learning_rate=1e-3, warmup_steps=1, crowded=0.5),),
+        stages=(
+            ClipStage(160, 64, steps=2, learning_rate=1e-3, warmup_steps=1, crowded=0.5),
+            ClipStage(0, 160, steps=2, learning_rate=1e-3, warmup_steps=1, locked_text=True, coarse=0.5),
+        ),
         batch_size=32,
         seed=7,
     ),

@@ -1,0 +1,55 @@
+"""A stage that locks the text tower leaves the space alone, and coarse images are coarse."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+
+from bindplug_toyworld.recipes.clip import build_clip, clip_config, coarsened, pretrain
+from bindplug_toyworld.recipes.clip_stages import scenes_of
+from bindplug_toyworld.recipes.sizes import ClipSize, ClipStage
+
+LOCKED = ClipStage(0, 16, steps=2, learning_rate=1e-2, warmup_steps=1, locked_text=True, coarse=0.5)
+OPEN = ClipStage(0, 16, steps=2, learning_rate=1e-2, warmup_steps=1)
+
+
+@pytest.fixture(scope="module")
+def scenes(tmp_path_factory):
+    return scenes_of(tmp_path_factory.mktemp("scenes"), LOCKED, quiet=True)
+
+
+@pytest.mark.parametrize(("stage", "moved"), [(LOCKED, False), (OPEN, True)])
+def test_only_an_open_stage_moves_the_text_tower(scenes, stage, moved):
+    clip = build_clip(clip_config("toy_foreign_clip"), seed=0)
+    before = {name: tensor.clone() for name, tensor in clip.state_dict().items()}
+    pretrain(clip, scenes, ClipSize("toy_foreign_clip", (stage,), batch_size=8), stage, quiet=True)
+    changed = {name for name, tensor in clip.state_dict().items() if not torch.equal(tensor, before[name])}
+    text = {name for name in changed if not name.startswith("visual.") and name != "logit_scale"}
+    assert bool(text) is moved
+    assert any(name.startswith("visual.") for name in changed)
+
+
+def test_an_open_stage_after_a_locked_one_learns_text_again(scenes):
+    clip = build_clip(clip_config("toy_foreign_clip"), seed=0)
+    size = ClipSize("toy_foreign_clip", (LOCKED, OPEN), batch_size=8)
+    for stage in size.stages:
+        pretrain(clip, scenes, size, stage, quiet=True)
+    assert all(parameter.requires_grad for parameter in clip.parameters())
+
+
+def test_coarse_images_have_no_fine_detail():
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (6, 3, 224, 224), generator=generator, dtype=torch.uint8)
+    coarse = coarsened(pixels, 1.0, generator)
+    assert (coarse.shape, coarse.dtype) == (pixels.shape, torch.uint8)
+    # noise loses most of its variance, and keeps its mean
+    assert float(coarse.float().std()) < 0.5 * float(pixels.float().std())
+    assert float(coarse.float().mean()) == pytest.approx(float(pixels.float().mean()), abs=1)
+    assert torch.equal(coarsened(pixels, 0.0, generator), pixels)
+
+
+def test_a_share_of_the_images_is_made_coarse():
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (40, 3, 224, 224), generator=generator, dtype=torch.uint8)
+    same = (coarsened(pixels, 0.5, generator) == pixels).flatten(1).all(1).sum()
+    assert 10 <= int(same) <= 30
