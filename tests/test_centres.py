@@ -11,8 +11,9 @@ from safetensors.torch import load_file, save_file
 import bindplug
 from bindplug import text
 from bindplug.centres import measure_centres, shift_between
+from bindplug.directories import sha256_of
 from bindplug.errors import CheckpointError, InputError, UnknownModality
-from bindplug.imagebind.directory import load_directory, save_directory, sha256_of
+from bindplug.imagebind.directory import load_directory, save_directory
 from bindplug.modality import Modality
 from bindplug.query import embedding
 from bindplug.testing import FAKE_SPACE, FakeEncoder

@@ -2,31 +2,42 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import torch
-from safetensors import SafetensorError, safe_open
-from safetensors.torch import save_file
 from torch import Tensor
 
 from bindplug.bridges.base import Bridge
 from bindplug.bridges.linear import LinearBridge
 from bindplug.bridges.quality import BridgeReport, warn_of
 from bindplug.bridges.vocabulary import VocabularyBridge
-from bindplug.errors import CheckpointError, UnknownModality, WeightsNotFound
-from bindplug.imagebind.directory import replace_directory, sha256_of
+from bindplug.directories import Manifest, is_occupied, staged, verified, write_tensors
+from bindplug.errors import CheckpointError, UnknownModality
+from bindplug.imagebind.safe_tensors import open_safetensors
 from bindplug.space import EmbeddingSpace
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
 
-FORMAT = "bindplug-bridge"
-FORMAT_VERSION = 1
-CARD = "card.json"
+CARD = Manifest(
+    "bindplug-bridge",
+    version=1,
+    holds="bridge",
+    fields={
+        "kind": str,
+        "source": dict,
+        "target": dict,
+        "spread": dict,
+        "parameters": dict,
+        "report": dict,
+        "provenance": dict,
+        "file": dict,
+    },
+    file="card.json",
+    remedy="`bindplug bridge fit` makes one",
+)
 WEIGHTS = "bridge.safetensors"
 KINDS: dict[str, type[Bridge]] = {"linear": LinearBridge, "vocabulary": VocabularyBridge}
 CENTRE = "centre."
@@ -51,25 +62,13 @@ def load_bridge(path: str | Path) -> Bridge:
 def save_bridge(bridge: Bridge, path: str | Path, *, overwrite: bool = False) -> Path:
     """Write a bridge; see :meth:`Bridge.save`."""
     path = Path(path)
-    occupied = path.exists() and (not path.is_dir() or any(path.iterdir()))
-    if occupied and not (overwrite and (path / CARD).is_file()):
-        remedy = (
-            "overwrite it" if (path / CARD).is_file() else "and it holds no bridge that could be replaced"
-        )
-        raise CheckpointError(f"{path} exists; give another path, or {remedy}".replace("or and", "and"))
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
+    if is_occupied(path) and not (path / CARD.file).is_file():
+        raise CheckpointError(f"{path} exists and holds no bridge that could be replaced; give another path")
+    with staged(path, overwrite=overwrite) as directory:
         tensors = {**bridge.tensors(), "target_mean": bridge.target_mean}
         tensors |= {CENTRE + name: mean for name, (mean, _) in bridge.centres.items()}
         stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
-        save_file(stored, partial / WEIGHTS, metadata={"format": "pt"})
-        card = _card(bridge, partial / WEIGHTS)
-        (partial / CARD).write_text(json.dumps(card, indent=2, ensure_ascii=False) + "\n", encoding="utf-8")
-        partial.chmod(0o755)
-        replace_directory(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        CARD.write(directory, _card(bridge, write_tensors(stored, directory / WEIGHTS)))
     return path
 
 
@@ -95,7 +94,7 @@ def read_bridge(path: str | Path, wanted: type[B]) -> B:
         )
         _check_means(bridge)
     except (KeyError, TypeError, ValueError, UnknownModality) as error:
-        raise CheckpointError(f"{path / CARD} is damaged: {type(error).__name__}: {error}") from error
+        raise CheckpointError(f"{path / CARD.file} is damaged: {type(error).__name__}: {error}") from error
     warn_of(bridge.report, f"the bridge at {path}", stacklevel=4)
     return bridge
 
@@ -107,59 +106,29 @@ def read_card(path: str | Path) -> dict[str, Any]:
         WeightsNotFound: there is no bridge.
         CheckpointError: the card is damaged or describes something else.
     """
-    file = Path(path).expanduser() / CARD
-    if not file.is_file():
-        raise WeightsNotFound(
-            f"there is no bridge at {str(path)!r}: it has no {CARD}. `bindplug bridge fit` makes one"
-        )
-    try:
-        card = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise CheckpointError(f"{file} is damaged: {error}") from error
-    if not isinstance(card, dict) or card.get("format") != FORMAT:
-        raise CheckpointError(f"{file} does not describe a bridge (no format {FORMAT!r})")
-    if card.get("format_version") != FORMAT_VERSION:
-        found = card.get("format_version")
-        raise CheckpointError(f"{file} has format version {found!r}; this bindplug reads {FORMAT_VERSION}")
-    fields = ("kind", "source", "target", "spread", "parameters", "report", "provenance", "file")
-    missing = [name for name in fields if name not in card]
-    if missing or card["kind"] not in KINDS:
-        reason = f"it lacks {', '.join(missing)}" if missing else f"unknown kind {card['kind']!r}"
-        raise CheckpointError(f"{file} is damaged: {reason}")
+    card = CARD.read(Path(path).expanduser())
+    if card["kind"] not in KINDS:
+        raise CheckpointError(f"{Path(path) / CARD.file} is damaged: unknown kind {card['kind']!r}")
     return card
 
 
-def _card(bridge: Bridge, weights: Path) -> dict[str, Any]:
+def _card(bridge: Bridge, weights: Mapping[str, Any]) -> dict[str, Any]:
     return {
-        "format": FORMAT,
-        "format_version": FORMAT_VERSION,
         "kind": bridge.kind,
-        "source": _space(bridge.source),
-        "target": _space(bridge.target),
+        "source": asdict(bridge.source),
+        "target": asdict(bridge.target),
         "report": bridge.report.to_dict(),
         "provenance": bridge.provenance,
         "spread": {name: spread for name, (_, spread) in bridge.centres.items()},
         "parameters": bridge.parameters(),
-        "file": {"size_bytes": weights.stat().st_size, "sha256": sha256_of(weights)},
+        "file": {name: weights[name] for name in ("size_bytes", "sha256")},
     }
 
 
-def _space(space: EmbeddingSpace) -> dict[str, Any]:
-    return {"name": space.name, "width": space.width, "fingerprint": space.fingerprint}
-
-
 def _read_tensors(path: Path, card: Mapping[str, Any]) -> dict[str, Tensor]:
-    file, expected = path / WEIGHTS, card["file"]
-    if not file.is_file():
-        raise CheckpointError(f"{path} is incomplete: there is no {WEIGHTS}; fit the bridge again")
-    if not isinstance(expected, dict) or sha256_of(file) != expected.get("sha256"):
-        raise CheckpointError(f"{file} is damaged: it does not match its checksum; fit the bridge again")
-    try:
-        with safe_open(str(file), framework="pt", device="cpu") as opened:
-            # Cloned, so that the file may be replaced while the bridge is in use.
-            tensors = {name: opened.get_tensor(name).clone() for name in opened.keys()}  # noqa: SIM118
-    except (SafetensorError, OSError, ValueError) as error:
-        raise CheckpointError(f"{file} is not a whole safetensors file ({error})") from error
+    file = verified(path / WEIGHTS, card["file"], remedy="fit the bridge again")
+    # Cloned, so that the file may be replaced while the bridge is in use.
+    tensors = {name: tensor.clone() for name, tensor in open_safetensors(file).items()}
     for name, tensor in tensors.items():
         if tensor.dtype != torch.float32 or not tensor.isfinite().all():
             raise CheckpointError(f"{file} is damaged: {name} is not of finite float32 numbers")

@@ -101,8 +101,8 @@ def _weights_of(name: str) -> Path | None:
 
 
 def _checksums(directory: Path) -> list[dict[str, Any]]:
+    from bindplug.directories import sha256_of
     from bindplug.imagebind.checkpoint import read_manifest
-    from bindplug.imagebind.directory import sha256_of
 
     checks = []
     for tower, entry in read_manifest(directory)["towers"].items():

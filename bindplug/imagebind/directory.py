@@ -2,19 +2,17 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import shutil
-import tempfile
 from collections.abc import Collection, Mapping
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from bindplug.errors import CheckpointError, WeightsNotFound
+from bindplug.directories import Manifest, check_dtype, staged, verified, write_tensors
+from bindplug.directories import replace_directory as replace_directory
+from bindplug.errors import CheckpointError
 from bindplug.imagebind.config import ImageBindConfig, asked_towers
 from bindplug.imagebind.names import TEXT_MASK, TEXT_SCALE, tower_of
 from bindplug.imagebind.official import account, assemble, check_mask
@@ -26,11 +24,13 @@ from bindplug.space import EmbeddingSpace
 if TYPE_CHECKING:
     from bindplug.imagebind.model import ImageBind
 
-FORMAT = "bindplug-imagebind"
-FORMAT_VERSION = 1
-MANIFEST = "config.json"
+MANIFEST = Manifest(
+    "bindplug-imagebind",
+    version=1,
+    holds="bindplug model",
+    fields={"config": dict, "embedding_space": dict, "towers": dict},
+)
 CENTRES = "centres.safetensors"
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 def save_directory(
@@ -61,37 +61,21 @@ def save_directory(
         CheckpointError: ``path`` is occupied, or ``dtype`` is none of the three.
     """
     path = Path(path)
-    if dtype is not None and dtype not in DTYPES.values():
-        raise CheckpointError(f"cannot write weights as {dtype}; expected one of {', '.join(DTYPES)}")
-    if path.exists() and not overwrite and (not path.is_dir() or any(path.iterdir())):
-        raise CheckpointError(f"{path} exists; give another path, or overwrite=True to replace it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        towers = _write_towers(model, partial, dtype)
-        space = model.embedding_space
-        manifest = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
+    if dtype is not None:
+        check_dtype(dtype)
+    with staged(path, overwrite=overwrite) as directory:
+        said = {
             "config": model.config.to_dict(),
-            "embedding_space": {
-                "name": space.name,
-                "width": space.width,
-                "fingerprint": space.fingerprint,
-            },
+            "embedding_space": asdict(model.embedding_space),
             "licence": licence,
             "source": source,
             "dtype": str(dtype or model.dtype).removeprefix("torch."),
             "logit_scale": float(model.logit_scale.detach()),
-            "towers": towers,
-            **({"centres": _write_centres(model, partial)} if model.centres else {}),
+            "towers": _write_towers(model, directory, dtype),
+            **({"centres": _write_centres(model, directory)} if model.centres else {}),
             **(extra or {}),
         }
-        (partial / MANIFEST).write_text(json.dumps(manifest, indent=2) + "\n", encoding="utf-8")
-        partial.chmod(0o755)
-        replace_directory(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        MANIFEST.write(directory, said)
     return path
 
 
@@ -102,24 +86,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
         CheckpointError: ``config.json`` is damaged or describes something else.
         WeightsNotFound: there is no such directory, or it has no ``config.json``.
     """
-    file = Path(path) / MANIFEST
-    if not file.is_file():
-        raise WeightsNotFound(f"there is no model directory at {path}: it has no {MANIFEST}")
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise CheckpointError(f"{file} is damaged: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise CheckpointError(f"{file} does not describe a bindplug model (no format {FORMAT!r})")
-    version = manifest.get("format_version")
-    if version != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{file} has format version {version!r}; this bindplug reads version {FORMAT_VERSION}"
-        )
-    missing = [name for name in ("config", "embedding_space", "towers") if name not in manifest]
-    if missing or not isinstance(manifest["towers"], dict):
-        raise CheckpointError(f"{file} is damaged: it lacks {', '.join(missing) or 'a list of towers'}")
-    return manifest
+    return MANIFEST.read(path)
 
 
 def load_directory(
@@ -150,7 +117,7 @@ def load_directory(
         config = ImageBindConfig.from_dict(manifest["config"])
         space = EmbeddingSpace(**manifest["embedding_space"])
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path / MANIFEST} is damaged: {error}") from error
+        raise CheckpointError(f"{path / MANIFEST.file} is damaged: {error}") from error
     held = tuple(tower for tower in TOWERS if tower in manifest["towers"])
     towers = held if modalities is None else asked_towers(modalities)
     named: dict[str, Tensor] = {}
@@ -177,29 +144,20 @@ def _write_towers(model: ImageBind, directory: Path, dtype: torch.dtype | None) 
             name: _stored(name, tensor, dtype) for name, tensor in state.items() if tower_of(name) == tower
         }
         file = directory / f"{tower}.safetensors"
-        save_file(pack_sparse_rows(tensors), file, metadata={"format": "pt", "tower": tower})
-        file.chmod(
-            0o644
-        )  # safetensors writes for the owner alone; what is installed for all must be read by all
-        written[tower] = {
-            "file": file.name,
-            "size_bytes": file.stat().st_size,
-            "sha256": sha256_of(file),
-            "parameters": sum(tensor.numel() for name, tensor in tensors.items() if name != TEXT_MASK),
-        }
+        parameters = sum(tensor.numel() for name, tensor in tensors.items() if name != TEXT_MASK)
+        entry = write_tensors(pack_sparse_rows(tensors), file, {"tower": tower})
+        written[tower] = entry | {"parameters": parameters}
     return written
 
 
 def _write_centres(model: ImageBind, directory: Path) -> dict[str, Any]:
     """Where each modality's rows lie, in a file of its own: every part of the model needs it, whole."""
-    file = directory / CENTRES
-    save_file({name: row.detach().float().cpu().contiguous() for name, row in model.centres.items()}, file)
-    file.chmod(0o644)
-    return {"file": file.name, "size_bytes": file.stat().st_size, "sha256": sha256_of(file)}
+    rows = {name: row.detach().float().cpu().contiguous() for name, row in model.centres.items()}
+    return write_tensors(rows, directory / CENTRES)
 
 
 def _read_centres(path: Path, entry: Any, width: int) -> dict[str, Tensor]:
-    rows = _read_checked(path, CENTRES, entry, what="the file of modality centres")
+    rows = open_safetensors(verified(path / CENTRES, entry, what="the file of modality centres"))
     for name, row in rows.items():
         if row.shape != (width,) or not row.isfinite().all():
             raise CheckpointError(
@@ -214,49 +172,5 @@ def _stored(name: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
 
 
 def _read_tower(path: Path, tower: str, entry: Any) -> dict[str, Tensor]:
-    return _read_checked(path, f"{tower}.safetensors", entry, what=f"the {tower} tower")
-
-
-def _read_checked(path: Path, name: str, entry: Any, what: str) -> dict[str, Tensor]:
-    """The tensors of one file of the directory, which must be the one that its manifest describes."""
-    file = path / name
-    if not isinstance(entry, dict) or not {"size_bytes", "sha256"} <= entry.keys():
-        raise CheckpointError(f"{path / MANIFEST} is damaged: it gives no checksum of {what}")
-    if not file.is_file():
-        raise CheckpointError(f"{what} is missing: there is no {file}; write the directory again")
-    size = file.stat().st_size
-    if size != entry["size_bytes"]:
-        raise CheckpointError(
-            f"{what} is damaged: {file} has {size} bytes, expected {entry['size_bytes']}; "
-            f"write the directory again"
-        )
-    if sha256_of(file) != entry["sha256"]:
-        raise CheckpointError(
-            f"{what} is damaged: {file} does not match its checksum; write the directory again"
-        )
+    file = verified(path / f"{tower}.safetensors", entry, what=f"the {tower} tower")
     return open_safetensors(file)
-
-
-def sha256_of(file: Path) -> str:
-    """Hex digest of a file's content, read in pieces."""
-    digest = hashlib.sha256()
-    with file.open("rb") as stream:
-        while piece := stream.read(1 << 20):
-            digest.update(piece)
-    return digest.hexdigest()
-
-
-def replace_directory(partial: Path, path: Path) -> None:
-    """Put ``partial`` where ``path`` is or will be; what stood there comes back if that fails."""
-    if not path.exists():
-        partial.replace(path)
-        return
-    aside = Path(tempfile.mkdtemp(prefix=f".{path.name}.old.", dir=path.parent))
-    path.replace(aside / path.name)
-    try:
-        partial.replace(path)
-    except OSError:
-        (aside / path.name).replace(path)
-        raise
-    finally:
-        shutil.rmtree(aside, ignore_errors=True)

@@ -2,35 +2,32 @@
 
 from __future__ import annotations
 
-import json
-import shutil
-import tempfile
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
-from safetensors.torch import save_file
 from torch import Tensor
 
-from bindplug.errors import CheckpointError, WeightsNotFound
+from bindplug.directories import Manifest, check_dtype, staged, verified, write_tensors
+from bindplug.errors import CheckpointError
 from bindplug.imagebind.archive import listed
-from bindplug.imagebind.directory import replace_directory, sha256_of
 from bindplug.imagebind.safe_tensors import open_safetensors
 from bindplug.space import EmbeddingSpace
 from bindplug_detic.config import DeticConfig
 from bindplug_detic.network import DeticNetwork
 
-FORMAT = "bindplug-detic"
-FORMAT_VERSION = 1
-MANIFEST = "config.json"
+MANIFEST = Manifest(
+    "bindplug-detic",
+    version=1,
+    holds="detector of bindplug",
+    fields={"config": dict, "embedding_space": dict, "network": dict, "vocabulary": dict},
+)
 NETWORK = "network.safetensors"
 VOCABULARY = "vocabulary.safetensors"
 EMBEDDINGS = "embeddings"
 """The name of the class vectors within their file."""
-
-DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -85,39 +82,26 @@ def save_directory(
             its names nor the network nor the space.
     """
     path = Path(path)
-    if dtype not in DTYPES.values():
-        raise CheckpointError(f"cannot write weights as {dtype}; expected one of {', '.join(DTYPES)}")
+    check_dtype(dtype)
     names, embeddings = tuple(vocabulary[0]), vocabulary[1].detach().to("cpu", torch.float32)
     problem = _vocabulary_problem(names, embeddings, network.config, space)
     if problem:
         raise CheckpointError(f"cannot write this detector: {problem}")
-    if path.exists() and not overwrite and (not path.is_dir() or any(path.iterdir())):
-        raise CheckpointError(f"{path} exists; give another path, or overwrite=True to replace it")
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = Path(tempfile.mkdtemp(prefix=f".{path.name}.", dir=path.parent))
-    try:
-        state = network.state_dict()
-        stored = {name: _stored(tensor, dtype) for name, tensor in state.items()}
-        manifest = {
-            "format": FORMAT,
-            "format_version": FORMAT_VERSION,
+    with staged(path, overwrite=overwrite) as directory:
+        stored = {name: _stored(tensor, dtype) for name, tensor in network.state_dict().items()}
+        said = {
             "config": network.config.to_dict(),
-            "embedding_space": {"name": space.name, "width": space.width, "fingerprint": space.fingerprint},
+            "embedding_space": asdict(space),
             "licence": licence,
             "source": source,
             "dtype": str(dtype).removeprefix("torch."),
-            "network": _write(stored, partial / NETWORK)
+            "network": write_tensors(stored, directory / NETWORK)
             | {"parameters": sum(tensor.numel() for tensor in network.parameters())},
-            "vocabulary": _write({EMBEDDINGS: embeddings.contiguous()}, partial / VOCABULARY)
+            "vocabulary": write_tensors({EMBEDDINGS: embeddings.contiguous()}, directory / VOCABULARY)
             | {"names": list(names)},
             **(extra or {}),
         }
-        text = json.dumps(manifest, indent=2, ensure_ascii=False) + "\n"
-        (partial / MANIFEST).write_text(text, encoding="utf-8")
-        partial.chmod(0o755)
-        replace_directory(partial, path)
-    finally:
-        shutil.rmtree(partial, ignore_errors=True)
+        MANIFEST.write(directory, said)
     return path
 
 
@@ -128,25 +112,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
         CheckpointError: ``config.json`` is damaged or describes something else.
         WeightsNotFound: there is no such directory, or it has no ``config.json``.
     """
-    file = Path(path) / MANIFEST
-    if not file.is_file():
-        raise WeightsNotFound(f"there is no detector's directory at {path}: it has no {MANIFEST}")
-    try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
-    except (ValueError, OSError) as error:
-        raise CheckpointError(f"{file} is damaged: {error}") from error
-    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
-        raise CheckpointError(f"{file} does not describe a detector of bindplug (no format {FORMAT!r})")
-    version = manifest.get("format_version")
-    if version != FORMAT_VERSION:
-        raise CheckpointError(
-            f"{file} has format version {version!r}; this bindplug reads version {FORMAT_VERSION}"
-        )
-    parts = ("config", "embedding_space", "network", "vocabulary")
-    missing = [name for name in parts if not isinstance(manifest.get(name), dict)]
-    if missing:
-        raise CheckpointError(f"{file} is damaged: it lacks {', '.join(missing)}")
-    return manifest
+    return MANIFEST.read(path)
 
 
 def load_directory(
@@ -171,15 +137,16 @@ def load_directory(
         config = DeticConfig.from_dict(manifest["config"])
         space = EmbeddingSpace(**manifest["embedding_space"])
     except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path / MANIFEST} is damaged: {error}") from error
+        raise CheckpointError(f"{path / MANIFEST.file} is damaged: {error}") from error
     names = manifest["vocabulary"].get("names")
-    embeddings = _read(path / VOCABULARY, manifest["vocabulary"]).get(EMBEDDINGS)
+    embeddings = open_safetensors(verified(path / VOCABULARY, manifest["vocabulary"])).get(EMBEDDINGS)
     if not isinstance(names, list) or embeddings is None:
         raise CheckpointError(f"{path} is damaged: its vocabulary lacks names or vectors")
     problem = _vocabulary_problem(names, embeddings, config, space)
     if problem:
         raise CheckpointError(f"{path} is damaged: {problem}")
-    network = _assemble(_read(path / NETWORK, manifest["network"]), config, path)
+    state = open_safetensors(verified(path / NETWORK, manifest["network"]))
+    network = _assemble(state, config, path)
     network.to(device=device, dtype=dtype)
     return LoadedDetector(network, tuple(names), embeddings.float(), space, manifest)
 
@@ -220,24 +187,3 @@ def _vocabulary_problem(
 
 def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:
     return tensor.detach().to("cpu", dtype if tensor.is_floating_point() else tensor.dtype).contiguous()
-
-
-def _write(tensors: Mapping[str, Tensor], file: Path) -> dict[str, Any]:
-    save_file(dict(tensors), file, metadata={"format": "pt"})
-    file.chmod(0o644)  # safetensors writes for the owner alone; what is installed for all must be read by all
-    return {"file": file.name, "size_bytes": file.stat().st_size, "sha256": sha256_of(file)}
-
-
-def _read(file: Path, entry: Mapping[str, Any]) -> dict[str, Tensor]:
-    """The tensors of one file, which must be the one that the manifest describes."""
-    if not file.is_file():
-        raise CheckpointError(f"{file} is missing; write the directory again")
-    size = file.stat().st_size
-    if size != entry.get("size_bytes"):
-        raise CheckpointError(
-            f"{file} is damaged: it has {size} bytes, expected {entry.get('size_bytes')}; "
-            f"write the directory again"
-        )
-    if sha256_of(file) != entry.get("sha256"):
-        raise CheckpointError(f"{file} is damaged: it does not match its checksum; write the directory again")
-    return open_safetensors(file)

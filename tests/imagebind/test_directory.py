@@ -125,8 +125,6 @@ def test_a_config_of_another_network_is_refused(saved: Path) -> None:
 
 
 def test_writing_is_all_or_nothing(tiny: ImageBind, saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    import bindplug.imagebind.directory as directory
-
     with pytest.raises(CheckpointError, match="exists"):
         save_directory(tiny, saved)
     before = {path.name: path.read_bytes() for path in saved.iterdir()}
@@ -134,7 +132,7 @@ def test_writing_is_all_or_nothing(tiny: ImageBind, saved: Path, monkeypatch: py
     def fail(*args: object, **options: object) -> None:
         raise OSError("disk full")
 
-    monkeypatch.setattr(directory, "sha256_of", fail)
+    monkeypatch.setattr("bindplug.directories.sha256_of", fail)
     with pytest.raises(OSError, match="disk full"):
         save_directory(tiny, saved, overwrite=True)
     assert {path.name: path.read_bytes() for path in saved.iterdir()} == before
