@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-from pathlib import Path
 
 import torch
 
@@ -15,7 +14,7 @@ from bindplug_toyworld.evaluate import evaluate, format_confusion
 from bindplug_toyworld.recipes.centres import centres_of
 from bindplug_toyworld.recipes.clip_stages import pretrained_clip, scenes_of
 from bindplug_toyworld.recipes.foreign import ship_bridge, ship_foreign
-from bindplug_toyworld.recipes.log import log_to
+from bindplug_toyworld.recipes.options import begin, shared_options
 from bindplug_toyworld.recipes.sensors import bind_sensors, tiny_config
 from bindplug_toyworld.recipes.ship import round_to_half, ship
 from bindplug_toyworld.recipes.sizes import FULL, SMOKE, RecipeSize
@@ -29,15 +28,10 @@ def main(arguments: list[str] | None = None) -> None:
     """Run the recipe's stages, keeping each stage's result in the workspace so that a rerun continues."""
     options = _parser().parse_args(arguments)
     size = SMOKE if options.smoke else FULL
-    workspace: Path = options.workspace / ("smoke" if options.smoke else "full")
-    workspace.mkdir(parents=True, exist_ok=True)
-    log_to(workspace / "training.log", quiet=options.quiet)
-    torch.set_num_threads(options.threads)
-    quiet = True if options.quiet else None
-    output, scenes = (
-        options.output or workspace / "weights",
-        options.scenes or (60 if options.smoke else 1000),
-    )
+    run = begin(options, "training.log")
+    workspace, quiet = run.workspace, run.quiet
+    output = options.output or workspace / "weights"
+    scenes = options.scenes or (60 if options.smoke else 1000)
     clip, clip_figures = pretrained_clip(workspace, size.clip, quiet=quiet)
     model = tiny_from(clip, size)
     figures = clip_figures | bind_sensors(model, clip, size, workspace, quiet=quiet)
@@ -49,14 +43,7 @@ def main(arguments: list[str] | None = None) -> None:
         logger.info("%s: %.4f of %d", measure.name, measure.value, measure.count)
         if measure.confusion:
             logger.info("\n%s", format_confusion(measure))
-    ship(
-        model,
-        figures,
-        measures,
-        size,
-        output / "imagebind_tiny",
-        log=workspace / "training.log",
-    )
+    ship(model, figures, measures, size, output / "imagebind_tiny", log=run.log)
     ship_foreign(workspace, size.foreign, output / "toy_foreign_clip", scenes=scenes, quiet=quiet)
     ship_bridge(output, workspace)
 
@@ -70,19 +57,11 @@ def tiny_from(clip: torch.nn.Module, size: RecipeSize) -> ImageBind:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bindplug_toyworld.recipes", description=__doc__)
-    parser.add_argument(
-        "--smoke", action="store_true", help="walk through everything in a minute; learns nothing"
-    )
-    parser.add_argument(
-        "--workspace", type=Path, default=Path("runs"), help="rendered scenes and stages (15 GB)"
-    )
-    parser.add_argument(
-        "--output", type=Path, help="where the models' directories go (default: in the workspace)"
+    shared = shared_options(holds="rendered scenes and stages (15 GB)", output="the models' directories go")
+    parser = argparse.ArgumentParser(
+        prog="python -m bindplug_toyworld.recipes", description=__doc__, parents=[shared]
     )
     parser.add_argument("--scenes", type=int, help="evaluation scenes a modality (default 1000)")
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--quiet", action="store_true")
     return parser
 
 

@@ -36,7 +36,7 @@ from bindplug_toyworld.recipes.detector_loss import (
     sample_regions,
 )
 from bindplug_toyworld.recipes.detector_size import FULL, SMOKE, DetectorSize, detector_config
-from bindplug_toyworld.recipes.log import log_to
+from bindplug_toyworld.recipes.options import begin, shared_options
 from bindplug_toyworld.things import CLASSNAMES
 
 logger = logging.getLogger("bindplug_toyworld.recipes.detector")
@@ -214,37 +214,26 @@ def main(arguments: list[str] | None = None) -> None:
 
     options = _parser().parse_args(arguments)
     size = SMOKE if options.smoke else FULL
-    workspace: Path = options.workspace / ("smoke" if options.smoke else "full")
-    workspace.mkdir(parents=True, exist_ok=True)
-    log = workspace / "detector_training.log"
-    log_to(log, quiet=options.quiet)
-    torch.set_num_threads(options.threads)
-    quiet = True if options.quiet else None
+    run = begin(options, "detector_training.log")
     encoder = bindplug.load(options.encoder, modalities=["text"])
     vectors, space = class_vectors(encoder), encoder.embedding_space
-    network, figures = train_detector(vectors, CLASSNAMES, size, workspace, quiet=quiet)
-    measure = evaluate_plainly(network, vectors, space, size.evaluation_scenes, size.side, quiet=quiet)
+    network, figures = train_detector(vectors, CLASSNAMES, size, run.workspace, quiet=run.quiet)
+    measure = evaluate_plainly(network, vectors, space, size.evaluation_scenes, size.side, quiet=run.quiet)
     logger.info("own words: AP50 %.4f on %d boxes", measure.ap50, measure.boxes)
-    directory = options.output or workspace / "toy_detic"
-    ship_detector(network, vectors, space, figures, [measure], size, directory, log=log)
+    directory = options.output or run.workspace / "toy_detic"
+    ship_detector(network, vectors, space, figures, [measure], size, directory, log=run.log)
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bindplug_toyworld.recipes.detector", description=__doc__)
+    shared = shared_options(holds="rendered scenes and training (5 GB)", output="the detector goes")
+    parser = argparse.ArgumentParser(
+        prog="python -m bindplug_toyworld.recipes.detector", description=__doc__, parents=[shared]
+    )
     parser.add_argument(
         "--encoder",
         default="toy_foreign_clip",
         help="the CLIP whose text space it classifies in: registered name or directory",
     )
-    parser.add_argument(
-        "--workspace", type=Path, default=Path("runs"), help="rendered scenes and training (5 GB)"
-    )
-    parser.add_argument("--output", type=Path, help="where the detector goes (default: in the workspace)")
-    parser.add_argument(
-        "--smoke", action="store_true", help="walk through everything in a minute; learns nothing"
-    )
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--quiet", action="store_true")
     return parser
 
 
