@@ -1,22 +1,31 @@
-"""How queries become rows: each distinct source once, one batch a modality, then the weighted sums."""
+"""How queries become rows: each distinct source once, one batch a modality, then the weighted sums.
+
+Batches are read ahead in threads (:mod:`bindplug.prefetch`) while the model works on earlier ones.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+import os
+import threading
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager, nullcontext
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bindplug.centres import shift_between
 from bindplug.errors import InputError, ModalityNotLoaded, NoDirection
 from bindplug.inputs.progress import iterate_with_progress
+from bindplug.inputs.quiet import pillow_silenced
 from bindplug.modality import Modality
+from bindplug.prefetch import check_workers, run_ahead, until
 from bindplug.query import CANCELLED, AnyLeaf, Leaf, Query, VectorLeaf
 
 if TYPE_CHECKING:
     from bindplug.encoder import Encoder
+    from bindplug.inputs.base import Batch
 
 CLIPS_OF = {Modality.VIDEO: 15, Modality.AUDIO: 3}
 """Clips an item of a modality is usually cut into; each passes the tower as one item."""
@@ -87,24 +96,175 @@ def shifts_of(
     return {leaf: shift_between(centres, leaf.modality, recentre) for leaf in leaves}
 
 
-def embed_leaves(
-    model: Encoder, leaves: Sequence[AnyLeaf], batch_size: int, on_error: str, progress: bool | None
-) -> tuple[dict[AnyLeaf, Tensor], dict[AnyLeaf, tuple[str, str]]]:
-    """A unit row (D,) float32 for each leaf; and for each leaf skipped, its source's name and the reason."""
+@dataclass
+class _Part:
+    """Queries that are embedded together, and what is known of their leaves so far."""
+
+    queries: list[Query]
+    leaves: list[AnyLeaf]
+    shifts: Mapping[AnyLeaf, Tensor]
+    rows: dict[AnyLeaf, Tensor] = field(default_factory=dict)
+    failures: dict[AnyLeaf, tuple[str, str]] = field(default_factory=dict)
+
+
+@dataclass
+class _Job:
+    """Leaves of one modality to be read together; none in the only job of a part that has nothing to read."""
+
+    part: _Part
+    chunk: list[Leaf]
+    last: bool
+
+
+def embed_queries(
+    model: Encoder,
+    queries: Any,
+    *,
+    batch_size: int,
+    on_error: str,
+    progress: bool | None,
+    recentre: str | Tensor | None,
+    workers: int | None,
+) -> Embedded:
+    """See :meth:`bindplug.encoder.Encoder.embed_with_report`."""
+    _check_options(batch_size, on_error, workers)
+    jobs = list(_jobs_of(_part_of(model, queries, recentre), batch_size))
+    finished = _embedded(model, jobs, batch_size, on_error, workers)
+    quiet = None if progress is None else not progress
+    with closing(finished):
+        steps = iterate_with_progress(finished, label="embedding", total=len(jobs), quiet=quiet)
+        (embedded,) = [done for done in steps if done is not None]
+    return embedded
+
+
+def embed_parts(
+    model: Encoder,
+    parts: Iterable[Sequence[Query]],
+    *,
+    batch_size: int = 32,
+    on_error: str = "skip",
+    workers: int | None = None,
+) -> Generator[Embedded, None, None]:
+    """As ``embed_with_report`` for each of many parts of a long job, reading ahead into later parts.
+
+    A part is asked for when the readers come to it and forgotten once its rows are given, so that a job of any
+    length takes constant memory. Close the generator to end early.
+    """
+    _check_options(batch_size, on_error, workers)
+    jobs = (job for queries in parts for job in _jobs_of(_part_of(model, queries, None), batch_size))
+    with closing(_embedded(model, jobs, batch_size, on_error, workers)) as finished:
+        for done in finished:
+            if done is not None:
+                yield done
+
+
+def _check_options(batch_size: int, on_error: str, workers: int | None) -> None:
     if on_error not in ("raise", "skip"):
         raise InputError("embed()", found=f"on_error={on_error!r}", expected='"raise" or "skip"')
     if batch_size < 1:
         raise InputError("embed()", found=f"batch_size={batch_size}", expected="at least 1")
-    rows: dict[AnyLeaf, Tensor] = {}
-    failures: dict[AnyLeaf, tuple[str, str]] = {}
-    for leaf in leaves:
+    check_workers(workers)
+
+
+def _part_of(model: Encoder, queries: Any, recentre: str | Tensor | None) -> _Part:
+    checked = validated(queries, model)
+    leaves = list(dict.fromkeys(leaf for query in checked for _, leaf in query.terms))
+    return _Part(checked, leaves, shifts_of(leaves, model.centres, recentre))
+
+
+def _jobs_of(part: _Part, batch_size: int) -> Iterator[_Job]:
+    chunks = list(_chunks([leaf for leaf in part.leaves if isinstance(leaf, Leaf)], batch_size)) or [[]]
+    yield from (_Job(part, chunk, place == len(chunks)) for place, chunk in enumerate(chunks, start=1))
+
+
+def _embedded(
+    model: Encoder, jobs: Iterable[_Job], batch_size: int, on_error: str, workers: int | None
+) -> Generator[Embedded | None, None, None]:
+    """For each job None, and for the last one of a part that part's rows."""
+    readers, device = model.preprocess, torch.device(model.device)
+    stream = torch.cuda.current_stream(device) if device.type == "cuda" else None
+
+    def read(job: _Job, stop: threading.Event) -> tuple[_Job, Batch | None]:
+        # A thread starts in neither the caller's inference mode nor on its stream.
+        with torch.inference_mode(), torch.cuda.stream(stream) if stream else nullcontext():
+            return job, _read_chunk(readers, job.chunk, on_error, device, stop)
+
+    # Held here around all readers, so that the caller's own filters are changed and put back in its thread.
+    with pillow_silenced(), closing(run_ahead(read, jobs, workers, threadable=_is_of_files)) as loaded:
+        for job, batch in loaded:
+            with _evaluating(model), torch.inference_mode(), _exact(device):
+                if batch is not None:
+                    _encode_chunk(model, job, batch, batch_size)
+                done = _finished(model, job.part) if job.last else None
+            del batch  # not to be held while the next one is waited for
+            if done is not None:
+                done.rows = done.rows.clone()  # made outside inference mode, so usable in later training
+            yield done
+
+
+def _is_of_files(job: _Job) -> bool:
+    """Whether reading is worth a thread, and safe in one: objects may be shared, paths are not."""
+    return bool(job.chunk) and all(
+        leaf.modality is not Modality.TEXT and isinstance(leaf.source, (str, os.PathLike))
+        for leaf in job.chunk
+    )
+
+
+def _read_chunk(
+    readers: Mapping[str, Any],
+    chunk: Sequence[Leaf],
+    on_error: str,
+    device: torch.device,
+    stop: threading.Event,
+) -> Batch | None:
+    if not chunk:
+        return None
+    batch: Batch = readers[chunk[0].modality.value].batch(
+        until(stop, (leaf.source for leaf in chunk)),
+        options=[dict(leaf.options) for leaf in chunk],
+        on_error=on_error,
+        device=device,
+    )
+    return batch
+
+
+def _encode_chunk(model: Encoder, job: _Job, batch: Batch, batch_size: int) -> None:
+    chunk, modality = job.chunk, job.chunk[0].modality.value
+    for skip in batch.skipped:
+        job.part.failures[chunk[skip.index]] = (skip.source, skip.reason)
+    for positions in _equal_shapes(batch.items, batch_size):
+        x = torch.stack([batch.items[i] for i in positions]).to(model.device)
+        x = x.to(model.dtype) if x.is_floating_point() else x
+        for i, row in zip(positions, model.encode(modality, x, normalize=True).float(), strict=True):
+            job.part.rows[chunk[batch.kept[i]]] = unit(row)
+
+
+def _finished(model: Encoder, part: _Part) -> Embedded:
+    for leaf in part.leaves:
         if isinstance(leaf, VectorLeaf):
-            rows[leaf] = unit(torch.from_numpy(leaf.vector.copy()).to(model.device))
-    chunks = list(_chunks([leaf for leaf in leaves if isinstance(leaf, Leaf)], batch_size))
-    quiet = None if progress is None else not progress
-    for chunk in iterate_with_progress(chunks, label="embedding", quiet=quiet):
-        _embed_chunk(model, chunk, batch_size, on_error, rows, failures)
-    return rows, failures
+            part.rows[leaf] = unit(torch.from_numpy(leaf.vector.copy()).to(model.device))
+    for leaf, shift in part.shifts.items():
+        if leaf in part.rows:
+            part.rows[leaf] = unit(part.rows[leaf] + shift.to(part.rows[leaf]))
+    return sum_terms(part.queries, part.rows, part.failures, model.embedding_space.width, model.device)
+
+
+@contextmanager
+def _evaluating(model: Any) -> Iterator[None]:
+    """Evaluation mode for the time of the block: drop path and dropout would make rows random."""
+    modules = [m for m in model.modules() if m.training] if isinstance(model, nn.Module) else []
+    for module in modules:
+        module.training = False
+    try:
+        yield
+    finally:
+        for module in modules:
+            module.training = True
+
+
+def _exact(device: torch.device) -> torch.autocast:
+    """An embedding must not depend on the caller's autocast."""
+    return torch.autocast(device.type, enabled=False)
 
 
 def sum_terms(
@@ -135,30 +295,6 @@ def _direction(query: Query, rows: Mapping[AnyLeaf, Tensor]) -> Tensor:
     if not total.norm() > CANCELLATION_NORM:
         raise NoDirection(f"{query!r}: {CANCELLED}")
     return unit(total)
-
-
-def _embed_chunk(
-    model: Encoder,
-    chunk: Sequence[Leaf],
-    batch_size: int,
-    on_error: str,
-    rows: dict[AnyLeaf, Tensor],
-    failures: dict[AnyLeaf, tuple[str, str]],
-) -> None:
-    modality = chunk[0].modality.value
-    batch = model.preprocess[modality].batch(
-        [leaf.source for leaf in chunk],
-        options=[dict(leaf.options) for leaf in chunk],
-        on_error=on_error,
-        device=model.device,
-    )
-    for skip in batch.skipped:
-        failures[chunk[skip.index]] = (skip.source, skip.reason)
-    for positions in _equal_shapes(batch.items, batch_size):
-        x = torch.stack([batch.items[i] for i in positions]).to(model.device)
-        x = x.to(model.dtype) if x.is_floating_point() else x
-        for i, row in zip(positions, model.encode(modality, x, normalize=True).float(), strict=True):
-            rows[chunk[batch.kept[i]]] = unit(row)
 
 
 def _chunks(leaves: Sequence[Leaf], batch_size: int) -> Iterator[list[Leaf]]:

@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Mapping, Sequence
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bindplug.embed import Embedded, SkippedInputs, embed_leaves, shifts_of, sum_terms, unit, validated
+from bindplug.embed import Embedded, SkippedInputs, embed_queries
 from bindplug.errors import InputError
 from bindplug.modality import Modality
 from bindplug.query import Query, text
@@ -94,6 +93,7 @@ class Encoder:
         on_error: str = "raise",
         progress: bool | None = None,
         recentre: str | Tensor | None = None,
+        workers: int | None = None,
     ) -> Tensor:
         """Embed queries, each to one row.
 
@@ -109,6 +109,9 @@ class Encoder:
                 of a modality, usually ``"image"``, or the mean (D,) of the rows to be searched. Each source's row
                 is moved there from where its own modality's rows lie, before rows are weighted and summed, and
                 is of unit length again. Needs :attr:`centres`.
+            workers: threads that read sources while the model works, at most ``workers`` batches ahead of it;
+                the rows are the same whatever it is. 0 reads in the caller's thread. None takes a thread for
+                each core, at most 4, where there are several batches of files, and else none.
 
         Returns:
             (N, D) float32 on the model's device, rows of unit length; fewer rows where some were skipped.
@@ -120,7 +123,12 @@ class Encoder:
             SpaceMismatch: a precomputed vector lives in another space.
         """
         embedded = self.embed_with_report(
-            queries, batch_size=batch_size, on_error=on_error, progress=progress, recentre=recentre
+            queries,
+            batch_size=batch_size,
+            on_error=on_error,
+            progress=progress,
+            recentre=recentre,
+            workers=workers,
         )
         if embedded.skipped:
             lines = "".join(f"\n  [{s.index}] {s.source}: {s.reason}" for s in embedded.skipped)
@@ -136,21 +144,18 @@ class Encoder:
         on_error: str = "skip",
         progress: bool | None = None,
         recentre: str | Tensor | None = None,
+        workers: int | None = None,
     ) -> Embedded:
         """As :meth:`embed`, and says which queries each row stands for and which were left out, and why."""
-        checked = validated(queries, self)
-        with _evaluating(self), torch.inference_mode(), _exact(self.device):
-            leaves = {leaf: None for query in checked for _, leaf in query.terms}
-            shifts = shifts_of(leaves, self.centres, recentre)
-            rows, failures = embed_leaves(self, list(leaves), batch_size, on_error, progress)
-            rows |= {
-                leaf: unit(rows[leaf] + shift.to(rows[leaf]))
-                for leaf, shift in shifts.items()
-                if leaf in rows
-            }
-            embedded = sum_terms(checked, rows, failures, self.embedding_space.width, self.device)
-        embedded.rows = embedded.rows.clone()  # made outside inference mode, so usable in later training
-        return embedded
+        return embed_queries(
+            self,
+            queries,
+            batch_size=batch_size,
+            on_error=on_error,
+            progress=progress,
+            recentre=recentre,
+            workers=workers,
+        )
 
     def scores(self, a: Side, b: Side) -> Tensor:
         """Cosines between every query (or row) of ``a`` and of ``b``: (Na, Nb) float32 in [-1, 1]."""
@@ -286,21 +291,3 @@ def _prompts(name: str, templates: Sequence[Template]) -> list[str]:
                 "zero_shot_classifier", found=f"the template {template!r}", expected="{} where the name goes"
             )
     return [t.replace("{}", name) if isinstance(t, str) else t(name) for t in templates]
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    """Evaluation mode for the time of the block: drop path and dropout would make rows random."""
-    modules = [m for m in model.modules() if m.training] if isinstance(model, nn.Module) else []
-    for module in modules:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in modules:
-            module.training = True
-
-
-def _exact(device: torch.device) -> torch.autocast:
-    """An embedding must not depend on the caller's autocast."""
-    return torch.autocast(torch.device(device).type, enabled=False)

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Iterator
+from contextlib import closing
 from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,7 +26,9 @@ from bindplug.errors import InputError
 
 if TYPE_CHECKING:
     from bindplug.cli.journal import Journal, Part
+    from bindplug.embed import Embedded
     from bindplug.encoder import Encoder
+    from bindplug.query import Query
 
 
 @click.command()
@@ -52,6 +57,12 @@ if TYPE_CHECKING:
     show_default=True,
     help="Items between two saves; an interrupted run loses at most these.",
 )
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Threads that read files while the model works; one for each core by default, at most 4; 0 for none.",
+)
 @click.option("--restart", is_flag=True, help="Begin anew instead of going on with an interrupted run.")
 @reader_options
 @model_options
@@ -63,6 +74,7 @@ def embed(
     output: str,
     on_error: str,
     save_every: int,
+    workers: int | None,
     restart: bool,
     reader: tuple[str, ...],
     choice: ModelChoice,
@@ -101,7 +113,7 @@ def embed(
     journal = Journal(path, job, sources.items, step=save_every, restart=restart)
     finished = False
     try:
-        skipped = _embed_missing(model, sources, journal, choice.batch_size, on_error, quiet)
+        skipped = _embed_missing(model, sources, journal, choice.batch_size, on_error, workers, quiet)
         metadata = {**job, "width": space.width, "version": version("bindplug"), "skipped": skipped}
         written = write_output(path, journal, space.width, metadata)
         finished = True
@@ -125,34 +137,49 @@ def _check_present(sources: Sources) -> None:
 
 
 def _embed_missing(
-    model: Encoder, sources: Sources, journal: Journal, batch_size: int, on_error: str, quiet: bool
+    model: Encoder,
+    sources: Sources,
+    journal: Journal,
+    batch_size: int,
+    on_error: str,
+    workers: int | None,
+    quiet: bool,
 ) -> list[dict[str, Any]]:
     """Embed and keep every part that is not on disk yet; all skipped items, of earlier runs included."""
+    from bindplug.embed import embed_parts
     from bindplug.inputs.progress import iterate_with_progress
 
     skipped: list[dict[str, Any]] = []
-    for start in iterate_with_progress(journal.starts, label="embedding", quiet=quiet or None):
+    missing: list[int] = []
+    for start in journal.starts:
         part = journal.read(start)
         if part is None:
-            part = _embed_part(model, sources, journal, start, batch_size, on_error)
+            missing.append(start)
+        else:
+            skipped += part.skipped
+    begun: deque[tuple[int, list[list[int]]]] = deque()
+
+    def parts() -> Iterator[list[Query]]:  # asked for ahead of the rows, by no more than the readers need
+        for start in missing:
+            begun.append((start, journal.state(start)))
+            yield [source.query(sources.options) for source in journal.part_items(start)]
+
+    embedded = embed_parts(model, parts(), batch_size=batch_size, on_error=on_error, workers=workers)
+    with closing(embedded):
+        for done in iterate_with_progress(
+            embedded, label="embedding", total=len(missing), quiet=quiet or None
+        ):
+            start, state = begun.popleft()
+            part = _kept(done, journal, start, state)
             journal.write(start, part)
-        skipped += part.skipped
-    return skipped
+            skipped += part.skipped
+    return sorted(skipped, key=lambda item: item["index"])
 
 
-def _embed_part(
-    model: Encoder, sources: Sources, journal: Journal, start: int, batch_size: int, on_error: str
-) -> Part:
+def _kept(done: Embedded, journal: Journal, start: int, state: list[list[int]]) -> Part:
     from bindplug.cli.journal import Part
 
-    state = journal.state(start)
     items = journal.part_items(start)
-    done = model.embed_with_report(
-        [source.query(sources.options) for source in items],
-        batch_size=batch_size,
-        on_error=on_error,
-        progress=False,
-    )
     skipped = [
         {
             "index": start + s.index,

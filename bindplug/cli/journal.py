@@ -106,9 +106,13 @@ class Journal:
             self._lock = None
 
     def _described(self, job: dict[str, Any]) -> dict[str, Any]:
-        listed = json.dumps([[source.modality, source.value] for source in self.items]).encode()
-        digest = hashlib.sha256(listed).hexdigest()
-        return {**job, "format": FORMAT, "count": len(self.items), "items_sha256": digest, "step": self.step}
+        digest = hashlib.sha256(b"[")  # of a JSON list, made item by item: as a whole it would be large
+        for index, source in enumerate(self.items):
+            digest.update((", " if index else "").encode())
+            digest.update(json.dumps([source.modality, source.value]).encode())
+        digest.update(b"]")
+        listed = digest.hexdigest()
+        return {**job, "format": FORMAT, "count": len(self.items), "items_sha256": listed, "step": self.step}
 
     def _path(self, start: int) -> Path:
         return self.directory / f"{start:09d}.npz"

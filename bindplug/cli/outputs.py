@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -15,6 +15,7 @@ import numpy as np
 from bindplug.cli.journal import Journal, Part
 from bindplug.cli.sources import Source
 from bindplug.errors import InputError, MissingDependency
+from bindplug.modality import Modality
 
 METADATA_KEY = "bindplug"
 """Where both formats keep what is common to all rows: JSON with model, space, and the skipped inputs."""
@@ -73,9 +74,10 @@ def _parts(journal: Journal) -> Iterator[Part]:
         yield part
 
 
-def _kept(journal: Journal) -> tuple[list[Source], list[int]]:
-    kept = [i for part in _parts(journal) for i in part.kept]
-    return [journal.items[i] for i in kept], kept
+def _sources(journal: Journal) -> Iterator[list[Source]]:
+    """The sources of each part's rows."""
+    for part in _parts(journal):
+        yield [journal.items[i] for i in part.kept]
 
 
 def _write_parquet(path: Path, journal: Journal, width: int, metadata: dict[str, Any]) -> int:
@@ -110,28 +112,34 @@ def _write_parquet(path: Path, journal: Journal, width: int, metadata: dict[str,
 
 
 def _write_npz(path: Path, journal: Journal, width: int, metadata: dict[str, Any]) -> int:
-    sources, _ = _kept(journal)
-    columns = {
-        "path": _strings([s.value for s in sources]),
-        "modality": _strings([s.modality for s in sources]),
-        "model": np.array(metadata["model"]),
-        "space": np.array(metadata["space"]),
-        METADATA_KEY: np.array(json.dumps(metadata)),
-    }
+    written = longest = 0
+    for sources in _sources(journal):
+        written += len(sources)
+        longest = max([longest, *(len(source.value) for source in sources)])
+    names = max(len(modality.value) for modality in Modality)
     with zipfile.ZipFile(path, "w") as archive:
-        for name, column in columns.items():
+        about = (("model", metadata["model"]), ("space", metadata["space"]))
+        for name, value in (*about, (METADATA_KEY, json.dumps(metadata))):
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-                np.lib.format.write_array(member, column, allow_pickle=False)
-        with archive.open("embedding.npy", "w", force_zip64=True) as member:
-            header = {"descr": "<f4", "fortran_order": False, "shape": (len(sources), width)}
-            np.lib.format.write_array_header_2_0(member, header)
-            for part in _parts(journal):
-                member.write(np.ascontiguousarray(part.rows, dtype="<f4").tobytes())
-    return len(sources)
+                np.lib.format.write_array(member, np.array(value), allow_pickle=False)
+        values = ([source.value for source in sources] for sources in _sources(journal))
+        _write_column(archive, "path", f"<U{max(1, longest)}", (written,), values)
+        modalities = ([source.modality for source in sources] for sources in _sources(journal))
+        _write_column(archive, "modality", f"<U{names}", (written,), modalities)
+        rows = (part.rows for part in _parts(journal))
+        _write_column(archive, "embedding", "<f4", (written, width), rows)
+    return written
 
 
-def _strings(values: Sequence[str]) -> np.ndarray:
-    return np.array(values, dtype=np.str_) if values else np.array([], dtype="<U1")
+def _write_column(
+    archive: zipfile.ZipFile, name: str, dtype: str, shape: tuple[int, ...], pieces: Iterable[Any]
+) -> None:
+    """An array of the archive, written piece by piece: it may be larger than memory."""
+    with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
+        header = {"descr": dtype, "fortran_order": False, "shape": shape}
+        np.lib.format.write_array_header_2_0(member, header)
+        for piece in pieces:
+            member.write(np.asarray(piece, dtype=dtype, order="C").tobytes())
 
 
 @contextmanager

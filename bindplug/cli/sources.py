@@ -6,6 +6,7 @@ import inspect
 import json
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -28,10 +29,11 @@ _ARTICLE = {
     Modality.IMU: "A recording by a motion sensor.",
     Modality.AUDIO: "A sound.",
 }
+_NAMES = {modality.value: modality.value for modality in Modality}
 _KIND = {Modality.DEPTH: "A depth map.", Modality.THERMAL: "A thermal picture."}
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Source:
     """One thing to embed: a path, or for text the sentence itself, and its modality."""
 
@@ -174,28 +176,27 @@ def read_list(path: str, modality: str | None) -> list[Source]:
     Raises:
         InputError: the file cannot be read, or a line names no modality and none was given.
     """
+    sources = []
     try:
-        content = sys.stdin.read() if path == "-" else Path(path).read_text(encoding="utf-8")
+        with nullcontext(sys.stdin) if path == "-" else Path(path).open(encoding="utf-8") as lines:
+            for number, line in enumerate(lines, start=1):
+                if line.strip():
+                    sources.append(_listed(line.rstrip("\n"), modality, f"{path}, line {number}"))
     except (OSError, UnicodeDecodeError) as error:
         reason = getattr(error, "strerror", None) or str(error)
         raise InputError(path, found=reason, expected="a UTF-8 text file with one source a line") from None
-    sources = []
-    known = {m.value for m in Modality}
-    for number, line in enumerate(content.splitlines(), start=1):
-        head, tab, rest = line.partition("\t")
-        if not line.strip():
-            continue
-        if tab and head.strip() in known:
-            sources.append(Source(head.strip(), rest.strip()))
-        elif modality is not None:
-            sources.append(Source(modality, line.strip()))
-        else:
-            raise InputError(
-                f"{path}, line {number}",
-                found=repr(line if len(line) <= 60 else f"{line[:57]}..."),
-                expected="modality<TAB>source, as no --modality is given",
-            )
     return sources
+
+
+def _listed(line: str, modality: str | None, place: str) -> Source:
+    head, tab, rest = line.partition("\t")
+    stated = _NAMES.get(head.strip()) if tab else None
+    if stated is not None:
+        return Source(stated, rest.strip())
+    if modality is None:
+        found = repr(line if len(line) <= 60 else f"{line[:57]}...")
+        raise InputError(place, found=found, expected="modality<TAB>source, as no --modality is given")
+    return Source(modality, line.strip())
 
 
 def short_names(sources: Sequence[Source], width: int = 40) -> list[str]:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from bindplug.errors import InputError
-from bindplug.inputs.base import Preprocess
+from bindplug.inputs.base import Preprocess, to_device
 from bindplug.inputs.clips import clip_starts
 from bindplug.inputs.filterbank import FRAME_SAMPLES, MEL_BINS, SAMPLE_RATE_HZ, filter_banks, frame_count
 from bindplug.inputs.resample import resample
@@ -120,7 +120,7 @@ class AudioPreprocess(Preprocess):
         waveforms = torch.zeros(len(rows), max(FRAME_SAMPLES, *(row.shape[0] for row in rows)))
         for waveform, row in zip(waveforms, rows, strict=True):
             waveform[: row.shape[0]] = row
-        banks = filter_banks(waveforms.to(device or "cpu"))  # (rows, frames, 128)
+        banks = filter_banks(to_device(waveforms, device))  # (rows, frames, 128)
         pictures = torch.zeros(len(rows), 1, MEL_BINS, TARGET_FRAMES, device=banks.device)
         for picture, bank, row in zip(pictures, banks, rows, strict=True):
             frames = frame_count(max(FRAME_SAMPLES, row.shape[0]))

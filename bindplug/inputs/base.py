@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
@@ -72,7 +72,8 @@ class Preprocess(ABC):
     """Turns sources of one modality into what the network takes.
 
     Two steps: :meth:`read` brings a source into memory and checks it, :meth:`finish` makes tensors of
-    what was read. Calling the object does both for one source.
+    what was read. Calling the object does both for one source. Both are called from several threads at once
+    when an encoder reads ahead of its model, so neither may keep state between calls.
     """
 
     modality: ClassVar[Modality]
@@ -115,7 +116,7 @@ class Preprocess(ABC):
         """Model inputs from many sources.
 
         Args:
-            sources: what to read.
+            sources: what to read; an iterable is asked for one at a time.
             options: reader options, one mapping for all or one for each source.
             on_error: ``"raise"`` at the first bad source, or ``"skip"`` it and report it.
             progress: whether to draw a bar on stderr once reading takes over two seconds.
@@ -126,14 +127,14 @@ class Preprocess(ABC):
             MissingDependency: a package that reads the format is absent (never skipped).
         """
         check_choice("on_error", on_error, ("raise", "skip"))
-        listed = list(sources)
-        each = _options_for_each(options, len(listed))
         batch, readings = Batch(), []
-        label = f"reading {self.modality}"
-        steps = list(enumerate(zip(listed, each, strict=True)))
-        for index, (source, chosen) in iterate_with_progress(
-            steps, label=label, quiet=None if progress else True
-        ):
+        steps = iterate_with_progress(
+            enumerate(_with_options(sources, options)),
+            label=f"reading {self.modality}",
+            total=len(sources) if isinstance(sources, Sized) else None,
+            quiet=None if progress else True,
+        )
+        for index, (source, chosen) in steps:
             try:
                 reading = self.read(source, **chosen)
                 if self.joint:
@@ -151,11 +152,21 @@ class Preprocess(ABC):
         return batch
 
 
-def _options_for_each(options: Options | Sequence[Options] | None, count: int) -> list[Options]:
+def to_device(tensor: Tensor, device: torch.device | str | None) -> Tensor:
+    """``tensor`` on ``device`` (CPU by default); to a CUDA device from pinned memory, without waiting for it."""
+    target = torch.device(device or "cpu")
+    if target.type == "cuda" and tensor.device.type == "cpu":
+        return tensor.pin_memory().to(target, non_blocking=True)
+    return tensor.to(target)
+
+
+def _with_options(
+    sources: Iterable[object], options: Options | Sequence[Options] | None
+) -> Iterator[tuple[object, Options]]:
     if options is None or isinstance(options, Mapping):
-        return [options or {}] * count
-    if len(options) != count:
+        return ((source, options or {}) for source in sources)
+    if isinstance(sources, Sized) and len(options) != len(sources):
         raise ValueError(
-            f"{len(options)} option mappings for {count} sources; expected one each, or one for all"
+            f"{len(options)} option mappings for {len(sources)} sources; expected one each, or one for all"
         )
-    return list(options)
+    return zip(sources, options, strict=True)

@@ -16,7 +16,7 @@ from PIL import Image
 from torch import Tensor
 
 from bindplug.errors import InputError
-from bindplug.inputs.base import Preprocess
+from bindplug.inputs.base import Preprocess, to_device
 from bindplug.inputs.depthfiles import read_depth
 from bindplug.inputs.holes import fill_nearest
 from bindplug.inputs.source import check_choice, describe_source
@@ -140,7 +140,7 @@ class DepthPreprocess(Preprocess):
         """Normalised disparity, (1, 224, 224) float32 for each reading."""
         size = self.image_size
         planes = [resize_and_crop(_disparity(depth), size, Image.Resampling.BILINEAR) for depth in readings]
-        return [torch.from_numpy((plane - MEAN) / STD)[None].to(device or "cpu") for plane in planes]
+        return [to_device(torch.from_numpy((plane - MEAN) / STD)[None], device) for plane in planes]
 
 
 def _fill(raw: np.ndarray, name: str) -> tuple[np.ndarray, int]:

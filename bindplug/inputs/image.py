@@ -11,7 +11,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from bindplug.errors import InputError
-from bindplug.inputs.base import Preprocess
+from bindplug.inputs.base import Preprocess, to_device
 from bindplug.inputs.source import check_choice, describe_source, is_file_like, to_numpy
 from bindplug.inputs.spatial import (
     IMAGE_SIZE,
@@ -90,8 +90,8 @@ class ImagePreprocess(Preprocess):
         planes = []
         for picture in readings:
             resized = resize_short_side(picture, self.image_size, Image.Resampling.BICUBIC)
-            pixels = torch.from_numpy(np.array(centre_crop(resized, self.image_size))).to(device or "cpu")
-            planes.append(normalise_rgb(pixels.permute(2, 0, 1)))
+            pixels = torch.from_numpy(np.array(centre_crop(resized, self.image_size)))
+            planes.append(normalise_rgb(to_device(pixels, device).permute(2, 0, 1)))
         return planes
 
 

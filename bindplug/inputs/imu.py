@@ -16,7 +16,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bindplug.errors import InputError
-from bindplug.inputs.base import Preprocess
+from bindplug.inputs.base import Preprocess, to_device
 from bindplug.inputs.clips import clip_starts
 from bindplug.inputs.imuclock import EvenSamples, detect_time_unit, even_samples
 from bindplug.inputs.imucolumns import ACC_UNITS, CHANNELS, GYRO_UNITS, TIME_UNITS, match_columns
@@ -151,7 +151,7 @@ class ImuPreprocess(Preprocess):
         """(6, 2000) float32 for each reading; (windows, 6, 2000) where several windows were asked for."""
         finished = []
         for reading in readings:
-            windows = reading.windows.to(device or "cpu")
+            windows = to_device(reading.windows, device)
             if reading.normalise == "groupnorm2":
                 windows = F.group_norm(windows, 2, eps=GROUP_EPSILON)
             finished.append(windows[0] if reading.single else windows)

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import warnings
-
 import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from bindplug.errors import InputError
+from bindplug.inputs.quiet import pillow_silenced
 from bindplug.inputs.source import describe_source, open_source
 
 IMAGE_SIZE = 224
@@ -41,8 +40,7 @@ def open_picture(source: object, expected: str) -> Image.Image:
         InputError: the source is missing, empty, no picture, damaged, or too large to be safe to decode.
     """
     name = describe_source(source)
-    with open_source(source, expected) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata; what matters raises
+    with open_source(source, expected) as file, pillow_silenced():
         try:
             picture = Image.open(file)
         except UnidentifiedImageError:

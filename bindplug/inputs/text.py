@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from bindplug.errors import InputError
-from bindplug.inputs.base import Preprocess
+from bindplug.inputs.base import Preprocess, to_device
 from bindplug.inputs.source import LONGEST_QUOTE
 from bindplug.modality import Modality
 
@@ -140,7 +140,7 @@ class TextPreprocess(Preprocess):
 
     def finish(self, readings: Sequence[Tensor], device: torch.device | str | None = None) -> list[Tensor]:
         """The ids, (77,) int64 on ``device``."""
-        return [ids.to(device or "cpu") for ids in readings]
+        return [to_device(ids, device) for ids in readings]
 
 
 def clean(text: str) -> str:

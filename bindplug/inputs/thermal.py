@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bindplug.errors import InputError
 from bindplug.inputs.arrayfiles import is_array_file, read_array
-from bindplug.inputs.base import Preprocess
+from bindplug.inputs.base import Preprocess, to_device
 from bindplug.inputs.source import check_choice, describe_source, is_file_like, to_numpy
 from bindplug.inputs.spatial import (
     IMAGE_SIZE,
@@ -147,7 +147,7 @@ class ThermalPreprocess(Preprocess):
         self, readings: Sequence[ThermalMap], device: torch.device | str | None = None
     ) -> list[Tensor]:
         """One grey channel in [0, 1], (1, 224, 224) float32 for each reading."""
-        return [torch.from_numpy(self._finish_one(heat))[None].to(device or "cpu") for heat in readings]
+        return [to_device(torch.from_numpy(self._finish_one(heat))[None], device) for heat in readings]
 
     def _finish_one(self, heat: ThermalMap) -> np.ndarray:
         bicubic = Image.Resampling.BICUBIC

@@ -15,7 +15,7 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from bindplug.errors import InputError
-from bindplug.inputs.base import Preprocess
+from bindplug.inputs.base import Preprocess, to_device
 from bindplug.inputs.clips import clip_starts
 from bindplug.inputs.image import normalise_rgb, to_eight_bit, to_rgb
 from bindplug.inputs.source import describe_source, is_file_like, to_numpy
@@ -97,16 +97,19 @@ class VideoPreprocess(Preprocess):
         self, readings: Sequence[VideoFrames], device: torch.device | str | None = None
     ) -> list[Tensor]:
         """Normalised crops, (clips * 3, 3, 2, 224, 224) float32 for each reading, crops varying fastest."""
-        return [self._finish_one(reading, device or "cpu") for reading in readings]
+        return [self._finish_one(reading, device) for reading in readings]
 
-    def _finish_one(self, reading: VideoFrames, device: torch.device | str) -> Tensor:
-        pixels = torch.from_numpy(reading.frames).to(device).permute(0, 3, 1, 2)  # (F, 3, H, W)
-        crops = [
-            normalise_rgb(crop) for crop in _crops(_short_side(pixels, self.image_size), self.image_size)
-        ]
-        stacked = torch.stack(crops, dim=1)[list(reading.order)]  # (clips * 2, crops or 1, 3, s, s)
+    def _finish_one(self, reading: VideoFrames, device: torch.device | str | None) -> Tensor:
+        # Frame by frame: all frames as floats would be four times the memory of the video's own.
+        frames = [self._crops_of(to_device(torch.from_numpy(frame), device)) for frame in reading.frames]
+        stacked = torch.stack(frames)[list(reading.order)]  # (clips * 2, crops or 1, 3, s, s)
         stacked = stacked.unflatten(0, (-1, 2)).movedim(1, 3)  # (clips, crops or 1, 3, 2, s, s)
         return stacked.expand(-1, CROPS, -1, -1, -1, -1).flatten(0, 1)
+
+    def _crops_of(self, frame: Tensor) -> Tensor:
+        """(H, W, 3) uint8 to (crops or 1, 3, s, s) float32."""
+        resized = _short_side(frame.permute(2, 0, 1)[None], self.image_size)
+        return torch.cat([normalise_rgb(crop) for crop in _crops(resized, self.image_size)])
 
 
 def clip_spans(duration_s: Fraction, clips: int) -> list[tuple[Fraction, Fraction]]:

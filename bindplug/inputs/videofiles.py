@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import warnings
 from collections.abc import Callable, Iterator
 from fractions import Fraction
 from typing import Any
@@ -12,6 +11,7 @@ from PIL import Image
 
 from bindplug.errors import InputError
 from bindplug.inputs.optional import import_optional
+from bindplug.inputs.quiet import pillow_silenced
 from bindplug.inputs.source import describe_source, open_source
 from bindplug.inputs.spatial import load_pixels
 
@@ -24,8 +24,7 @@ Spans = Callable[[Fraction], list[tuple[Fraction, Fraction]]]
 
 def still_image(source: object) -> Image.Image | None:
     """The picture, if ``source`` is a picture that does not move; else ``None``."""
-    with open_source(source, EXPECTED) as file, warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # Pillow's remarks on odd metadata; what matters raises
+    with open_source(source, EXPECTED) as file, pillow_silenced():
         start = file.tell()
         try:
             picture = Image.open(file)
@@ -86,13 +85,17 @@ class _Reader:
         rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
         half = Fraction(1, 2) / rate  # stamps are rounded; a frame belongs to the half step around its time
         wanted = sorted({time for start, end in spans for time in (start, max(start, end - 1 / rate))})
-        found: dict[Fraction, np.ndarray] = {}
-        for time in wanted:
-            found[time] = self._frame_at(time - half, 1 / rate)
-        if len({picture.shape for picture in found.values()}) > 1:
-            raise InputError(self.name, found="frames that change in size", expected="frames of one size")
+        frames = np.empty((0, 0, 0, 3), np.uint8)
+        for place, time in enumerate(wanted):
+            pixels = _upright(self._frame_at(time - half))
+            if place == 0:
+                frames = np.empty((len(wanted), *pixels.shape), np.uint8)
+            elif pixels.shape != frames.shape[1:]:
+                raise InputError(self.name, found="frames that change in size", expected="frames of one size")
+            frames[place] = pixels
+            del pixels  # not to be held while the next one is decoded
         order = [wanted.index(time) for start, end in spans for time in (start, max(start, end - 1 / rate))]
-        return np.stack([found[time] for time in wanted]), tuple(order), float(duration)
+        return frames, tuple(order), float(duration)
 
     def _duration(self) -> Fraction:
         stream = self.stream
@@ -110,7 +113,7 @@ class _Reader:
         self.container.seek(0)
         return last - self.origin + step
 
-    def _frame_at(self, earliest: Fraction, step: Fraction) -> np.ndarray:
+    def _frame_at(self, earliest: Fraction) -> Any:
         """The first frame not before ``earliest``, else the last one there is."""
         position = self._time(self.pending) if self.pending is not None else None
         if position is None or earliest - position > SEEK_OVER_S:
@@ -120,7 +123,7 @@ class _Reader:
             if following is None:
                 break
             self.pending, self.decoded = following, self.decoded + 1
-        return _upright(self.pending)
+        return self.pending
 
     def _seek(self, time: Fraction) -> None:
         target = int((max(time, Fraction(0)) + self.origin) / self.stream.time_base)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import signal
@@ -165,6 +166,7 @@ def test_a_killed_job_goes_on_without_loss_or_duplicates(bindplug, model_directo
     sources = [*pictures[:12], pipe, *pictures[12:]]
     arguments = [*sources, "--modality", "image", "-o", output, "--model", model_directory]
     arguments += ["--save-every", 2, "--batch-size", 2, "--on-error", "skip"]
+    arguments += ["--workers", 0]  # a reading thread would come to the pipe before earlier parts are on disk
     command = [sys.executable, "-m", "bindplug.cli", "embed", *map(str, arguments)]
     partial = tmp_path / "out.parquet.partial"
     process = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
@@ -189,6 +191,49 @@ def test_a_killed_job_goes_on_without_loss_or_duplicates(bindplug, model_directo
     whole = tmp_path / "whole.npz"
     bindplug("embed", *sources, "--modality", "image", "-o", whole, "--model", model_directory)
     np.testing.assert_allclose(read(output)[2], read(whole)[2], atol=1e-5)
+
+
+@pytest.mark.parametrize("suffix", [".npz", ".parquet"])
+def test_reading_ahead_changes_nothing_in_the_output(
+    bindplug, model_directory, pictures, files, tmp_path, suffix
+):
+    """Parts are cut otherwise than batches, and two files are skipped on the way."""
+    sources = [*pictures[:5], files["broken"], *pictures[5:11], tmp_path / "absent.png", *pictures[11:]]
+    listed = tmp_path / "list.txt"
+    listed.write_text("".join(f"image\t{path}\n" for path in sources) + f"audio\t{files['audio']}\n")
+    found = {}
+    for workers in (0, 1, 4, None):
+        output = tmp_path / f"{workers}{suffix}"
+        arguments = ["--from-list", listed, "-o", output, "--model", model_directory, "--on-error", "skip"]
+        arguments += ["--save-every", 5, "--batch-size", 2]
+        arguments += [] if workers is None else ["--workers", workers]
+        assert bindplug("embed", *arguments, "--quiet").code == 3
+        found[workers] = read(output)
+    paths, modalities, rows, about = found[0]
+    assert len(paths) == PICTURES + 1
+    assert [skip["index"] for skip in about["skipped"]] == [5, 12]
+    for others in found.values():
+        assert others[:2] == (paths, modalities)
+        assert np.array_equal(others[2], rows)
+        assert others[3] == about
+
+
+def test_parts_before_a_bad_file_are_kept(bindplug, model_directory, pictures, files, tmp_path):
+    sources = [*pictures[:7], files["broken"], *pictures[7:]]
+    arguments = ["embed", *sources, "--modality", "image", "-o", tmp_path / "out.npz"]
+    arguments += ["--model", model_directory, "--save-every", 2, "--workers", 4]
+    assert bindplug(*arguments).code == 1
+    kept = sorted(path.name for path in (tmp_path / "out.npz.partial").glob("*.npz"))
+    assert kept == ["000000000.npz", "000000002.npz", "000000004.npz"]
+
+
+def test_a_job_is_recognised_by_the_digest_of_its_sources(tmp_path):
+    items = [Source("text", 'a "dog"'), Source("image", "ü.png")]
+    journal = Journal(tmp_path / "out.npz", {}, items, step=2)
+    described = json.loads((journal.directory / "job.json").read_text())
+    journal.close(finished=True)
+    listed = json.dumps([[item.modality, item.value] for item in items]).encode()
+    assert described["items_sha256"] == hashlib.sha256(listed).hexdigest()
 
 
 def _open_when_ended(process: subprocess.Popen, pipe: Path) -> None:

@@ -1,6 +1,7 @@
 from __future__ import annotations
 
 import io
+import weakref
 from fractions import Fraction
 
 import numpy as np
@@ -62,6 +63,54 @@ def test_long_videos_are_sought_not_decoded_whole(make_video, monkeypatch):
     expected = preprocess.read(stack_of(levels), fps=10)
     assert np.abs(read.frames.mean((1, 2, 3)) - expected.frames.mean((1, 2, 3))).max() < 2
     assert 10 <= readers[0].decoded < 200
+
+
+class Counted:
+    """Stands for a decoded frame, and counts how many of its kind are alive."""
+
+    alive = most = 0
+
+    def __init__(self, frame):
+        self.frame = frame
+        Counted.alive += 1
+        Counted.most = max(Counted.most, Counted.alive)
+
+    def __del__(self):
+        Counted.alive -= 1
+
+    def __getattr__(self, name):
+        return getattr(self.frame, name)
+
+
+def test_no_frame_is_held_longer_than_it_is_needed(make_video, monkeypatch):
+    """Of two minutes at ten frames a second, ten frames become pixels; each is let go before the next."""
+    pixels = []
+    reader, upright = videofiles._Reader, videofiles._upright
+
+    def counted_seek(self, time, seek=reader._seek):
+        seek(self, time)
+        self.pending = Counted(self.pending)
+        self.frames = map(Counted, self.frames)
+
+    def counted_pixels(frame):
+        assert all(reference() is None for reference in pixels)
+        made = upright(frame)
+        pixels.append(weakref.ref(made))
+        return made
+
+    monkeypatch.setattr(reader, "_seek", counted_seek)
+    monkeypatch.setattr(videofiles, "_upright", counted_pixels)
+    read = preprocess.read(make_video(np.arange(1200) % 250))
+    assert len(read.frames) == len(pixels) == 10
+    assert 1 <= Counted.most <= 3
+    assert Counted.alive == 0
+
+
+def test_frames_that_change_in_size_are_refused(make_video, monkeypatch):
+    sizes = iter([(8, 8), (8, 9)])
+    monkeypatch.setattr(videofiles, "_upright", lambda frame: np.zeros((*next(sizes), 3), np.uint8))
+    with pytest.raises(InputError, match="change in size"):
+        preprocess.read(make_video(np.arange(30)))
 
 
 @pytest.mark.parametrize("count", [1, 2, 5, 19, 20, 21])
