@@ -81,6 +81,19 @@ def test_centres_are_measured_with_the_model(workspace):
     torch.testing.assert_close(model.centres["image"], rows.mean(0).detach(), rtol=1e-4, atol=1e-4)
 
 
+def test_a_sensor_lies_as_far_from_the_images_as_from_those_of_its_own_scenes(workspace):
+    model = bindplug.load(workspace / "weights" / "imagebind_tiny", modalities={"image", "audio"})
+    scenes = Rendered(workspace / "audio")
+    with torch.inference_mode():
+        heard = model.encode_audio(scenes.inputs("audio").float(), normalize=True)
+        seen = model.encode_image(jitter_free(scenes.pixels(torch.arange(len(scenes)))), normalize=True)
+    gap = heard.mean(0) - seen.mean(0)
+    assert gap.norm() > 0.1
+    torch.testing.assert_close(
+        model.centres["audio"] - model.centres["image"], gap.clone(), rtol=1e-4, atol=1e-4
+    )
+
+
 def test_the_motion_stem_starts_out_white():
     model = ImageBind(tiny_config(FULL.recipes), {"imu"})
     generator = torch.Generator().manual_seed(0)
