@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
@@ -13,7 +14,7 @@ from bindplug.cards import is_instance_by_name
 from bindplug.encoder import Encoder
 from bindplug.errors import InputError
 from bindplug_detic.competition import own_words, rivals, survivors
-from bindplug_detic.detector import Detic, scale_boxes
+from bindplug_detic.detector import Detic
 from bindplug_detic.network import CascadeOutput, DeticNetwork
 from bindplug_detic.pictures import as_sources, checked_edges, read_picture, to_tensor
 from bindplug_detic.postprocess import RawDetections, select_detections
@@ -21,6 +22,7 @@ from bindplug_detic.prompts import Words
 from bindplug_detic.querying import REGION_THRESHOLD, WithQueries
 from bindplug_detic.rescore import MOST_REGIONS, REGION_OVERLAP
 from bindplug_detic.results import Detections
+from bindplug_detic.scaling import in_picture
 
 __all__ = ["DeticWithQueries", "upgrade"]
 
@@ -167,18 +169,8 @@ class _Seen:
 
     def detections(self, raw: RawDetections, with_masks: bool) -> Detections:
         """What was selected, in pixels of the picture."""
-        size = (self.picture.height, self.picture.width)
         logits = self.network.predict_masks(self.features, [raw.boxes])[0] if with_masks else None
-        boxes, kept = scale_boxes(raw.boxes.float().cpu(), self.size, size)
-        return Detections(
-            boxes.clone(),
-            raw.scores.float().cpu()[kept].clone(),
-            [""] * int(kept.sum()),
-            raw.labels.cpu()[kept].clone(),
-            size,
-            mask_logits=None if logits is None else logits.float().cpu()[kept].clone(),
-            picture=self.picture,
-        )
+        return in_picture(replace(raw, mask_logits=logits), self.picture, self.size)
 
 
 def _given(

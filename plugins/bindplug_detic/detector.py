@@ -12,15 +12,16 @@ from PIL import Image
 from torch import Tensor
 
 from bindplug import EmbeddingSpace, Encoder, text
-from bindplug.errors import InputError, SpaceMismatch, WeightsNotFound
-from bindplug.models import find_model, list_models
+from bindplug.errors import InputError, SpaceMismatch
+from bindplug_detic.checks import check_count, check_fraction, checked_threshold
 from bindplug_detic.pictures import as_sources, checked_edges, read_picture, to_tensor
+from bindplug_detic.pretrained import locate, suited_dtype
 from bindplug_detic.results import Detections
+from bindplug_detic.scaling import in_picture, plain, scale_boxes
 from bindplug_detic.vocabulary import Vocabulary, checked_names, checked_rows
 
 if TYPE_CHECKING:
     from bindplug_detic.network import DeticNetwork
-    from bindplug_detic.postprocess import RawDetections
 
 CLIP_SPACE = EmbeddingSpace("open_clip:ViT-B-32:openai", 512)
 """The text space that the published Detic classifies in. Source: Detic, arXiv 2201.02605, and its model zoo."""
@@ -30,9 +31,6 @@ PROMPT = "a {}"
 
 THRESHOLD = 0.5
 """The least score of a detection. Source: Detic's demo."""
-
-TOOL = "detector"
-FILE_SUFFIXES = (".pth", ".pt", ".pkl", ".bin", ".safetensors", ".json")
 
 TextEncoder = Encoder | Callable[[list[str]], Tensor]
 """An encoder of the detector's space, or a function from N prompts to (N, D) vectors in it."""
@@ -100,7 +98,7 @@ class Detic:
             CheckpointError: the weights are damaged or belong to another network.
             InputError: the vocabulary is of another width than the network.
         """
-        path = _locate(path_or_name)
+        path = locate(path_or_name)
         if path.is_dir():
             from bindplug_detic.directory import load_directory
 
@@ -111,7 +109,9 @@ class Detic:
             from bindplug_detic.checkpoint import network_from_official
 
             network, space = network_from_official(path), CLIP_SPACE
-        return cls(network, vocabulary, space, text_encoder).to(device, dtype or _suited(network, device))
+        return cls(network, vocabulary, space, text_encoder).to(
+            device, dtype or suited_dtype(network, device)
+        )
 
     @property
     def device(self) -> torch.device:
@@ -196,10 +196,10 @@ class Detic:
                 out of its range.
         """
         words = self._for_call(vocabulary)
-        least = _checked_threshold(threshold, len(words))
+        least = checked_threshold(threshold, len(words))
         least = least.to(self.device) if isinstance(least, Tensor) else least
-        _check_fraction("nms_threshold", nms_threshold)
-        _check_count("top_k", top_k)
+        check_fraction("nms_threshold", nms_threshold)
+        check_count("top_k", top_k)
         sources, is_single = as_sources(images)
         found: list[Detections] = []
         for pictures, tensors in self._batches(sources, resize, batch_size):
@@ -214,7 +214,7 @@ class Detic:
                     with_masks=with_masks,
                 )
             found += [
-                _in_picture(one, picture, tensor, words.names)
+                in_picture(one, picture, tensor.shape[1:], words.names)
                 for one, picture, tensor in zip(raw, pictures, tensors, strict=True)
             ]
         return found[0] if is_single else found
@@ -235,7 +235,7 @@ class Detic:
         Raises:
             InputError: as for a call.
         """
-        _check_count("top_k", top_k)
+        check_count("top_k", top_k)
         sources, is_single = as_sources(images)
         found: list[tuple[Tensor, Tensor]] = []
         for pictures, tensors in self._batches(sources, resize, batch_size):
@@ -243,8 +243,8 @@ class Detic:
                 x, sizes = self.network.batch(tensors)
                 raw = self.network.propose(self.network.features(x), sizes)
             for (boxes, scores), picture, tensor in zip(raw, pictures, tensors, strict=True):
-                scaled, kept = scale_boxes(_plain(boxes), tensor.shape[1:], (picture.height, picture.width))
-                found.append((scaled[:top_k], _plain(scores)[kept][:top_k]))
+                scaled, kept = scale_boxes(plain(boxes), tensor.shape[1:], (picture.height, picture.width))
+                found.append((scaled[:top_k], plain(scores)[kept][:top_k]))
         return found[0] if is_single else found
 
     def _batches(
@@ -253,7 +253,7 @@ class Detic:
         """Pictures read only when their turn comes, with what the network sees of them."""
         config = self.network.config
         edges = checked_edges(resize, (config.short_edge, config.long_edge))
-        _check_count("batch_size", batch_size)
+        check_count("batch_size", batch_size)
         waiting = iter(sources)
         while group := list(islice(waiting, batch_size)):
             pictures = [read_picture(source) for source in group]
@@ -299,92 +299,5 @@ class Detic:
         return f"Detic({self.vocabulary}, {self.embedding_space}, {self.device})"
 
 
-def scale_boxes(
-    boxes: Tensor, seen: Sequence[int] | torch.Size, size: tuple[int, int]
-) -> tuple[Tensor, Tensor]:
-    """Boxes in pixels of what the network saw to pixels of the picture, clipped to it; empty ones are dropped.
-
-    Args:
-        boxes: (N, 4).
-        seen: height and width of what the network saw.
-        size: height and width of the picture.
-
-    Returns:
-        (K, 4) boxes, and which of the N they are, (N,) bool.
-    """
-    (height, width), (out_height, out_width) = seen, size
-    by_x, by_y = out_width / width, out_height / height
-    scaled = boxes * boxes.new_tensor([by_x, by_y, by_x, by_y])
-    limit = boxes.new_tensor([out_width, out_height, out_width, out_height])
-    scaled = torch.minimum(scaled.clamp(min=0), limit)
-    kept = (scaled[:, 2] > scaled[:, 0]) & (scaled[:, 3] > scaled[:, 1])
-    return scaled[kept], kept
-
-
-def _in_picture(raw: RawDetections, picture: Image.Image, seen: Tensor, names: Sequence[str]) -> Detections:
-    size = (picture.height, picture.width)
-    boxes, kept = scale_boxes(_plain(raw.boxes), seen.shape[1:], size)
-    rows = raw.labels.cpu()[kept].clone()
-    return Detections(
-        boxes,
-        _plain(raw.scores)[kept],
-        [names[row] for row in rows.tolist()],
-        rows,
-        size,
-        mask_logits=None if raw.mask_logits is None else _plain(raw.mask_logits)[kept],
-        picture=picture,
-    )
-
-
-def _plain(tensor: Tensor) -> Tensor:
-    """Float32 on the CPU, and free of inference mode's restrictions."""
-    return tensor.float().cpu().clone()
-
-
 def _numbered(count: int) -> tuple[str, ...]:
     return tuple(f"class {row}" for row in range(count))
-
-
-def _checked_threshold(threshold: float | Sequence[float] | Tensor, classes: int) -> float | Tensor:
-    expected = f"a number, or one for each of the {classes} classes"
-    try:
-        values = torch.as_tensor(threshold, dtype=torch.float32)
-    except (TypeError, ValueError, RuntimeError):
-        raise InputError("threshold", found=repr(threshold), expected=expected) from None
-    if values.ndim > 1 or (values.ndim == 1 and len(values) != classes):
-        raise InputError("threshold", found=f"shape {tuple(values.shape)}", expected=expected)
-    if not ((values >= 0) & (values <= 1)).all():
-        raise InputError("threshold", found=f"{threshold}", expected="from 0 to 1")
-    return values if values.ndim else float(values)
-
-
-def _check_fraction(name: str, value: float | None) -> None:
-    if value is not None and not 0 <= value <= 1:
-        raise InputError(name, found=f"{value}", expected="from 0 to 1")
-
-
-def _check_count(name: str, value: int | None) -> None:
-    if value is not None and (isinstance(value, bool) or not isinstance(value, int) or value < 1):
-        raise InputError(name, found=f"{value!r}", expected="a whole number from 1")
-
-
-def _suited(network: DeticNetwork, device: torch.device | str) -> torch.dtype | None:
-    stored = next(network.parameters()).dtype
-    is_slow = torch.device(device).type == "cpu" and stored == torch.float16
-    return torch.float32 if is_slow else None
-
-
-def _locate(path_or_name: str | Path) -> Path:
-    if isinstance(path_or_name, str) and path_or_name in {card.name for card in list_models(TOOL)}:
-        return find_model(path_or_name, tool=TOOL)
-    path = Path(path_or_name).expanduser()
-    if path.exists():
-        return path.parent if path.name == "config.json" else path
-    written = str(path_or_name)
-    if isinstance(path_or_name, Path) or "/" in written or "\\" in written or path.suffix in FILE_SUFFIXES:
-        names = ", ".join(card.name for card in list_models(TOOL)) or "none"
-        raise WeightsNotFound(
-            f"there is no file or directory {str(path)!r} (from {str(Path.cwd())!r}); give Detic's checkpoint "
-            f"(.pth or .pkl), a directory of bindplug_detic, or a name: {names}"
-        )
-    return find_model(written, tool=TOOL)
