@@ -11,7 +11,6 @@ import torch
 from torch import Tensor
 
 from bindplug.directories import Manifest, check_dtype, staged, verified, write_tensors
-from bindplug.directories import replace_directory as replace_directory
 from bindplug.errors import CheckpointError
 from bindplug.imagebind.config import ImageBindConfig, asked_towers
 from bindplug.imagebind.names import TEXT_MASK, TEXT_SCALE, tower_of

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import time
 from collections import deque
@@ -37,6 +36,7 @@ from bindplug_toyworld.recipes.detector_loss import (
 )
 from bindplug_toyworld.recipes.detector_size import FULL, SMOKE, DetectorSize, detector_config
 from bindplug_toyworld.recipes.options import begin, shared_options
+from bindplug_toyworld.recipes.stages import run_stage
 from bindplug_toyworld.things import CLASSNAMES
 
 logger = logging.getLogger("bindplug_toyworld.recipes.detector")
@@ -83,32 +83,26 @@ def train_detector(
         raise InputError("vectors", found=found, expected="(C, D), a row for each name")
     vectors = F.normalize(vectors.detach().float(), dim=1)
     network = build_network(vectors.shape[1], size.seed)
-    saved, card = workspace / "toy_detector.pt", workspace / "toy_detector.json"
-    wanted = json.loads(
-        json.dumps(
-            {
-                "size": asdict(size),
-                "names": list(names),
-                "config": network.config.to_dict(),
-                "vectors": [[round(number, 5) for number in row] for row in vectors.tolist()],
-            }
+    wanted = {
+        "size": asdict(size),
+        "names": list(names),
+        "config": network.config.to_dict(),
+        "vectors": [[round(number, 5) for number in row] for row in vectors.tolist()],
+    }
+
+    def train() -> tuple[DeticNetwork, dict[str, Any]]:
+        started = time.perf_counter()
+        scenes = render_for_detection(
+            workspace / "detection", start=FIRST_SCENE, count=size.scenes, side=size.side, quiet=quiet
         )
-    )
-    earlier = json.loads(card.read_text()) if saved.is_file() and card.is_file() else {}
-    if earlier.get("wanted") == wanted:
-        network.load_state_dict(torch.load(saved, weights_only=True))
-        return network.eval(), earlier["figures"]
-    started = time.perf_counter()
-    scenes = render_for_detection(
-        workspace / "detection", start=FIRST_SCENE, count=size.scenes, side=size.side, quiet=quiet
-    )
-    rendering = time.perf_counter() - started
-    logger.info("%d scenes, %.0f s", len(scenes), rendering)
-    figures = {"rendering_seconds": round(rendering, 1)} | fit(network, scenes, vectors, size, quiet=quiet)
-    network.half().float()  # what is measured is what ships
-    torch.save(network.state_dict(), saved)
-    card.write_text(json.dumps({"wanted": wanted, "figures": figures}))
-    return network.eval(), figures
+        rendering = time.perf_counter() - started
+        logger.info("%d scenes, %.0f s", len(scenes), rendering)
+        figures = fit(network, scenes, vectors, size, quiet=quiet)
+        network.half().float()  # what is measured is what ships
+        return network, {"rendering_seconds": round(rendering, 1)} | figures
+
+    figures = run_stage(workspace / "toy_detector", network, wanted, train)
+    return network, figures
 
 
 def fit(

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import json
-import platform
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from bindplug_toyworld.evaluate_detection import (
     evaluate_own_words,
     format_measures,
 )
+from bindplug_toyworld.recipes.card import CARD, begin_card, write_card
 from bindplug_toyworld.recipes.detector_size import DetectorSize
 from bindplug_toyworld.things import CLASSNAMES
 
@@ -84,23 +83,20 @@ def ship_detector(
     )
     shutil.copyfile(log, directory / "training.log")
     card = {
-        "recipe": asdict(size),
-        "command": COMMAND,
-        "torch": torch.__version__,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        **begin_card(size, COMMAND),
         "training": figures,
         "parameters": sum(parameter.numel() for parameter in network.parameters()),
     }
-    (directory / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    write_card(directory, card)
     write_measures(directory, measures)
     return directory
 
 
 def write_measures(directory: Path, measures: Sequence[DetectionMeasure]) -> None:
     """Put an evaluation into a shipped detector's ``card.json`` and ``README.md``, in place of any earlier one."""
-    card = json.loads((directory / "card.json").read_text())
+    card = json.loads((directory / CARD).read_text())
     card["evaluation"] = {measure.name: measure.to_dict() for measure in measures}
-    (directory / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    write_card(directory, card)
     (directory / "README.md").write_text(_readme(directory, card, measures))
 
 

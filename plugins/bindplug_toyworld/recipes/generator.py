@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 import argparse
-import json
 import logging
 import time
-from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -24,7 +22,8 @@ from bindplug_toyworld.recipes.generator_ship import PROTOTYPES, evaluate_all, p
 from bindplug_toyworld.recipes.generator_size import FULL, SMOKE, GeneratorSize
 from bindplug_toyworld.recipes.generator_unet import Conditioning, build_unet, fit_unet
 from bindplug_toyworld.recipes.generator_vae import build_vae, encode_all, fit_vae
-from bindplug_toyworld.recipes.log import log_to
+from bindplug_toyworld.recipes.options import begin, shared_options
+from bindplug_toyworld.recipes.stages import run_stage
 
 logger = logging.getLogger("bindplug_toyworld.recipes.generator")
 
@@ -59,7 +58,7 @@ def train_generator(
     recipe = {name: value for name, value in asdict(size).items() if name not in NOT_TRAINING}
     first = {name: value for name, value in recipe.items() if name.startswith(AUTOENCODER)}
     figures = {"rendering": {"seconds": round(rendering, 1)}}
-    figures["vae"] = _stage(
+    figures["vae"] = run_stage(
         workspace / "toy_unclip_vae",
         vae,
         first,
@@ -70,14 +69,14 @@ def train_generator(
     )
     second = recipe | {"probe": [round(number, 3) for number in probe(encoder).tolist()]}
     unguided = {name: value for name, value in second.items() if not name.startswith("guidance")}
-    figures["unet"] = _stage(
+    figures["unet"] = run_stage(
         workspace / "toy_unclip_unet",
         unet,
         unguided,
         lambda: fit_unet(unet, latents, pictures.rows, size, quiet=quiet),
     )
     student = build_unet(size, pictures.rows.shape[-1])
-    figures["guidance"] = _stage(
+    figures["guidance"] = run_stage(
         workspace / "toy_unclip_guidance",
         student,
         second,
@@ -88,36 +87,12 @@ def train_generator(
     return assemble(vae, student, conditioning, encoder), pictures, figures
 
 
-def _stage(
-    place: Path, network: Any, wanted: dict[str, Any], train: Callable[[], tuple[Any, dict[str, Any]]]
-) -> dict[str, Any]:
-    """Fill ``network`` with what the stage made, now or in an earlier run; returns its figures."""
-    saved, card = place.with_suffix(".pt"), place.with_suffix(".json")
-    wanted = json.loads(json.dumps(wanted))
-    earlier = json.loads(card.read_text()) if saved.is_file() and card.is_file() else {}
-    if earlier.get("wanted") == wanted:
-        network.load_state_dict(torch.load(saved, weights_only=True))
-    else:
-        trained, figures = train()
-        earlier = {"wanted": wanted, "figures": figures}
-        logger.info("%s: %s", place.name, figures)
-        network.load_state_dict(trained.state_dict())
-        torch.save(network.state_dict(), saved)
-        card.write_text(json.dumps(earlier))
-    network.eval()
-    return earlier["figures"]
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Train, write, evaluate and tell; a rerun takes up what an earlier one left in the workspace."""
     options = _parser().parse_args(arguments)
     size = SMOKE if options.smoke else FULL
-    workspace: Path = options.workspace / ("smoke" if options.smoke else "full")
-    workspace.mkdir(parents=True, exist_ok=True)
-    log = workspace / "generator_training.log"
-    log_to(log, quiet=options.quiet)
-    torch.set_num_threads(options.threads)
-    quiet = True if options.quiet else None
+    run = begin(options, "generator_training.log")
+    workspace, quiet = run.workspace, run.quiet
     model = bindplug.load(options.model)
     if not isinstance(model, ImageBind):
         expected = "a model of ImageBind's architecture, whose image tower the pipeline is trained for"
@@ -128,20 +103,16 @@ def main(arguments: list[str] | None = None) -> None:
     judge = Judge(bindplug.load(options.judge, modalities=["image", "text"]))
     measures = evaluate_all(directory, model, judge, size, workspace / "toy_unclip_sheets", quiet=quiet)
     named = {"model": Path(options.model).name, "judge": Path(options.judge).name}
-    ship_generator(directory, figures, measures, size, **named, log=log)
+    ship_generator(directory, figures, measures, size, **named, log=run.log)
 
 
 def _parser() -> argparse.ArgumentParser:
+    shared = shared_options(
+        holds="rendered scenes, training and contact sheets (1 GB)", output="the pipeline goes"
+    )
     parser = argparse.ArgumentParser(
-        prog="python -m bindplug_toyworld.recipes.generator", description=__doc__
+        prog="python -m bindplug_toyworld.recipes.generator", description=__doc__, parents=[shared]
     )
-    parser.add_argument(
-        "--workspace",
-        type=Path,
-        default=Path("runs"),
-        help="rendered scenes, training and contact sheets (1 GB)",
-    )
-    parser.add_argument("--output", type=Path, help="where the pipeline goes (default: in the workspace)")
     parser.add_argument(
         "--model",
         default="imagebind_tiny",
@@ -152,11 +123,6 @@ def _parser() -> argparse.ArgumentParser:
         default="toy_foreign_clip",
         help="the CLIP that judges its pictures: registered name or directory",
     )
-    parser.add_argument(
-        "--smoke", action="store_true", help="walk through everything in a minute; learns nothing"
-    )
-    parser.add_argument("--threads", type=int, default=2)
-    parser.add_argument("--quiet", action="store_true")
     return parser
 
 

@@ -21,8 +21,8 @@ from transformers import (
     CLIPVisionModelWithProjection,
 )
 
+from bindplug.directories import staged
 from bindplug.imagebind import ImageBind
-from bindplug.imagebind.directory import replace_directory
 from bindplug_toyworld.recipes.generator_size import noising_config, scheduler_config
 from bindplug_toyworld.recipes.generator_unet import Conditioning
 
@@ -119,17 +119,14 @@ def write_pipeline(pipe: Any, directory: Path) -> Path:
 
     ``pipe`` is rounded in the doing.
     """
-    directory.parent.mkdir(parents=True, exist_ok=True)
     for name, part in pipe.components.items():
         if isinstance(part, nn.Module):
             # transformers opens what is half as half, and then a pipeline opened in float32 is of two precisions
             dtype = torch.float32 if name in FROM_TRANSFORMERS else torch.float16
             for parameter in part.parameters():
                 parameter.data = parameter.data.to(dtype).contiguous()
-    partial = Path(tempfile.mkdtemp(prefix=f".{directory.name}.", dir=directory.parent))
-    partial.chmod(0o755)
-    pipe.save_pretrained(partial, safe_serialization=True)
-    replace_directory(partial, directory)
+    with staged(directory, overwrite=True) as partial:
+        pipe.save_pretrained(partial, safe_serialization=True)
     return directory
 
 

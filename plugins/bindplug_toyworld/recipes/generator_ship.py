@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import platform
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -32,6 +29,7 @@ from bindplug_toyworld.evaluate_generation import (
     format_measures,
     judge_pictures,
 )
+from bindplug_toyworld.recipes.card import begin_card, write_card
 from bindplug_toyworld.recipes.generator_data import Pictures, shrunk
 from bindplug_toyworld.recipes.generator_size import DEFAULT_GUIDANCE, GeneratorSize
 from bindplug_toyworld.recipes.generator_vae import as_input
@@ -141,16 +139,13 @@ def ship_generator(
     """
     shutil.copyfile(log, directory / "training.log")
     card = {
-        "recipe": asdict(size),
-        "command": COMMAND,
-        "torch": torch.__version__,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        **begin_card(size, COMMAND),
         "model": model,
         "judge": judge,
         "training": figures,
         "evaluation": {measure.name: measure.to_dict() for measure in measures},
     }
-    (directory / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    write_card(directory, card)
     (directory / "README.md").write_text(_readme(directory, card, measures))
     for file in directory.rglob("*.safetensors"):
         file.chmod(0o644)
