@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from bindplug.adapters import upgrade
     from bindplug.cards import AdapterCard, CommandCard, ModelCard
     from bindplug.encoder import Encoder
+    from bindplug.fast import compile, pack, quantize
     from bindplug.hookspecs import hookimpl
     from bindplug.models import list_models, load
     from bindplug.plugins import list_plugins, read
@@ -40,6 +41,7 @@ __all__ = [
     "Query",
     "audio",
     "classify",
+    "compile",
     "depth",
     "embedding",
     "hookimpl",
@@ -49,6 +51,8 @@ __all__ = [
     "list_models",
     "list_plugins",
     "load",
+    "pack",
+    "quantize",
     "rank",
     "read",
     "text",
@@ -63,10 +67,13 @@ _LAZY = {
     "Encoder": "encoder",
     "ModelCard": "cards",
     "classify": "zeroshot",
+    "compile": "fast",
     "hookimpl": "hookspecs",
     "list_models": "models",
     "list_plugins": "plugins",
     "load": "models",
+    "pack": "fast",
+    "quantize": "fast",
     "rank": "zeroshot",
     "read": "plugins",
     "upgrade": "adapters",

@@ -37,23 +37,52 @@ class Attention(nn.Module):
         """(B, L, D) attends to itself -> (B, L, D)."""
         width = x.shape[-1]
         query, keyed = F.linear(x, self.in_proj_weight, self.in_proj_bias).split((width, 2 * width), dim=-1)
-        return self._attend(query, keyed, None, causal)
+        return self.out_proj(attend(query, keyed, self.heads, extra=self.extra, causal=causal))
 
     def for_one(self, query: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
         """A query a row, (B, 1, D), attends to (B, L, D) where ``mask`` (B, 1, 1, L) is true -> (B, 1, D)."""
         width = x.shape[-1]
         weight, bias = self.in_proj_weight, self.in_proj_bias
         keyed = F.linear(x, weight[width:], bias[width:])
-        return self._attend(F.linear(query, weight[:width], bias[:width]), keyed, mask, False)
+        query = F.linear(query, weight[:width], bias[:width])
+        return self.out_proj(attend(query, keyed, self.heads, extra=self.extra, mask=mask))
 
-    def _attend(self, query: Tensor, keyed: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-        if self.bias_k is not None and self.bias_v is not None:
-            extra = torch.cat((self.bias_k, self.bias_v), dim=-1).to(keyed.dtype)
-            keyed = torch.cat((keyed, extra.expand(len(keyed), -1, -1)), dim=1)
-        key, value = keyed.chunk(2, dim=-1)
-        q, k, v = (t.unflatten(-1, (self.heads, -1)).transpose(1, 2) for t in (query, key, value))
-        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
-        return self.out_proj(out.transpose(1, 2).flatten(2))
+    @property
+    def extra(self) -> Tensor | None:
+        """The learned key and value side by side, (1, 1, 2 D)."""
+        if self.bias_k is None or self.bias_v is None:
+            return None
+        return torch.cat((self.bias_k, self.bias_v), dim=-1)
+
+
+def attend(
+    query: Tensor,
+    keyed: Tensor,
+    heads: int,
+    *,
+    extra: Tensor | None = None,
+    mask: Tensor | None = None,
+    causal: bool = False,
+) -> Tensor:
+    """Scaled dot-product attention over heads, before the output projection.
+
+    Args:
+        query: (B, Q, D).
+        keyed: (B, L, 2 D), keys and values side by side.
+        heads: H.
+        extra: (1, 1, 2 D), one more key and value behind the sequence's own.
+        mask: (B, 1, Q, L), true where a query may look.
+        causal: whether position q sees positions up to q alone.
+
+    Returns:
+        (B, Q, D).
+    """
+    if extra is not None:
+        keyed = torch.cat((keyed, extra.to(keyed.dtype).expand(len(keyed), -1, -1)), dim=1)
+    key, value = keyed.chunk(2, dim=-1)
+    q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (query, key, value))
+    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+    return out.transpose(1, 2).flatten(2)
 
 
 class MLP(nn.Module):
@@ -103,12 +132,7 @@ class Block(nn.Module):
             (B, D).
         """
         normed = self.norm_1(x)
-        if position is None:
-            one, query, mask = x[:, :1], normed[:, :1], None
-        else:
-            index = position[:, None, None].expand(-1, 1, x.shape[-1])
-            one, query = x.gather(1, index), normed.gather(1, index)
-            mask = (torch.arange(x.shape[1], device=x.device) <= position[:, None])[:, None, None]
+        one, query, mask = pick(x, normed, position)
         one = one + self._dropped(self.attn.for_one(query, normed, mask))
         one = one + self._dropped(self.mlp(self.norm_2(one)))
         return one[:, 0]
@@ -119,6 +143,19 @@ class Block(nn.Module):
         keep = 1.0 - self.drop_path
         kept = branch.new_empty((len(branch), 1, 1)).bernoulli_(keep)
         return branch * (kept / keep)
+
+
+def pick(x: Tensor, normed: Tensor, position: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
+    """One position a row of two tensors (B, L, D), and where it may look, as :meth:`Block.for_one` describes.
+
+    Returns:
+        The position of ``x`` and of ``normed``, each (B, 1, D), and the mask (B, 1, 1, L) or None.
+    """
+    if position is None:
+        return x[:, :1], normed[:, :1], None
+    index = position[:, None, None].expand(-1, 1, x.shape[-1])
+    mask = (torch.arange(x.shape[1], device=x.device) <= position[:, None])[:, None, None]
+    return x.gather(1, index), normed.gather(1, index), mask
 
 
 class Head(nn.Module):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -10,6 +11,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bindplug.imagebind.config import IMU_CHANNELS, ImageBindConfig
+from bindplug.imagebind.frozen import FrozenBlock
 from bindplug.imagebind.layers import BLOCK_EPS, STEM_EPS, Block, Head
 
 
@@ -130,16 +132,22 @@ class Tower(nn.Module):
         self.register_buffer("log_scale", log_scale)
 
     @property
-    def last_block(self) -> Block:
+    def last_block(self) -> Block | FrozenBlock:
         """The block in which one token alone asks."""
         block = self.blocks[-1]
-        assert isinstance(block, Block)
+        assert isinstance(block, (Block, FrozenBlock))
         return block
 
     @property
     def dtype(self) -> torch.dtype:
         """The dtype that inputs are cast to."""
         return self.pos_embed.dtype
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Tower:
+        for block in self.blocks:  # asked before anything is changed
+            if isinstance(block, FrozenBlock):
+                block.stay(fn)
+        return super()._apply(fn, recurse)
 
     def forward(self, x: Tensor) -> Tensor:
         """One clip a row -> (B, E), the head's raw output."""
