@@ -92,9 +92,11 @@ def _widened(model: Encoder) -> Encoder:
     import torch
 
     from bindplug.imagebind import ImageBind
+    from bindplug.imagebind.mapped_pages import convert
 
-    is_slow = isinstance(model, ImageBind) and model.device.type == "cpu" and model.dtype == torch.float16
-    return model.float() if is_slow else model  # type: ignore[attr-defined]
+    if isinstance(model, ImageBind) and model.device.type == "cpu" and model.dtype == torch.float16:
+        convert(model, torch.float32)
+    return model
 
 
 def _load_registered(entry: Entry[ModelCard], chosen: dict[str, Any]) -> Encoder:

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bindplug.errors import CheckpointError, WeightsNotFound
+from bindplug.imagebind.mapped_pages import MappedPages
 from bindplug.imagebind.safe_tensors import open_safetensors
 
 LEGACY_PICKLE = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
@@ -52,7 +53,11 @@ def verify_checksums(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
         return
     with zipfile.ZipFile(path) as archive:
         known = {(record.CRC, record.file_size) for record in archive.infolist()}
-    damaged = [name for name, tensor in tensors.items() if _checksum(tensor) not in known]
+    damaged, pages = [], MappedPages()
+    for name, tensor in tensors.items():
+        if _checksum(tensor) not in known:
+            damaged.append(name)
+        pages.release(tensor)
     # An archive written without checksums matches nowhere, and says nothing about damage.
     if damaged and len(damaged) < len(tensors):
         raise CheckpointError(f"{path} is damaged; {listed('not as written', damaged)}. Download it again")

@@ -14,6 +14,7 @@ from bindplug.errors import CheckpointError
 from bindplug.imagebind.archive import listed, open_official, verify_checksums
 from bindplug.imagebind.config import ImageBindConfig, asked_towers, default_space
 from bindplug.imagebind.infer import infer_config
+from bindplug.imagebind.mapped_pages import MappedPages
 from bindplug.imagebind.names import (
     LOGIT_SCALE,
     TEXT_MASK,
@@ -95,6 +96,7 @@ def assemble(
 ) -> ImageBind:
     """A model in evaluation mode that holds ``named``, without initialising or copying what needs neither.
 
+    What is converted is let go of in the file that it is mapped from: memory peaks at the model's own size.
     Output scales stay float32: a rounded logarithm would change every logit.
     """
     from bindplug.imagebind.model import ImageBind, default_logit_scale
@@ -102,12 +104,12 @@ def assemble(
     model = ImageBind(config, list(towers), device="meta", **options)
     ours = from_official(named, config)
     ours.setdefault(LOGIT_SCALE, default_logit_scale())
-    placed = {
-        name: tensor.detach().to(
-            device, torch.float32 if name.endswith(("log_scale", LOGIT_SCALE)) else dtype
-        )
-        for name, tensor in ours.items()
-    }
+    placed, pages = {}, MappedPages()
+    for name, tensor in ours.items():
+        exact = name.endswith(("log_scale", LOGIT_SCALE))
+        placed[name] = tensor.detach().to(device, torch.float32 if exact else dtype)
+        if placed[name].data_ptr() != tensor.data_ptr():
+            pages.release(tensor)
     model.load_state_dict(placed, assign=True)
     return model.eval()
 
