@@ -46,10 +46,10 @@ class GeneratorSize:
     warmup_steps: int = 200
     side: int = 64
     vae_channels: tuple[int, ...] = (16, 32, 48)
-    latent_channels: int = 4
-    vae_learning_rate: float = 2e-3
+    latent_channels: int = 6
+    vae_learning_rate: float = 1e-3
     crop: int = 32
-    kl_weight: float = 1e-3
+    kl_weight: float = 1e-4
     edge_weight: float = 0.5
     unet_channels: tuple[int, ...] = (64, 96, 128)
     attention: tuple[bool, ...] = (False, True, True)
@@ -75,7 +75,7 @@ class GeneratorSize:
 
 FULL = GeneratorSize(
     scenes=18_000,
-    vae_steps=900,
+    vae_steps=1400,
     vae_batch=64,
     steps=3000,
     batch_size=64,
@@ -92,7 +92,7 @@ SMOKE = GeneratorSize(
     guidance_steps=2,
     evaluated=2,
     warmup_steps=2,
-    vae_channels=(8, 8, 16),
+    vae_channels=(16, 24, 32),
     unet_channels=(16, 16, 32),
     average=0.5,
     neighbours=3,
@@ -103,7 +103,9 @@ TRAINING_TIMESTEPS = 1000
 DEFAULT_GUIDANCE = 10.0
 """The guidance scale of a call that names none. Source: diffusers, ``StableUnCLIPImg2ImgPipeline.__call__``."""
 GROUPS = 8
-"""Groups of every normalisation."""
+"""Groups of every normalisation in the denoiser."""
+VAE_GROUPS = 4
+"""And in the autoencoder: three that colours pass through at the start, and one."""
 
 
 def vae_config(size: GeneratorSize) -> dict[str, Any]:
@@ -114,7 +116,7 @@ def vae_config(size: GeneratorSize) -> dict[str, Any]:
         "down_block_types": ("DownEncoderBlock2D",) * levels,
         "up_block_types": ("UpDecoderBlock2D",) * levels,
         "latent_channels": size.latent_channels,
-        "norm_num_groups": GROUPS,
+        "norm_num_groups": VAE_GROUPS,
         "sample_size": size.side,
         "scaling_factor": 1.0,  # the latents themselves are brought to unit variance
         "mid_block_add_attention": False,  # so that pieces of pictures teach it all about whole ones

@@ -14,6 +14,7 @@ from torch import Tensor, nn
 from bindplug.inputs.progress import iterate_with_progress
 from bindplug.training import warmup_cosine
 from bindplug_toyworld.recipes.generator_size import GeneratorSize, vae_config
+from bindplug_toyworld.recipes.generator_start import start_from_colours
 
 logger = logging.getLogger(__name__)
 
@@ -24,9 +25,11 @@ MEASURED_ON = 2000
 
 
 def build_vae(size: GeneratorSize) -> Any:
-    """An autoencoder with random weights."""
+    """An autoencoder that passes colours on and has all else to learn."""
     torch.manual_seed(size.seed)
-    return AutoencoderKL(**vae_config(size))
+    vae = AutoencoderKL(**vae_config(size))
+    start_from_colours(vae)
+    return vae
 
 
 def fit_vae(vae: Any, pixels: Tensor, size: GeneratorSize, *, quiet: bool | None = None) -> dict[str, Any]:
