@@ -11,6 +11,7 @@ import torch.nn.functional as F
 import bindplug
 from bindplug.errors import InputError
 from bindplug.imagebind import ImageBind
+from bindplug.imagebind.layers import attend
 from bindplug.imagebind.packed import Int8Linear, PackedLinear, why_not_packed
 
 MODALITIES = ("image", "video", "text", "audio", "depth", "thermal", "imu")
@@ -55,6 +56,29 @@ def test_packed_bfloat16_points_where_float32_points(modality: str) -> None:
     plain = rows(tiny(modality), modality)
     packed = rows(bindplug.pack(tiny(modality, dtype=torch.bfloat16)), modality)
     assert float(F.cosine_similarity(packed, plain).min()) >= 0.999
+
+
+@pytest.mark.parametrize("modality", MODALITIES)
+def test_bfloat16_points_where_float32_points(modality: str) -> None:
+    plain = rows(tiny(modality), modality)
+    assert (
+        float(F.cosine_similarity(rows(tiny(modality, dtype=torch.bfloat16), modality), plain).min()) >= 0.999
+    )
+
+
+@pytest.mark.parametrize(
+    ("causal", "masked", "extra"), [(False, False, True), (True, False, False), (False, True, True)]
+)
+def test_attention_in_half_precision_is_attention(causal: int, masked: int, extra: int) -> None:
+    generator = torch.Generator().manual_seed(0)
+    query, keyed = (torch.randn(2, 5, width, generator=generator) for width in (16, 32))
+    more = torch.randn(1, 1, 32, generator=generator) if extra else None
+    mask = torch.rand(2, 1, 5, 6, generator=generator) < 0.7 if masked else None
+    if mask is not None:
+        mask[..., 0] = True
+    full = attend(query, keyed, 4, extra=more, mask=mask, causal=bool(causal))
+    half = attend(query.bfloat16(), keyed.bfloat16(), 4, extra=more, mask=mask, causal=bool(causal))
+    torch.testing.assert_close(half.float(), full, rtol=0.05, atol=0.03)
 
 
 @pytest.mark.parametrize("modality", MODALITIES)

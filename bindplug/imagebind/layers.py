@@ -14,6 +14,8 @@ STEM_EPS = 1e-5
 
 MLP_RATIO = 4
 
+HALF_DTYPES = (torch.bfloat16, torch.float16)
+
 
 class Attention(nn.Module):
     """Multi-head self-attention with packed projections, named as the official checkpoint names them.
@@ -81,8 +83,21 @@ def attend(
         keyed = torch.cat((keyed, extra.to(keyed.dtype).expand(len(keyed), -1, -1)), dim=1)
     key, value = keyed.chunk(2, dim=-1)
     q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (query, key, value))
-    out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
+    if q.device.type == "cpu" and q.dtype in HALF_DTYPES:
+        out = _plain_attention(q, k, v, mask, causal)
+    else:
+        out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
     return out.transpose(1, 2).flatten(2)
+
+
+def _plain_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
+    """Two products and a softmax: in half precision on a CPU less than half the fused kernel's time."""
+    scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
+    if causal:
+        mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
+    if mask is not None:
+        scores = scores.masked_fill(~mask, float("-inf"))
+    return scores.softmax(dim=-1) @ v
 
 
 class MLP(nn.Module):
