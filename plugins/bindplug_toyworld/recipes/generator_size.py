@@ -80,7 +80,7 @@ FULL = GeneratorSize(
     steps=3000,
     batch_size=64,
     guidance_steps=250,
-    evaluated=200,
+    evaluated=120,
 )
 
 SMOKE = GeneratorSize(
