@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import logging
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,8 +13,7 @@ from bindplug_toyworld.recipes.clip import build_clip, clip_config, pretrain
 from bindplug_toyworld.recipes.render import render
 from bindplug_toyworld.recipes.rendered import Rendered
 from bindplug_toyworld.recipes.sizes import ClipSize, ClipStage
-
-logger = logging.getLogger(__name__)
+from bindplug_toyworld.recipes.stages import run_stage
 
 
 def pretrained_clip(
@@ -35,20 +33,23 @@ def pretrained_clip(
     clip = build_clip(architecture, size.seed, size.stages[0].patch_dropout)
     figures: dict[str, Any] = {}
     for number, stage in enumerate(size.stages):
-        saved, card = workspace / f"{name}_{number}.pt", workspace / f"{name}_{number}.json"
         done = [asdict(stage) for stage in size.stages[: number + 1]]
-        wanted = {"seed": size.seed, "stages": done, "architecture": architecture}
-        earlier = json.loads(card.read_text()) if saved.is_file() and card.is_file() else {}
-        if earlier.get("wanted") == wanted:
-            clip.load_state_dict(torch.load(saved, weights_only=True))
-        else:
-            scenes = Rendered(scenes_of(workspace, stage, quiet=quiet).directory, in_memory=True)
-            earlier = {"wanted": wanted, "figures": pretrain(clip, scenes, size, stage, quiet=quiet)}
-            logger.info("%s, stage %d: %s", name, number + 1, earlier["figures"])
-            torch.save(clip.state_dict(), saved)
-            card.write_text(json.dumps(earlier))
-        figures[f"clip, stage {number + 1}"] = earlier["figures"]
+        title = f"stage {number + 1}"
+        figures[f"clip, {title}"] = run_stage(
+            workspace / f"{name}_{number}",
+            clip,
+            {"seed": size.seed, "stages": done, "architecture": architecture},
+            partial(_train, clip, workspace, size, stage, quiet),
+            title=f"{name}, {title}",
+        )
     return clip.eval(), figures
+
+
+def _train(
+    clip: torch.nn.Module, workspace: Path, size: ClipSize, stage: ClipStage, quiet: bool | None
+) -> tuple[torch.nn.Module, dict[str, Any]]:
+    scenes = Rendered(scenes_of(workspace, stage, quiet=quiet).directory, in_memory=True)
+    return clip, pretrain(clip, scenes, size, stage, quiet=quiet)
 
 
 def scenes_of(workspace: Path, stage: ClipStage, *, quiet: bool | None = None) -> Rendered:

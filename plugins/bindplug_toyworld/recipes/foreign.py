@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import logging
-import platform
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +23,7 @@ from bindplug_toyworld.evaluate import (
     evaluation_scenes,
     format_confusion,
 )
+from bindplug_toyworld.recipes.card import begin_card, write_card
 from bindplug_toyworld.recipes.clip import clip_config
 from bindplug_toyworld.recipes.clip_stages import pretrained_clip
 from bindplug_toyworld.recipes.rendered import Rendered
@@ -74,14 +73,11 @@ def ship_foreign(
         model, directory, dtype=torch.float16, licence="Apache-2.0", source=COMMAND, overwrite=True
     )
     card = {
-        "recipe": asdict(size),
-        "command": COMMAND,
-        "torch": torch.__version__,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        **begin_card(size, COMMAND),
         "training": figures,
         "evaluation": {measure.name: measure.to_dict()},
     }
-    (directory / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    write_card(directory, card)
     (directory / "README.md").write_text(_readme(card, measure, directory))
     return model
 

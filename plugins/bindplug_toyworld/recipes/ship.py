@@ -2,11 +2,8 @@
 
 from __future__ import annotations
 
-import json
-import platform
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +12,7 @@ import torch
 from bindplug.imagebind import ImageBind
 from bindplug.imagebind.directory import save_directory
 from bindplug_toyworld.evaluate import Measure, format_confusion
+from bindplug_toyworld.recipes.card import begin_card, write_card
 from bindplug_toyworld.recipes.sizes import RecipeSize
 
 COMMAND = "python -m bindplug_toyworld.recipes"
@@ -50,15 +48,12 @@ def ship(
         model, directory, dtype=torch.float16, licence="Apache-2.0", source=COMMAND, overwrite=True
     )
     card = {
-        "recipe": asdict(size),
-        "command": COMMAND,
-        "torch": torch.__version__,
-        "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
+        **begin_card(size, COMMAND),
         "training": figures,
         "parameters": {name: sum(p.numel() for p in t.parameters()) for name, t in model.towers.items()},
         "evaluation": {measure.name: measure.to_dict() for measure in measures},
     }
-    (directory / "card.json").write_text(json.dumps(card, indent=1) + "\n")
+    write_card(directory, card)
     (directory / "README.md").write_text(_readme(card, measures, directory))
     shutil.copyfile(log, directory / "training.log")
     return directory
