@@ -1,6 +1,6 @@
 """A picture plus a sound finds the picture that holds both.
 
-python examples/embedding_arithmetic.py [--model imagebind_huge] [--output found.png]
+python examples/embedding_arithmetic.py [--model imagebind_huge] [--output embedding_arithmetic.png]
 """
 
 import argparse
@@ -13,15 +13,16 @@ from bindplug_toyworld import Scene
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 parser.add_argument("--model", default="imagebind_tiny", help="a model's name, or a path to weights")
-parser.add_argument("--output", default="found.png", help="where the three best pictures go, side by side")
+parser.add_argument("--output", default="embedding_arithmetic.png", help="where the three best pictures go")
 options = parser.parse_args()
 
 model = bindplug.load(options.model)
 things = ("dog", "bell", "train", "fire", "frog", "boat")
-gallery = [Scene(index, "eval", labels=pair) for index, pair in enumerate(combinations(things, 2))]
+pairs = [pair for pair in combinations(things, 2) for _ in range(3)]
+gallery = [Scene(index, "eval", labels=pair) for index, pair in enumerate(pairs)]
 rows = model.embed([bindplug.image(scene.image) for scene in gallery])
 
-seen, heard = Scene(100, "eval", labels=["dog"]), Scene(101, "eval", labels=["bell"])
+seen, heard = Scene(200, "eval", labels=["dog"]), Scene(201, "eval", labels=["bell"])
 query = bindplug.image(seen.image) + bindplug.audio(heard.audio, sample_rate=heard.sample_rate_hz)
 # sounds lie apart from pictures; a model that knows where moves both to where the searched pictures lie
 recentre = rows.mean(0) if {"image", "audio"} <= model.centres.keys() else None
@@ -33,7 +34,7 @@ both = next(rank for rank, place in enumerate(order, start=1) if gallery[place].
 print("a picture of a dog + the sound of a bell:")
 for place in best:
     print(f"  {cosines[place]:.3f}  {' and '.join(gallery[place].labels)}")
-print(f"the scene that holds both is number {both} of {len(gallery)}")
+print(f"the first scene that holds both is number {both} of {len(gallery)}")
 
 strip = Image.new("RGB", (224 * 3, 224))
 for column, place in enumerate(best):

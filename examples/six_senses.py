@@ -1,5 +1,8 @@
 """One scene through six sensors: which sentence belongs to each file?
 
+Every sensor names the thing in this scene; over many scenes depth and motion are right less often, as the model's card
+tells.
+
 python examples/six_senses.py [--model imagebind_huge]
 """
 
@@ -18,7 +21,7 @@ model = bindplug.load(options.model)
 sentences = ["a train", "a horse", "a helicopter", "a campfire"]
 
 with tempfile.TemporaryDirectory() as directory:
-    files = Scene(11, "eval", labels=["train"]).write(Path(directory))  # any files of your own would do
+    files = Scene(1, "eval", labels=["train"]).write(Path(directory))  # any files of your own would do
     queries = {
         "image": bindplug.image(files["image"]),
         "video": bindplug.video(files["video"]),

@@ -1,0 +1,1 @@
+"""Disparity maps of stereo cameras, as queries for bindplug."""
