@@ -301,6 +301,8 @@ def _chunks(leaves: Sequence[Leaf], batch_size: int) -> Iterator[list[Leaf]]:
     """Runs of one modality, small enough that a chunk's clips fit the batch size."""
     for modality in dict.fromkeys(leaf.modality for leaf in leaves):
         same = [leaf for leaf in leaves if leaf.modality == modality]
+        if modality is Modality.TEXT:  # the tower computes no position after a batch's longest text
+            same.sort(key=lambda leaf: len(str(leaf.source)))
         step = max(1, batch_size // CLIPS_OF.get(modality, 1))
         yield from (same[start : start + step] for start in range(0, len(same), step))
 

@@ -64,6 +64,22 @@ def test_rows_come_in_the_order_given_whatever_the_batching():
     assert torch.allclose(together, alone, atol=1e-6)
 
 
+def test_texts_of_like_length_share_a_batch():
+    model, read = FakeEncoder(), []
+    plain = model.preprocess["text"].read
+    model.preprocess["text"].read = lambda source, **options: read.append(source) or plain(source, **options)
+    words = [
+        "a dog that barks at a train in the rain",
+        "rain",
+        "a frog that sits beside a pond at night",
+        "dog",
+    ]
+    rows = model.embed([text(word) for word in words], batch_size=2)
+    # the short ones do not pay for the long ones
+    assert [set(read[:2]), set(read[2:])] == [{"rain", "dog"}, {words[0], words[2]}]
+    assert torch.allclose(rows, torch.cat([FakeEncoder().embed(text(word)) for word in words]), atol=1e-6)
+
+
 def test_clips_count_against_the_batch_size():
     model = Recording()
     model.embed([video(f"{i}.mp4") for i in range(4)], batch_size=30)
