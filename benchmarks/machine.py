@@ -1,4 +1,4 @@
-"""What the measurements ran on: memory, load, and what of a file the page cache holds."""
+"""What the measurements ran on, and what of a file the page cache holds."""
 
 from __future__ import annotations
 
@@ -6,46 +6,15 @@ import ctypes
 import ctypes.util
 import mmap
 import os
-import platform
 import sys
 from pathlib import Path
-from typing import Any
+
+from bindplug.bench.machine import available_bytes, describe, peak_bytes
+
+__all__ = ["GB", "available_bytes", "cached_share", "describe", "drop_cache", "peak_bytes", "warm_cache"]
 
 GB = 1e9
 CHUNK_BYTES = 16 << 20
-
-
-def describe() -> dict[str, Any]:
-    """Names and versions, threads, and the load that other work put on the machine."""
-    import torch
-
-    return {
-        "processor": _processor(),
-        "cores": os.cpu_count(),
-        "threads": torch.get_num_threads(),
-        "load_1_min": os.getloadavg()[0],
-        "available_memory_gb": available_bytes() / GB,
-        "system": platform.platform(),
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-    }
-
-
-def available_bytes() -> float:
-    """Memory that a new process can have without swapping; infinite where the system does not say."""
-    return _field("/proc/meminfo", "MemAvailable", float("inf"))
-
-
-def peak_bytes() -> float:
-    """The most memory this process has held, mapped files included.
-
-    ``getrusage`` is the fallback only: under Linux its figure starts at the size of the process that launched
-    this one.
-    """
-    import resource
-
-    largest = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
-    return _field("/proc/self/status", "VmHWM", largest * (1 if sys.platform == "darwin" else 1024))
 
 
 def warm_cache(path: Path) -> None:
@@ -79,22 +48,3 @@ def cached_share(path: Path) -> float | None:
         )
         del view
     return float((pages & 1).mean()) if found == 0 else None
-
-
-def _field(path: str, name: str, otherwise: float) -> float:
-    """A field in kB of a file under ``/proc``, in bytes."""
-    try:
-        lines = Path(path).read_text().splitlines()
-    except OSError:
-        return otherwise
-    found = [line.split()[1] for line in lines if line.startswith(f"{name}:")]
-    return float(found[0]) * 1024 if found else otherwise
-
-
-def _processor() -> str:
-    try:
-        lines = Path("/proc/cpuinfo").read_text().splitlines()
-    except OSError:
-        return platform.processor() or platform.machine()
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.machine()

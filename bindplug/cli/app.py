@@ -35,6 +35,7 @@ BUILTIN = {
         "Map one embedding space to another, and see how well it works.",
     ),
     "verify": ("bindplug.cli.verify:verify", "Check weights against checksums and published figures."),
+    "bench": ("bindplug.cli.bench:bench", "Measure how fast a model runs here, at equal numbers."),
 }
 """Commands of the core: where they are and what they do, so that listing them imports none."""
 

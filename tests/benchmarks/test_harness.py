@@ -3,16 +3,31 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
+from PIL import Image
 
-from benchmarks.harness import Comparison, UnequalNumbers, deviation, ensure_equal, in_turns
-from benchmarks.report import table
+from benchmarks.harness import (
+    Comparison,
+    Growth,
+    Outcome,
+    Skipped,
+    UnequalNumbers,
+    attempt,
+    deviation,
+    ensure_aligned,
+    ensure_equal,
+    fitted_exponent,
+    in_turns,
+)
+from benchmarks.report import draw, footer, table
 
-MACHINE = {"processor": "p", "threads": 2, "torch": "2", "cores": 2, "load_1_min": 0.1}
+MACHINE = {"device": "p", "threads": 2, "torch": "2", "cores": 2, "load_1_min": 0.1}
 times = st.floats(0.001, 1000)
 
 
@@ -80,11 +95,73 @@ def test_deviation_is_relative_to_the_largest_number() -> None:
     assert deviation([1.0, 100.5], [1.0, 100.0]) == pytest.approx(0.005)
 
 
-def test_table_shows_medians_goals_and_what_was_skipped() -> None:
+def test_cosines_count_as_equality_in_half_precision() -> None:
+    rows = torch.randn(3, 8)
+    assert ensure_aligned("x", rows.bfloat16().float(), rows) > 0.999
+    for wrong in (-rows, rows[:2], rows * math.nan):
+        with pytest.raises(UnequalNumbers, match="the prompts"):
+            ensure_aligned("the prompts", wrong, rows)
+
+
+def test_a_failing_part_keeps_what_came_before() -> None:
+    one = Comparison("x", "s", [1.0], [1.0])
+
+    def work() -> Iterator[Outcome]:
+        yield one
+        raise Skipped("too little memory")
+
+    first, last = attempt(work)
+    assert first is one
+    assert str(last) == "too little memory"
+
+
+@given(st.floats(-3, 3), st.floats(0.01, 100))
+def test_the_exponent_of_a_power_is_found(exponent: float, factor: float) -> None:
+    sizes = [1, 3, 10, 100]
+    assert fitted_exponent(sizes, [factor * s**exponent for s in sizes]) == pytest.approx(exponent, abs=1e-6)
+
+
+def test_growth_has_an_exponent_a_round() -> None:
+    grown = Growth("g", "items", "s", [1, 10], [[1.0, 1.0, 1.0], [10.0, 100.0, 10.0]])
+    assert grown.exponents == pytest.approx([1, 2, 1])
+    described = grown.to_dict()
+    assert described["exponent"] == pytest.approx({"fitted": 1, "min": 1, "max": 2})
+    assert [point["size"] for point in described["points"]] == [1, 10]
+
+
+@pytest.mark.parametrize("sizes", [[1], [2, 1], [1, 1]])
+def test_growth_needs_rising_sizes(sizes: list[int]) -> None:
+    with pytest.raises(ValueError, match="sizes"):
+        Growth("g", "items", "s", sizes, [[1.0]] * len(sizes))
+
+
+def test_table_shows_medians_goals_and_growth() -> None:
     met = Comparison("fast", "s", [8.0] * 5, [1.0] * 5, 1e-6, least_ratio=4, notes=["a note"])
-    missed = Comparison("slow", "s", [1.0] * 5, [2.0] * 5, most_added=0.4)
-    shown = table([met, missed], {"cold-start": "too little memory"}, MACHINE)
-    for part in ("8 x [8, 8]", ">= 4 x", "met", "MISSED", "+1.000 s", "a note", "skipped, too little memory"):
+    missed = Comparison("slow", "s", [1.0] * 5, [2.0] * 5, most_added=0.4, cosine=0.9995)
+    grown = Growth("much", "items", "s", [1, 1000], [[1.0], [1000.0]])
+    shown = table([met, missed, grown])
+    for part in ("8 x [8, 8]", ">= 4 x", "met", "MISSED", "+1.000 s", "a note", "1e-06", "cosine 0.99950"):
         assert part in shown
+    for part in ("much: exponent 1.00 [1.00, 1.00]", "1,000", "1e+03"):
+        assert part in shown
+
+
+def test_footer_says_what_is_missing_and_whether_to_trust() -> None:
+    one = Comparison("fast", "s", [8.0] * 5, [1.0] * 5)
+    missing = {"skipped": {"cold-start": "too little memory"}, "unequal": {}, "failed": {"towers": "oh"}}
+    shown = footer([one], missing, MACHINE)
+    assert "cold-start: skipped, too little memory" in shown
+    assert "towers: failed, oh" in shown
+    assert "Repeats: 5" in shown
     assert "busy" not in shown
-    assert "busy" in table([met], {}, MACHINE | {"load_1_min": 2.0})
+    assert "busy" in footer([], {}, MACHINE | {"load_1_min": 2.0})
+
+
+def test_chart_is_drawn_of_comparisons_alone(tmp_path: Path) -> None:
+    grown = Growth("much", "items", "s", [1, 2], [[1.0], [2.0]])
+    assert not draw(tmp_path / "none.png", [grown], MACHINE)
+    assert not (tmp_path / "none.png").exists()
+    one = Comparison("fast", "s", [8.0, 9.0], [1.0, 1.0], least_ratio=4)
+    assert draw(tmp_path / "one.png", [grown, one], MACHINE)
+    with Image.open(tmp_path / "one.png") as drawn:
+        assert drawn.width > 400

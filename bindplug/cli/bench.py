@@ -1,0 +1,194 @@
+"""``bindplug bench``: how fast a model runs here, at equal numbers, and how near the machine's limit."""
+
+from __future__ import annotations
+
+import statistics
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bindplug.cli.options import DEFAULT_MODEL, ModelChoice, output_options
+from bindplug.errors import InputError
+
+if TYPE_CHECKING:
+    import torch
+
+    from bindplug.bench.throughput import Measurement
+    from bindplug.encoder import Encoder
+
+PLOT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
+
+
+@click.command()
+@click.argument("model", default=DEFAULT_MODEL)
+@click.option("--modalities", metavar="A,B,...", help="Which to measure; all, without video, by default.")
+@click.option(
+    "--dtype", "dtypes", default="fp32,bf16", show_default=True, help="Some of fp32, bf16, fp16, int8."
+)
+@click.option(
+    "--batch-size",
+    "--batch",
+    "batch_size",
+    type=click.IntRange(min=1),
+    default=8,
+    show_default=True,
+    help="Images, texts or clips in one pass.",
+)
+@click.option(
+    "--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Measurements of each."
+)
+@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps, ...")
+@click.option("--pack", "packed", is_flag=True, help="Pack the weights for the CPU first.")
+@click.option("--compile", "compiled", is_flag=True, help="Compile the model's blocks first.")
+@click.option("--plot", metavar="FILE", help="Also draw the figures into FILE.png.")
+@output_options
+def bench(
+    model: str,
+    modalities: str | None,
+    dtypes: str,
+    batch_size: int,
+    repeats: int,
+    device: str,
+    packed: bool,
+    compiled: bool,
+    plot: str | None,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Measure how fast MODEL, a name or a path, runs on this machine.
+
+    Every modality in every dtype, on noise of the right shape: items per second, the least cosine with float32 rows
+    (float32 itself is compared with items embedded one by one), the share of the rate that this machine's matrix
+    products reach in that dtype, and peak memory. Exits with 1 if a dtype's numbers are not float32's.
+
+    \b
+    bindplug bench imagebind_tiny --dtype fp32,bf16 --modalities image,audio
+    """
+    from bindplug.bench.machine import describe
+    from bindplug.bench.plan import modality_names, parse_dtypes, run
+    from bindplug.cli.app import FAILED, OK
+    from bindplug.inputs.progress import iterate_with_progress
+
+    if plot and not plot.lower().endswith(PLOT_SUFFIXES):
+        raise InputError(
+            "--plot", found=repr(plot), expected=f"a file that ends in {', '.join(PLOT_SUFFIXES)}"
+        )
+    chosen = parse_dtypes(dtypes)
+
+    def load(modality: str | None, dtype: torch.dtype | None = None) -> Encoder:
+        name = None if dtype is None else str(dtype).removeprefix("torch.")
+        return ModelChoice(model, device, name).load(None if modality is None else [modality])
+
+    names = modality_names(modalities, _modalities(model, load))
+    machine = describe(device)  # before this command's own load counts
+    steps = run(load, names, chosen, batch=batch_size, repeats=repeats, packed=packed, compiled=compiled)
+    total = len(names) * len(chosen)
+    found = list(iterate_with_progress(steps, label="measuring", total=total, quiet=quiet or None))
+    report = {
+        "model": model,
+        "device": device,
+        "packed": packed,
+        "compiled": compiled,
+        "batch_size": batch_size,
+        "repeats": repeats,
+        "machine": machine,
+        "results": [one.to_dict() for one in found],
+    }
+    if plot:
+        _draw(plot, report, found)
+    if as_json:
+        from bindplug.cli.screen import print_json
+
+        print_json(report)
+    else:
+        _show(report, found)
+    return OK if all(one.equal for one in found) else FAILED
+
+
+def _modalities(model: str, load: Any) -> list[str]:
+    """What the model can embed: its card says so without loading it, else it is loaded once."""
+    from bindplug.models import list_models
+
+    cards = {card.name: card for card in list_models()}
+    return list(cards[model].modalities if model in cards else load(None).modalities)
+
+
+def _show(report: dict[str, Any], found: list[Measurement]) -> None:
+    from rich.markup import escape
+    from rich.table import Table
+    from rich.text import Text
+
+    from bindplug.cli.screen import console
+
+    out = console()
+    machine = report["machine"]
+    out.print(f"[bold]{escape(report['model'])}[/] on {escape(machine['device'])}")
+    table = Table(box=None, pad_edge=False, header_style="dim", padding=(0, 2, 0, 0))
+    for name, justify in (
+        ("", "left"), ("dtype", "left"), ("items/s", "right"), ("least, most", "left"), ("cosine", "right"),
+        ("of square", "right"), ("of own", "right"), ("peak", "right"),
+    ):  # fmt: skip
+        table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for one in found:
+        middle, least, most = statistics.median(one.items_per_s), min(one.items_per_s), max(one.items_per_s)
+        table.add_row(
+            one.modality,
+            one.dtype,
+            _number(middle),
+            f"[dim]{_number(least)}, {_number(most)}[/]",
+            Text(f"{one.cosine:.5f}", style="" if one.equal else "bold red"),
+            _share(one.share_of(one.square_rate)),
+            _share(one.share_of(one.own_rate)),
+            "" if one.peak_bytes is None else f"{one.peak_bytes / 1e9:.2f} GB",
+        )
+    out.print(table)
+    for one in found:
+        if not one.equal:
+            out.print(
+                f"[bold red]UNEQUAL[/] {one.modality} in {one.dtype}: least cosine {one.cosine:.6f}, "
+                f"largest difference {one.deviation:.1e} of the largest number"
+            )
+    out.print(_legend(report, found), style="dim")
+
+
+def _legend(report: dict[str, Any], found: list[Measurement]) -> str:
+    machine = report["machine"]
+    lines = [
+        f"Passes of {report['batch_size']} images, texts or clips; medians of {report['repeats']}; "
+        f"{machine['threads']} threads, torch {machine['torch']}. cosine: the least with float32 rows."
+    ]
+    rates = {one.dtype: one.square_rate for one in found if one.square_rate is not None}
+    if rates:
+        said = ", ".join(f"{rate / 1e9:.0f} in {dtype}" for dtype, rate in rates.items())
+        lines.append(
+            f"Shares of the rate of one large square matrix product (GFLOP/s: {said}) and of the model's own "
+            "products alone, measured beside it."
+        )
+    if machine["load_1_min"] > machine["cores"] / 2:
+        lines.append(f"Load {machine['load_1_min']:.1f} on {machine['cores']} cores: other work slows this.")
+    return "\n".join(lines)
+
+
+def _number(value: float) -> str:
+    return f"{value:,.0f}" if value >= 100 else f"{value:.3g}"
+
+
+def _share(value: float | None) -> str:
+    return "" if value is None else f"{value:.0%}"
+
+
+def _draw(path: str, report: dict[str, Any], found: list[Measurement]) -> None:
+    from bindplug.bench.plot import Bar, draw_bars
+
+    bars = [
+        Bar(
+            f"{one.modality} {one.dtype}",
+            statistics.median(one.items_per_s),
+            min(one.items_per_s),
+            max(one.items_per_s),
+            met=None if one.equal else False,
+        )
+        for one in found
+    ]
+    machine = report["machine"]
+    draw_bars(path, f"{report['model']}: items per second", bars, footer=f"{machine['device']}, medians")
