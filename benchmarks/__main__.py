@@ -36,6 +36,8 @@ class Benchmark:
 BENCHMARKS = {
     "cold-start": Benchmark("benchmarks.cold_start", 4),
     "import": Benchmark("benchmarks.imports", 0.5),
+    "memory": Benchmark("benchmarks.memory", 3),
+    "embed-folders": Benchmark("benchmarks.embed_folders", 5),
     "filter-banks": Benchmark("benchmarks.filter_banks", 0.5),
     "towers": Benchmark("benchmarks.towers", 6, on_cuda=True),
     "limit": Benchmark("benchmarks.limit", 2, on_cuda=True),

@@ -27,6 +27,8 @@ from bindplug.errors import InputError
 RESULTS = {
     "cold-start": {"comparison": 2},
     "import": {"comparison": 2},
+    "memory": {"comparison": 4},
+    "embed-folders": {"comparison": 4},
     "filter-banks": {"comparison": 2},
     "towers": {"comparison": 6 * (2 + 2 + 1 + 1)},
     "limit": {"comparison": 8},
@@ -34,7 +36,7 @@ RESULTS = {
     "growth": {"growth": 5},
     "detector": {"comparison": 4},
 }
-UNCOMPARED = ("import", "detector")
+UNCOMPARED = ("import", "memory", "detector")
 """There are no numbers to compare."""
 
 
