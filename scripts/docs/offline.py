@@ -22,6 +22,11 @@ def on_post_page(output: str, **_: Any) -> str:
     return local(output)
 
 
+def on_post_template(output_content: str, *, template_name: str, **_: Any) -> str:
+    """Likewise the theme's own page, for addresses that do not exist."""
+    return local(output_content) if template_name.endswith(".html") else output_content
+
+
 def local(page: str) -> str:
     """``page`` (HTML) without anything that is fetched from elsewhere.
 
