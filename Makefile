@@ -10,9 +10,10 @@ BIN := $(VENV)/bin
 # each environment leaves a stamp; pyproject.toml being newer makes it again
 DEMO_STAMP := $(VENV)/.installed-demo
 DEV_STAMP := $(VENV)/.installed-dev
+DOCS_STAMP := $(VENV)/.installed-docs
 OUT ?= out
 
-.PHONY: help demo test test-slow test-lowest lint bench weights clean
+.PHONY: help demo test test-slow test-lowest lint bench docs weights clean
 
 help:  ## this list
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## */  make \1\t/' | expand -t 20
@@ -38,11 +39,16 @@ lint: $(DEV_STAMP)  ## ruff, mypy, import-linter
 bench: $(DEV_STAMP)  ## ratios against a naive baseline measured in the same run
 	@$(BIN)/python -m benchmarks $(ARGS)
 
-weights: $(DEV_STAMP)  ## train the embedded default again, end to end (some 3 hours on 2 cores)
+docs: $(DOCS_STAMP)  ## the documentation site, in out/site
+	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
+
+weights: $(DEV_STAMP)  ## train the embedded default again, end to end (some 4 hours on 2 cores)
 	@$(BIN)/python -m bindplug_toyworld.recipes
 	@$(BIN)/python -m bindplug_toyworld.recipes.detector --encoder runs/full/weights/toy_foreign_clip --output runs/full/weights/toy_detic
 	@$(BIN)/python -m bindplug_toyworld.recipes.detector_report --detector runs/full/weights/toy_detic \
 		--model runs/full/weights/imagebind_tiny --bridge runs/full/weights/toy_bridge --scenes 300 --write runs/full/weights/toy_detic
+	$(BIN)/python -m bindplug_toyworld.recipes.generator --model runs/full/weights/imagebind_tiny \
+		--judge runs/full/weights/toy_foreign_clip --output runs/full/weights/toy_unclip
 
 clean:  ## remove what the targets above made, the environment included
 	rm -rf $(VENV) $(OUT) runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache
@@ -54,3 +60,7 @@ $(DEMO_STAMP): pyproject.toml constraints.txt
 $(DEV_STAMP): pyproject.toml constraints.txt
 	@scripts/make-venv $(PYTHON) $(VENV) dev
 	touch $@ $(DEMO_STAMP)
+
+$(DOCS_STAMP): pyproject.toml constraints.txt
+	@scripts/make-venv $(PYTHON) $(VENV) docs
+	touch $@

@@ -30,10 +30,8 @@ def _is_command(line):
 
 
 COMMANDS = [(place, words) for page in EVERY for place, words in lines(page)]
-MISSPELT = (["bindplug", "convert", "imagebind_huge.pth", "towers/", "--dtype", "fp16"],)
-"""What the README says wrongly until it is mended: the choice is ``float16``."""
 BINDPLUG = [
-    (place, words[1:]) for place, words in COMMANDS if words[0] == "bindplug" and words not in MISSPELT
+    (place, words[1:]) for place, words in COMMANDS if words[0] == "bindplug"
 ]
 
 

@@ -24,12 +24,6 @@ from tests.docs.pages import PAGES, README, ROOT, snippets
 
 ABSENT = {"weights", "detectron2", "acme", "toy_unclip"}
 """What a snippet may need; of these only the last may be here."""
-WITHOUT_MARKER = {
-    'load("imagebind_huge"': "the official checkpoint",
-    "upgrade(vit_h_14)": "a pretrained ViT-H-14",
-    "upgrade(pipe, model)": "a pipeline",
-}
-"""What tells that a piece of the README needs what is not here, until a comment there says so."""
 PYTHON = {page: snippets(page, "python", "py") for page in (*PAGES, README)}
 WITH_PYTHON = [page for page, found in PYTHON.items() if found]
 
@@ -90,8 +84,7 @@ def _expanded(word):
 def _is_here(snippet):
     if snippet.marker == "needs toy_unclip":
         return "toy_unclip" in {card.name for card in bindplug.list_models(tool="generator")}
-    unmarked = snippet.page == README and any(sign in snippet.code for sign in WITHOUT_MARKER)
-    return not unmarked and not snippet.marker.startswith("needs")
+    return not snippet.marker.startswith("needs")
 
 
 def _check_error(snippet, code, names, shown):
