@@ -22,6 +22,7 @@ from bindplug.query import Query, embedding
 from bindplug.templates import OPENAI_IMAGENET_TEMPLATES
 from bindplug_toyworld.scene import Scene
 from bindplug_toyworld.things import CLASSNAMES, MOVING, NAMES
+from bindplug_toyworld.tools import Gallery, Search
 
 SHOWN = ("dog", "bee", "bell", "fire", "train", "helicopter", "bicycle", "running")
 """The things of the demo's scenes; the last four move an IMU."""
@@ -108,7 +109,14 @@ class Sum:
 
 @dataclass
 class Showcase:
-    """All there is to show. ``seconds`` is how long it took, without loading the model."""
+    """All there is to show.
+
+    Attributes:
+        search: things found by a detector; None where none could run.
+        gallery: pictures made by a generator; None where none could run.
+        absent: why not, by ``"search"`` and ``"gallery"``.
+        seconds: how long it took, without loading the model.
+    """
 
     model: str
     space: str
@@ -117,17 +125,25 @@ class Showcase:
     answers: list[Answer] = field(default_factory=list)
     matches: list[Match] = field(default_factory=list)
     sums: list[Sum] = field(default_factory=list)
+    search: Search | None = None
+    gallery: Gallery | None = None
+    absent: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
     def tally(self) -> dict[str, tuple[int, int]]:
         """Right answers and all answers, by kind."""
         matched = [right for match in self.matches for right in match.right]
-        return {
+        counted = {
             "classified": (sum(a.right for a in self.answers), len(self.answers)),
             "matched": (sum(matched), len(matched)),
             "sums": (sum(s.right for s in self.sums), len(self.sums)),
         }
+        if self.search is not None:
+            counted["found"] = self.search.found
+        if self.gallery is not None:
+            counted["drawn"] = self.gallery.right
+        return counted
 
     def answer(self, thing: str, modality: str) -> Answer | None:
         """The answer for one file, if there is such a file."""

@@ -1,7 +1,10 @@
-"""The demo: right answers with the bundled model, honest ones with any, and a report that stands alone."""
+"""The demo: right answers with the bundled models, honest ones with any, and a report that stands alone."""
 
 from __future__ import annotations
 
+import base64
+import dataclasses
+import io
 import json
 import re
 import subprocess
@@ -16,13 +19,19 @@ import torch
 from PIL import Image
 
 from bindplug.cli.app import run
+from bindplug.errors import MissingDependency, PluginError
 from bindplug.imagebind import ImageBind, ImageBindConfig
 from bindplug.imagebind.checkpoint import save_directory
 from bindplug.imagebind.config import TowerConfig
+from bindplug.plugins import registry
 from bindplug.space import EmbeddingSpace
-from bindplug_toyworld import demo, showcase
+from bindplug_toyworld import demo, showcase, tools
+from bindplug_toyworld.evaluate_detection import Present
 from bindplug_toyworld.report import colours, draw_contact_sheet, pictures, write_page
+from bindplug_toyworld.report import exhibits as exhibits_page
 from bindplug_toyworld.showcase import Answer, Exhibit, Match, Showcase, Sum
+from bindplug_toyworld.things import label_of
+from bindplug_toyworld.tools import Drawing, Gallery, Search, Searched, Spot
 
 VOID = {"meta", "img", "link", "br", "source", "path", "polyline"}
 FEW = ("dog", "bell", "bicycle")
@@ -36,9 +45,11 @@ class Balanced(HTMLParser):
         self.open: list[str] = []
         self.tags: list[str] = []
         self.addresses: list[str] = []
+        self.unnamed = 0
 
     def handle_starttag(self, tag, attrs):
         self.tags.append(tag)
+        self.unnamed += tag == "img" and not dict(attrs).get("alt")
         self.addresses += [value for name, value in attrs if name in ("src", "srcset", "href") and value]
         if tag not in VOID:
             self.open.append(tag)
@@ -77,6 +88,7 @@ def ran(random_model, tmp_path_factory):
         patch.setattr(showcase, "SUMS", (("bicycle", "bell"),))
         patch.setattr(showcase, "OPENAI_IMAGENET_TEMPLATES", ("a photo of a {}.",))
         printed: list[str] = []
+        patch.setenv("BINDPLUG_DISABLE", "detic,diffusers")  # it has to work without
         patch.setattr("click.echo", lambda text="", **options: printed.append(str(text)))
         code = run(["demo", "--model", str(random_model), "-o", str(directory), "--json", "--quiet"])
     assert code == 0
@@ -86,6 +98,7 @@ def ran(random_model, tmp_path_factory):
 def test_the_bundled_model_is_right(tmp_path):
     """The whole demo as a user runs it; thresholds leave room for a few unlucky files among 44."""
     command = [sys.executable, "-m", "bindplug.cli", "demo", "-o", str(tmp_path / "out"), "--json", "--quiet"]
+    command += ["--pipeline", str(tmp_path / "no_pipeline")]
     ran = subprocess.run(command, capture_output=True, text=True, check=False)
     assert ran.returncode == 0, ran.stderr
     shown = json.loads(ran.stdout)
@@ -97,7 +110,16 @@ def test_the_bundled_model_is_right(tmp_path):
     assert tally["classified"]["right"] >= 41
     assert tally["matched"]["right"] >= 40
     assert tally["sums"]["right"] >= 3  # the card measures five of six such sums
-    assert Path(shown["report"]).stat().st_size > 100_000
+    assert tally["found"]["of"] == 8
+    assert tally["found"]["right"] >= 7
+    boxes = [spot for picture in shown["search"]["pictures"] for spot in picture["spots"]]
+    assert sum(not spot["right"] for spot in boxes) <= 1
+    assert [modality for _, modality in shown["search"]["prompts"]] == ["audio", "depth", "thermal", "imu"]
+    assert shown["search"]["routes"] == ["linear"] * 4
+    assert shown["search"]["command"].startswith("bindplug detect files/searched/0_dog_bell_train.png ")
+    assert "drawn" not in tally
+    assert "no_pipeline" in shown["absent"]["gallery"]
+    assert 1_000_000 < Path(shown["report"]).stat().st_size < 4_000_000
     assert ran.stderr == ""
 
 
@@ -147,6 +169,7 @@ def test_the_page_stands_alone_and_is_well_formed(ran):
     reader.feed(page)
     assert reader.open == []
     assert "script" not in reader.tags
+    assert reader.unnamed == 0
     assert len(reader.addresses) > 30
     assert all(address.startswith("data:") for address in reader.addresses)
     assert not re.search(r"https?:", page)  # the letters alone may well stand in an encoded picture
@@ -157,7 +180,28 @@ def test_the_page_stands_alone_and_is_well_formed(ran):
     assert reader.tags.count("table") == 6
     assert "prefers-color-scheme: dark" in page
     assert 'name="viewport"' in page
+    assert page.count("no plugin in use brings the command") == 2
+    for heading in ("files", "maps", "sums", "found", "drawn"):
+        assert f'<h2 id="{heading}">' in page
     assert not list(directory.glob(".*"))
+
+
+def test_no_picture_of_the_page_is_blank(ran):
+    directory, _ = ran
+    reader = Balanced()
+    reader.feed((directory / "report.html").read_text(encoding="utf-8"))
+    kinds = Counter(address.partition(";")[0] for address in reader.addresses)
+    assert kinds["data:audio/wav"] == 3
+    assert kinds["data:image/png"] == 3, "waveforms"
+    shown = 0
+    for address in reader.addresses:
+        if address.startswith("data:image/"):
+            with Image.open(io.BytesIO(base64.b64decode(address.partition(",")[2]))) as picture:
+                pixels = np.asarray(picture.convert("RGBA")).astype(float)
+            assert pixels.std(axis=(0, 1)).max() > 8
+            shown += 1
+    # of a scene: picture, two of video, depth, heat, wave, spectrogram; of the sum: two, and five found
+    assert shown == 3 * 7 + 7
 
 
 def test_the_contact_sheet_is_a_picture_of_all_scenes(ran):
@@ -270,6 +314,164 @@ def test_the_terminal_shows_tables(bicycle, tmp_path, capsys):
     quiet = capsys.readouterr().out
     assert "6 of 6 files named" in quiet
     assert "✓" not in quiet
+
+
+# ---- other plugins' tools -------------------------------------------------------------------------------------
+
+
+def boxes_of(*things: str) -> Present:
+    """Things in a row, 40 pixels wide."""
+    boxes = [[50.0 * i, 0.0, 50.0 * i + 40, 40.0] for i in range(len(things))]
+    return Present(np.array(boxes), np.array([label_of(thing) for thing in things]))
+
+
+def test_a_box_is_right_on_its_own_thing_and_once():
+    on_dog, beside_dog, on_bell = (0.0, 0.0, 40.0, 40.0), (30.0, 0.0, 70.0, 40.0), (50.0, 0.0, 90.0, 40.0)
+    claimed = [(0, 0.5, on_dog), (0, 0.9, on_dog), (0, 0.8, beside_dog), (0, 0.7, on_bell), (1, 0.6, on_bell)]
+    spots = tools.judge_spots(claimed, boxes_of("dog", "bell"))
+    assert [(spot.score, spot.right) for spot in spots] == [
+        (0.9, True), (0.8, False), (0.7, False), (0.6, True), (0.5, False)
+    ]  # fmt: skip
+    assert [spot.right for spot in tools.judge_spots(claimed[:1], boxes_of("train"))] == [False]
+
+
+def test_missed_things_and_wrong_boxes_are_counted():
+    spots = (Spot(0, 0.9, (0, 0, 1, 1), True), Spot(1, 0.5, (0, 0, 1, 1), False))
+    pictures = (Searched(Path("a"), ("dog",), spots, (2,)), Searched(Path("b"), ("bell",), (), (1,)))
+    found = Search("", tools.PROMPTS, ("linear",) * 4, pictures)
+    assert found.found == (1, 3)
+    assert found.wrong == 1
+
+
+class Reader:
+    """A judge that reads the label off the red of a picture, and takes the next label for the second best."""
+
+    def __init__(self, encoder: object) -> None:
+        assert encoder is not None
+
+    def scores(self, shown: list[Image.Image]) -> torch.Tensor:
+        labels = torch.tensor([int(np.asarray(picture)[0, 0, 0]) // 10 for picture in shown])
+        one_hot = torch.nn.functional.one_hot
+        return one_hot(labels, 20) + 0.5 * one_hot((labels + 1) % 20, 20)
+
+
+def test_another_clip_says_what_pictures_show(tmp_path, monkeypatch):
+    """A stand-in for the generator paints the label of what it is asked for, once the wrong one."""
+    ran: list[list[str]] = []
+    (tmp_path / "caption.txt").write_text("some sentence\n")
+    kinds = ("image", "audio", "depth", "thermal", "imu")
+    eight = [
+        Exhibit(t, t, t, {k: tmp_path / t / k for k in kinds} | {"text": tmp_path / "caption.txt"})
+        for t in showcase.SHOWN
+    ]
+
+    def generate(name: str, arguments: list[str]) -> None:
+        assert name == "generate"
+        ran.append(list(arguments))
+        output = Path(arguments[arguments.index("-o") + 1])
+        wanted = {"each.png": tools.DRAWN, "sum.png": tools.BLEND[:1], "morph.png": tools.MORPH[:1] * 6}
+        for number, (thing, _) in enumerate(wanted[output.name]):
+            label = label_of("fire" if thing == "helicopter" else thing)
+            single = len(wanted[output.name]) == 1
+            path = output if single else output.with_name(f"{output.stem}-{number + 1}.png")
+            Image.new("RGB", (8, 8), (10 * label, 0, 0)).save(path)
+
+    monkeypatch.setattr(tools, "Judge", Reader)
+    monkeypatch.setattr(tools, "find_command", lambda name: None)
+    monkeypatch.setattr(tools, "run_command", generate)
+    made = tools.generate(eight, tmp_path, ["--model", "m"], pipeline="p", quiet=True)
+    assert made.right == (5, 6)
+    assert [drawing.seen[0] for drawing in made.single[:2]] == ["dog", "fire"]
+    assert [drawing.right for drawing in made.single[:2]] == [True, False]
+    assert made.blend.asked == tools.BLEND
+    assert made.blend.seen[0] == "bicycle"
+    assert len(made.morph) == 6
+    assert all("--quiet" in arguments and "m" in arguments for arguments in ran)
+    assert ran[0][ran[0].index("--text") + 1] == "some sentence"
+    assert made.commands[1].startswith("bindplug generate --image bicycle/image --audio bell/audio ")
+    assert made.commands[1].endswith("--seed 0 --pipeline p -o drawn/sum.png")
+
+
+def test_what_is_not_installed_is_named_with_its_extra(monkeypatch):
+    entry = registry().commands["detect"]
+    card = dataclasses.replace(entry.card, requires=("no_such_package",))
+    monkeypatch.setitem(registry().commands, "detect", dataclasses.replace(entry, card=card))
+    with pytest.raises(MissingDependency, match=r"no_such_package.*bindplug\[detic\]"):
+        tools.run_command("detect", ["picture.png"])
+    with pytest.raises(PluginError, match="brings the command `bindplug paint`"):
+        tools.run_command("paint", [])
+
+
+def with_tools(show: Showcase) -> Showcase:
+    """The same with one searched picture and pictures drawn, one of each right and wrong."""
+    exhibit = show.exhibits[0]
+    prompts = (("bicycle", "audio"), ("bicycle", "depth"), ("bicycle", "thermal"), ("bicycle", "imu"))
+    spots = (Spot(0, 0.91, (20.0, 30.0, 120.0, 130.0), True), Spot(3, 0.42, (5.0, 6.0, 50.0, 60.0), False))
+    picture = Searched(exhibit.files["image"], ("bicycle",), spots, (1,))
+    show.search = Search("bindplug detect a.png", prompts, ("linear",) * 4, (picture,))
+    right = Drawing((("bicycle", "audio"),), exhibit.files["image"], ("bicycle", "dog"), True)
+    wrong = Drawing((("bicycle", "text"),), exhibit.files["image"], ("train", "dog"), False)
+    both = Drawing(
+        (("bicycle", "image"), ("bicycle", "audio")), exhibit.files["image"], ("dog", "bell"), False
+    )
+    show.gallery = Gallery(("bindplug generate b",), "a judge", (right, wrong), both, (both,) * 6)
+    return show
+
+
+def test_detections_and_drawings_are_on_the_page_and_the_sheet(bicycle, tmp_path):
+    plain, full = made_up(bicycle, True), with_tools(made_up(bicycle, True))
+    assert full.tally["found"] == (1, 2)
+    assert full.tally["drawn"] == (1, 2)
+    assert demo.verdict(full).endswith("1 of 2 things detected, 1 of 2 pictures made")
+    page = write_page(full, tmp_path / "page.html").read_text()
+    reader = Balanced()
+    reader.feed(page)
+    assert reader.open == []
+    assert reader.unnamed == 0
+    assert '<rect x="20.0" y="30.0" width="100.0" height="100.0" fill="none" stroke="#e69f00"' in page
+    assert "1 of 2 things found, and 1 box on anything else" in page
+    assert "depth of bicycle: missed" in page
+    assert (page.count("✓"), page.count("✗")) == (6 + 2, 0 + 3)
+    assert "Not here" not in page
+    assert "bindplug generate b" in page
+    paths = [draw_contact_sheet(show, tmp_path / f"{i}.png") for i, show in enumerate((plain, full))]
+    sizes, pixels = zip(*((image.size, np.asarray(image)) for image in map(Image.open, paths)), strict=True)
+    assert sizes[1][1] > sizes[0][1] + 500
+    added = pixels[1][sizes[0][1] :].reshape(-1, 3)
+    for colour in colours.PROMPTS:
+        assert (added == colour).all(axis=1).sum() > 200, "the frame of a prompt"
+    json.dumps(full.to_dict())
+
+
+def test_the_terminal_tells_of_tools_and_of_absent_ones(bicycle, tmp_path, capsys):
+    show = with_tools(made_up(bicycle, True))
+    show.absent["gallery"] = "diffusers is absent"
+    demo._print(show, tmp_path / "report.html", tmp_path / "report.png", quiet=False)
+    shown = capsys.readouterr().out
+    assert "1 of 2 things found in 1 pictures, 1 wrong boxes" in shown
+    assert "✗ text of bicycle: train" in shown
+    assert "Generation is left out: diffusers is absent" in shown
+
+
+def test_figures_have_scales_units_and_legends(bicycle, tmp_path, monkeypatch):
+    page = write_page(made_up(bicycle, True), tmp_path / "page.html").read_text()
+    for written in ("8 kHz", "60 Hz", "−65 dB", "0 dB", "5.0 s, CSV", "4.0 s, WAV"):
+        assert written in page
+    assert re.search(r"<span>\d+\.\d m</span>.*<span>\d+\.\d m</span>", page)
+    assert re.search(r"<span>−?\d+ °C</span>.*<span>−?\d+ °C</span>", page)
+    assert re.search(r"accelerometer, −?\d+\.\d to \d+\.\d m/s²", page)
+    assert re.search(r"gyroscope, −?\d+\.\d to \d+\.\d rad/s", page)
+    assert page.count("<polyline") == 6
+    assert page.count("<audio") == 1
+    monkeypatch.setattr(exhibits_page, "PLAYABLE_BYTES", 1000)
+    assert "<audio" not in write_page(made_up(bicycle, True), tmp_path / "page.html").read_text()
+
+
+def test_score_labels_are_readable_on_their_colour():
+    for colour in (*colours.PROMPTS, (0, 0, 0), (255, 255, 255), (30, 30, 160)):
+        linear = [(np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)) @ [0.2126, 0.7152, 0.0722]
+                  for c in (np.array(colours.ink_on(colour)) / 255, np.array(colour) / 255)]  # fmt: skip
+        assert (max(linear) + 0.05) / (min(linear) + 0.05) > 4.5  # Source: WCAG 2.2, contrast (minimum)
 
 
 # ---- pictures ------------------------------------------------------------------------------------------------

@@ -19,8 +19,12 @@ MAGMA = _stops("000004 1c1044 4f127b 812581 b5367a e55064 fb8761 fec287 fcfdbf")
 """Even in lightness, so that a grey print still tells more from less. Source: matplotlib's maps of these names
 (CC0), at eighths."""
 
-AXES = ((214, 69, 65), (46, 139, 87), (45, 105, 200))
-"""x, y, z of a motion sensor: readable on white and on black."""
+AXES = ((213, 94, 0), (0, 146, 106), (0, 114, 178))
+"""x, y, z of a motion sensor: readable on white and on black, and told apart by people who see red and green alike.
+Source: vermilion, bluish green (a little darker) and blue of Okabe and Ito, Color Universal Design (2008)."""
+
+PROMPTS = ((230, 159, 0), (86, 180, 233), (204, 121, 167), (0, 158, 115))
+"""One for each prompt of a detection. Source: orange, sky blue, reddish purple and bluish green of the same."""
 
 
 def apply(values: np.ndarray, stops: Stops, low: float, high: float) -> np.ndarray:
@@ -44,3 +48,9 @@ def apply(values: np.ndarray, stops: Stops, low: float, high: float) -> np.ndarr
 def css_gradient(stops: Stops) -> str:
     """The map as a CSS background, left to right."""
     return f"linear-gradient(90deg,{','.join(f'#{bytes(stop).hex()}' for stop in stops)})"
+
+
+def ink_on(colour: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Black or white, whichever is easier to read on a colour."""
+    red, green, blue = ((c / 255) ** 2.2 for c in colour)
+    return (0, 0, 0) if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else (255, 255, 255)

@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
+import textwrap
+from collections.abc import Sequence
 from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
 from bindplug_toyworld.report import pictures
+from bindplug_toyworld.report.colours import PROMPTS, ink_on
+from bindplug_toyworld.report.made import enlarged, prompt_picture
+from bindplug_toyworld.report.markup import NAMES as HEADINGS
+from bindplug_toyworld.report.markup import read_picture
 from bindplug_toyworld.showcase import Exhibit, Match, Showcase, Sum
+from bindplug_toyworld.tools import Asked, Drawing, Search, Spot
 
 GROUND, CARD, INK, SOFT = (245, 243, 238), (255, 255, 255), (28, 30, 35), (92, 99, 112)
 GOOD, BAD, HEAT = (23, 118, 74), (178, 51, 43), (214, 96, 28)
@@ -23,24 +30,20 @@ COLUMNS = (
     ("audio", WIDE),
     ("imu", WIDE),
 )
-HEADINGS = {
-    "image": "picture",
-    "video": "video",
-    "depth": "depth",
-    "thermal": "heat",
-    "audio": "sound",
-    "imu": "motion",
-    "text": "sentence",
-}
 ROW = SIDE + 32
+STREET = 218
+"""Side of a searched picture."""
 MAP = 300
 WIDTH = 2 * MARGIN + NAME + sum(width for _, width in COLUMNS) + len(COLUMNS) * GAP
 
 
 def draw_contact_sheet(show: Showcase, path: Path) -> Path:
-    """Draw scenes by sensors with the model's answers, similarity maps, and the sums, as a PNG."""
+    """Draw scenes by sensors with the model's answers, similarity maps, sums, detections and pictures, as a PNG."""
     top, maps = 124, (MAP + 50) * -(-len(show.matches) // 3)
-    height = top + ROW * len(show.exhibits) + 40 + maps + 40 + ROW * len(show.sums) + MARGIN
+    sums = top + ROW * len(show.exhibits) + 40 + maps + 40
+    tools = sums + ROW * len(show.sums)
+    streets = 0 if show.search is None else STREET + 76
+    height = tools + streets + (0 if show.gallery is None else 3 * ROW + 56) + MARGIN
     sheet = Image.new("RGB", (WIDTH, height), GROUND)
     draw = ImageDraw.Draw(sheet)
     _head(draw, show)
@@ -50,7 +53,11 @@ def draw_contact_sheet(show: Showcase, path: Path) -> Path:
     for index, match in enumerate(show.matches):
         _map(draw, match, MARGIN + index % 3 * (WIDTH - 2 * MARGIN) // 3, y + index // 3 * (MAP + 50))
     for index, result in enumerate(show.sums):
-        _sum(sheet, draw, show, result, y + maps + 40 + index * ROW)
+        _sum(sheet, draw, show, result, sums + index * ROW)
+    if show.search is not None:
+        _search(sheet, draw, show, show.search, tools)
+    if show.gallery is not None:
+        _gallery(sheet, draw, show, tools + streets)
     temporary = path.with_name(f".{path.name}.tmp")
     sheet.save(temporary, "PNG", optimize=True)
     temporary.replace(path)
@@ -64,9 +71,15 @@ def _font(size: int) -> ImageFont.FreeTypeFont | ImageFont.ImageFont:
 def _head(draw: ImageDraw.ImageDraw, show: Showcase) -> None:
     draw.text((MARGIN, 26), "Seven kinds of data, one space", INK, _font(34))
     tally = show.tally
-    words = {"classified": "files named right", "matched": "matched across sensors", "sums": "sums found"}
+    words = {
+        "classified": "files named right",
+        "matched": "matched across sensors",
+        "sums": "sums found",
+        "found": "things detected",
+        "drawn": "pictures made right",
+    }
     line = "   ·   ".join(f"{right} of {count} {words[kind]}" for kind, (right, count) in tally.items())
-    draw.text((MARGIN, 68), f"{show.model}:  {line}", SOFT, _font(17))
+    draw.text((MARGIN, 69), f"{show.model}:  {line}", SOFT, _font(15))
     x = MARGIN + NAME
     for modality, width in COLUMNS:
         draw.text((x, 100), HEADINGS[modality], SOFT, _font(15))
@@ -103,8 +116,7 @@ def _fitted(draw: ImageDraw.ImageDraw, text: str, width: int) -> str:
 def _thumbnail(exhibit: Exhibit, modality: str, width: int) -> Image.Image:
     path = exhibit.files[modality]
     if modality == "image":
-        with Image.open(path) as file:
-            picture = file.convert("RGB")
+        picture = read_picture(path)
     elif modality == "video":
         picture = pictures.video_frames(path, 3)[1]
     elif modality == "depth":
@@ -180,3 +192,81 @@ def _sum(sheet: Image.Image, draw: ImageDraw.ImageDraw, show: Showcase, result: 
         text = f"{'+'.join(things)} {cosine:.2f}"
         draw.text((x, y + SIDE + 5), _fitted(draw, text, SIDE + GAP), GOOD if hit else SOFT, _font(14))
         x += SIDE + GAP + 14
+
+
+def _search(sheet: Image.Image, draw: ImageDraw.ImageDraw, show: Showcase, search: Search, y: int) -> None:
+    right, count = search.found
+    title = f"Pictures searched by files: {right} of {count} found, {search.wrong} wrong boxes"
+    draw.text((MARGIN, y + 8), title, INK, _font(17))
+    by_thing = {exhibit.thing: exhibit for exhibit in show.exhibits}
+    icon = STREET // 2 - 14
+    for number, asked in enumerate(search.prompts):
+        x, top = MARGIN + number % 2 * (icon + 12), y + 40 + number // 2 * (icon + 28)
+        sheet.paste(prompt_picture(asked, by_thing[asked[0]], icon), (x, top))
+        draw.rectangle((x, top, x + icon - 1, top + icon - 1), outline=PROMPTS[number], width=4)
+        draw.text((x, top + icon + 3), f"{HEADINGS[asked[1]]}: {asked[0]}", SOFT, _font(14))
+    for place, searched in enumerate(search.pictures):
+        x = MARGIN + 2 * (icon + 12) + 12 + place * (STREET + GAP)
+        sheet.paste(searched_picture(searched.picture, searched.spots, STREET), (x, y + 40))
+
+
+def searched_picture(path: Path, spots: Sequence[Spot], side: int) -> Image.Image:
+    """A picture with its boxes in the prompts' colours, ``side`` pixels wide and high."""
+    picture = read_picture(path)
+    factor = side / picture.width
+    picture = picture.resize((side, side), Image.Resampling.LANCZOS)
+    draw = ImageDraw.Draw(picture)
+    for spot in spots:
+        x1, y1, x2, y2 = (round(edge * factor) for edge in spot.box)
+        colour = PROMPTS[spot.prompt]
+        draw.rectangle((x1, y1, x2, y2), outline=colour, width=3)
+        top = max(y1 - 15, 0)
+        draw.rectangle((x1, top, x1 + 30, top + 15), fill=colour)
+        draw.text((x1 + 3, top), f"{spot.score:.2f}", ink_on(colour), _font(12))
+    return picture
+
+
+def _gallery(sheet: Image.Image, draw: ImageDraw.ImageDraw, show: Showcase, y: int) -> None:
+    gallery = show.gallery
+    assert gallery is not None
+    right, count = gallery.right
+    draw.text((MARGIN, y + 8), f"Pictures made of files: {right} of {count} right", INK, _font(17))
+    by_thing = {exhibit.thing: exhibit for exhibit in show.exhibits}
+    for number, drawing in enumerate(gallery.single):
+        x, top = MARGIN + number % 3 * 2 * (SIDE + 42), y + 40 + number // 3 * ROW
+        _source(sheet, draw, drawing.asked[0], by_thing, x, top)
+        _arrow(draw, x + SIDE + 8, top + SIDE // 2)
+        _drawn(sheet, draw, drawing, x + SIDE + 34, top, judged=True)
+    x, top = MARGIN, y + 40 + 2 * ROW
+    for drawing in gallery.morph:
+        _drawn(sheet, draw, drawing, x, top, judged=False)
+        x += SIDE + GAP
+
+
+def _arrow(draw: ImageDraw.ImageDraw, x: int, y: int) -> None:
+    draw.line([(x, y), (x + 17, y)], fill=SOFT, width=2)
+    draw.line([(x + 11, y - 6), (x + 17, y), (x + 11, y + 6)], fill=SOFT, width=2)
+
+
+def _source(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, asked: Asked, by_thing: dict[str, Exhibit], x: int, y: int
+) -> None:
+    thing, modality = asked
+    if modality == "text":
+        draw.rectangle((x, y, x + SIDE, y + SIDE), fill=CARD)
+        lines = textwrap.wrap(f"“{by_thing[thing].caption}”", 15)
+        draw.multiline_text((x + 8, y + 8), "\n".join(lines[:6]), INK, _font(14))
+    else:
+        sheet.paste(prompt_picture(asked, by_thing[thing], SIDE), (x, y))
+    draw.text((x, y + SIDE + 4), f"{HEADINGS[modality]}: {thing}", SOFT, _font(14))
+
+
+def _drawn(
+    sheet: Image.Image, draw: ImageDraw.ImageDraw, drawing: Drawing, x: int, y: int, *, judged: bool
+) -> None:
+    sheet.paste(enlarged(drawing.picture).resize((SIDE, SIDE), Image.Resampling.LANCZOS), (x, y))
+    if judged:
+        _tick(draw, x, y + SIDE + 6, drawing.right)
+    colour = SOFT if not judged else GOOD if drawing.right else BAD
+    text = drawing.seen[0]
+    draw.text((x + 18 * judged, y + SIDE + 4), _fitted(draw, text, SIDE - 18), colour, _font(14))

@@ -89,6 +89,12 @@ def read_motion(path: Path) -> np.ndarray:
     return np.loadtxt(path, delimiter=",", skiprows=1)[:, 1:7].T
 
 
+def motion_seconds(path: Path) -> float:
+    """How long an ``imu.csv`` lasts, by its first column, seconds."""
+    times = np.loadtxt(path, delimiter=",", skiprows=1, usecols=0)
+    return float(times[-1] - times[0] + (times[1] - times[0])) if len(times) > 1 else 0.0
+
+
 def thinned(series: np.ndarray, columns: int) -> np.ndarray:
     """(.., T) -> (.., 2 columns): lowest and highest value of each stretch, so that no peak is lost."""
     parts = np.array_split(series, columns, axis=-1)
