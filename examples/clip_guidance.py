@@ -119,7 +119,7 @@ def main() -> None:
     ]
     shown = [(255 * picture[0]).round().byte().permute(1, 2, 0).cpu().numpy() for picture in pictures]
     rows = model.embed([bindplug.image(picture) for picture in shown])
-    print("similarity to the sound: unguided {:.2f}, guided {:.2f}".format(*(rows @ target).tolist()))
+    print("similarity to the sound: unguided {:.3f}, guided {:.3f}".format(*(rows @ target).tolist()))
     pair = Image.fromarray(np.concatenate(shown, axis=1))
     pair.resize((pair.width * 224 // pair.height, 224) if pair.height < 224 else pair.size).save(
         options.output
