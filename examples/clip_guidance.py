@@ -19,7 +19,7 @@ from torch import Tensor
 
 import bindplug
 from bindplug.inputs.image import normalise_rgb
-from bindplug_diffusers.opening import hushed, open_pipeline
+from bindplug_diffusers import hushed, open_pipeline
 from bindplug_toyworld import Scene
 
 

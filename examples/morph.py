@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 import bindplug
-from bindplug_diffusers.opening import hushed, open_pipeline
+from bindplug_diffusers import hushed, open_pipeline
 from bindplug_toyworld import CLASSNAMES, Scene
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

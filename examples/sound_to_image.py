@@ -11,7 +11,7 @@ import argparse
 from PIL import Image
 
 import bindplug
-from bindplug_diffusers.opening import hushed, open_pipeline
+from bindplug_diffusers import hushed, open_pipeline
 from bindplug_toyworld import CLASSNAMES, NAMES, Scene
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)

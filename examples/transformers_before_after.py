@@ -16,7 +16,7 @@ from pathlib import Path
 
 from transformers import pipeline
 
-from bindplug_diffusers.opening import hushed
+from bindplug_diffusers import hushed
 from bindplug_toyworld import Scene
 from bindplug_transformers import ImageBindModel, ImageBindProcessor
 

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bindplug_diffusers.adapter import upgrade
     from bindplug_diffusers.entrances import Entrance, Slot, find_entrance
     from bindplug_diffusers.entrances.image_encoder import QueryImageEncoder
+    from bindplug_diffusers.opening import hushed, open_pipeline
     from bindplug_diffusers.pipeline import PipelineWithQueries
     from bindplug_diffusers.prototypes import Prototypes
     from bindplug_diffusers.strength import DEFAULT_NORM, expected_norm
@@ -32,6 +33,8 @@ __all__ = [
     "Slot",
     "expected_norm",
     "find_entrance",
+    "hushed",
+    "open_pipeline",
     "upgrade",
 ]
 
@@ -47,6 +50,8 @@ _HOMES = {
     "Slot": "entrances",
     "expected_norm": "strength",
     "find_entrance": "entrances",
+    "hushed": "opening",
+    "open_pipeline": "opening",
     "upgrade": "adapter",
 }
 

@@ -64,9 +64,7 @@ def train_generator(
         first,
         lambda: (vae, fit_vae(vae, pictures.pixels, size, quiet=quiet)),
     )
-    latents = torch.stack(
-        (encode_all(vae, pictures.pixels), encode_all(vae, pictures.pixels.flip(-1))), dim=1
-    )
+    latents = encode_all(vae, pictures.pixels)
     second = recipe | {"probe": [round(number, 3) for number in probe(encoder).tolist()]}
     unguided = {name: value for name, value in second.items() if not name.startswith("guidance")}
     figures["unet"] = run_stage(

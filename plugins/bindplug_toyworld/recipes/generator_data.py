@@ -1,4 +1,8 @@
-"""Pictures of large things with their image embeddings, rendered once to disk."""
+"""Close-ups of things with image embeddings, rendered once to disk.
+
+A generator that sees half a million pictures learns what things look like, or where they may stand and how large; not
+both. So it learns close-ups: the thing in the middle, as large as the picture, looking one way.
+"""
 
 from __future__ import annotations
 
@@ -27,6 +31,8 @@ CANDIDATES = 8
 """Consecutive seeds, of which the first with a large thing is rendered."""
 LARGE = 0.5
 """Extent of a large thing in sides of the picture; extents go from 0.30 to 0.75."""
+FRAME = 1.15
+"""Half the side of a close-up, in half sizes of the thing."""
 CHUNK = 64
 RENDERED_SIDE = 224
 
@@ -38,8 +44,8 @@ class Pictures:
     """What the generator learns from.
 
     Args:
-        pixels: (N, 3, S, S) uint8.
-        rows: (N, 2, D) float32 unit image embeddings, of the picture and of its mirror image.
+        pixels: (N, 3, S, S) uint8 close-ups.
+        rows: (N, 2, D) float32 unit image embeddings, of the whole scene and of the close-up.
         labels: (N,) int64, labels of the things; nothing is trained on them.
     """
 
@@ -65,6 +71,17 @@ def extent(scene: Scene) -> float:
     return 2 * scene.placements[0].half_px / min(scene.canvas)
 
 
+def close_up(scene: Scene) -> Image.Image:
+    """A scene's first thing in the middle of a square picture of 224 pixels, turned to look one way."""
+    thing, (height, width) = scene.placements[0], scene.canvas
+    half = min(FRAME * thing.half_px, height / 2, width / 2)
+    x, y = (float(np.clip(at, half, side - half)) for at, side in ((thing.x, width), (thing.y, height)))
+    picture = scene.image.resize(
+        (RENDERED_SIDE, RENDERED_SIDE), Image.Resampling.BICUBIC, box=(x - half, y - half, x + half, y + half)
+    )
+    return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if thing.mirror else picture
+
+
 def render_pictures(
     directory: Path, encoder: Encoder, *, count: int, side: int, workers: int = 2, quiet: bool | None = None
 ) -> Pictures:
@@ -78,7 +95,9 @@ def render_pictures(
         workers: processes.
         quiet: True shows no progress, None asks the environment.
     """
-    card = {"start": FIRST_SCENE, "candidates": CANDIDATES, "large": LARGE, "count": count, "side": side}
+    card = {
+        "start": FIRST_SCENE, "candidates": CANDIDATES, "large": LARGE, "frame": FRAME, "count": count, "side": side,
+    }  # fmt: skip
     told = card | {"probe": probe(encoder).tolist()}
     if _is_same(directory / "card.json", told):
         return _read(directory)
@@ -93,7 +112,9 @@ def render_pictures(
     ):
         last = first + len(whole)
         pixels[first:last], labels[first:last] = small, names
-        rows[first:last] = _embedded(encoder, torch.from_numpy(whole)).numpy()
+        rows[first:last] = (
+            _embedded(encoder, torch.from_numpy(whole).flatten(0, 1)).unflatten(0, (-1, 2)).numpy()
+        )
     for name, array in (("pixels", pixels), ("labels", labels), ("rows", rows)):
         np.save(directory / f"{name}.npy", array)
     (directory / "card.json").write_text(json.dumps(told))
@@ -110,15 +131,13 @@ def probe(encoder: Encoder) -> Tensor:
             ramp.flip(0).expand(RENDERED_SIDE, -1),
         )
     )
-    return _embedded(encoder, picture.to(torch.uint8)[None])[0, 0]
+    return _embedded(encoder, picture.to(torch.uint8)[None])[0]
 
 
 @torch.inference_mode()
 def _embedded(encoder: Encoder, pixels: Tensor) -> Tensor:
-    """(B, 2, D) rows of (B, 3, 224, 224) uint8 pictures and their mirror images."""
-    both = torch.stack((pixels, pixels.flip(-1)), dim=1)
-    rows = encoder.encode_image(jitter_free(both.flatten(0, 1)).to(encoder.dtype), normalize=True)
-    return rows.float().unflatten(0, (-1, 2)).clone()
+    """(B, D) rows of (B, 3, 224, 224) uint8 pictures."""
+    return encoder.encode_image(jitter_free(pixels).to(encoder.dtype), normalize=True).float().clone()
 
 
 def _is_same(card: Path, told: dict[str, Any]) -> bool:
@@ -147,12 +166,16 @@ def _results(jobs: list[_Job], workers: int) -> Iterator[tuple[int, np.ndarray, 
 
 
 def _render_chunk(job: _Job) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
-    """First row, pictures as rendered, pictures shrunk, labels."""
+    """First row; scenes and close-ups (n, 2, 3, 224, 224); close-ups shrunk; labels."""
     first, stop, side = job
     scenes = [large_scene(index) for index in range(first, stop)]
-    whole = np.stack([scene.pixels.transpose(2, 0, 1) for scene in scenes])
-    small = np.stack([np.asarray(shrunk(scene.image, side)).transpose(2, 0, 1) for scene in scenes])
-    return first, whole, small, np.array([NAMES.index(scene.label) for scene in scenes])
+    near = [close_up(scene) for scene in scenes]
+    both = [
+        np.stack((scene.pixels, np.asarray(picture))) for scene, picture in zip(scenes, near, strict=True)
+    ]
+    small = np.stack([np.asarray(shrunk(picture, side)).transpose(2, 0, 1) for picture in near])
+    labels = np.array([NAMES.index(scene.label) for scene in scenes])
+    return first, np.stack(both).transpose(0, 1, 4, 2, 3), small, labels
 
 
 def shrunk(picture: Image.Image, side: int) -> Image.Image:

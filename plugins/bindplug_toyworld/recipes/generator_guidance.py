@@ -36,7 +36,7 @@ def calibrate_guidance(
 
     Args:
         teacher: a trained denoiser; unchanged.
-        latents: (N, 2, C, h, w) of pictures and of their mirror images.
+        latents: (N, C, h, w) of the pictures.
         rows: (N, 2, D) unit image rows that go with them.
         size: the recipe; with no ``guidance_steps`` the teacher itself is returned.
         quiet: True shows no progress, None asks the environment.

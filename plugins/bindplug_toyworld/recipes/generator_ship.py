@@ -190,9 +190,10 @@ runs offline with *learned* alignment. Licence: Apache-2.0, weights and data.
   query, `pipe(image(...))`, or as `image_embeds`.
 - {megabytes:.1f} MB in all, networks as float16 safetensors. `{PROTOTYPES}` holds {recipe["prototypes"]} image rows for
   `upgrade(..., prototypes=...)`.
-- {recipe["scenes"]} scenes of one large thing, {training["unet"]["samples_seen"]} seen by the denoiser; {minutes:.0f} \
-minutes on {card["machine"]};
-  the seed is fixed, `{card["command"]}` runs it again.
+- It paints close-ups, the thing in the middle and looking one way: of {recipe["scenes"]} scenes. \
+{training["unet"]["samples_seen"]} were
+  seen by the denoiser; {minutes:.0f} minutes on {card["machine"]}; the seed is fixed,
+  `{card["command"]}` runs it again.
   `training.log` is the log of the run that made these files, `card.json` holds recipe, figures and confusion matrices.
 
 Measured on evaluation scenes, one picture a query, at the pipeline's own steps and guidance, judged by

@@ -11,7 +11,7 @@ class GeneratorSize:
     """How much of everything.
 
     Attributes:
-        scenes: training scenes rendered, each used as it is and mirrored.
+        scenes: training scenes rendered, of each a close-up.
         side: height and width of the pictures in pixels.
         vae_channels: of the autoencoder's levels; each but the first halves the picture.
         latent_channels: of a latent pixel.
@@ -45,14 +45,14 @@ class GeneratorSize:
     evaluated: int
     warmup_steps: int = 200
     side: int = 64
-    vae_channels: tuple[int, ...] = (16, 32, 48)
-    latent_channels: int = 6
+    vae_channels: tuple[int, ...] = (16, 32, 48, 64)
+    latent_channels: int = 12
     vae_learning_rate: float = 1e-3
     crop: int = 32
     kl_weight: float = 1e-4
     edge_weight: float = 0.5
-    unet_channels: tuple[int, ...] = (64, 96, 128)
-    attention: tuple[bool, ...] = (False, True, True)
+    unet_channels: tuple[int, ...] = (96, 160)
+    attention: tuple[bool, ...] = (False, True)
     layers: int = 1
     learning_rate: float = 8e-4
     weight_decay: float = 0.01
@@ -75,11 +75,11 @@ class GeneratorSize:
 
 FULL = GeneratorSize(
     scenes=18_000,
-    vae_steps=1400,
+    vae_steps=1300,
     vae_batch=64,
-    steps=3000,
-    batch_size=64,
-    guidance_steps=250,
+    steps=1800,
+    batch_size=256,
+    guidance_steps=150,
     evaluated=120,
 )
 
@@ -93,7 +93,7 @@ SMOKE = GeneratorSize(
     evaluated=2,
     warmup_steps=2,
     vae_channels=(16, 24, 32),
-    unet_channels=(16, 16, 32),
+    unet_channels=(16, 32),
     average=0.5,
     neighbours=3,
     prototypes=20,

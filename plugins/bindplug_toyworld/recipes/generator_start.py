@@ -1,4 +1,4 @@
-"""Where the autoencoder's training starts: as one that keeps the mean colour of every 4 x 4 pixels.
+"""Where the autoencoder's training starts: as one that keeps the mean colour of the pixels below each latent.
 
 From random weights it is slow to let colour through sixteen layers that each normalise it; a network whose residual
 branches start silent (as Fixup's, arXiv 1901.09321), and whose trunk carries colour, learns detail from the first step.

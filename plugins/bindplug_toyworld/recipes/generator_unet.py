@@ -92,8 +92,8 @@ def fit_unet(
 
     Args:
         unet: the denoiser.
-        latents: (N, 2, C, h, w) of pictures and of their mirror images.
-        rows: (N, 2, D) unit image rows that go with them.
+        latents: (N, C, h, w) of the pictures.
+        rows: (N, 2, D) two unit image rows that go with each.
         size: the recipe.
         quiet: True shows no progress, None asks the environment.
 
@@ -154,7 +154,7 @@ def batches(
             order = torch.cat((order, torch.randperm(len(latents), generator=generator)))
         chosen, order = order[: size.batch_size], order[size.batch_size :]
         view = torch.randint(2, (size.batch_size,), generator=generator)
-        x = latents[chosen, view].float()
+        x = latents[chosen].float()
         led = lead(rows[chosen, view], means[chosen], size.led, generator)
         noise = torch.randn(x.shape, generator=generator)
         timesteps = spread_timesteps(len(x), generator)
