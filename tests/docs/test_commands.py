@@ -30,9 +30,7 @@ def _is_command(line):
 
 
 COMMANDS = [(place, words) for page in EVERY for place, words in lines(page)]
-BINDPLUG = [
-    (place, words[1:]) for place, words in COMMANDS if words[0] == "bindplug"
-]
+BINDPLUG = [(place, words[1:]) for place, words in COMMANDS if words[0] == "bindplug"]
 
 
 def test_commands_are_found():
