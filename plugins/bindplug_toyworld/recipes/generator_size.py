@@ -79,7 +79,7 @@ FULL = GeneratorSize(
     vae_batch=64,
     steps=1800,
     batch_size=256,
-    guidance_steps=150,
+    guidance_steps=80,
     evaluated=120,
 )
 

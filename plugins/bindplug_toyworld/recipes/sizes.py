@@ -105,7 +105,7 @@ FULL = RecipeSize(
             ClipStage(
                 80_000,
                 56_000,
-                steps=700,
+                steps=500,
                 learning_rate=1e-3,
                 warmup_steps=100,
                 crowded=0.5,
@@ -116,7 +116,7 @@ FULL = RecipeSize(
             ClipStage(
                 0,
                 32_000,
-                steps=500,
+                steps=350,
                 learning_rate=6e-4,
                 warmup_steps=50,
                 patch_dropout=0.0,
