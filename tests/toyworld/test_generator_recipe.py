@@ -45,6 +45,7 @@ from bindplug_toyworld.recipes.generator_vae import (
     as_input,
     build_vae,
     encode_all,
+    fit_decoder,
     fit_vae,
     pieces,
     standardise,
@@ -256,6 +257,23 @@ def test_the_autoencoder_learns(workspace):
         x = as_input(pixels)
         before = (start.decode(start.encode(x).latent_dist.mean).sample - x).abs().mean()
     assert fit_vae(build_vae(size), pixels, size, quiet=True)["l1"] < before
+
+
+def test_the_decoder_learns_to_paint_what_is_not_quite_right(workspace):
+    pixels = torch.from_numpy(np.load(workspace / "smoke" / "generation" / "pixels.npy"))
+    vae = build_vae(SMOKE).eval()
+    latents = encode_all(vae, pixels)
+    before = {name: tensor.clone() for name, tensor in vae.state_dict().items()}
+    size = dataclasses.replace(SMOKE, decoder_steps=60, vae_batch=16)
+    figures = fit_decoder(vae, pixels, latents, size, quiet=True)
+    assert figures["final_error"] < figures["first_error"]
+    changed = {
+        name.split(".")[0]
+        for name, tensor in vae.state_dict().items()
+        if not torch.equal(tensor, before[name])
+    }
+    assert changed == {"decoder", "post_quant_conv"}
+    torch.testing.assert_close(encode_all(vae, pixels), latents, rtol=1e-2, atol=5e-3)
 
 
 # -- conditioning -------------------------------------------------------------------------------------------------

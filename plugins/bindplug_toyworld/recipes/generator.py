@@ -21,7 +21,7 @@ from bindplug_toyworld.recipes.generator_pipeline import assemble, write_pipelin
 from bindplug_toyworld.recipes.generator_ship import PROTOTYPES, evaluate_all, prototypes_of, ship_generator
 from bindplug_toyworld.recipes.generator_size import FULL, SMOKE, GeneratorSize
 from bindplug_toyworld.recipes.generator_unet import Conditioning, build_unet, fit_unet
-from bindplug_toyworld.recipes.generator_vae import build_vae, encode_all, fit_vae
+from bindplug_toyworld.recipes.generator_vae import build_vae, encode_all, fit_decoder, fit_vae
 from bindplug_toyworld.recipes.options import begin, shared_options
 from bindplug_toyworld.recipes.stages import run_stage
 
@@ -65,7 +65,14 @@ def train_generator(
         lambda: (vae, fit_vae(vae, pictures.pixels, size, quiet=quiet)),
     )
     latents = encode_all(vae, pictures.pixels)
-    second = recipe | {"probe": [round(number, 3) for number in probe(encoder).tolist()]}
+    figures["decoder"] = run_stage(
+        workspace / "toy_unclip_decoder",
+        vae,
+        first | {name: value for name, value in recipe.items() if name.startswith("decoder")},
+        lambda: (vae, fit_decoder(vae, pictures.pixels, latents, size, quiet=quiet)),
+    )
+    second = {name: value for name, value in recipe.items() if not name.startswith("decoder")}
+    second["probe"] = [round(number, 3) for number in probe(encoder).tolist()]
     unguided = {name: value for name, value in second.items() if not name.startswith("guidance")}
     figures["unet"] = run_stage(
         workspace / "toy_unclip_unet",

@@ -19,6 +19,8 @@ class GeneratorSize:
         crop: side in pixels of the pieces of pictures that it is trained on.
         kl_weight: pull of the latents to a standard normal distribution, as mean over latents, beside L1 over pixels.
         edge_weight: of the L1 between differences of neighbouring pixels.
+        decoder_steps: of the decoder's second training, on latents with noise.
+        decoder_noise: most of that noise, in standard deviations of the latents.
         unet_channels: of the denoiser's levels; each but the last halves the latents.
         attention: for each level, whether its pixels attend to each other.
         layers: residual blocks of a level on the way down; one more on the way up.
@@ -39,6 +41,7 @@ class GeneratorSize:
     scenes: int
     vae_steps: int
     vae_batch: int
+    decoder_steps: int
     steps: int
     batch_size: int
     guidance_steps: int
@@ -51,6 +54,7 @@ class GeneratorSize:
     crop: int = 32
     kl_weight: float = 1e-4
     edge_weight: float = 0.5
+    decoder_noise: float = 0.6
     unet_channels: tuple[int, ...] = (96, 160)
     attention: tuple[bool, ...] = (False, True)
     layers: int = 1
@@ -77,6 +81,7 @@ FULL = GeneratorSize(
     scenes=18_000,
     vae_steps=1300,
     vae_batch=64,
+    decoder_steps=800,
     steps=1800,
     batch_size=256,
     guidance_steps=80,
@@ -87,6 +92,7 @@ SMOKE = GeneratorSize(
     scenes=40,
     vae_steps=3,
     vae_batch=8,
+    decoder_steps=3,
     steps=4,
     batch_size=8,
     guidance_steps=2,
