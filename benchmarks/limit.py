@@ -18,12 +18,11 @@ from benchmarks.harness import (
     ensure_aligned,
     ensure_equal,
     rounds,
-    say,
     seconds,
 )
-from benchmarks.networks import fastest, ours, synthetic_state
+from benchmarks.networks import fastest, ours
 from benchmarks.options import Options
-from benchmarks.towers import ensure_memory
+from benchmarks.towers import fitting_state
 from benchmarks.work import WORK, batch, cast
 
 GOAL = 0.8
@@ -45,9 +44,7 @@ def run(options: Options) -> Iterator[Outcome]:
 
 
 def _tower(tower: str, options: Options) -> Iterator[Outcome]:
-    say(f"limit: building {tower}", quiet=options.quiet)
-    state = synthetic_state(options.shape, [tower])
-    ensure_memory(tower, sum(t.numel() for t in state.values()) * BYTES_PER_WEIGHT, options)
+    state = fitting_state("limit", tower, BYTES_PER_WEIGHT, options)
     x = batch(tower, options, ITEMS)
     with torch.inference_mode():
         exact = ours(state, options.shape, [tower], device=options.device)

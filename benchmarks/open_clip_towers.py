@@ -22,13 +22,12 @@ from benchmarks.harness import (
     ensure_aligned,
     ensure_equal,
     rounds,
-    say,
     seconds,
 )
 from benchmarks.naive.shape import Shape
-from benchmarks.networks import fastest, synthetic_state
+from benchmarks.networks import fastest
 from benchmarks.options import Options
-from benchmarks.towers import ensure_memory
+from benchmarks.towers import fitting_state
 from benchmarks.work import WORK, batch, cast
 
 TOWERS = ("vision", "text")
@@ -98,9 +97,7 @@ def open_clip_network(state: dict[str, Tensor], shape: Shape, dtype: torch.dtype
 
 
 def _tower(tower: str, options: Options) -> Iterator[Outcome]:
-    say(f"open-clip: building {tower}", quiet=options.quiet)
-    state = synthetic_state(options.shape, [tower])
-    ensure_memory(tower, sum(t.numel() for t in state.values()) * BYTES_PER_WEIGHT, options)
+    state = fitting_state("open-clip", tower, BYTES_PER_WEIGHT, options)
     x = batch(tower, options)
     modality = WORK[tower].modality
     with torch.inference_mode():

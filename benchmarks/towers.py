@@ -42,9 +42,7 @@ def run(options: Options) -> Iterator[Outcome]:
 
 
 def _tower(tower: str, options: Options) -> Iterator[Outcome]:
-    say(f"towers: building {tower}", quiet=options.quiet)
-    state = synthetic_state(options.shape, [tower])
-    ensure_memory(tower, sum(t.numel() for t in state.values()) * BYTES_PER_WEIGHT, options)
+    state = fitting_state("towers", tower, BYTES_PER_WEIGHT, options)
     x = batch(tower, options)
     naive = _naive(state, tower, x, torch.float32, options)
     with torch.inference_mode():
@@ -66,17 +64,25 @@ def _tower(tower: str, options: Options) -> Iterator[Outcome]:
     yield from _compared(tower, len(x), samples, proofs, options)
 
 
-def ensure_memory(what: str, needed: float, options: Options) -> None:
-    """Return if this machine has the memory, in bytes.
+def fitting_state(benchmark: str, tower: str, bytes_per_weight: float, options: Options) -> dict[str, Tensor]:
+    """The synthetic weights of a tower, where what is to be made of them fits this machine.
+
+    Args:
+        benchmark: who builds, for the progress line.
+        tower: its name.
+        bytes_per_weight: bytes of memory needed for each weight of the tower.
+        options: of the run.
 
     Raises:
-        Skipped: it has not.
+        Skipped: there is less memory.
     """
+    say(f"{benchmark}: building {tower}", quiet=options.quiet)
+    state = synthetic_state(options.shape, [tower])
+    needed = sum(t.numel() for t in state.values()) * bytes_per_weight + ACTIVATION_BYTES
     available = available_bytes()
-    if not options.smoke and available < needed + ACTIVATION_BYTES:
-        raise Skipped(
-            f"{what}: {available / GB:.1f} GB of memory available, {(needed + ACTIVATION_BYTES) / GB:.1f} needed"
-        )
+    if not options.smoke and available < needed:
+        raise Skipped(f"{tower}: {available / GB:.1f} GB of memory available, {needed / GB:.1f} needed")
+    return state
 
 
 def _naive(state: dict[str, Tensor], tower: str, x: Tensor, dtype: torch.dtype, options: Options) -> Embed:

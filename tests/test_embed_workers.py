@@ -14,11 +14,11 @@ from PIL import Image
 from bindplug import audio, embedding, image, prefetch, text
 from bindplug.embed import embed_parts
 from bindplug.errors import InputError
-from bindplug.imagebind import ImageBind, ImageBindConfig
-from bindplug.imagebind.config import TowerConfig
+from bindplug.imagebind import ImageBind
 from bindplug.inputs.base import to_device
 from bindplug.inputs.quiet import pillow_silenced
 from bindplug.testing import FakeEncoder
+from tests.small import SMALL
 
 WAIT_S = 60
 WORKERS = (0, 1, 4, None)
@@ -31,16 +31,7 @@ def readers():
 @pytest.fixture(scope="module")
 def model():
     torch.manual_seed(0)
-    config = ImageBindConfig(
-        vision=TowerConfig(32, 1, 2, kernel=(2, 56, 56)),
-        text=TowerConfig(32, 1, 2),
-        audio=TowerConfig(32, 1, 2, kernel=(16, 16), stride=(16, 16)),
-        depth=TowerConfig(32, 1, 2, kernel=(56, 56)),
-        thermal=TowerConfig(32, 1, 2, kernel=(56, 56)),
-        imu=TowerConfig(32, 1, 2, kernel=(100,)),
-        embed_dim=16,
-    )
-    return ImageBind(config, ["image", "audio", "text"]).eval()
+    return ImageBind(SMALL, ["image", "audio", "text"]).eval()
 
 
 @pytest.fixture(scope="module")

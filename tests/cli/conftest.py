@@ -15,20 +15,10 @@ import torch
 from PIL import Image
 
 from bindplug.cli.app import run
-from bindplug.imagebind import ImageBind, ImageBindConfig
+from bindplug.imagebind import ImageBind
 from bindplug.imagebind.checkpoint import save_directory
-from bindplug.imagebind.config import TowerConfig
 from bindplug.space import EmbeddingSpace
-
-SMALL = ImageBindConfig(
-    vision=TowerConfig(32, 1, 2, kernel=(2, 56, 56)),
-    text=TowerConfig(32, 1, 2),
-    audio=TowerConfig(32, 1, 2, kernel=(16, 16), stride=(16, 16)),
-    depth=TowerConfig(32, 1, 2, kernel=(56, 56)),
-    thermal=TowerConfig(32, 1, 2, kernel=(56, 56)),
-    imu=TowerConfig(32, 1, 2, kernel=(100,)),
-    embed_dim=16,
-)
+from tests.small import SMALL
 
 
 @dataclass
