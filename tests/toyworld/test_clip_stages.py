@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 
+from bindplug_toyworld.dataset import scene_at
 from bindplug_toyworld.recipes.clip import build_clip, clip_config, coarsened, pretrain
 from bindplug_toyworld.recipes.clip_stages import scenes_of
+from bindplug_toyworld.recipes.render import near_view, render
 from bindplug_toyworld.recipes.sizes import ClipSize, ClipStage
+from bindplug_toyworld.things import NAMES, THINGS
 
 LOCKED = ClipStage(0, 16, steps=2, learning_rate=1e-2, warmup_steps=1, locked_text=True, coarse=0.5)
 OPEN = ClipStage(0, 16, steps=2, learning_rate=1e-2, warmup_steps=1)
@@ -53,3 +57,47 @@ def test_a_share_of_the_images_is_made_coarse():
     pixels = torch.randint(0, 256, (40, 3, 224, 224), generator=generator, dtype=torch.uint8)
     same = (coarsened(pixels, 0.5, generator) == pixels).flatten(1).all(1).sum()
     assert 10 <= int(same) <= 30
+
+
+def test_seen_from_near_the_thing_fills_the_picture():
+    rng = np.random.default_rng(0)
+    for index in range(60):
+        scene = scene_at("train", index)
+        thing = scene.placements[0]
+        image, captions = near_view(scene, rng)
+        assert image.size == (224, 224)
+        nouns = {
+            scene.label,
+            *THINGS[NAMES.index(scene.label)].synonyms,
+            THINGS[NAMES.index(scene.label)].noun,
+        }
+        assert all(any(noun in caption for noun in nouns) for caption in captions), captions
+        places = (
+            "on the left",
+            "on the right",
+            "at the top",
+            "at the bottom",
+            "in the middle",
+            "in the centre",
+        )
+        assert not any(place in caption for caption in captions for place in places), captions
+        if thing.half_px < 60:  # whatever stood elsewhere is out of sight
+            assert np.abs(np.asarray(image, float) - np.asarray(scene.image, float)).mean() > 4
+
+
+def test_a_share_of_lone_things_is_rendered_from_near(tmp_path):
+    far = render(tmp_path / "far", split="train", start=500, count=40, captions=True, crowded=0.3, quiet=True)
+    both = render(
+        tmp_path / "both",
+        split="train",
+        start=500,
+        count=40,
+        captions=True,
+        crowded=0.3,
+        near=0.5,
+        quiet=True,
+    )
+    same = (far.arrays["pixels"] == both.arrays["pixels"]).all(axis=(1, 2, 3))
+    assert np.array_equal(same, (far.arrays["tokens"] == both.arrays["tokens"]).all(axis=(1, 2)))
+    assert 12 <= same.sum() <= 34
+    assert np.array_equal(far.labels, both.labels)

@@ -108,4 +108,4 @@ def test_calibration_leaves_the_teacher_alone_and_can_be_left_out():
 def test_the_full_recipe_sees_its_pictures_a_few_times():
     seen = FULL.steps * FULL.batch_size / FULL.scenes
     assert 3 < seen < 40
-    assert FULL.latent_side == 8
+    assert FULL.latent_side == 16

@@ -56,5 +56,5 @@ def scenes_of(workspace: Path, stage: ClipStage, *, quiet: bool | None = None) -
     """The rendered scenes of a stage, with captions."""
     return render(
         workspace / f"clip_{stage.first_scene}", split="train", start=stage.first_scene, count=stage.scenes,
-        captions=True, crowded=stage.crowded, quiet=quiet,
+        captions=True, crowded=stage.crowded, near=stage.near, quiet=quiet,
     )  # fmt: skip

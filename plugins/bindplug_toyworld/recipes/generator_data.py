@@ -1,7 +1,8 @@
-"""Close-ups of things with image embeddings, rendered once to disk.
+"""Portraits of things with image embeddings, rendered once to disk.
 
-A generator that sees half a million pictures learns what things look like, or where they may stand and how large; not
-both. So it learns close-ups: the thing in the middle, as large as the picture, looking one way.
+A generator that sees half a million pictures on two cores learns what things look like, or also where they may stand,
+how large, in which light and what may hide them; not both. An embedding of a sound tells none of that. So it learns
+portraits: the thing of a scene in its own colours, upright and whole, as large as the picture, before a plain backdrop.
 """
 
 from __future__ import annotations
@@ -9,7 +10,7 @@ from __future__ import annotations
 import json
 import shutil
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -22,17 +23,20 @@ from torch import Tensor
 from bindplug.encoder import Encoder
 from bindplug.inputs.progress import iterate_with_progress
 from bindplug_toyworld.dataset import scene_at
+from bindplug_toyworld.looks import LOOKS, PALETTE, Style
 from bindplug_toyworld.recipes.clip import jitter_free
+from bindplug_toyworld.render import Layer, Light, paint_colour, place, relief_map
 from bindplug_toyworld.scene import Scene
 from bindplug_toyworld.things import NAMES
 
 FIRST_SCENE = 6_000_000
-CANDIDATES = 8
-"""Consecutive seeds, of which the first with a large thing is rendered."""
-LARGE = 0.5
-"""Extent of a large thing in sides of the picture; extents go from 0.30 to 0.75."""
-FRAME = 1.15
-"""Half the side of a close-up, in half sizes of the thing."""
+FRAME = 1.12
+"""Half the side of a portrait, in half sizes of the thing."""
+PHASE = 2.0
+"""Radians into every thing's own movement: walkers and runners in mid-stride, wings up."""
+GROUND = 0.62
+"""Row of a portrait's horizon, of its height."""
+LIGHT = Light(direction=(-0.6, -0.8), strength=0.8)
 CHUNK = 64
 RENDERED_SIDE = 224
 
@@ -44,8 +48,8 @@ class Pictures:
     """What the generator learns from.
 
     Args:
-        pixels: (N, 3, S, S) uint8 close-ups.
-        rows: (N, 2, D) float32 unit image embeddings, of the whole scene and of the close-up.
+        pixels: (N, 3, S, S) uint8 portraits.
+        rows: (N, 2, D) float32 unit image embeddings, of the scene and of the portrait.
         labels: (N,) int64, labels of the things; nothing is trained on them.
     """
 
@@ -57,29 +61,32 @@ class Pictures:
         return len(self.pixels)
 
 
-def large_scene(index: int) -> Scene:
-    """Training scene number ``index`` of the generator: one thing, as large as things are in half of the scenes."""
-    first = FIRST_SCENE + index * CANDIDATES
-    scenes = [
-        scene_at("train", seed, label=NAMES[index % len(NAMES)]) for seed in range(first, first + CANDIDATES)
-    ]
-    return next((scene for scene in scenes if extent(scene) >= LARGE), scenes[0])
+def scene_of(index: int) -> Scene:
+    """Training scene number ``index`` of the generator, of one thing."""
+    return scene_at("train", FIRST_SCENE + index, label=NAMES[index % len(NAMES)])
 
 
-def extent(scene: Scene) -> float:
-    """The size of a scene's first thing, in sides of the picture."""
-    return 2 * scene.placements[0].half_px / min(scene.canvas)
+def portrait(scene: Scene) -> Image.Image:
+    """A scene's first thing alone, 224 x 224: its colours and build, before the colours of the place it was seen in."""
+    side, thing = RENDERED_SIDE, scene.placements[0]
+    half = side / 2 / FRAME
+    style = Style(PALETTE[thing.colour], thing.accent, thing.vary, PHASE)
+    parts = place(LOOKS[scene.label](style), side / 2, side / 2, half, 0.0, False)
+    layer = Layer(parts, thing.distance_m, thing.half_m, half, 0)
+    relief = relief_map([layer], (side, side))
+    return Image.fromarray(paint_colour(_plain(scene), [layer], relief, LIGHT, np.random.default_rng(0)))
 
 
-def close_up(scene: Scene) -> Image.Image:
-    """A scene's first thing in the middle of a square picture of 224 pixels, turned to look one way."""
-    thing, (height, width) = scene.placements[0], scene.canvas
-    half = min(FRAME * thing.half_px, height / 2, width / 2)
-    x, y = (float(np.clip(at, half, side - half)) for at, side in ((thing.x, width), (thing.y, height)))
-    picture = scene.image.resize(
-        (RENDERED_SIDE, RENDERED_SIDE), Image.Resampling.BICUBIC, box=(x - half, y - half, x + half, y + half)
+def _plain(scene: Scene) -> np.ndarray:
+    """The scene's place without anything in it, uint8 (224, 224, 3), the horizon at one height."""
+    backdrop = scene.backdrop
+    even = replace(
+        backdrop,
+        shape=(RENDERED_SIDE, RENDERED_SIDE),
+        horizon=GROUND * RENDERED_SIDE,
+        mottle=np.zeros_like(backdrop.mottle),
     )
-    return picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT) if thing.mirror else picture
+    return even.colour(np.random.default_rng(0))
 
 
 def render_pictures(
@@ -96,7 +103,7 @@ def render_pictures(
         quiet: True shows no progress, None asks the environment.
     """
     card = {
-        "start": FIRST_SCENE, "candidates": CANDIDATES, "large": LARGE, "frame": FRAME, "count": count, "side": side,
+        "start": FIRST_SCENE, "frame": FRAME, "phase": PHASE, "ground": GROUND, "count": count, "side": side,
     }  # fmt: skip
     told = card | {"probe": probe(encoder).tolist()}
     if _is_same(directory / "card.json", told):
@@ -166,14 +173,14 @@ def _results(jobs: list[_Job], workers: int) -> Iterator[tuple[int, np.ndarray, 
 
 
 def _render_chunk(job: _Job) -> tuple[int, np.ndarray, np.ndarray, np.ndarray]:
-    """First row; scenes and close-ups (n, 2, 3, 224, 224); close-ups shrunk; labels."""
+    """First row; scenes and portraits (n, 2, 3, 224, 224); portraits shrunk; labels."""
     first, stop, side = job
-    scenes = [large_scene(index) for index in range(first, stop)]
-    near = [close_up(scene) for scene in scenes]
+    scenes = [scene_of(index) for index in range(first, stop)]
+    alone = [portrait(scene) for scene in scenes]
     both = [
-        np.stack((scene.pixels, np.asarray(picture))) for scene, picture in zip(scenes, near, strict=True)
+        np.stack((scene.pixels, np.asarray(picture))) for scene, picture in zip(scenes, alone, strict=True)
     ]
-    small = np.stack([np.asarray(shrunk(picture, side)).transpose(2, 0, 1) for picture in near])
+    small = np.stack([np.asarray(shrunk(picture, side)).transpose(2, 0, 1) for picture in alone])
     labels = np.array([NAMES.index(scene.label) for scene in scenes])
     return first, np.stack(both).transpose(0, 1, 4, 2, 3), small, labels
 

@@ -30,7 +30,7 @@ from bindplug_toyworld.evaluate_generation import (
     judge_pictures,
 )
 from bindplug_toyworld.recipes.card import begin_card, write_card
-from bindplug_toyworld.recipes.generator_data import Pictures, shrunk
+from bindplug_toyworld.recipes.generator_data import Pictures, portrait, shrunk
 from bindplug_toyworld.recipes.generator_size import DEFAULT_GUIDANCE, GeneratorSize
 from bindplug_toyworld.recipes.generator_vae import as_input
 from bindplug_toyworld.things import CLASSNAMES, NAMES
@@ -90,15 +90,15 @@ def evaluate_all(
 
 @torch.inference_mode()
 def ceilings(vae: Any, judge: Judge, asked: Asked, size: GeneratorSize) -> list[GenerationMeasure]:
-    """What the judge makes of the scenes' own pictures at the generator's size, also through its autoencoder."""
-    small = [shrunk(scene.image, size.side) for scene in asked.scenes]
+    """What the judge makes of the scenes' portraits at the generator's size, also through its autoencoder."""
+    small = [shrunk(portrait(scene), size.side) for scene in asked.scenes]
     through = []
     for picture in small:
         x = as_input(torch.from_numpy(_pixels(picture))[None])
         y = vae.decode(vae.encode(x).latent_dist.mean).sample[0].clamp(-1, 1)
         through.append(Image.fromarray(((y.permute(1, 2, 0) + 1) * 127.5).round().to(torch.uint8).numpy()))
     measures = [
-        judge_pictures(judge, asked, small, "scenes' own pictures"),
+        judge_pictures(judge, asked, small, "the scenes' portraits"),
         judge_pictures(judge, asked, through, "through the autoencoder"),
     ]
     for measure in measures:
@@ -190,10 +190,9 @@ runs offline with *learned* alignment. Licence: Apache-2.0, weights and data.
   query, `pipe(image(...))`, or as `image_embeds`.
 - {megabytes:.1f} MB in all, networks as float16 safetensors. `{PROTOTYPES}` holds {recipe["prototypes"]} image rows for
   `upgrade(..., prototypes=...)`.
-- It paints close-ups, the thing in the middle and looking one way: of {recipe["scenes"]} scenes. \
-{training["unet"]["samples_seen"]} were
-  seen by the denoiser; {minutes:.0f} minutes on {card["machine"]}; the seed is fixed,
-  `{card["command"]}` runs it again.
+- It paints portraits, the thing alone, upright and as large as the picture, before a plain backdrop: that is what it
+  learned, of {recipe["scenes"]} scenes with all their clutter. The denoiser saw {training["unet"]["samples_seen"]}.
+- {minutes:.0f} minutes on {card["machine"]}; the seed is fixed, `{card["command"]}` runs it again.
   `training.log` is the log of the run that made these files, `card.json` holds recipe, figures and confusion matrices.
 
 Measured on evaluation scenes, one picture a query, at the pipeline's own steps and guidance, judged by

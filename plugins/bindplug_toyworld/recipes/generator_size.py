@@ -11,7 +11,7 @@ class GeneratorSize:
     """How much of everything.
 
     Attributes:
-        scenes: training scenes rendered, of each a close-up.
+        scenes: training scenes rendered, of each a portrait.
         side: height and width of the pictures in pixels.
         vae_channels: of the autoencoder's levels; each but the first halves the picture.
         latent_channels: of a latent pixel.
@@ -48,17 +48,17 @@ class GeneratorSize:
     evaluated: int
     warmup_steps: int = 200
     side: int = 64
-    vae_channels: tuple[int, ...] = (16, 32, 48, 64)
-    latent_channels: int = 12
+    vae_channels: tuple[int, ...] = (16, 32, 48)
+    latent_channels: int = 4
     vae_learning_rate: float = 1e-3
     crop: int = 32
-    kl_weight: float = 1e-4
+    kl_weight: float = 3e-4
     edge_weight: float = 0.5
     decoder_noise: float = 0.6
-    unet_channels: tuple[int, ...] = (96, 160)
-    attention: tuple[bool, ...] = (False, True)
+    unet_channels: tuple[int, ...] = (32, 64, 128)
+    attention: tuple[bool, ...] = (False, True, True)
     layers: int = 1
-    learning_rate: float = 8e-4
+    learning_rate: float = 6e-4
     weight_decay: float = 0.01
     average: float = 0.999
     dropped: float = 0.1
@@ -81,10 +81,10 @@ FULL = GeneratorSize(
     scenes=18_000,
     vae_steps=1300,
     vae_batch=64,
-    decoder_steps=800,
-    steps=1800,
-    batch_size=256,
-    guidance_steps=80,
+    decoder_steps=500,
+    steps=4000,
+    batch_size=128,
+    guidance_steps=240,
     evaluated=120,
 )
 
@@ -100,6 +100,7 @@ SMOKE = GeneratorSize(
     warmup_steps=2,
     vae_channels=(16, 24, 32),
     unet_channels=(16, 32),
+    attention=(False, True),
     average=0.5,
     neighbours=3,
     prototypes=20,

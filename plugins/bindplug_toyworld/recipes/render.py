@@ -12,12 +12,14 @@ from typing import Any
 
 import numpy as np
 import torch
+from PIL import Image
 
 from bindplug.inputs.progress import iterate_with_progress
+from bindplug_toyworld.captions import Mention, single_caption
 from bindplug_toyworld.dataset import scene_at
 from bindplug_toyworld.recipes.rendered import Rendered
 from bindplug_toyworld.scene import Scene
-from bindplug_toyworld.things import MOVING, NAMES
+from bindplug_toyworld.things import MOVING, NAMES, THINGS
 
 CAPTIONS_A_SCENE = 6
 SHAPES = {"audio": (3, 1, 128, 204), "depth": (1, 224, 224), "thermal": (1, 224, 224), "imu": (6, 2000)}
@@ -33,6 +35,7 @@ def render(
     modalities: Sequence[str] = (),
     captions: bool = False,
     crowded: float = 0.0,
+    near: float = 0.0,
     workers: int = 2,
     quiet: bool | None = None,
 ) -> Rendered:
@@ -46,11 +49,12 @@ def render(
         modalities: sensors to render beside the image.
         captions: also tokenise captions.
         crowded: fraction of scenes with two or three things instead of one.
+        near: fraction of scenes of one thing of which images and captions are of a :func:`near_view`.
         workers: processes.
         quiet: True shows no progress, None asks the environment.
     """
     card = {"split": split, "start": start, "count": count, "modalities": sorted(modalities),
-            "captions": captions, "crowded": crowded}  # fmt: skip
+            "captions": captions, "crowded": crowded, "near": near}  # fmt: skip
     if (directory / "card.json").is_file() and json.loads((directory / "card.json").read_text()) == card:
         return Rendered(directory)
     shutil.rmtree(directory, ignore_errors=True)
@@ -112,12 +116,13 @@ def _render_chunk(job: tuple[dict[str, Any], int, int]) -> tuple[int, dict[str, 
     card, first, stop = job
     scenes = [_scene(card, index) for index in range(first, stop)]
     preprocess = _preprocess()
+    views = [_view(card, first + number, scene) for number, scene in enumerate(scenes)]
     rows = {
-        "pixels": np.stack([np.asarray(scene.image).transpose(2, 0, 1) for scene in scenes]),
+        "pixels": np.stack([np.asarray(image).transpose(2, 0, 1) for image, _ in views]),
         "labels": np.array([NAMES.index(scene.label) for scene in scenes]),
     }
     if card["captions"]:
-        texts = [text for scene in scenes for text in scene.captions(CAPTIONS_A_SCENE)]
+        texts = [text for _, captions in views for text in captions]
         tokens = preprocess["text"](texts).numpy().astype(np.uint16)
         rows["tokens"] = tokens.reshape(len(scenes), CAPTIONS_A_SCENE, -1)
     for modality in card["modalities"]:
@@ -134,6 +139,33 @@ READER_OPTIONS: dict[str, dict[str, Any]] = {
     "imu": {"sample_rate": 200.0},
 }
 """How the world's arrays are described to the readers."""
+
+
+def _view(card: dict[str, Any], offset: int, scene: Scene) -> tuple[Image.Image, list[str]]:
+    """What is seen of scene number ``offset``, and captions of that."""
+    rng = np.random.default_rng([card["start"] + offset, 79])
+    if len(scene.labels) == 1 and rng.random() < card["near"]:
+        return near_view(scene, rng)
+    return scene.image, scene.captions(CAPTIONS_A_SCENE) if card["captions"] else []
+
+
+def near_view(scene: Scene, rng: np.random.Generator) -> tuple[Image.Image, list[str]]:
+    """A scene's first thing from near: a square picture of the canvas's shorter side, and captions without a place.
+
+    Args:
+        scene: what is looked at.
+        rng: decides how near, and words the captions.
+    """
+    thing, (height, width) = scene.placements[0], scene.canvas
+    half = min(float(rng.uniform(1.0, 1.4)) * thing.half_px, height / 2, width / 2)
+    x, y = (float(np.clip(at, half, side - half)) for at, side in ((thing.x, width), (thing.y, height)))
+    side = min(scene.canvas)
+    image = scene.image.resize(
+        (side, side), Image.Resampling.BICUBIC, box=(x - half, y - half, x + half, y + half)
+    )
+    mention = Mention(THINGS[thing.label], thing.colour, place="", size="", x=0.5)
+    phrases = scene.backdrop.setting.phrases
+    return image, [single_caption(mention, phrases, rng) for _ in range(CAPTIONS_A_SCENE)]
 
 
 def _scene(card: dict[str, Any], offset: int) -> Scene:

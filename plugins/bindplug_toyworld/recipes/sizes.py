@@ -23,6 +23,7 @@ class ClipStage:
         locked_text: whether the text tower stays as it is, and with it the space that other things were fitted to
             (LiT, arXiv 2111.07991).
         coarse: fraction of images shown in the detail of ``COARSE_SIDE`` pixels, as a small generator paints.
+        near: fraction of scenes of one thing seen from near, as large as the picture, as such a generator paints too.
     """
 
     first_scene: int
@@ -35,6 +36,7 @@ class ClipStage:
     crowded: float = 0.35
     locked_text: bool = False
     coarse: float = 0.0
+    near: float = 0.0
 
 
 @dataclass(frozen=True)
@@ -105,23 +107,25 @@ FULL = RecipeSize(
             ClipStage(
                 80_000,
                 56_000,
-                steps=500,
+                steps=900,
                 learning_rate=1e-3,
                 warmup_steps=100,
                 crowded=0.5,
                 patch_dropout=0.0,
                 locked_text=True,
-                coarse=0.25,
+                coarse=0.4,
             ),
             ClipStage(
-                0,
-                32_000,
-                steps=350,
-                learning_rate=6e-4,
+                140_000,
+                24_000,
+                steps=500,
+                learning_rate=8e-4,
                 warmup_steps=50,
                 patch_dropout=0.0,
+                crowded=0.2,
                 locked_text=True,
-                coarse=0.25,
+                coarse=0.5,
+                near=0.6,
             ),
         ),
         batch_size=192,
@@ -149,7 +153,9 @@ SMOKE = RecipeSize(
         "toy_foreign_clip",
         stages=(
             ClipStage(160, 64, steps=2, learning_rate=1e-3, warmup_steps=1, crowded=0.5),
-            ClipStage(0, 160, steps=2, learning_rate=1e-3, warmup_steps=1, locked_text=True, coarse=0.5),
+            ClipStage(
+                0, 160, steps=2, learning_rate=1e-3, warmup_steps=1, locked_text=True, coarse=0.5, near=0.5
+            ),
         ),
         batch_size=32,
         seed=7,

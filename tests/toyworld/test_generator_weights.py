@@ -1,0 +1,63 @@
+"""The shipped generator keeps its card's word."""
+
+from __future__ import annotations
+
+import json
+from importlib.resources import files
+
+import numpy as np
+import pytest
+
+pytest.importorskip("diffusers")
+
+import bindplug
+from bindplug_diffusers import open_pipeline
+from bindplug_toyworld.evaluate_generation import (
+    BLENDS,
+    MODALITIES,
+    THRESHOLD_AUDIO,
+    Judge,
+    ask,
+    generate_all,
+    judge_pictures,
+)
+
+IN_CI = 40
+
+
+@pytest.fixture(scope="module")
+def told():
+    card = files("bindplug_toyworld") / "weights" / "toy_unclip" / "card.json"
+    return json.loads(card.read_text())["evaluation"]
+
+
+@pytest.fixture(scope="module")
+def pipe():
+    pipe, _ = open_pipeline("toy_unclip", "cpu", None)
+    pipe.set_progress_bar_config(disable=True)
+    return bindplug.upgrade(pipe, bindplug.load("imagebind_tiny"))
+
+
+def test_pictures_show_what_was_heard(told):
+    heard = told["audio, recentred"]
+    assert heard["count"] >= 100
+    assert heard["value"] >= THRESHOLD_AUDIO
+
+
+def test_every_modality_and_blend_is_told(told):
+    for kind in (*MODALITIES, *(" + ".join(pair) for pair in BLENDS)):
+        assert told[f"{kind}, recentred"]["value"] > 2 * told[f"{kind}, recentred"]["chance"]
+
+
+def test_the_weights_are_as_good_as_their_card_says(told, pipe):
+    asked = ask("audio", IN_CI)
+    judge = Judge(bindplug.load("toy_foreign_clip"))
+    measured = judge_pictures(judge, asked, generate_all(pipe, asked, quiet=True), "recentred")
+    assert measured.value == pytest.approx(told["audio, recentred"]["value"], abs=0.15)
+
+
+def test_another_seed_paints_another_picture_of_the_same(pipe):
+    query = bindplug.text("a fire")
+    first, again, other = (np.asarray(pipe(query, seed=seed).images[0], float) for seed in (1, 1, 2))
+    assert np.array_equal(first, again)
+    assert np.abs(first - other).mean() > 2
