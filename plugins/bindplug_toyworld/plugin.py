@@ -48,6 +48,20 @@ def register_models(register: Callable[[ModelCard], None]) -> None:
             origin="plugins/bindplug_toyworld/recipes",
         )
     )
+    register(
+        ModelCard(
+            name="toy_unclip",
+            description="bundled: a small unCLIP pipeline of the toy world, conditioned on image embeddings alone",
+            tool="generator",
+            modalities=(),
+            space=TOY_SPACE,
+            licence="Apache-2.0",
+            weights="bindplug_toyworld:weights/toy_unclip",
+            requires=("diffusers", "transformers"),
+            extra="diffusers",
+            origin="plugins/bindplug_toyworld/recipes",
+        )
+    )
 
 
 @hookimpl

@@ -143,6 +143,14 @@ def test_the_default_pipeline_is_a_registered_one(generate, monkeypatch):
     assert "no generator is named 'toy_unclip'" in err
 
 
+def test_the_bundled_pipeline_paints_by_default(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    assert run(["generate", "--text", "a fire", "--steps", "12", "--seed", "0", "-o", "fire.png", "-q"]) == 0
+    middle = read(tmp_path / "fire.png")[24:48, 24:40].astype(float)
+    red, _, blue = middle.mean((0, 1)).tolist()
+    assert red > blue + 60
+
+
 def test_sheets():
     pictures = [Image.new("RGB", (4, 6), colour) for colour in ("red", "lime", "blue")]
     made = sheet(pictures, 2)

@@ -3,7 +3,6 @@
 A comment before a fence says what is special about it:
 
 ``<!-- snippet: needs weights -->`` needs something this machine does not have, so it is only compiled;
-``<!-- snippet: needs toy_unclip -->`` runs where the bundled generator is registered;
 ``<!-- snippet: raises InputError -->`` raises just that, with the message of the next block, in which ``…`` stands
 for anything; ``... without soundfile`` hides a package meanwhile;
 ``<!-- snippet: run -->`` before shell lines runs their ``bindplug`` commands.
@@ -17,13 +16,12 @@ from pathlib import Path
 
 import pytest
 
-import bindplug
 from bindplug import errors
 from bindplug.cli.app import run
 from tests.docs.pages import PAGES, README, ROOT, snippets
 
-ABSENT = {"weights", "detectron2", "acme", "toy_unclip"}
-"""What a snippet may need; of these only the last may be here."""
+ABSENT = {"weights", "detectron2", "acme"}
+"""What a snippet may need."""
 PYTHON = {page: snippets(page, "python", "py") for page in (*PAGES, README)}
 WITH_PYTHON = [page for page, found in PYTHON.items() if found]
 
@@ -82,8 +80,6 @@ def _expanded(word):
 
 
 def _is_here(snippet):
-    if snippet.marker == "needs toy_unclip":
-        return "toy_unclip" in {card.name for card in bindplug.list_models(tool="generator")}
     return not snippet.marker.startswith("needs")
 
 
