@@ -22,6 +22,9 @@ from bindplug.inputs.image import normalise_rgb
 from bindplug_diffusers import hushed, open_pipeline
 from bindplug_toyworld import Scene
 
+MOST = 10.0
+"""Cap of the guidance's weight, which grows without bound towards pure noise."""
+
 
 def guided(
     pipe: Any,
@@ -40,7 +43,8 @@ def guided(
         pipe: has ``vae``, ``unet``, ``encode_prompt`` and a DDIM or DDPM scheduler, which tells the clean picture.
         model: its ``encode_image`` compares pictures with ``target``.
         steps: of the scheduler.
-        strength: how far a step moves the expected latents, as a share of their length; 0 guides nothing.
+        strength: how far a step moves the expected latents, as a share of their length, beside the weight that
+            classifier guidance (arXiv 2105.05233) gives the step; 0 guides nothing.
         views: random crops compared at a time; the whole alone invites noise that only looks right to the model.
         seed: of the first latents and of the crops.
         prompt: words for the UNet, if it hears them.
@@ -61,8 +65,10 @@ def guided(
         step = scheduler.step(output, t, latents)
         latents, clean = step.prev_sample, step.pred_original_sample
         if strength:
+            signal = float(scheduler.alphas_cumprod[int(t)])
+            weight = min(MOST, (1 - signal) / max(signal, 1e-6) ** 0.5)  # what a thing is, is settled early
             uphill = _uphill(pipe.vae, model, target, clean, views, generator)
-            latents = latents + share * strength * clean.norm() * uphill
+            latents = latents + share * weight * strength * clean.norm() * uphill
     with torch.no_grad():
         return _decoded(pipe.vae, latents)
 
@@ -99,10 +105,10 @@ def main() -> None:
     parser.add_argument("--pipeline", default="toy_unclip", help="a name, a directory, or an id of the hub")
     parser.add_argument("--model", default="imagebind_tiny", help="a model's name, or a path to weights")
     parser.add_argument("--device", default="cpu", help="where everything runs, as cuda")
-    parser.add_argument("--steps", type=int, default=30, help="of the scheduler")
-    parser.add_argument("--strength", type=float, default=0.1, help="of the guidance")
+    parser.add_argument("--steps", type=int, default=50, help="of the scheduler")
+    parser.add_argument("--strength", type=float, default=0.4, help="of the guidance")
     parser.add_argument("--views", type=int, default=6, help="random crops compared at every step")
-    parser.add_argument("--seed", type=int, default=0, help="of the first latents")
+    parser.add_argument("--seed", type=int, default=2, help="of the first latents")
     parser.add_argument("--output", default="clip_guidance.png", help="where both go, the unguided one first")
     options = parser.parse_args()
 

@@ -55,7 +55,7 @@ DRAWN = (
 )
 """What pictures are made from, one each."""
 
-BLEND = (("bicycle", "image"), ("bell", "audio"))
+BLEND = (("bicycle", "image"), ("dog", "audio"))
 """Two files whose sum becomes a picture."""
 
 MORPH = (("dog", "audio"), ("train", "audio"))
