@@ -1,4 +1,4 @@
-"""``bindplug classify``: zero-shot classes for files of one modality."""
+"""``bindplug classify``: zero-shot classes for files."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from bindplug.cli.sources import (
     modality_option,
     reader_options,
     short_names,
+    source_options,
 )
 from bindplug.errors import InputError
 from bindplug.templates import GENERIC_TEMPLATES, OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
@@ -36,8 +37,9 @@ STEP = 256
 
 
 @click.command()
-@click.argument("files", nargs=-1, required=True)
+@click.argument("files", nargs=-1)
 @modality_option
+@source_options
 @click.option("--labels", help='Class names joined by commas, as "a dog,a car".')
 @click.option("--labels-file", metavar="FILE", help="A text file with one class name a line.")
 @click.option(
@@ -72,13 +74,15 @@ def classify(
     choice: ModelChoice,
     as_json: bool,
     quiet: bool,
+    **given: Any,
 ) -> int:
     """Sort files into classes that you name, with no training.
 
     \b
     bindplug classify *.wav --modality audio --labels "a dog,a car,rain"
+    bindplug classify --audio bark.wav --depth sofa.png --labels "a dog,a sofa"
     """
-    sources = gather({}, files, modality, reader=reader)
+    sources = gather(given, files, modality, reader=reader)
     names = class_names(labels, labels_file)
     model = choice.load({*sources.modalities, "text"})
     check_reader_options(model, sources.options)
@@ -144,7 +148,8 @@ def _classified(
 
     found: list[dict[str, Any]] = []
     skipped: list[dict[str, Any]] = []
-    queries, modality = sources.queries(), sources.items[0].modality
+    queries = sources.queries()
+    classes = [embedding(column, model.embedding_space, modality="text") for column in classifier.T]
     step = min(STEP, batch_size)
     starts = range(0, len(queries), step)
     for start in iterate_with_progress(starts, label="classifying", quiet=quiet or None):
@@ -154,8 +159,11 @@ def _classified(
         skipped += [{"source": s.source, "reason": s.reason} for s in part.skipped]
         if not part.kept:
             continue
-        rows = [embedding(row, model.embedding_space, modality=modality) for row in part.rows]
-        best = model.similarity(rows, classifier.T).topk(min(top_k, len(names)), dim=1)
+        rows = [
+            embedding(row, model.embedding_space, modality=sources.items[start + index].modality)
+            for index, row in zip(part.kept, part.rows, strict=True)
+        ]
+        best = model.similarity(rows, classes).topk(min(top_k, len(names)), dim=1)
         for index, chances, classes in zip(
             part.kept, best.values.tolist(), best.indices.tolist(), strict=True
         ):

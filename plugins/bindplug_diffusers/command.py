@@ -146,8 +146,10 @@ def generate(
         "noise_level": noise_level,
     }
     arguments = {name: value for name, value in prepared.items() if value is not None}
-    with hushed(quiet):
+    # the bundled one opens within a second: bars for that would only flash
+    with hushed(quiet or pipeline_name == DEFAULT_PIPELINE):
         pipe, space = open_pipeline(pipeline_name, choice.device, pipeline_dtype, ip_adapter)
+    with hushed(quiet):
         if quiet:
             pipe.set_progress_bar_config(disable=True)
         model = choice.load({*sources.modalities, *(("image",) if prototypes else ())})
