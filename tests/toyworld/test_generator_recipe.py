@@ -145,6 +145,7 @@ def test_a_rerun_trains_and_renders_nothing(workspace, model, pipe, monkeypatch)
     monkeypatch.setattr(generator_data, "_results", None)
     again, pictures, figures = train_generator(model, SMOKE, workspace / "smoke", quiet=True)
     assert len(pictures) == SMOKE.scenes
+    assert figures["rendering"]["seconds"] == pictures.seconds > 0
     assert figures["unet"]["samples_seen"] == SMOKE.steps * SMOKE.batch_size
     stored = pipe.unet.state_dict()
     for name, tensor in again.unet.state_dict().items():

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import logging
-import time
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -47,17 +46,15 @@ def train_generator(
     Returns:
         The pipeline, the training pictures, and each stage's figures for the card.
     """
-    started = time.perf_counter()
     pictures = render_pictures(
         workspace / "generation", encoder, count=size.scenes, side=size.side, quiet=quiet
     )
-    rendering = time.perf_counter() - started
-    logger.info("%d scenes, %.0f s", len(pictures), rendering)
+    logger.info("%d scenes, %.0f s", len(pictures), pictures.seconds)
     torch.manual_seed(size.seed)
     vae, unet = build_vae(size), build_unet(size, pictures.rows.shape[-1])
     recipe = {name: value for name, value in asdict(size).items() if name not in NOT_TRAINING}
     first = {name: value for name, value in recipe.items() if name.startswith(AUTOENCODER)}
-    figures = {"rendering": {"seconds": round(rendering, 1)}}
+    figures = {"rendering": {"seconds": pictures.seconds}}
     figures["vae"] = run_stage(
         workspace / "toy_unclip_vae",
         vae,
