@@ -103,13 +103,13 @@ def test_templates_change_the_answer(bindplug, model_directory, files):
 
 def test_classify_takes_files_of_several_kinds(bindplug, model_directory, files):
     ran = bindplug(
-        "classify", "--audio", files["audio"], "--image", files["broken"], "--image", files["image"],
+        "classify", "--depth", files["depth"], "--image", files["broken"], "--image", files["image"],
         "--labels", "a dog, a car", "--model", model_directory, "--on-error", "skip", "--json",
     )  # fmt: skip
     assert ran.code == 3
     model = package.load(model_directory)
     for item, query in zip(
-        ran.json["files"], (package.image(files["image"]), package.audio(files["audio"])), strict=True
+        ran.json["files"], (package.image(files["image"]), package.depth(files["depth"])), strict=True
     ):
         (row,) = model.similarity([query], [package.text("a dog"), package.text("a car")]).tolist()
         assert item["top"][0]["probability"] == pytest.approx(max(row), abs=1e-4)
