@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from typing import Any
 
 from bindplug import CommandCard, EmbeddingSpace, ModelCard, hookimpl
 from bindplug.cards import BridgeCard
@@ -12,55 +13,58 @@ from bindplug_toyworld.space import FOREIGN_SPACE, TOY_SPACE
 @hookimpl
 def register_models(register: Callable[[ModelCard], None]) -> None:
     """The embedded default."""
+    seen = ("image", "video", "text")
     register(
-        ModelCard(
-            name="imagebind_tiny",
-            description="bundled, offline: all modalities, 20 things; trained on the procedural toy world",
-            modalities=("image", "video", "text", "audio", "depth", "thermal", "imu"),
-            space=TOY_SPACE,
-            licence="Apache-2.0",
-            weights="bindplug_toyworld:weights/imagebind_tiny",
-            origin="plugins/bindplug_toyworld/recipes",
+        _bundled(
+            "imagebind_tiny",
+            "bundled, offline: all modalities, 20 things; trained on the procedural toy world",
+            TOY_SPACE,
+            modalities=(*seen, "audio", "depth", "thermal", "imu"),
         )
     )
     register(
-        ModelCard(
-            name="toy_foreign_clip",
-            description="bundled: a second CLIP of the toy world, in a space of its own; for bridges",
-            modalities=("image", "video", "text"),
-            space=FOREIGN_SPACE,
-            licence="Apache-2.0",
-            weights="bindplug_toyworld:weights/toy_foreign_clip",
-            origin="plugins/bindplug_toyworld/recipes",
+        _bundled(
+            "toy_foreign_clip",
+            "bundled: a second CLIP of the toy world, in a space of its own; for bridges",
+            FOREIGN_SPACE,
+            modalities=seen,
         )
     )
     register(
-        ModelCard(
-            name="toy_detic",
-            description="bundled: a small Detic for the toy world's things, in the foreign CLIP's space",
+        _bundled(
+            "toy_detic",
+            "bundled: a small Detic for the toy world's things, in the foreign CLIP's space",
+            FOREIGN_SPACE,
             tool="detector",
-            modalities=(),
-            space=FOREIGN_SPACE,
-            licence="Apache-2.0",
-            weights="bindplug_toyworld:weights/toy_detic",
             requires=("torchvision",),
             extra="detic",
-            origin="plugins/bindplug_toyworld/recipes",
         )
     )
     register(
-        ModelCard(
-            name="toy_unclip",
-            description="bundled: a small unCLIP pipeline of the toy world, conditioned on image embeddings alone",
+        _bundled(
+            "toy_unclip",
+            "bundled: a small unCLIP pipeline of the toy world, conditioned on image embeddings alone",
+            TOY_SPACE,
             tool="generator",
-            modalities=(),
-            space=TOY_SPACE,
-            licence="Apache-2.0",
-            weights="bindplug_toyworld:weights/toy_unclip",
             requires=("diffusers", "transformers"),
             extra="diffusers",
-            origin="plugins/bindplug_toyworld/recipes",
         )
+    )
+
+
+def _bundled(
+    name: str, description: str, space: EmbeddingSpace, *, modalities: tuple[str, ...] = (), **others: Any
+) -> ModelCard:
+    """The card of weights that lie in this package under their name, made by its recipes."""
+    return ModelCard(
+        name=name,
+        description=description,
+        modalities=modalities,
+        space=space,
+        licence="Apache-2.0",
+        weights=f"bindplug_toyworld:weights/{name}",
+        origin="plugins/bindplug_toyworld/recipes",
+        **others,
     )
 
 

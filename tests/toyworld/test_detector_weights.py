@@ -2,22 +2,19 @@
 
 from __future__ import annotations
 
-import json
-from importlib.resources import files
-
 import pytest
 
 import bindplug
 from bindplug_detic import Detic
 from bindplug_toyworld.evaluate_detection import SHARE_OF_TEXT, THRESHOLD_AP50, evaluate_detection
+from tests.toyworld.shipped import evaluation_of
 
 IN_CI = 60
 
 
 @pytest.fixture(scope="module")
 def told():
-    card = files("bindplug_toyworld") / "weights" / "toy_detic" / "card.json"
-    return json.loads(card.read_text())["evaluation"]
+    return evaluation_of("toy_detic")
 
 
 @pytest.fixture(scope="module")

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-import json
-from importlib.resources import files
-
 import numpy as np
 import pytest
 
@@ -21,14 +18,14 @@ from bindplug_toyworld.evaluate_generation import (
     generate_all,
     judge_pictures,
 )
+from tests.toyworld.shipped import evaluation_of
 
 IN_CI = 40
 
 
 @pytest.fixture(scope="module")
 def told():
-    card = files("bindplug_toyworld") / "weights" / "toy_unclip" / "card.json"
-    return json.loads(card.read_text())["evaluation"]
+    return evaluation_of("toy_unclip")
 
 
 @pytest.fixture(scope="module")

@@ -9,21 +9,17 @@ Source: guidance, arXiv 2207.12598; teaching a network its own guided answers, a
 
 from __future__ import annotations
 
-import logging
 import time
 from copy import deepcopy
 from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor, nn
+from torch import Tensor
 
-from bindplug.inputs.progress import iterate_with_progress
-from bindplug.training import warmup_cosine
+from bindplug_toyworld.recipes.descent import descend, ends
 from bindplug_toyworld.recipes.generator_size import DEFAULT_GUIDANCE, GeneratorSize
 from bindplug_toyworld.recipes.generator_unet import Batch, batches, velocity
-
-logger = logging.getLogger(__name__)
 
 SEED = 1
 """Other batches than the training's."""
@@ -52,29 +48,17 @@ def calibrate_guidance(
     optimiser = torch.optim.AdamW(
         student.parameters(), lr=size.guidance_learning_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True
     )
-    errors: list[float] = []
-    warmup = min(20, size.guidance_steps // 2)
-    started = time.perf_counter()
     drawn = batches(latents, rows, size, size.guidance_steps, seed=SEED)
-    for step, batch in enumerate(
-        iterate_with_progress(drawn, total=size.guidance_steps, label="guidance", quiet=quiet)
-    ):
-        factor = warmup_cosine(step, total_steps=size.guidance_steps, warmup_steps=warmup)
-        for group in optimiser.param_groups:
-            group["lr"] = size.guidance_learning_rate * factor
-        loss, error = guidance_loss(student, teacher, batch, size.guidance)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(student.parameters(), 1.0)
-        optimiser.step()
-        errors.append(float(error))
-        if (step + 1) % 50 == 0:
-            logger.info("guidance, step %d: error %.4f", step + 1, sum(errors[-50:]) / 50)
-    return student.eval(), {
-        "seconds": round(time.perf_counter() - started, 1),
-        "first_error": round(errors[0], 4),
-        "final_error": round(sum(errors[-20:]) / len(errors[-20:]), 4),
-    }
+    started, warmup = time.perf_counter(), min(20, size.guidance_steps // 2)
+    errors = descend(
+        optimiser,
+        lambda: guidance_loss(student, teacher, next(drawn), size.guidance),
+        steps=size.guidance_steps,
+        warmup=warmup,
+        name="guidance",
+        quiet=quiet,
+    )
+    return student.eval(), ends(errors, started)
 
 
 def guidance_loss(student: Any, teacher: Any, batch: Batch, guidance: float) -> tuple[Tensor, Tensor]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -13,11 +12,11 @@ import torch
 import torch.nn.functional as F
 from diffusers import DDIMScheduler, DDPMScheduler, UNet2DConditionModel
 from diffusers.models.embeddings import get_timestep_embedding
-from torch import Tensor, nn
+from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
-from bindplug.inputs.progress import iterate_with_progress
-from bindplug.training import parameter_groups, warmup_cosine
+from bindplug.training import parameter_groups
+from bindplug_toyworld.recipes.descent import descend
 from bindplug_toyworld.recipes.generator_size import (
     TRAINING_TIMESTEPS,
     GeneratorSize,
@@ -25,8 +24,6 @@ from bindplug_toyworld.recipes.generator_size import (
     scheduler_config,
     unet_config,
 )
-
-logger = logging.getLogger(__name__)
 
 NEIGHBOUR_CHUNK = 1024
 
@@ -104,27 +101,18 @@ def fit_unet(
     optimiser = torch.optim.AdamW(groups, lr=size.learning_rate, betas=(0.9, 0.99), fused=True)
     unet.to(memory_format=torch.channels_last).train()
     average = AveragedModel(unet, multi_avg_fn=get_ema_multi_avg_fn(size.average))
-    losses: list[float] = []
-    started = time.perf_counter()
+    optimiser.register_step_post_hook(lambda *_: average.update_parameters(unet))
     drawn = batches(latents, rows, size, size.steps)
-    for step, batch in enumerate(
-        iterate_with_progress(drawn, total=size.steps, label="toy unCLIP", quiet=quiet)
-    ):
-        factor = warmup_cosine(step, total_steps=size.steps, warmup_steps=size.warmup_steps)
-        for group in optimiser.param_groups:
-            group["lr"] = size.learning_rate * factor
+
+    def loss_of() -> tuple[Tensor, Tensor]:
+        batch = next(drawn)
         loss = F.mse_loss(velocity(unet, batch.noised, batch.timesteps, batch.labels), batch.velocity)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(unet.parameters(), 1.0)
-        optimiser.step()
-        average.update_parameters(unet)
-        losses.append(float(loss.detach()))
-        if (step + 1) % 50 == 0:
-            rate = (step + 1) * size.batch_size / (time.perf_counter() - started)
-            logger.info(
-                "denoiser, step %d: loss %.4f, pictures/s %.0f", step + 1, sum(losses[-50:]) / 50, rate
-            )
+        return loss, loss
+
+    started = time.perf_counter()
+    losses = descend(
+        optimiser, loss_of, steps=size.steps, warmup=size.warmup_steps, name="denoiser", quiet=quiet
+    )
     return average.module.eval(), {
         "seconds": round(time.perf_counter() - started, 1),
         "samples_seen": size.steps * size.batch_size,

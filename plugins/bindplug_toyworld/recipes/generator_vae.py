@@ -9,10 +9,9 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from diffusers import AutoencoderKL
-from torch import Tensor, nn
+from torch import Tensor
 
-from bindplug.inputs.progress import iterate_with_progress
-from bindplug.training import warmup_cosine
+from bindplug_toyworld.recipes.descent import descend, ends
 from bindplug_toyworld.recipes.generator_size import GeneratorSize, vae_config
 from bindplug_toyworld.recipes.generator_start import start_from_colours
 
@@ -44,24 +43,15 @@ def fit_vae(vae: Any, pixels: Tensor, size: GeneratorSize, *, quiet: bool | None
     generator = torch.Generator().manual_seed(size.seed)
     optimiser = torch.optim.AdamW(vae.parameters(), lr=size.vae_learning_rate, weight_decay=0.0, fused=True)
     vae.to(memory_format=torch.channels_last).train()
-    warmup = min(WARMUP, size.vae_steps // 2)
-    errors: list[float] = []
     started = time.perf_counter()
-    for step in iterate_with_progress(range(size.vae_steps), label="toy autoencoder", quiet=quiet):
-        factor = warmup_cosine(step, total_steps=size.vae_steps, warmup_steps=warmup)
-        for group in optimiser.param_groups:
-            group["lr"] = size.vae_learning_rate * factor
-        loss, error = vae_loss(vae, pieces(pixels, size.vae_batch, size.crop, generator), size, generator)
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_(vae.parameters(), 1.0)
-        optimiser.step()
-        errors.append(float(error))
-        if (step + 1) % 50 == 0:
-            rate = (step + 1) * size.vae_batch / (time.perf_counter() - started)
-            logger.info(
-                "autoencoder, step %d: L1 %.4f, pieces/s %.0f", step + 1, sum(errors[-50:]) / 50, rate
-            )
+    descend(
+        optimiser,
+        lambda: vae_loss(vae, pieces(pixels, size.vae_batch, size.crop, generator), size, generator),
+        steps=size.vae_steps,
+        warmup=min(WARMUP, size.vae_steps // 2),
+        name="autoencoder",
+        quiet=quiet,
+    )
     vae.eval()
     standardise(vae, pixels[:MEASURED_ON])
     whole = _whole_error(vae, pixels[-min(len(pixels), 256) :])
@@ -91,34 +81,35 @@ def fit_decoder(
     learned = [*vae.post_quant_conv.parameters(), *vae.decoder.parameters()]
     optimiser = torch.optim.AdamW(learned, lr=size.vae_learning_rate, weight_decay=0.0, fused=True)
     vae.to(memory_format=torch.channels_last).train()
-    errors: list[float] = []
-    started = time.perf_counter()
-    for step in iterate_with_progress(range(size.decoder_steps), label="toy decoder", quiet=quiet):
-        factor = warmup_cosine(
-            step, total_steps=size.decoder_steps, warmup_steps=min(WARMUP, size.decoder_steps // 2)
-        )
-        for group in optimiser.param_groups:
-            group["lr"] = size.vae_learning_rate * factor
+
+    def loss_of() -> tuple[Tensor, Tensor]:
         chosen = torch.randint(len(pixels), (size.vae_batch,), generator=generator)
-        z, x = latents[chosen].float(), as_input(pixels[chosen])
-        amount = size.decoder_noise * torch.rand(len(z), 1, 1, 1, generator=generator)
-        with torch.autocast("cpu", torch.bfloat16):
-            noised = z + amount * torch.randn(z.shape, generator=generator)
-            y = vae.decode(noised.contiguous(memory_format=torch.channels_last)).sample.float()
-        error = (y - x).abs().mean()
-        optimiser.zero_grad(set_to_none=True)
-        (error + size.edge_weight * _edges(y, x)).backward()
-        nn.utils.clip_grad_norm_(learned, 1.0)
-        optimiser.step()
-        errors.append(float(error.detach()))
-        if (step + 1) % 50 == 0:
-            logger.info("decoder, step %d: L1 %.4f", step + 1, sum(errors[-50:]) / 50)
+        return decoder_loss(vae, as_input(pixels[chosen]), latents[chosen].float(), size, generator)
+
+    started, warmup = time.perf_counter(), min(WARMUP, size.decoder_steps // 2)
+    errors = descend(optimiser, loss_of, steps=size.decoder_steps, warmup=warmup, name="decoder", quiet=quiet)
     vae.eval()
-    return {
-        "seconds": round(time.perf_counter() - started, 1),
-        "first_error": round(sum(errors[:20]) / len(errors[:20]), 4),
-        "final_error": round(sum(errors[-20:]) / len(errors[-20:]), 4),
-    }
+    return ends(errors, started)
+
+
+def decoder_loss(
+    vae: Any, x: Tensor, z: Tensor, size: GeneratorSize, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """The loss of painting ``x`` (B, 3, H, W) in [-1, 1] of its latents ``z`` with noise, and its mean absolute error.
+
+    Args:
+        vae: the autoencoder.
+        x: the pictures.
+        z: (B, C, h, w), what the encoder makes of them.
+        size: the recipe.
+        generator: of the noise.
+    """
+    amount = size.decoder_noise * torch.rand(len(z), 1, 1, 1, generator=generator)
+    with torch.autocast("cpu", torch.bfloat16):
+        noised = z + amount * torch.randn(z.shape, generator=generator)
+        y = vae.decode(noised.contiguous(memory_format=torch.channels_last)).sample.float()
+    error = (y - x).abs().mean()
+    return error + size.edge_weight * _edges(y, x), error
 
 
 def vae_loss(vae: Any, x: Tensor, size: GeneratorSize, generator: torch.Generator) -> tuple[Tensor, Tensor]:
