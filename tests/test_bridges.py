@@ -18,7 +18,7 @@ from bindplug.testing import FAKE_SPACE, FakeEncoder
 from tests.planted_rows import clip_like, cosines, fitted, generator, rotation, spaces
 
 seeds = st.integers(0, 2**31 - 1)
-few = settings(max_examples=8, deadline=None)
+few = settings(max_examples=8)
 
 
 @given(arrays(np.float32, st.tuples(st.integers(0, 5), st.just(16)), elements=st.floats(-1e6, 1e6, width=32)))

@@ -13,7 +13,7 @@ from bindplug.errors import InputError
 from tests.planted_rows import clip_like, cosines, fitted, generator, rotation, spaces
 
 seeds = st.integers(0, 2**31 - 1)
-few = settings(max_examples=8, deadline=None)
+few = settings(max_examples=8)
 
 
 @given(seeds, st.integers(3, 24), st.integers(3, 24), st.sampled_from([1.0, 10.0]))

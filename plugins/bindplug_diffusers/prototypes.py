@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 FORMAT = "bindplug-prototypes"
 TOP_K, SCALE, WEIGHT = 10, 20.0, 0.5
+ROUNDING = 1e-6  # how far from 1 float32 may leave the length of a row just normalised, with room
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,7 +35,8 @@ class Prototypes:
     """Embeddings of many images, and how queries are blended with those nearest to them.
 
     Args:
-        rows: (N, D) unit rows.
+        rows: (N, D), kept as unit rows in float32. Rows that are of unit length already stay bit for bit what
+            they are, so that saved prototypes are the ones loaded.
         space: where they live.
         names: for each row, which image it is.
         top_k: how many of the nearest are blended; all, where there are fewer.
@@ -57,7 +59,8 @@ class Prototypes:
         if rows.ndim != 2 or not len(rows) or rows.shape[1] != self.space.width:
             expected = f"at least one row of {self.space.width} numbers, in {self.space}"
             raise InputError("Prototypes", found=f"shape {tuple(rows.shape)}", expected=expected)
-        if not rows.isfinite().all() or not (rows.norm(dim=1) > 0).all():
+        lengths = rows.norm(dim=1, keepdim=True)
+        if not lengths.isfinite().all() or not lengths.all():
             raise InputError(
                 "Prototypes", found="NaN, infinity or a row of zeros", expected="rows with a direction"
             )
@@ -67,7 +70,8 @@ class Prototypes:
         if self.top_k < 1 or not self.scale > 0 or not 0 <= self.weight <= 1:
             found = f"top_k={self.top_k}, scale={self.scale}, weight={self.weight}"
             raise InputError("Prototypes", found=found, expected="top_k >= 1, scale > 0 and weight in [0, 1]")
-        object.__setattr__(self, "rows", torch.nn.functional.normalize(rows, dim=1))
+        units = torch.where((lengths - 1).abs() <= ROUNDING, rows, torch.nn.functional.normalize(rows, dim=1))
+        object.__setattr__(self, "rows", units)
         object.__setattr__(self, "names", names)
 
     def __len__(self) -> int:

@@ -55,7 +55,7 @@ def test_no_false_positive_at_all():
     assert set(found.rates().values()) == {0.0}
 
 
-@settings(max_examples=50, deadline=None)
+@settings(max_examples=50)
 @given(st.lists(st.integers(30, 1000), min_size=1, max_size=30), st.floats(0, 0.99))
 def test_the_rate_holds_where_it_was_measured(scores, rate):
     pictures = [[[score / 1000]] for score in scores]

@@ -72,7 +72,7 @@ def test_masks_are_those_of_the_boxes() -> None:
     assert network(images[:1], toy_classes(), with_masks=False)[0].mask_logits is None
 
 
-@settings(max_examples=8, deadline=None)
+@settings(max_examples=8)
 @given(scale=st.floats(1e-2, 1e2), seed=st.integers(0, 5))
 def test_the_length_of_class_vectors_does_not_matter(scale: float, seed: int) -> None:
     network, images = toy_network(), toy_images((64, 64))

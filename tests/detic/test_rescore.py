@@ -34,7 +34,7 @@ def asked(queries, words=WORDS, model=None):
     return contest(model, queries, leaf_rows(model, queries), words)
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.floats(-20, 120), st.floats(-20, 70), st.floats(0, 90), st.floats(0, 50), st.floats(0, 0.5))
 def test_crops_are_squares_that_hold_their_box(x, y, width, height, context):
     picture = Image.new("RGB", (100, 50), "red")

@@ -53,7 +53,7 @@ def sampled(logits, box, size):
     return torch.nn.functional.grid_sample(chance, grid, align_corners=False)[0, 0]
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(st.integers(0, 10_000), st.integers(1, 70), st.integers(1, 70), st.booleans())
 def test_pasting_is_grid_sampling(seed, height, width, is_tiny):
     generator = torch.Generator().manual_seed(seed)
@@ -223,7 +223,7 @@ def test_run_lengths_are_cocos():
     np.testing.assert_array_equal(decode(RING, (60, 90)), ring())
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 @given(arrays.arrays(bool, arrays.array_shapes(min_dims=2, max_dims=2, max_side=12)))
 def test_run_lengths_round_trip(mask):
     counts = run_lengths(mask)
@@ -234,7 +234,7 @@ def test_run_lengths_round_trip(mask):
     np.testing.assert_array_equal(decode(counts, mask.shape), mask)
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(
     arrays.arrays(bool, (6, 5)), st.integers(0, 4), st.integers(0, 3), st.integers(0, 3), st.integers(0, 4)
 )

@@ -242,14 +242,14 @@ weights = st.lists(st.floats(-3, 3).filter(lambda w: abs(w) > 0.05), min_size=3,
 
 
 class TestCompose:
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(weights, st.floats(0.01, 100), st.sampled_from([MEAN, None]))
     def test_unit_length_and_no_length_of_its_own(self, numbers, factor, mean):
         row = compose(query_of(numbers), ROWS, mean)
         assert float(row.norm()) == pytest.approx(1.0, abs=1e-5)
         assert_close(compose(query_of([factor * n for n in numbers]), ROWS, mean), row, atol=1e-4, rtol=0)
 
-    @settings(max_examples=40, deadline=None)
+    @settings(max_examples=40)
     @given(weights)
     def test_every_sum_keeps_the_mean(self, numbers):
         single = float(there("dog") @ MEAN)

@@ -21,7 +21,7 @@ SETTINGS = {"num_inference_steps": 2, "output_type": "np", "seed": 0}
 
 
 @given(st.integers(0, 1000), st.floats(0, 3), st.floats(0.1, 3))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_expected_norm_is_that_of_such_vectors(seed, shift, spread):
     generator = torch.Generator().manual_seed(seed)
     mean, std = shift * torch.randn(8, generator=generator), spread * torch.rand(8, generator=generator)

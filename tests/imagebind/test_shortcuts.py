@@ -50,7 +50,7 @@ def test_a_clip_whose_frames_differ_is_not_folded(tiny: ImageBind) -> None:
         assert (vision(clip) - vision(clip[:, :, 0])).abs().max() > 1e-3
 
 
-@settings(max_examples=12, deadline=None)
+@settings(max_examples=12)
 @given(lengths=st.lists(st.integers(0, 75), min_size=1, max_size=3))
 def test_short_prompts_equal_all_77_positions(lengths: list[int]) -> None:
     tower = text_tower()

@@ -71,7 +71,7 @@ def test_relative_is_free_of_scale_and_offset(rng):
 
 
 @given(st.floats(0.2, 5.5), st.floats(1.05, 4))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_disparity_falls_as_one_over_depth(depth_m, factor):
     near, far = (
         preprocess(flat(d, (24, 32)), focal=500).mean() * 0.0295 + 0.0418 for d in (depth_m, depth_m * factor)

@@ -47,7 +47,7 @@ def test_loud_tone_falls_into_its_own_bin():
 
 
 @given(st.integers(400, 6000), st.floats(0.5, 4))
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 def test_doubling_the_amplitude_adds_log_four(samples, amplitude):
     waveform = amplitude * torch.randn(1, samples, generator=torch.Generator().manual_seed(samples))
     difference = filter_banks(2 * waveform) - filter_banks(waveform)

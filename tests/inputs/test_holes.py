@@ -9,7 +9,7 @@ from bindplug.inputs.holes import fill_nearest
 
 
 @given(st.integers(1, 14), st.integers(1, 14), st.floats(0.02, 1), st.integers(0, 10_000))
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=80)
 def test_every_hole_takes_a_nearest_measured_value(height, width, density, seed):
     rng = np.random.default_rng(seed)
     valid = rng.random((height, width)) < density

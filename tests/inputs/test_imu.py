@@ -147,7 +147,7 @@ def test_files_agree(tmp_path):
 
 
 @given(st.floats(0.5, 40), st.sampled_from([100.0, 119.0, 200.0, 500.0, 1000.0]), st.floats(0.1, 5))
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 def test_a_planted_sine_keeps_frequency_and_amplitude(hertz, rate, amplitude):
     time = np.arange(round(6 * rate)) / rate
     values = np.tile(amplitude * np.sin(2 * np.pi * hertz * time), (6, 1))

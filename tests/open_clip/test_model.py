@@ -193,7 +193,7 @@ def test_tracing_works_as_upstreams(model):
     assert_close(traced(X["image"], TOKENS)[1], model(X["image"], TOKENS)[1], **CLOSE)
 
 
-@settings(max_examples=20, deadline=None)
+@settings(max_examples=20)
 @given(shape=st.lists(st.integers(1, 5), min_size=0, max_size=6))
 def test_wrong_shapes_are_input_errors(shape):
     model = _shared()

@@ -90,7 +90,7 @@ def test_a_thing_that_no_scene_has_has_no_precision():
     assert average_precision([found((SQUARE, 0.9, 3))], [present((SQUARE, 0))], 3) is None
 
 
-@settings(max_examples=40, deadline=None)
+@settings(max_examples=40)
 @given(st.lists(st.floats(0.01, 1), min_size=1, max_size=8), st.integers(0, 8))
 def test_more_false_alarms_never_help(scores, hits):
     truth = [present(*(((20 * i, 0, 20 * i + 10, 10), 0) for i in range(8)))]

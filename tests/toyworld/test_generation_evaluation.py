@@ -137,7 +137,7 @@ def test_a_picture_for_each_query():
         judge_pictures(ColourJudge(), asked_for((0,), (1,)), [painted(0)])
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(st.integers(1, 130), st.integers(0, 1000))
 def test_every_picture_has_a_seed_of_its_own(count, seed):
     asked = asked_for(*[(number % 20,) for number in range(count)])

@@ -49,7 +49,7 @@ def test_gravity_is_felt_and_no_motion_is_beyond_a_phone_sensor(thing):
 
 
 @given(thing=st.sampled_from(THINGS), seed=st.integers(0, 2**32 - 1), count=st.integers(2, 3000))
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_length_renders(thing, seed, count):
     motion = move(thing, np.random.default_rng(seed), count / SAMPLE_RATE_HZ)
     assert motion.shape == (6, count)

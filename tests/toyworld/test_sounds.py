@@ -47,7 +47,7 @@ def test_a_recording_is_reproducible_clean_and_within_full_scale(thing):
     seed=st.integers(0, 2**32 - 1),
     seconds=st.floats(1 / 16_000, 6.0, allow_nan=False),
 )
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 def test_any_length_renders(thing, seed, seconds):
     sound = synthesise(thing, np.random.default_rng(seed), seconds)
     assert sound.shape == (max(1, round(seconds * SAMPLE_RATE_HZ)),)

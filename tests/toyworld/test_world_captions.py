@@ -23,7 +23,7 @@ def names(caption: str, name: str) -> bool:
     return any(re.search(rf"\b{re.escape(noun)}\b", caption) for noun in (thing.noun, *thing.synonyms))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(max_examples=60)
 @given(st.integers(0, 2**31), st.integers(1, 5))
 def test_every_thing_is_named(seed: int, things: int) -> None:
     scene = Scene(seed, things=things)

@@ -28,7 +28,7 @@ def test_every_thing_has_a_look_within_its_frame() -> None:
             assert np.ptp(points, axis=0).max() > 1.4, name
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(SEEDS, st.integers(1, 5), CANVASES)
 def test_boxes_are_tight_and_inside(seed: int, things: int, canvas: tuple[int, int]) -> None:
     scene = Scene(seed, "eval", things=things, canvas=canvas)
@@ -42,7 +42,7 @@ def test_boxes_are_tight_and_inside(seed: int, things: int, canvas: tuple[int, i
             assert edge.any()
 
 
-@settings(max_examples=15, deadline=None)
+@settings(max_examples=15)
 @given(SEEDS, st.integers(1, 5), CANVASES)
 def test_measurements_are_plausible(seed: int, things: int, canvas: tuple[int, int]) -> None:
     scene = Scene(seed, things=things, canvas=canvas)

@@ -28,7 +28,7 @@ def test_there_are_twenty_things_and_eight_of_them_move() -> None:
     assert MOVING == ("horse", "car", "train", "helicopter", "boat", "bicycle", "walking", "running")
 
 
-@settings(max_examples=10, deadline=None)
+@settings(max_examples=10)
 @given(SEEDS, st.sampled_from(sorted(SPLITS)), st.integers(1, 5))
 def test_the_order_of_asking_changes_nothing(seed: int, split: str, things: int) -> None:
     first, second = (Scene(seed, split, things=things) for _ in range(2))

@@ -36,14 +36,14 @@ def test_loss_matches_its_formula_written_out():
 
 
 @given(st.integers(2, 12), st.floats(0.5, 50))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_loss_of_indistinguishable_pairs_is_log_n(count, scale):
     same = torch.ones(count, 4)
     assert float(symmetric_info_nce(same, same, scale)) == pytest.approx(math.log(count), rel=1e-4)
 
 
 @given(st.integers(0, 1000))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_loss_is_symmetric_and_ignores_norms(seed):
     generator = torch.Generator().manual_seed(seed)
     a, b = torch.randn(6, 5, generator=generator), torch.randn(6, 5, generator=generator)
@@ -87,7 +87,7 @@ def test_frozen_parameters_are_in_no_group():
 
 
 @given(st.integers(0, 500), st.integers(1, 40))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_frequency_mask_hides_at_most_its_width_and_touches_nothing_else(seed, width):
     generator = torch.Generator().manual_seed(seed)
     fbank = torch.randn(4, 1, 128, 20, generator=generator)
@@ -103,7 +103,7 @@ def test_frequency_mask_hides_at_most_its_width_and_touches_nothing_else(seed, w
 
 
 @given(st.integers(0, 500))
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_random_erase_fills_one_rectangle_with_the_mean(seed):
     generator = torch.Generator().manual_seed(seed)
     image = torch.randn(3, 1, 40, 50, generator=generator)
