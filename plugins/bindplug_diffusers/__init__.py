@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bindplug_diffusers.adapter import upgrade
     from bindplug_diffusers.entrances import Entrance, Slot, find_entrance
     from bindplug_diffusers.entrances.image_encoder import QueryImageEncoder
+    from bindplug_diffusers.guidance import guided
     from bindplug_diffusers.opening import hushed, open_pipeline
     from bindplug_diffusers.pipeline import PipelineWithQueries
     from bindplug_diffusers.prototypes import Prototypes
@@ -33,6 +34,7 @@ __all__ = [
     "Slot",
     "expected_norm",
     "find_entrance",
+    "guided",
     "hushed",
     "open_pipeline",
     "upgrade",
@@ -50,6 +52,7 @@ _HOMES = {
     "Slot": "entrances",
     "expected_norm": "strength",
     "find_entrance": "entrances",
+    "guided": "guidance",
     "hushed": "opening",
     "open_pipeline": "opening",
     "upgrade": "adapter",

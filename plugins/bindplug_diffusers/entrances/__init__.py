@@ -37,5 +37,6 @@ def find_entrance(pipe: Any) -> Entrance:
     raise UnsupportedTarget(
         f"this {name} has no entrance for image embeddings: its call takes neither image_embeds nor "
         f"ip_adapter_image_embeds, and it is none of {', '.join(ImageEncoderEntrance.KINDS)}. Use a pipeline that "
-        f"does, as StableUnCLIPImg2ImgPipeline, or a Stable Diffusion (XL) pipeline with an IP-Adapter"
+        f"does, as StableUnCLIPImg2ImgPipeline, or a Stable Diffusion (XL) pipeline with an IP-Adapter; or steer it "
+        f"by gradients, which is slow: bindplug_diffusers.guided"
     )
