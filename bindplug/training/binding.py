@@ -5,10 +5,11 @@ from __future__ import annotations
 import logging
 import math
 import time
-from dataclasses import dataclass, field
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, fields
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from bindplug.imagebind import ImageBind
 from bindplug.inputs.progress import iterate_with_progress
@@ -20,6 +21,10 @@ from bindplug.training.recipe import BindingRecipe
 from bindplug.training.schedule import parameter_groups, warmup_cosine
 
 logger = logging.getLogger(__name__)
+
+Augmentation = Callable[[Tensor, torch.Generator], Tensor]
+"""Changes a batch of inputs (B, …) in training; all its chance comes from the generator."""
+_OF_IMAGEBIND = ("drop_path", "head", "frequency_mask", "random_erase")
 
 
 @dataclass
@@ -65,32 +70,74 @@ def bind(
         Steps, time, losses and the final scale, which is also set as the modality's output scale.
 
     Raises:
-        ValueError: there are fewer pairs than one batch, or the config contradicts the recipe.
+        ValueError: there are fewer pairs than one batch, the config contradicts the recipe, or the loss is not finite.
     """
     tower_name = Modality.parse(modality).tower
-    _check(model, tower_name, pairs, recipe)
+    _check(model, tower_name, recipe)
     tower = model.towers[tower_name]
     frozen = {name: p.requires_grad for name, p in model.named_parameters()}
     model.requires_grad_(False)
     tower.requires_grad_(True)
-    log_scale = torch.tensor(math.log(1.0 / recipe.temperature), requires_grad=recipe.learn_temperature)
-    started = time.perf_counter()
     model.eval()
-    tower.train()
+
+    def augment(inputs: Tensor, generator: torch.Generator) -> Tensor:
+        return _augment(modality, inputs, recipe, generator)
+
+    def encode(inputs: Tensor) -> Tensor:
+        return model.encode(modality, inputs)
+
     try:
-        losses, steps = _run(model, modality, pairs, recipe, log_scale, autocast_dtype, quiet)
+        result = _run(tower, encode, pairs, recipe, augment, modality, autocast_dtype, quiet)
     finally:
-        tower.eval()
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(frozen[name])
-    scale = float(log_scale.detach().exp())
-    model.set_scale(modality, scale)
-    return BindingResult(steps, time.perf_counter() - started, scale, losses)
+    model.set_scale(modality, result.scale)
+    return result
 
 
-def _check(model: ImageBind, tower_name: str, pairs: BindingPairs, recipe: BindingRecipe) -> None:
-    if len(pairs) < recipe.batch_size:
-        raise ValueError(f"{len(pairs)} pairs do not fill one batch of {recipe.batch_size}")
+def bind_tower(
+    tower: nn.Module,
+    pairs: BindingPairs,
+    recipe: BindingRecipe,
+    *,
+    augment: Augmentation | None = None,
+    name: str = "tower",
+    autocast_dtype: torch.dtype | None = None,
+    quiet: bool | None = None,
+) -> BindingResult:
+    """Bind a sense of one's own to a frozen CLIP's space: any network, trained on (frozen image, sense) pairs.
+
+    Args:
+        tower: maps (B, …) inputs to (B, D) rows of the anchors' width, of any length; trained in place, and left in
+            evaluation mode. Its parameters that require no gradient stay as they are.
+        pairs: the training pairs.
+        recipe: hyper-parameters; those about ImageBind's own towers (``drop_path``, ``head``, ``frequency_mask``,
+            ``random_erase``) must be left alone: build them into the tower, and use ``augment``.
+        augment: changes a batch of inputs (B, …) before the tower sees it, with all chance from the generator.
+        name: of the tower, for log and progress.
+        autocast_dtype: ``torch.bfloat16`` for mixed precision, None for float32.
+        quiet: True shows no progress, None asks the environment.
+
+    Returns:
+        Steps, time, losses and the final scale, at which ``bindplug.classify(..., scale=)`` is calibrated.
+
+    Raises:
+        ValueError: there are fewer pairs than one batch, the tower has nothing to learn or makes rows of another
+            width, the recipe asks for what only ImageBind's towers do, or the loss is not finite.
+
+    Source: ImageBind (arXiv 2305.05665), section 3.2.
+    """
+    plain = {field.name: field.default for field in fields(BindingRecipe) if field.name in _OF_IMAGEBIND}
+    asked = [name for name, default in plain.items() if getattr(recipe, name) != default]
+    if asked:
+        raise ValueError(
+            f"the recipe sets {', '.join(asked)}, which only ImageBind's own towers know: build drop path and head "
+            f"into the tower, and give masks and erasing as augment="
+        )
+    return _run(tower, tower, pairs, recipe, augment, name, autocast_dtype, quiet)
+
+
+def _check(model: ImageBind, tower_name: str, recipe: BindingRecipe) -> None:
     config = model.config.tower(tower_name)
     for name in ("drop_path", "head"):
         if getattr(config, name) != getattr(recipe, name):
@@ -101,49 +148,79 @@ def _check(model: ImageBind, tower_name: str, pairs: BindingPairs, recipe: Bindi
 
 
 def _run(
-    model: ImageBind,
-    modality: str,
+    tower: nn.Module,
+    encode: Callable[[Tensor], Tensor],
     pairs: BindingPairs,
     recipe: BindingRecipe,
-    log_scale: Tensor,
+    augment: Augmentation | None,
+    name: str,
     autocast_dtype: torch.dtype | None,
     quiet: bool | None,
-) -> tuple[list[float], int]:
-    device = next(model.parameters()).device
+) -> BindingResult:
+    if len(pairs) < recipe.batch_size:
+        raise ValueError(f"{len(pairs)} pairs do not fill one batch of {recipe.batch_size}")
+    groups = parameter_groups(tower.named_parameters(), recipe.weight_decay)
+    trained = [p for group in groups for p in group["params"]]
+    if not trained:
+        raise ValueError(f"{name} has no parameter to learn: none requires a gradient")
+    device = trained[0].device
+    log_scale = torch.tensor(math.log(1.0 / recipe.temperature), requires_grad=recipe.learn_temperature)
+    if recipe.learn_temperature:
+        groups[1]["params"].append(log_scale)
+        trained.append(log_scale)
     generator = torch.Generator().manual_seed(recipe.seed)
     torch.manual_seed(recipe.seed)  # drop path and dropout draw from the global generator
     steps_per_epoch = len(pairs) // recipe.batch_size
     total = max(1, round(recipe.epochs * steps_per_epoch))
     warmup = min(round(recipe.warmup_epochs * steps_per_epoch), total // 2)
-    groups = parameter_groups(model.named_parameters(), recipe.weight_decay)
-    if recipe.learn_temperature:
-        groups[1]["params"].append(log_scale)
     optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas)
-    trained = [p for group in groups for p in group["params"]]
-    epoch_losses: list[float] = []
+    losses: list[float] = []
     running: list[float] = []
-    order = torch.empty(0, dtype=torch.long)
-    for step in iterate_with_progress(range(total), total=total, label=f"binding {modality}", quiet=quiet):
-        if len(order) < recipe.batch_size:
-            order = torch.randperm(len(pairs), generator=generator)
-        chosen, order = order[: recipe.batch_size], order[recipe.batch_size :]
-        for group in optimiser.param_groups:
-            group["lr"] = recipe.learning_rate * warmup_cosine(step, total_steps=total, warmup_steps=warmup)
-        anchors = pairs.anchors(chosen).to(device)
-        inputs = _augment(modality, pairs.samples(chosen, generator), recipe, generator).to(device)
-        with torch.autocast(device.type, autocast_dtype, enabled=autocast_dtype is not None):
-            embedded = model.encode(modality, inputs)
-        loss = symmetric_info_nce(anchors, embedded, log_scale.exp())
-        optimiser.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(trained, recipe.clip_grad_norm)
-        optimiser.step()
-        running.append(float(loss.detach()))
-        if len(running) == steps_per_epoch or step == total - 1:
-            epoch_losses.append(sum(running) / len(running))
-            logger.info("%s: step %d of %d, loss %.4f", modality, step + 1, total, epoch_losses[-1])
-            running = []
-    return epoch_losses, total
+    batches = _batches(len(pairs), recipe.batch_size, generator)
+    started = time.perf_counter()
+    tower.train()
+    try:
+        for step in iterate_with_progress(range(total), total=total, label=f"binding {name}", quiet=quiet):
+            chosen = next(batches)
+            for group in optimiser.param_groups:
+                group["lr"] = recipe.learning_rate * warmup_cosine(
+                    step, total_steps=total, warmup_steps=warmup
+                )
+            anchors = pairs.anchors(chosen).to(device)
+            inputs = pairs.samples(chosen, generator)
+            inputs = (augment(inputs, generator) if augment else inputs).to(device)
+            with torch.autocast(device.type, autocast_dtype, enabled=autocast_dtype is not None):
+                embedded = encode(inputs)
+            loss = symmetric_info_nce(anchors, embedded, log_scale.exp())
+            running.append(_finite(loss, name, step))
+            optimiser.zero_grad(set_to_none=True)
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(trained, recipe.clip_grad_norm)
+            optimiser.step()
+            if len(running) == steps_per_epoch or step == total - 1:
+                losses.append(sum(running) / len(running))
+                logger.info("%s: step %d of %d, loss %.4f", name, step + 1, total, losses[-1])
+                running = []
+    finally:
+        tower.eval()
+    return BindingResult(total, time.perf_counter() - started, float(log_scale.detach().exp()), losses)
+
+
+def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:
+    """Indices (size,) without end, each epoch in an order of its own; what fills no batch is left out of it."""
+    while True:
+        order = torch.randperm(count, generator=generator)
+        yield from order[: count // size * size].split(size)
+
+
+def _finite(loss: Tensor, name: str, step: int) -> float:
+    value = float(loss.detach())
+    if not math.isfinite(value):
+        raise ValueError(
+            f"binding {name}: the loss is {value} at step {step + 1}. Inputs or anchors hold NaN or infinity, or the "
+            f"learning rate is too high"
+        )
+    return value
 
 
 def _augment(modality: str, inputs: Tensor, recipe: BindingRecipe, generator: torch.Generator) -> Tensor:

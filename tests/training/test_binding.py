@@ -9,7 +9,7 @@ import torch
 
 from bindplug.imagebind import ImageBind, ImageBindConfig
 from bindplug.imagebind.config import TowerConfig
-from bindplug.training import PUBLISHED, BindingRecipe, TensorPairs, bind
+from bindplug.training import PUBLISHED, BindingRecipe, TensorPairs, bind, bind_tower
 
 
 def small_config(**imu: object) -> ImageBindConfig:
@@ -112,3 +112,88 @@ def test_fewer_pairs_than_a_batch_are_refused():
     model = ImageBind(small_config(), {"imu"})
     with pytest.raises(ValueError, match="8 pairs do not fill one batch of 16"):
         bind(model, "imu", planted_pairs(8), RECIPE, quiet=True)
+
+
+class Sense(torch.nn.Module):
+    """A tower of no modality of ours: (B, 6, 2000) to (B, D)."""
+
+    def __init__(self, width: int = 8) -> None:
+        super().__init__()
+        torch.manual_seed(0)
+        self.seen = torch.nn.Conv1d(6, 16, 50, stride=50)
+        self.head = torch.nn.Linear(16, width)
+        self.modes: list[bool] = []
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.modes.append(self.training)
+        return self.head(self.seen(x).relu().mean(2))
+
+
+OWN = RECIPE.but(learning_rate=1e-2, epochs=10)
+
+
+def test_any_network_is_bound_to_the_anchors():
+    tower = Sense()
+    result = bind_tower(tower, planted_pairs(), OWN, quiet=True)
+    assert all(tower.modes)
+    assert not tower.training
+    assert result.steps == 40
+    assert len(result.losses) == 10
+    assert result.scale == pytest.approx(5.0)
+    pairs = planted_pairs(32)
+    answers = (tower(pairs.inputs) @ torch.eye(8)[:4].T).argmax(1)
+    assert (answers == torch.arange(32) % 4).float().mean() > 0.95
+
+
+def test_what_is_frozen_in_a_tower_stays():
+    tower = Sense()
+    tower.seen.requires_grad_(False)
+    seen, head = tower.seen.weight.clone(), tower.head.weight.clone()
+    bind_tower(tower, planted_pairs(), OWN.but(epochs=1), quiet=True)
+    assert torch.equal(tower.seen.weight, seen)
+    assert not torch.equal(tower.head.weight, head)
+
+
+def test_augmentation_sees_every_batch_and_repeats():
+    drawn: list[list[float]] = []
+
+    def augment(inputs: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
+        drawn[-1].append(float(torch.rand((), generator=generator)))
+        return torch.zeros_like(inputs)
+
+    losses = []
+    for _ in range(2):
+        drawn.append([])
+        losses.append(
+            bind_tower(Sense(), planted_pairs(), OWN.but(epochs=2), augment=augment, quiet=True).losses
+        )
+    assert len(set(drawn[0])) == 8
+    assert drawn[0] == drawn[1]
+    assert losses[0] == losses[1]
+    assert losses[0][-1] > 2.5  # nothing can be learnt of zeros: the logarithm of 16 is 2.77
+
+
+def test_a_tower_that_cannot_learn_is_refused():
+    frozen = Sense().requires_grad_(False)
+    with pytest.raises(ValueError, match="sonar has no parameter to learn"):
+        bind_tower(frozen, planted_pairs(), OWN, name="sonar", quiet=True)
+    with pytest.raises(ValueError, match=r"equal shape, got \(16, 8\) and \(16, 9\)"):
+        bind_tower(Sense(9), planted_pairs(), OWN, quiet=True)
+    with pytest.raises(ValueError, match="8 pairs do not fill one batch of 16"):
+        bind_tower(Sense(), planted_pairs(8), OWN, quiet=True)
+
+
+def test_a_recipe_of_imagebinds_own_towers_is_refused():
+    with pytest.raises(ValueError, match="the recipe sets drop_path, frequency_mask, which only ImageBind"):
+        bind_tower(Sense(), planted_pairs(), PUBLISHED["audio"].but(batch_size=16), quiet=True)
+
+
+@pytest.mark.parametrize("side", ["image_embeddings", "inputs"])
+def test_a_loss_that_is_not_finite_ends_the_run_before_it_spoils_the_tower(side):
+    tower, pairs = Sense(), planted_pairs(16)
+    getattr(pairs, side)[3] = math.nan
+    before = {name: value.clone() for name, value in tower.state_dict().items()}
+    with pytest.raises(ValueError, match=r"the loss is nan at step 1\. Inputs or anchors hold NaN"):
+        bind_tower(tower, pairs, OWN, quiet=True)
+    assert all(torch.equal(value, before[name]) for name, value in tower.state_dict().items())
+    assert not tower.training
