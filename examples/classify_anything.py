@@ -5,6 +5,8 @@ python examples/classify_anything.py --audio bark.wav --depth room.png --labels 
 """
 
 import argparse
+import tempfile
+from pathlib import Path
 
 import bindplug
 from bindplug_toyworld import CLASSNAMES, MOVING, NAMES, Scene
@@ -13,52 +15,35 @@ SENSORS = ("audio", "depth", "thermal", "imu")
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
 for sensor in SENSORS:
-    parser.add_argument(
-        f"--{sensor}", nargs="+", default=[], metavar="FILE", help=f"{sensor} files of your own"
-    )
+    parser.add_argument(f"--{sensor}", nargs="+", metavar="FILE", help=f"{sensor} files of your own")
 parser.add_argument("--labels", help="class names, joined by commas; those of the toy world by default")
 parser.add_argument("--model", default="imagebind_tiny", help="a model's name, or a path to weights")
 options = parser.parse_args()
 
 
-def recorded(sensor: str, thing: str, seed: int) -> bindplug.Query:
-    """A thing of the toy world, as one sensor records it."""
-    scene = Scene(seed, "eval", labels=[thing])
-    if sensor == "audio":
-        return bindplug.audio(scene.audio, sample_rate=scene.sample_rate_hz)
-    if sensor == "depth":
-        return bindplug.depth(scene.depth, unit="m")
-    if sensor == "thermal":
-        return bindplug.thermal(scene.thermal, unit="celsius")
-    return bindplug.imu(scene.imu, sample_rate=scene.imu_rate_hz)
+def recorded(sensor: str, folder: Path) -> dict[str, Path]:
+    """Files of eight things of the toy world; only some of them move a sensor of motion."""
+    things = (MOVING if sensor == "imu" else NAMES)[:8]
+    scenes = {thing: Scene(500 + k, "eval", labels=[thing], fps=1) for k, thing in enumerate(things)}
+    return {thing: scene.write(folder / thing)[sensor] for thing, scene in scenes.items()}
 
 
-queries: dict[str, dict[str, bindplug.Query]] = {}
-for sensor in SENSORS:
-    read = getattr(bindplug, sensor)
-    queries[sensor] = {file: read(file) for file in getattr(options, sensor)}
-own = any(queries.values())
-if not own:
-    for sensor in SENSORS:
-        things = (MOVING if sensor == "imu" else NAMES)[:8]
-        queries[sensor] = {thing: recorded(sensor, thing, 500 + k) for k, thing in enumerate(things)}
-
-labels = options.labels.split(",") if options.labels else list(CLASSNAMES)
-model = bindplug.load(options.model, modalities={"text", *(sensor for sensor in SENSORS if queries[sensor])})
-for sensor in filter(queries.get, SENSORS):
-    print(sensor)
-    # only some things move a sensor of motion
-    names = (
-        [CLASSNAMES[NAMES.index(thing)] for thing in MOVING]
-        if sensor == "imu" and not options.labels
-        else labels
-    )
-    rankings = bindplug.classify(model, list(queries[sensor].values()), names)
-    for name, ranking in zip(queries[sensor], rankings, strict=True):
-        best = ", ".join(f"{entry.label} {entry.probability:.0%}" for entry in ranking.entries[:3])
-        print(f"  {name:12} {best}")
+with tempfile.TemporaryDirectory() as directory:
+    files = {sensor: {file: file for file in getattr(options, sensor) or ()} for sensor in SENSORS}
+    own = any(files.values())
     if not own:
-        right = [
-            r.best.label == CLASSNAMES[NAMES.index(n)] for n, r in zip(queries[sensor], rankings, strict=True)
-        ]
-        print(f"  {sum(right)} of {len(right)} right, among {len(names)} classes")
+        files = {sensor: recorded(sensor, Path(directory, sensor)) for sensor in SENSORS}
+    model = bindplug.load(options.model, modalities={"text", *filter(files.get, SENSORS)})
+    for sensor in filter(files.get, SENSORS):
+        print(sensor)
+        classes = {thing: CLASSNAMES[NAMES.index(thing)] for thing in (MOVING if sensor == "imu" else NAMES)}
+        labels = options.labels.split(",") if options.labels else list(classes.values())
+        queries = [getattr(bindplug, sensor)(file) for file in files[sensor].values()]
+        rankings = bindplug.classify(model, queries, labels)
+        for name, ranking in zip(files[sensor], rankings, strict=True):
+            best = ", ".join(f"{entry.label} {entry.probability:.0%}" for entry in ranking.entries[:3])
+            print(f"  {name:12} {best}")
+        if not own:
+            named = zip(files[sensor], rankings, strict=True)
+            right = [ranking.best.label == classes[thing] for thing, ranking in named]
+            print(f"  {sum(right)} of {len(right)} right, among {len(labels)} classes")

@@ -4,8 +4,7 @@ python examples/detectron2_script.py [--output detectron2_script.png]
 python examples/detectron2_script.py --config Detic.yaml --weights weights.pth --picture street.jpg --audio bark.wav \\
     --model imagebind_huge [--bridge h14-to-b32]
 
-Offline the predictor is a stand-in of detectron2's shape around the toy Detic, standins/detectron2_predictor.py;
-with --config it is detectron2's own, which has not been tried here.
+Offline standins/detectron2_predictor.py gives the toy Detic detectron2's shape; detectron2 itself was not tried here.
 """
 
 import argparse
@@ -42,28 +41,20 @@ else:
 
     predictor = DefaultPredictor()
     space = predictor.space  # published Detics classify in CLIP ViT-B/32's, which needs no telling
-
-street = Scene(7, "eval", labels=("dog", "bell", "train", "frog"), canvas=(256, 256)).image
-picture = np.asarray(Image.open(options.picture).convert("RGB") if options.picture else street)
-instances = predictor(picture[:, :, ::-1])["instances"]
-print(
-    "its own classes:",
-    ", ".join(predictor.metadata.thing_classes[k] for k in instances.pred_classes.tolist()),
-)
+toys = Scene(7, "eval", labels=("dog", "bell", "train", "frog"), canvas=(256, 256)).image
+street = np.asarray(Image.open(options.picture).convert("RGB") if options.picture else toys)[:, :, ::-1]
+instances = predictor(street)["instances"]
+names = [predictor.metadata.thing_classes[k] for k in instances.pred_classes.tolist()]
+print("its own classes:", ", ".join(names))
 
 # ---- the line more -----------------------------------------------------------------------------------------------
 predictor = bindplug.upgrade(predictor, bindplug.load(options.model), space=space, bridge=options.bridge)
-
-bark = Scene(100, "eval", labels=["dog"])
-sound = (
-    bindplug.audio(options.audio)
-    if options.audio
-    else bindplug.audio(bark.audio, sample_rate=bark.sample_rate_hz)
-)
-found = predictor(picture[:, :, ::-1], [sound], threshold=0.3)
+bark = Scene(100, "eval", labels=["dog"]).audio
+sound = bindplug.audio(options.audio) if options.audio else bindplug.audio(bark, sample_rate=16000)
+found = predictor(street, [sound], threshold=0.3)
 for box, score in zip(found.boxes.tolist(), found.scores.tolist(), strict=True):
     print(f"the sound: {score:.2f} at {', '.join(f'{edge:.0f}' for edge in box)}")
 found.labels = ["the sound"] * len(found)
 found.draw(options.output, scale=1 if options.picture else 2)
-print("as before:", len(predictor(picture[:, :, ::-1])["instances"]), "things of its own classes")
-print(f"the picture: {options.output}")
+again = len(predictor(street)["instances"])
+print(f"as before: {again} things of its own classes; the picture: {options.output}")

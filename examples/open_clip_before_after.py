@@ -6,8 +6,7 @@
 python examples/open_clip_before_after.py
 python examples/open_clip_before_after.py --model ViT-H-14 --pretrained laion2b_s32b_b79k
 
-Offline, open_clip's own CLIP class holds the image and text towers of imagebind_tiny. The line more tells by the
-weights whose towers these are, and loads what hears beside them.
+Offline, open_clip's own CLIP class holds imagebind_tiny's image and text towers, which the line more knows by weight.
 """
 
 import argparse
@@ -38,9 +37,7 @@ def zero_shot(model: Any, preprocess: Any, tokenizer: Any, picture: Any) -> torc
 
 
 if options.model:
-    before, _, preprocess = open_clip.create_model_and_transforms(
-        options.model, pretrained=options.pretrained
-    )
+    before, _, preprocess = open_clip.create_model_and_transforms(options.model, options.pretrained)
 else:
     before = open_clip.CLIP(**bindplug_open_clip.get_model_config("imagebind_tiny"))
     before.load_state_dict(to_open_clip(bindplug.load("imagebind_tiny").official_state_dict()))
@@ -52,15 +49,12 @@ after = bindplug.upgrade(before)  # the line more
 
 scene = Scene(760, "eval", labels=["train", "boat"])
 was, now = (zero_shot(model, preprocess, tokenizer, scene.image) for model in (before, after))
-print(f"{'':16}" + "".join(f"{label:>12}" for label in LABELS))
-print(f"{'image, before':16}" + "".join(f"{p:12.4f}" for p in was.tolist()))
-print(f"{'image, after':16}" + "".join(f"{p:12.4f}" for p in now.tolist()))
-print("equal:", torch.equal(was, now))
-
 with torch.no_grad():
     sound = after.preprocess["audio"](scene.audio, sample_rate=scene.sample_rate_hz)[None]
-    cosines = (
-        after.encode_audio(sound, normalize=True) @ after.encode_text(tokenizer(LABELS), normalize=True).T
-    )
+    words = after.encode_text(tokenizer(LABELS), normalize=True)
+    cosines = after.encode_audio(sound, normalize=True) @ words.T
     heard = (after.scale_of("audio") * cosines).softmax(dim=-1)[0]
-print(f"{'sound, after':16}" + "".join(f"{p:12.4f}" for p in heard.tolist()))
+print(f"{'':16}" + "".join(f"{label:>12}" for label in LABELS))
+for name, row in {"image, before": was, "image, after": now, "sound, after": heard}.items():
+    print(f"{name:16}" + "".join(f"{p:12.4f}" for p in row.tolist()))
+print("equal:", torch.equal(was, now))
