@@ -82,19 +82,20 @@ def _use_tools(
     show: Showcase, directory: Path, choice: ModelChoice, detector: str, pipeline: str, quiet: bool
 ) -> None:
     """Run the commands of other plugins on the demo's files; one that cannot run leaves its reason."""
-    from bindplug_toyworld import tools
+    from bindplug_toyworld.drawing import generate
+    from bindplug_toyworld.searching import search
 
     started = time.monotonic()
     given = {"--model": choice.name, "--device": choice.device, "--dtype": choice.dtype}
     model = [part for name, value in given.items() if value for part in (name, value)]
     try:
-        show.search = tools.search(
+        show.search = search(
             show.exhibits, directory, model, detector=detector, first=1_000 * (show.seed + 1) + 300
         )
     except BindplugError as error:
         show.absent["search"] = str(error)
     try:
-        show.gallery = tools.generate(show.exhibits, directory, model, pipeline=pipeline, quiet=quiet)
+        show.gallery = generate(show.exhibits, directory, model, pipeline=pipeline, quiet=quiet)
     except BindplugError as error:
         show.absent["gallery"] = str(error)
     show.seconds += time.monotonic() - started

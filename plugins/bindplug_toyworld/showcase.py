@@ -20,9 +20,10 @@ from bindplug.inputs.progress import iterate_with_progress
 from bindplug.modality import Modality
 from bindplug.query import Query, embedding
 from bindplug.templates import OPENAI_IMAGENET_TEMPLATES
+from bindplug_toyworld.drawing import Gallery
 from bindplug_toyworld.scene import Scene
+from bindplug_toyworld.searching import Search
 from bindplug_toyworld.things import CLASSNAMES, MOVING, NAMES
-from bindplug_toyworld.tools import Gallery, Search
 
 SHOWN = ("dog", "bee", "bell", "fire", "train", "helicopter", "bicycle", "running")
 """The things of the demo's scenes; the last four move an IMU."""

@@ -14,13 +14,14 @@ from PIL import Image
 
 from bindplug.errors import MissingDependency, PluginError
 from bindplug.plugins import registry
-from bindplug_toyworld import demo, showcase, tools
+from bindplug_toyworld import commands, demo, drawing, searching, showcase
+from bindplug_toyworld.drawing import Drawing, Gallery
 from bindplug_toyworld.evaluate_detection import Present
 from bindplug_toyworld.report import colours, draw_contact_sheet, write_page
 from bindplug_toyworld.report import exhibits as exhibits_page
+from bindplug_toyworld.searching import Search, Searched, Spot
 from bindplug_toyworld.showcase import Answer, Exhibit, Match, Showcase, Sum
 from bindplug_toyworld.things import label_of
-from bindplug_toyworld.tools import Drawing, Gallery, Search, Searched, Spot
 from tests.toyworld.balanced import Balanced
 
 
@@ -113,17 +114,17 @@ def boxes_of(*things: str) -> Present:
 def test_a_box_is_right_on_its_own_thing_and_once():
     on_dog, beside_dog, on_bell = (0.0, 0.0, 40.0, 40.0), (30.0, 0.0, 70.0, 40.0), (50.0, 0.0, 90.0, 40.0)
     claimed = [(0, 0.5, on_dog), (0, 0.9, on_dog), (0, 0.8, beside_dog), (0, 0.7, on_bell), (1, 0.6, on_bell)]
-    spots = tools.judge_spots(claimed, boxes_of("dog", "bell"))
+    spots = searching.judge_spots(claimed, boxes_of("dog", "bell"))
     assert [(spot.score, spot.right) for spot in spots] == [
         (0.9, True), (0.8, False), (0.7, False), (0.6, True), (0.5, False)
     ]  # fmt: skip
-    assert [spot.right for spot in tools.judge_spots(claimed[:1], boxes_of("train"))] == [False]
+    assert [spot.right for spot in searching.judge_spots(claimed[:1], boxes_of("train"))] == [False]
 
 
 def test_missed_things_and_wrong_boxes_are_counted():
     spots = (Spot(0, 0.9, (0, 0, 1, 1), True), Spot(1, 0.5, (0, 0, 1, 1), False))
     pictures = (Searched(Path("a"), ("dog",), spots, (2,)), Searched(Path("b"), ("bell",), (), (1,)))
-    found = Search("", tools.PROMPTS, ("linear",) * 4, pictures)
+    found = Search("", searching.PROMPTS, ("linear",) * 4, pictures)
     assert found.found == (1, 3)
     assert found.wrong == 1
 
@@ -154,21 +155,21 @@ def test_another_clip_says_what_pictures_show(tmp_path, monkeypatch):
         assert name == "generate"
         ran.append(list(arguments))
         output = Path(arguments[arguments.index("-o") + 1])
-        wanted = {"each.png": tools.DRAWN, "sum.png": tools.BLEND[:1], "morph.png": tools.MORPH[:1] * 6}
+        wanted = {"each.png": drawing.DRAWN, "sum.png": drawing.BLEND[:1], "morph.png": drawing.MORPH[:1] * 6}
         for number, (thing, _) in enumerate(wanted[output.name]):
             label = label_of("fire" if thing == "helicopter" else thing)
             single = len(wanted[output.name]) == 1
             path = output if single else output.with_name(f"{output.stem}-{number + 1}.png")
             Image.new("RGB", (8, 8), (10 * label, 0, 0)).save(path)
 
-    monkeypatch.setattr(tools, "Judge", Reader)
-    monkeypatch.setattr(tools, "find_command", lambda name: None)
-    monkeypatch.setattr(tools, "run_command", generate)
-    made = tools.generate(eight, tmp_path, ["--model", "m"], pipeline="p", quiet=True)
+    monkeypatch.setattr(drawing, "Judge", Reader)
+    monkeypatch.setattr(drawing, "find_command", lambda name: None)
+    monkeypatch.setattr(drawing, "run_command", generate)
+    made = drawing.generate(eight, tmp_path, ["--model", "m"], pipeline="p", quiet=True)
     assert made.right == (5, 6)
-    assert [drawing.seen[0] for drawing in made.single[:2]] == ["dog", "fire"]
-    assert [drawing.right for drawing in made.single[:2]] == [True, False]
-    assert made.blend.asked == tools.BLEND
+    assert [one.seen[0] for one in made.single[:2]] == ["dog", "fire"]
+    assert [one.right for one in made.single[:2]] == [True, False]
+    assert made.blend.asked == drawing.BLEND
     assert made.blend.seen[0] == "bicycle"
     assert len(made.morph) == 6
     assert all("--quiet" in arguments and "m" in arguments for arguments in ran)
@@ -182,9 +183,9 @@ def test_what_is_not_installed_is_named_with_its_extra(monkeypatch):
     card = dataclasses.replace(entry.card, requires=("no_such_package",))
     monkeypatch.setitem(registry().commands, "detect", dataclasses.replace(entry, card=card))
     with pytest.raises(MissingDependency, match=r"no_such_package.*bindplug\[detic\]"):
-        tools.run_command("detect", ["picture.png"])
+        commands.run_command("detect", ["picture.png"])
     with pytest.raises(PluginError, match="brings the command `bindplug paint`"):
-        tools.run_command("paint", [])
+        commands.run_command("paint", [])
 
 
 def with_tools(show: Showcase) -> Showcase:

@@ -8,13 +8,15 @@ from pathlib import Path
 
 from PIL import Image, ImageDraw, ImageFont
 
+from bindplug_toyworld.commands import Asked
+from bindplug_toyworld.drawing import Drawing
 from bindplug_toyworld.report import pictures
 from bindplug_toyworld.report.colours import PROMPTS, ink_on
 from bindplug_toyworld.report.made import enlarged, prompt_picture
 from bindplug_toyworld.report.markup import NAMES as HEADINGS
 from bindplug_toyworld.report.markup import read_picture
+from bindplug_toyworld.searching import Search, Spot
 from bindplug_toyworld.showcase import Exhibit, Match, Showcase, Sum
-from bindplug_toyworld.tools import Asked, Drawing, Search, Spot
 
 GROUND, CARD, INK, SOFT = (245, 243, 238), (255, 255, 255), (28, 30, 35), (92, 99, 112)
 GOOD, BAD, HEAT = (23, 118, 74), (178, 51, 43), (214, 96, 28)

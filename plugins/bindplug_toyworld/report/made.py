@@ -8,11 +8,13 @@ from pathlib import Path
 
 from PIL import Image
 
+from bindplug_toyworld.commands import Asked
+from bindplug_toyworld.drawing import Drawing
 from bindplug_toyworld.report import pictures
 from bindplug_toyworld.report.colours import PROMPTS, ink_on
 from bindplug_toyworld.report.markup import NAMES, img, mark, read_picture
+from bindplug_toyworld.searching import STREET_PX, Search, Searched
 from bindplug_toyworld.showcase import Exhibit, Showcase
-from bindplug_toyworld.tools import STREET_PX, Asked, Drawing, Search, Searched
 
 ICON_PX = 168
 ENLARGED_PX = 192
