@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from bindplug.cards import is_instance_by_name
 from bindplug.encoder import Encoder
@@ -14,7 +14,7 @@ from bindplug_diffusers.directions import Directions
 from bindplug_diffusers.entrances import find_entrance
 from bindplug_diffusers.inspection import other_projection
 from bindplug_diffusers.pipeline import PipelineWithQueries, ensure_widths
-from bindplug_diffusers.prototypes import Prototypes, opened_prototypes
+from bindplug_diffusers.prototypes import Prototypes, opened_prototypes, shipped_prototypes
 
 
 def upgrade(
@@ -26,7 +26,7 @@ def upgrade(
     strength: float = 1.0,
     norm: float | None = None,
     recentre: bool | None = None,
-    prototypes: Prototypes | str | Path | None = None,
+    prototypes: Prototypes | str | Path | Literal[False] | None = None,
 ) -> PipelineWithQueries:
     """A pipeline that also takes queries; the pipeline itself is left as it is.
 
@@ -40,12 +40,15 @@ def upgrade(
         norm: length of an embedding at strength 1; None for the pipeline's own.
         recentre: move queries from where their modality's rows lie to where images' do; None where the model ships
             the centres for it.
-        prototypes: images to lead queries of other modalities to, a file of them, or a folder with images.
+        prototypes: images to lead queries of other modalities to, a file of them, or a folder with images; False for
+            none, None for those that the pipeline's directory ships for the model's space, if it does
+            (``prototypes.safetensors``).
 
     Raises:
         UnsupportedTarget: no pipeline, or one that no pooled image embedding can enter; the message says why.
         SpaceMismatch: the pipeline's embeddings are of another space than the model's (or the bridge's target).
         InputError: no model, or an option out of its range.
+        CheckpointError: a file of prototypes is damaged.
         MissingDependency: diffusers is absent or too old.
     """
     require_diffusers()
@@ -56,7 +59,10 @@ def upgrade(
         found = "no model" if model is None else f"a {type(model).__name__}"
         remedy = "upgrade(pipe, bindplug.load(...))"
         raise InputError("upgrade()", found=found, expected="the model that embeds queries", remedy=remedy)
-    directions = Directions(model, _opened_bridge(bridge), recentre, opened_prototypes(prototypes, model))
+    chosen = (
+        shipped_prototypes(original, model) if prototypes is None else opened_prototypes(prototypes, model)
+    )
+    directions = Directions(model, _opened_bridge(bridge), recentre, chosen)
     if directions.bridge is not None:
         directions.bridge.source.ensure(
             model.embedding_space, doing=f"the bridge to {directions.space.name!r}"

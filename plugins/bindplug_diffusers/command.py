@@ -69,8 +69,11 @@ class InOrder(click.Command):
     help="Move embeddings to where images lie; by default where the model ships what it takes.",
 )
 @click.option(
-    "--prototypes", metavar="PATH", help="A folder of images, or a file of prototypes, to lead towards."
+    "--prototypes",
+    metavar="PATH",
+    help="A folder of images, or a file of prototypes, to lead towards; by default the pipeline's own, if it has some.",
 )
+@click.option("--no-prototypes", is_flag=True, help="Lead towards none.")
 @click.option(
     "--steps", type=click.IntRange(min=1), help="Denoising steps; the pipeline's own number by default."
 )
@@ -113,6 +116,7 @@ def generate(
     noise_level: int | None,
     recentre: bool | None,
     prototypes: str | None,
+    no_prototypes: bool,
     steps: int | None,
     guidance_scale: float | None,
     count: int,
@@ -135,6 +139,8 @@ def generate(
     bindplug generate --audio waves.wav --image crane.jpg --weights 1,0.7 --prompt "oil painting" -o out.png
     bindplug generate --audio rain.wav --audio fire.wav --interpolate 6 --grid -o morph.png
     """
+    if prototypes is not None and no_prototypes:
+        raise click.UsageError("--prototypes and --no-prototypes exclude each other")
     path = _checked_output(output)
     sources = _in_order(gather(given, reader=reader), ctx.meta[ORDER])
     queries = queries_of(sources, weights, each, steps_between)
@@ -154,8 +160,8 @@ def generate(
             pipe.set_progress_bar_config(disable=True)
         model = choice.load({*sources.modalities, *(("image",) if prototypes else ())})
         check_reader_options(model, sources.options)
-        options = {"space": space, "strength": strength, "recentre": recentre, "prototypes": prototypes}
-        upgraded = _upgraded(pipe, model, options)
+        options = {"space": space, "strength": strength, "recentre": recentre}
+        upgraded = _upgraded(pipe, model, options | {"prototypes": False if no_prototypes else prototypes})
         chosen = secrets.randbelow(SEEDS) if seed is None else seed
         pictures = made(upgraded, queries, count, chosen, arguments)
     result = {
@@ -164,6 +170,7 @@ def generate(
         "entrance": upgraded.entrance.name,
         "space": upgraded.directions.space.name,
         "strength": strength,
+        "prototypes": len(upgraded.directions.prototypes or ()),
         **arguments,
         "pictures": written(path, pictures, queries, count, chosen, grid),
     }

@@ -68,7 +68,7 @@ def guided(
         views: random crops compared at a time; the whole alone invites noise that only looks right to the model.
         seed: of the first latents and of the crops.
         recentre: as in :func:`bindplug_diffusers.upgrade`.
-        prototypes: images to lead the query to.
+        prototypes: images to lead the query to; None for none.
         quiet: True shows no progress, None asks the environment.
 
     Raises:

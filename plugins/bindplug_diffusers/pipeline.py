@@ -106,7 +106,7 @@ class PipelineWithQueries(Upgraded):
                   the same where the pipeline itself has no argument of that name (img2img has one);
                 - ``negative``: query or queries that guidance leads away from, where the entrance takes one;
                 - ``seed``: whole number or list, one a query: picture k of a query starts from seed + k;
-                - ``recentre``, ``prototypes``, ``norm``: in place of the wrapper's.
+                - ``recentre``, ``prototypes``, ``norm``: in place of the wrapper's; ``prototypes=False`` for none.
 
         Returns:
             Keyword arguments. For pipelines that take no embedding but an ``image_encoder``: that component, for

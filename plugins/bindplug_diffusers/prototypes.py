@@ -26,6 +26,8 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 FORMAT = "bindplug-prototypes"
+SHIPPED_AS = "prototypes.safetensors"
+"""The file in a pipeline's directory that holds prototypes of its own."""
 TOP_K, SCALE, WEIGHT = 10, 20.0, 0.5
 ROUNDING = 1e-6  # how far from 1 float32 may leave the length of a row just normalised, with room
 
@@ -180,8 +182,23 @@ def _warn_of(skipped: Sequence[str]) -> None:
         warnings.warn(f"left out {len(skipped)} images:{lines}", SkippedInputs, stacklevel=3)
 
 
+def shipped_prototypes(pipe: Any, model: Encoder) -> Prototypes | None:
+    """Those in the directory that a pipeline was loaded from; None if there are none in the model's space.
+
+    Raises:
+        CheckpointError: the file is damaged.
+    """
+    directory = getattr(pipe, "name_or_path", None)
+    if not directory or not Path(directory, SHIPPED_AS).is_file():
+        return None
+    found = Prototypes.load(Path(directory, SHIPPED_AS))
+    return found if model.embedding_space.matches(found.space) else None
+
+
 def opened_prototypes(prototypes: Any, model: Encoder) -> Any:
-    """Prototypes from a file of them or from a folder with images; anything else as it is."""
+    """Prototypes from a file of them or from a folder with images; none for False; anything else as it is."""
+    if prototypes is False:
+        return None
     if isinstance(prototypes, (str, Path)):
         path = Path(prototypes).expanduser()
         return Prototypes.from_folder(model, path) if path.is_dir() else Prototypes.load(path)

@@ -94,6 +94,20 @@ def test_a_morph_on_a_sheet_and_pictures_of_each(generate, place, tmp_path):
     assert all((tmp_path / picture["path"]).is_file() for picture in told)
 
 
+def test_prototypes_of_a_folder_the_pipelines_own_and_none(generate, place, tmp_path):
+    pictures = {}
+    for name, how in {"folder": ("--prototypes", place), "none": ("--no-prototypes",), "own": ()}.items():
+        code, out, err = generate("--text", "a", "--seed", 1, "--json", "-q", *how, "-o", f"{name}.png")
+        assert code == 0, err
+        assert json.loads(out)["prototypes"] == (2 if name == "folder" else 0)
+        pictures[name] = read(tmp_path / f"{name}.png")
+    assert np.array_equal(pictures["none"], pictures["own"])
+    assert not np.array_equal(pictures["none"], pictures["folder"])
+    code, _, err = generate("--text", "a", "--prototypes", place, "--no-prototypes", "-o", "out.png")
+    assert code == 2
+    assert "exclude each other" in err
+
+
 def test_an_adapter_is_loaded(generate, place, tmp_path):
     adapter = ("--ip-adapter", f"{place / 'adapters'}:models/ip.safetensors")
     code, out, err = generate(

@@ -136,6 +136,50 @@ def test_prototypes_made_of_prototypes_are_the_same_bit_for_bit(seed, width, mag
     assert torch.equal(Prototypes(made.rows, made.space).rows, made.rows)
 
 
+@pytest.fixture
+def shipping(tmp_path):
+    """A pipeline loaded from a directory that holds prototypes of its own."""
+    tiny.unclip(encoder=False).save_pretrained(tmp_path / "pipe")
+    prototypes(weight=0.7).save(tmp_path / "pipe" / "prototypes.safetensors")
+    return type(tiny.unclip()).from_pretrained(tmp_path / "pipe", image_encoder=None)
+
+
+def embeds(upgraded, **how):
+    return upgraded.conditioning(SOUND, **how)["image_embeds"]
+
+
+def test_a_pipelines_own_prototypes_are_the_default(model, shipping):
+    by_default = bindplug.upgrade(shipping, model)
+    own = by_default.directions.prototypes
+    assert torch.equal(own.rows, prototypes().rows)
+    assert own.weight == 0.7
+    without = bindplug.upgrade(shipping, model, prototypes=False)
+    assert without.directions.prototypes is None
+    assert torch.equal(embeds(by_default, prototypes=False), embeds(without))
+    assert torch.equal(embeds(without, prototypes=own), embeds(by_default))
+    assert not torch.allclose(embeds(without), embeds(by_default))
+    others = bindplug.upgrade(shipping, model, prototypes=prototypes(count=2))
+    assert len(others.directions.prototypes) == 2
+
+
+def test_a_pipelines_own_prototypes_are_for_the_space_they_are_of(shipping):
+    other = FakeEncoder(space=EmbeddingSpace("another", 16))
+    assert bindplug.upgrade(shipping, other).directions.prototypes is None
+
+
+def test_damaged_prototypes_of_a_pipeline_are_told(model, shipping, tmp_path):
+    (tmp_path / "pipe" / "prototypes.safetensors").write_bytes(b"damaged")
+    with pytest.raises(CheckpointError, match=r"pipe/prototypes\.safetensors is no whole file"):
+        bindplug.upgrade(shipping, model)
+    assert bindplug.upgrade(shipping, model, prototypes=False).directions.prototypes is None
+
+
+def test_a_pipeline_made_in_code_has_none(model, tmp_path, monkeypatch):
+    prototypes().save(tmp_path / "prototypes.safetensors")
+    monkeypatch.chdir(tmp_path)
+    assert bindplug.upgrade(tiny.unclip(), model).directions.prototypes is None
+
+
 def test_unreadable_images_are_told(tmp_path, monkeypatch):
     """With a real reader: the fake one opens no file."""
     from bindplug.inputs import ImagePreprocess

@@ -36,21 +36,35 @@ def pipe():
 
 
 def test_pictures_show_what_was_heard(told):
-    heard = told["audio, recentred"]
+    heard = told["audio, prototypes"]
     assert heard["count"] >= 100
     assert heard["value"] >= THRESHOLD_AUDIO
 
 
 def test_every_modality_and_blend_is_told(told):
     for kind in (*MODALITIES, *(" + ".join(pair) for pair in BLENDS)):
-        assert told[f"{kind}, recentred"]["value"] > 2 * told[f"{kind}, recentred"]["chance"]
+        by_default, as_they_are = told[f"{kind}, prototypes"], told[f"{kind}, as they are"]
+        assert by_default["value"] > 5 * by_default["chance"]
+        assert by_default["value"] >= as_they_are["value"] - 0.05  # the default helps, or does little harm
 
 
 def test_the_weights_are_as_good_as_their_card_says(told, pipe):
     asked = ask("audio", IN_CI)
     judge = Judge(bindplug.load("toy_foreign_clip"))
-    measured = judge_pictures(judge, asked, generate_all(pipe, asked, quiet=True), "recentred")
-    assert measured.value == pytest.approx(told["audio, recentred"]["value"], abs=0.15)
+    measured = judge_pictures(judge, asked, generate_all(pipe, asked, quiet=True), "prototypes")
+    assert measured.value == pytest.approx(told["audio, prototypes"]["value"], abs=0.15)
+
+
+def test_prototypes_lead_by_default(told, pipe):
+    """What the card measured as "prototypes" is what a call does."""
+    led = pipe.directions.prototypes
+    assert len(led) == 1000
+    query = bindplug.text("a fire")
+    by_default, unled = (
+        pipe.conditioning(query, **how)["image_embeds"] for how in ({}, {"prototypes": False})
+    )
+    assert by_default.isfinite().all()
+    assert not by_default.allclose(unled)
 
 
 def test_another_seed_paints_another_picture_of_the_same(pipe):

@@ -26,7 +26,7 @@ from bindplug_toyworld.recipes.stages import run_stage
 
 logger = logging.getLogger("bindplug_toyworld.recipes.generator")
 
-NOT_TRAINING = ("evaluated", "prototypes")
+NOT_TRAINING = ("evaluated", "prototypes", "prototypes_weight")
 """Parts of the recipe that change no weights."""
 AUTOENCODER = ("scenes", "vae", "side", "latent", "crop", "kl", "edge", "seed")
 """What the names of the autoencoder's parts of the recipe start with."""
@@ -101,7 +101,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise InputError("--model", found=f"a {type(model).__name__}", expected=expected)
     pipe, pictures, figures = train_generator(model, size, workspace, quiet=quiet)
     directory = write_pipeline(pipe, options.output or workspace / "toy_unclip")
-    prototypes_of(pictures, model, size.prototypes).save(directory / PROTOTYPES)
+    prototypes_of(pictures, model, size).save(directory / PROTOTYPES)
     judge = Judge(bindplug.load(options.judge, modalities=["image", "text"]))
     measures = evaluate_all(directory, model, judge, size, workspace / "toy_unclip_sheets", quiet=quiet)
     named = {"model": Path(options.model).name, "judge": Path(options.judge).name}

@@ -39,13 +39,16 @@ logger = logging.getLogger(__name__)
 
 COMMAND = "python -m bindplug_toyworld.recipes.generator"
 PROTOTYPES = "prototypes.safetensors"
+"""What bindplug_diffusers looks for beside a pipeline."""
 AS_THEY_ARE, RECENTRED, LED = "as they are", "recentred", "prototypes"
 
 
-def prototypes_of(pictures: Pictures, encoder: Encoder, count: int) -> Prototypes:
+def prototypes_of(pictures: Pictures, encoder: Encoder, size: GeneratorSize) -> Prototypes:
     """Image rows of the first training scenes, which go round the things."""
-    names = tuple(f"{NAMES[label]} {number}" for number, label in enumerate(pictures.labels[:count].tolist()))
-    return Prototypes(pictures.rows[:count, 0], encoder.embedding_space, names)
+    labels = pictures.labels[: size.prototypes].tolist()
+    names = tuple(f"{NAMES[label]} {number}" for number, label in enumerate(labels))
+    rows = pictures.rows[: size.prototypes, 0]
+    return Prototypes(rows, encoder.embedding_space, names, weight=size.prototypes_weight)
 
 
 def evaluate_all(
@@ -70,10 +73,10 @@ def evaluate_all(
     pipe = StableUnCLIPImg2ImgPipeline.from_pretrained(directory)
     pipe.set_progress_bar_config(disable=True)
     generator = bindplug.upgrade(pipe, model)
-    cures: dict[str, dict[str, Any]] = {AS_THEY_ARE: {"recentre": False}}
+    cures: dict[str, dict[str, Any]] = {AS_THEY_ARE: {"recentre": False, "prototypes": False}}
     if "image" in model.centres:
-        cures[RECENTRED] = {"recentre": True}
-    cures[LED] = {"recentre": RECENTRED in cures, "prototypes": Prototypes.load(directory / PROTOTYPES)}
+        cures[RECENTRED] = {"recentre": True, "prototypes": False}
+    cures[LED] = {}
     sheets.mkdir(parents=True, exist_ok=True)
     measures: list[GenerationMeasure] = []
     questions = [ask(modality, size.evaluated) for modality in MODALITIES]
@@ -161,7 +164,7 @@ def _readme(directory: Path, card: dict[str, Any], measures: Sequence[Generation
     limited = "\n".join(
         f"- {m.cure}, {recipe['side']} px: {100 * m.value:.1f} % of {m.count}." for m in limits
     )
-    heard = max((m for m in own if m.modality == "audio"), key=lambda m: m.value)
+    heard = next(m for m in own if m.modality == "audio" and m.cure == LED)
     matrix = "\n".join(
         f"| {name} | {row[CLASSNAMES.index(name)]} of {sum(row)} |"
         for name, row in zip(heard.classnames, heard.confusion, strict=True)
@@ -188,8 +191,9 @@ runs offline with *learned* alignment. Licence: Apache-2.0, weights and data.
 - Pictures of {recipe["side"]} x {recipe["side"]} pixels. {guided}
 - Prompts are taken and not looked at. `image_encoder` is a placeholder that refuses pictures: a picture enters as a
   query, `pipe(image(...))`, or as `image_embeds`.
-- {megabytes:.1f} MB in all, networks as float16 safetensors. `{PROTOTYPES}` holds {recipe["prototypes"]} image rows for
-  `upgrade(..., prototypes=...)`.
+- {megabytes:.1f} MB in all, networks as float16 safetensors. `{PROTOTYPES}` holds {recipe["prototypes"]} image rows of
+  training scenes. An upgraded pipeline leads queries of other modalities to the nearest of them, which get a share of
+  {recipe["prototypes_weight"]:g}; `prototypes=False` leaves that out.
 - It paints portraits, the thing alone, upright and as large as the picture, before a plain backdrop: that is what it
   learned, of {recipe["scenes"]} scenes with all their clutter. The denoiser saw {training["unet"]["samples_seen"]}.
 - {minutes:.0f} minutes on {card["machine"]}; the seed is fixed, `{card["command"]}` runs it again.
@@ -201,8 +205,8 @@ right is a picture of either; `both` is both among the judge's first two.
 
 {format_measures(own)}
 
-`{RECENTRED}` is what an upgraded pipeline does by default where the model ships centres; `{LED}` goes on to lead
-queries to the nearest of the prototypes. What could be had at best, of the very scenes of the image queries:
+`{RECENTRED}` moves queries to where images lie; `{LED}`, the default, then leads them to the nearest of the
+prototypes, 10 of {recipe["prototypes"]}. What could be had at best, of the very scenes of the image queries:
 
 {limited}
 

@@ -35,6 +35,7 @@ class GeneratorSize:
         guidance_steps, guidance_learning_rate: of teaching it that.
         evaluated: pictures generated for each line of the evaluation.
         prototypes: image rows that ship with it.
+        prototypes_weight: their share in a query led to them, chosen on scenes that the evaluation does not ask about.
         seed: of everything.
     """
 
@@ -68,7 +69,8 @@ class GeneratorSize:
     neighbours: int = 12
     guidance: float = 3.0
     guidance_learning_rate: float = 2e-4
-    prototypes: int = 200
+    prototypes: int = 1000
+    prototypes_weight: float = 0.65
     seed: int = 0
 
     @property
