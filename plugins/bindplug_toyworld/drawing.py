@@ -31,8 +31,8 @@ DRAWN = (
 )
 """What pictures are made from, one each."""
 
-BLEND = (("bicycle", "image"), ("dog", "audio"))
-"""Two files whose sum becomes a picture."""
+BLEND = (("bicycle", "image"), ("bell", "audio"))
+"""Two files whose sum becomes a picture: the first of the sums that the demo also searches by."""
 
 MORPH = (("dog", "audio"), ("train", "audio"))
 MORPH_PICTURES = 6

@@ -174,7 +174,7 @@ def test_another_clip_says_what_pictures_show(tmp_path, monkeypatch):
     assert len(made.morph) == 6
     assert all("--quiet" in arguments and "m" in arguments for arguments in ran)
     assert ran[0][ran[0].index("--text") + 1] == "some sentence"
-    assert made.commands[1].startswith("bindplug generate --image bicycle/image --audio dog/audio ")
+    assert made.commands[1].startswith("bindplug generate --image bicycle/image --audio bell/audio ")
     assert made.commands[1].endswith("--seed 0 --pipeline p -o drawn/sum.png")
 
 
