@@ -62,8 +62,8 @@ def gallery_section(show: Showcase) -> Iterator[str]:
     first, second = (_source(asked, by_thing) for asked in gallery.blend.asked)
     yield f"{first}{_sign('+')}{second}{_sign('=')}{_drawn(gallery.blend, judged=False)}</div>"
     yield (
-        "<p class=soft>The bundled painter knows one thing a picture: of most sums it shows one of the two, often in the "
-        "colours and before the place of the other.</p></div>"
+        "<p class=soft>The bundled painter knows one thing a picture: of most sums it shows one of the two, often in "
+        "the colours and before the place of the other.</p></div>"
     )
     (start, _), (end, _) = gallery.morph[0].asked
     yield f'<div class="card sum"><h3>From the sound of a {escape(start)} to that of a {escape(end)}</h3>'
