@@ -73,6 +73,7 @@ def bind(
         ValueError: there are fewer pairs than one batch, the config contradicts the recipe, or the loss is not finite.
     """
     tower_name = Modality.parse(modality).tower
+    _ensure_a_batch(pairs, recipe)
     _check(model, tower_name, recipe)
     tower = model.towers[tower_name]
     frozen = {name: p.requires_grad for name, p in model.named_parameters()}
@@ -127,6 +128,7 @@ def bind_tower(
 
     Source: ImageBind (arXiv 2305.05665), section 3.2.
     """
+    _ensure_a_batch(pairs, recipe)
     plain = {field.name: field.default for field in fields(BindingRecipe) if field.name in _OF_IMAGEBIND}
     asked = [name for name, default in plain.items() if getattr(recipe, name) != default]
     if asked:
@@ -135,6 +137,11 @@ def bind_tower(
             f"into the tower, and give masks and erasing as augment="
         )
     return _run(tower, tower, pairs, recipe, augment, name, autocast_dtype, quiet)
+
+
+def _ensure_a_batch(pairs: BindingPairs, recipe: BindingRecipe) -> None:
+    if len(pairs) < recipe.batch_size:
+        raise ValueError(f"{len(pairs)} pairs do not fill one batch of {recipe.batch_size}")
 
 
 def _check(model: ImageBind, tower_name: str, recipe: BindingRecipe) -> None:
@@ -157,8 +164,6 @@ def _run(
     autocast_dtype: torch.dtype | None,
     quiet: bool | None,
 ) -> BindingResult:
-    if len(pairs) < recipe.batch_size:
-        raise ValueError(f"{len(pairs)} pairs do not fill one batch of {recipe.batch_size}")
     groups = parameter_groups(tower.named_parameters(), recipe.weight_decay)
     trained = [p for group in groups for p in group["params"]]
     if not trained:

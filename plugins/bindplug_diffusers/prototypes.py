@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 FORMAT = "bindplug-prototypes"
-SHIPPED_AS = "prototypes.safetensors"
+PROTOTYPES_FILE = "prototypes.safetensors"
 """The file in a pipeline's directory that holds prototypes of its own."""
 TOP_K, SCALE, WEIGHT = 10, 20.0, 0.5
 ROUNDING = 1e-6  # how far from 1 float32 may leave the length of a row just normalised, with room
@@ -149,8 +149,12 @@ class Prototypes:
         """Read what :meth:`save` wrote.
 
         Raises:
-            CheckpointError: the file is damaged or something else.
+            CheckpointError: there is no such file, or it is damaged or something else.
         """
+        if not Path(path).is_file():
+            raise CheckpointError(
+                f"there is no file {path}; give prototypes that save() wrote, or a folder of images"
+            )
         try:
             with safe_open(str(path), framework="pt", device="cpu") as file:
                 told = file.metadata() or {}
@@ -189,9 +193,9 @@ def shipped_prototypes(pipe: Any, model: Encoder) -> Prototypes | None:
         CheckpointError: the file is damaged.
     """
     directory = getattr(pipe, "name_or_path", None)
-    if not directory or not Path(directory, SHIPPED_AS).is_file():
+    if not directory or not Path(directory, PROTOTYPES_FILE).is_file():
         return None
-    found = Prototypes.load(Path(directory, SHIPPED_AS))
+    found = Prototypes.load(Path(directory, PROTOTYPES_FILE))
     return found if model.embedding_space.matches(found.space) else None
 
 

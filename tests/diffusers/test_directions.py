@@ -219,6 +219,8 @@ def test_bad_prototypes_are_refused(model, tmp_path):
     (tmp_path / "p.safetensors").write_bytes(b"damaged")
     with pytest.raises(CheckpointError, match=r"p\.safetensors"):
         Prototypes.load(tmp_path / "p.safetensors")
+    with pytest.raises(CheckpointError, match=r"there is no file .*absent"):
+        bindplug.upgrade(tiny.unclip(), model, prototypes=tmp_path / "absent")
     with pytest.raises(InputError, match="Prototypes"):
         Directions(model, prototypes=3)
     other = Prototypes(torch.ones(1, 16), EmbeddingSpace("elsewhere", 16))

@@ -5,13 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import torch
-from diffusers import (
-    DDPMPipeline,
-    DDPMScheduler,
-    EulerDiscreteScheduler,
-    FlowMatchEulerDiscreteScheduler,
-    UNet2DModel,
-)
+from diffusers import EulerDiscreteScheduler, FlowMatchEulerDiscreteScheduler
 
 import bindplug
 from bindplug import audio, embedding
@@ -128,21 +122,13 @@ def without(part: str):
 
 
 def test_what_cannot_be_guided_is_refused_with_the_reason(eye):
-    plain = UNet2DModel(
-        sample_size=8,
-        block_out_channels=(8, 8),
-        down_block_types=("DownBlock2D",) * 2,
-        up_block_types=("UpBlock2D",) * 2,
-        layers_per_block=1,
-        norm_num_groups=4,
-    )
     flow = tiny.stable_diffusion(adapters=())
     flow.scheduler = FlowMatchEulerDiscreteScheduler()
     classes = tiny.stable_diffusion(adapters=())
     classes.unet = tiny.unet(class_embed_type="timestep")
     for pipe, told in (
         (object(), "no vae and no unet and no encode_prompt"),
-        (DDPMPipeline(plain, DDPMScheduler()), "no vae"),
+        (tiny.pixels_alone(), "no vae"),
         (without("vae"), "no vae"),
         (flow, "FlowMatchEulerDiscreteScheduler does not mix"),
         (tiny.stable_diffusion(tiny.INPAINT, adapters=()), "takes 9 channels and its VAE makes 4"),

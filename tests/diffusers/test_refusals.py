@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 import torch
-from diffusers import DDPMPipeline, DDPMScheduler, StableDiffusionInstructPix2PixPipeline, UNet2DModel
+from diffusers import StableDiffusionInstructPix2PixPipeline
 
 import bindplug
 from bindplug import audio, embedding, text
@@ -28,16 +28,8 @@ def test_what_is_no_pipeline(model):
 
 
 def test_a_pipeline_without_entrance(model):
-    unet = UNet2DModel(
-        sample_size=8,
-        block_out_channels=(8, 8),
-        down_block_types=("DownBlock2D",) * 2,
-        up_block_types=("UpBlock2D",) * 2,
-        layers_per_block=1,
-        norm_num_groups=4,
-    )
     with pytest.raises(UnsupportedTarget, match=r"no entrance for image embeddings.*StableUnCLIPImg2Img"):
-        bindplug.upgrade(DDPMPipeline(unet, DDPMScheduler()), model)
+        bindplug.upgrade(tiny.pixels_alone(), model)
 
 
 def test_a_pipeline_whose_adapter_is_not_loaded(model):

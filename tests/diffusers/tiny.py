@@ -14,6 +14,7 @@ from diffusers import (
     AutoencoderKLTemporalDecoder,
     ControlNetModel,
     DDIMScheduler,
+    DDPMPipeline,
     DDPMScheduler,
     EulerDiscreteScheduler,
     KandinskyV22Pipeline,
@@ -26,6 +27,7 @@ from diffusers import (
     StableUnCLIPImg2ImgPipeline,
     StableVideoDiffusionPipeline,
     UNet2DConditionModel,
+    UNet2DModel,
     UNetSpatioTemporalConditionModel,
     VQModel,
 )
@@ -245,6 +247,19 @@ def image_variation() -> StableDiffusionImageVariationPipeline:
             requires_safety_checker=False,
         )
     )
+
+
+def pixels_alone() -> DDPMPipeline:
+    """A pipeline that knows neither latents nor words nor embeddings."""
+    network = UNet2DModel(
+        sample_size=8,
+        block_out_channels=(8, 8),
+        down_block_types=("DownBlock2D",) * 2,
+        up_block_types=("UpBlock2D",) * 2,
+        layers_per_block=1,
+        norm_num_groups=4,
+    )
+    return DDPMPipeline(network, DDPMScheduler())
 
 
 def kandinsky() -> KandinskyV22Pipeline:

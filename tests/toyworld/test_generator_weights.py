@@ -55,7 +55,7 @@ def test_the_weights_are_as_good_as_their_card_says(told, pipe):
     assert measured.value == pytest.approx(told["audio, prototypes"]["value"], abs=0.15)
 
 
-def test_prototypes_lead_by_default(told, pipe):
+def test_prototypes_lead_by_default(pipe):
     """What the card measured as "prototypes" is what a call does."""
     led = pipe.directions.prototypes
     assert len(led) == 1000

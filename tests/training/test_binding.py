@@ -109,9 +109,10 @@ def test_a_recipe_that_contradicts_the_tower_is_refused():
 
 
 def test_fewer_pairs_than_a_batch_are_refused():
-    model = ImageBind(small_config(), {"imu"})
+    model = ImageBind(small_config(), {"imu"}).train()
     with pytest.raises(ValueError, match="8 pairs do not fill one batch of 16"):
         bind(model, "imu", planted_pairs(8), RECIPE, quiet=True)
+    assert model.training  # refused before anything was touched
 
 
 class Sense(torch.nn.Module):

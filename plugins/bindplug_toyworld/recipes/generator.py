@@ -13,11 +13,12 @@ import torch
 import bindplug
 from bindplug.errors import InputError
 from bindplug.imagebind import ImageBind
+from bindplug_diffusers import PROTOTYPES_FILE
 from bindplug_toyworld.evaluate_generation import Judge
 from bindplug_toyworld.recipes.generator_data import Pictures, probe, render_pictures
 from bindplug_toyworld.recipes.generator_guidance import calibrate_guidance
 from bindplug_toyworld.recipes.generator_pipeline import assemble, write_pipeline
-from bindplug_toyworld.recipes.generator_ship import PROTOTYPES, evaluate_all, prototypes_of, ship_generator
+from bindplug_toyworld.recipes.generator_ship import evaluate_all, prototypes_of, ship_generator
 from bindplug_toyworld.recipes.generator_size import FULL, SMOKE, GeneratorSize
 from bindplug_toyworld.recipes.generator_unet import Conditioning, build_unet, fit_unet
 from bindplug_toyworld.recipes.generator_vae import build_vae, encode_all, fit_decoder, fit_vae
@@ -101,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise InputError("--model", found=f"a {type(model).__name__}", expected=expected)
     pipe, pictures, figures = train_generator(model, size, workspace, quiet=quiet)
     directory = write_pipeline(pipe, options.output or workspace / "toy_unclip")
-    prototypes_of(pictures, model, size).save(directory / PROTOTYPES)
+    prototypes_of(pictures, model, size).save(directory / PROTOTYPES_FILE)
     judge = Judge(bindplug.load(options.judge, modalities=["image", "text"]))
     measures = evaluate_all(directory, model, judge, size, workspace / "toy_unclip_sheets", quiet=quiet)
     named = {"model": Path(options.model).name, "judge": Path(options.judge).name}

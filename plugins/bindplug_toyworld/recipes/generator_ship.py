@@ -15,7 +15,7 @@ from PIL import Image
 
 import bindplug
 from bindplug.encoder import Encoder
-from bindplug_diffusers import Prototypes
+from bindplug_diffusers import PROTOTYPES_FILE, Prototypes
 from bindplug_toyworld.evaluate_generation import (
     BLENDS,
     MODALITIES,
@@ -38,8 +38,6 @@ from bindplug_toyworld.things import CLASSNAMES, NAMES
 logger = logging.getLogger(__name__)
 
 COMMAND = "python -m bindplug_toyworld.recipes.generator"
-PROTOTYPES = "prototypes.safetensors"
-"""What bindplug_diffusers looks for beside a pipeline."""
 AS_THEY_ARE, RECENTRED, LED = "as they are", "recentred", "prototypes"
 
 
@@ -191,9 +189,9 @@ runs offline with *learned* alignment. Licence: Apache-2.0, weights and data.
 - Pictures of {recipe["side"]} x {recipe["side"]} pixels. {guided}
 - Prompts are taken and not looked at. `image_encoder` is a placeholder that refuses pictures: a picture enters as a
   query, `pipe(image(...))`, or as `image_embeds`.
-- {megabytes:.1f} MB in all, networks as float16 safetensors. `{PROTOTYPES}` holds {recipe["prototypes"]} image rows of
-  training scenes. An upgraded pipeline leads queries of other modalities to the nearest of them, which get a share of
-  {recipe["prototypes_weight"]:g}; `prototypes=False` leaves that out.
+- {megabytes:.1f} MB in all, networks as float16 safetensors. `{PROTOTYPES_FILE}` holds {recipe["prototypes"]} image
+  rows of training scenes. An upgraded pipeline leads queries of other modalities to the nearest of them, which get a
+  share of {recipe["prototypes_weight"]:g}; `prototypes=False` leaves that out.
 - It paints portraits, the thing alone, upright and as large as the picture, before a plain backdrop: that is what it
   learned, of {recipe["scenes"]} scenes with all their clutter. The denoiser saw {training["unet"]["samples_seen"]}.
 - {minutes:.0f} minutes on {card["machine"]}; the seed is fixed, `{card["command"]}` runs it again.
