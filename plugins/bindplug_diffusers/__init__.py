@@ -22,12 +22,11 @@ if TYPE_CHECKING:
     from bindplug_diffusers.guidance import guided
     from bindplug_diffusers.opening import hushed, open_pipeline
     from bindplug_diffusers.pipeline import PipelineWithQueries
-    from bindplug_diffusers.prototypes import PROTOTYPES_FILE, Prototypes
+    from bindplug_diffusers.prototypes import Prototypes
     from bindplug_diffusers.strength import DEFAULT_NORM, expected_norm
 
 __all__ = [
     "DEFAULT_NORM",
-    "PROTOTYPES_FILE",
     "Entrance",
     "PipelineWithQueries",
     "Prototypes",
@@ -48,7 +47,6 @@ _HOMES = {
     "DEFAULT_NORM": "strength",
     "Entrance": "entrances",
     "PipelineWithQueries": "pipeline",
-    "PROTOTYPES_FILE": "prototypes",
     "Prototypes": "prototypes",
     "QueryImageEncoder": "entrances.image_encoder",
     "Slot": "entrances",

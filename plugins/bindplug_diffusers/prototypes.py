@@ -10,7 +10,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import torch
 from safetensors import SafetensorError, safe_open
@@ -26,8 +26,6 @@ if TYPE_CHECKING:
 
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 FORMAT = "bindplug-prototypes"
-PROTOTYPES_FILE = "prototypes.safetensors"
-"""The file in a pipeline's directory that holds prototypes of its own."""
 TOP_K, SCALE, WEIGHT = 10, 20.0, 0.5
 ROUNDING = 1e-6  # how far from 1 float32 may leave the length of a row just normalised, with room
 
@@ -48,6 +46,9 @@ class Prototypes:
     Raises:
         InputError: rows of another shape, not finite or without direction, or a setting out of its range.
     """
+
+    FILE: ClassVar[str] = "prototypes.safetensors"
+    """In a pipeline's directory, the file that holds prototypes of its own."""
 
     rows: Tensor
     space: EmbeddingSpace
@@ -193,9 +194,9 @@ def shipped_prototypes(pipe: Any, model: Encoder) -> Prototypes | None:
         CheckpointError: the file is damaged.
     """
     directory = getattr(pipe, "name_or_path", None)
-    if not directory or not Path(directory, PROTOTYPES_FILE).is_file():
+    if not directory or not Path(directory, Prototypes.FILE).is_file():
         return None
-    found = Prototypes.load(Path(directory, PROTOTYPES_FILE))
+    found = Prototypes.load(Path(directory, Prototypes.FILE))
     return found if model.embedding_space.matches(found.space) else None
 
 

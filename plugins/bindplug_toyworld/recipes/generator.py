@@ -13,7 +13,7 @@ import torch
 import bindplug
 from bindplug.errors import InputError
 from bindplug.imagebind import ImageBind
-from bindplug_diffusers import PROTOTYPES_FILE
+from bindplug_diffusers import Prototypes
 from bindplug_toyworld.evaluate_generation import Judge
 from bindplug_toyworld.recipes.generator_data import Pictures, probe, render_pictures
 from bindplug_toyworld.recipes.generator_guidance import calibrate_guidance
@@ -102,7 +102,7 @@ def main(arguments: list[str] | None = None) -> None:
         raise InputError("--model", found=f"a {type(model).__name__}", expected=expected)
     pipe, pictures, figures = train_generator(model, size, workspace, quiet=quiet)
     directory = write_pipeline(pipe, options.output or workspace / "toy_unclip")
-    prototypes_of(pictures, model, size).save(directory / PROTOTYPES_FILE)
+    prototypes_of(pictures, model, size).save(directory / Prototypes.FILE)
     judge = Judge(bindplug.load(options.judge, modalities=["image", "text"]))
     measures = evaluate_all(directory, model, judge, size, workspace / "toy_unclip_sheets", quiet=quiet)
     named = {"model": Path(options.model).name, "judge": Path(options.judge).name}

@@ -15,7 +15,7 @@ from PIL import Image
 
 import bindplug
 from bindplug.encoder import Encoder
-from bindplug_diffusers import PROTOTYPES_FILE, Prototypes
+from bindplug_diffusers import Prototypes
 from bindplug_toyworld.evaluate_generation import (
     BLENDS,
     MODALITIES,
@@ -189,7 +189,7 @@ runs offline with *learned* alignment. Licence: Apache-2.0, weights and data.
 - Pictures of {recipe["side"]} x {recipe["side"]} pixels. {guided}
 - Prompts are taken and not looked at. `image_encoder` is a placeholder that refuses pictures: a picture enters as a
   query, `pipe(image(...))`, or as `image_embeds`.
-- {megabytes:.1f} MB in all, networks as float16 safetensors. `{PROTOTYPES_FILE}` holds {recipe["prototypes"]} image
+- {megabytes:.1f} MB in all, networks as float16 safetensors. `{Prototypes.FILE}` holds {recipe["prototypes"]} image
   rows of training scenes. An upgraded pipeline leads queries of other modalities to the nearest of them, which get a
   share of {recipe["prototypes_weight"]:g}; `prototypes=False` leaves that out.
 - It paints portraits, the thing alone, upright and as large as the picture, before a plain backdrop: that is what it
