@@ -36,7 +36,7 @@ def run(options: Options) -> list[Comparison]:
             None,
             lambda: read_sounds(paths),
             lambda: preprocess.batch(paths).stack(),
-            "files of 8 s at 16 kHz: reading, cutting, filter banks, normalising",
+            "files of 8 s at 16 kHz: reading, cutting, filter banks, normalizing",
         ),
     ]
     compared = []

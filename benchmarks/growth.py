@@ -101,7 +101,7 @@ def _corpus(options: Options) -> Growth:
         lambda size: lambda: model.scores(query, rows[:size]).topk(10),
         lambda: (model.scores(query, rows[: sizes[0]]), query @ rows[: sizes[0]].T),
         options,
-        ["rows are normalised again on every call, which reads and writes all of them"],
+        ["rows are normalized again on every call, which reads and writes all of them"],
     )  # fmt: skip
 
 

@@ -51,7 +51,7 @@ class ModelCard(Card):
     Args:
         modalities: what it embeds; empty for other tools.
         space: where its vectors live, or where those it takes do.
-        licence: of the weights, as an SPDX identifier.
+        license: of the weights, as an SPDX identifier.
         weights: where they ship, ``"package:directory/in/the/package"``; empty if they do not ship.
         url: where they can be downloaded, if they can.
         filename: the downloaded file's name; the last part of ``url`` by default.
@@ -66,7 +66,7 @@ class ModelCard(Card):
 
     modalities: tuple[str, ...]
     space: EmbeddingSpace
-    licence: str
+    license: str
     weights: str = ""
     url: str = ""
     filename: str = ""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor, nn
 
-from bindplug.centres import shift_between
+from bindplug.centers import shift_between
 from bindplug.errors import InputError, ModalityNotLoaded, NoDirection
 from bindplug.inputs.progress import iterate_with_progress
 from bindplug.inputs.quiet import pillow_silenced
@@ -88,12 +88,12 @@ def _check_leaf(leaf: AnyLeaf, model: Encoder) -> None:
 
 
 def shifts_of(
-    leaves: Iterable[AnyLeaf], centres: Mapping[str, Tensor], recentre: str | Tensor | None
+    leaves: Iterable[AnyLeaf], centers: Mapping[str, Tensor], recenter: str | Tensor | None
 ) -> dict[AnyLeaf, Tensor]:
-    """How far each leaf's row is to be moved; asked before anything is read, so that a missing centre costs nothing."""
-    if recentre is None:
+    """How far each leaf's row is to be moved; asked before anything is read, so that a missing center costs nothing."""
+    if recenter is None:
         return {}
-    return {leaf: shift_between(centres, leaf.modality, recentre) for leaf in leaves}
+    return {leaf: shift_between(centers, leaf.modality, recenter) for leaf in leaves}
 
 
 @dataclass
@@ -123,12 +123,12 @@ def embed_queries(
     batch_size: int,
     on_error: str,
     progress: bool | None,
-    recentre: str | Tensor | None,
+    recenter: str | Tensor | None,
     workers: int | None,
 ) -> Embedded:
     """See :meth:`bindplug.encoder.Encoder.embed_with_report`."""
     _check_options(batch_size, on_error, workers)
-    jobs = list(_jobs_of(_part_of(model, queries, recentre), batch_size))
+    jobs = list(_jobs_of(_part_of(model, queries, recenter), batch_size))
     finished = _embedded(model, jobs, batch_size, on_error, workers)
     quiet = None if progress is None else not progress
     with closing(finished):
@@ -166,10 +166,10 @@ def _check_options(batch_size: int, on_error: str, workers: int | None) -> None:
     check_workers(workers)
 
 
-def _part_of(model: Encoder, queries: Any, recentre: str | Tensor | None) -> _Part:
+def _part_of(model: Encoder, queries: Any, recenter: str | Tensor | None) -> _Part:
     checked = validated(queries, model)
     leaves = list(dict.fromkeys(leaf for query in checked for _, leaf in query.terms))
-    return _Part(checked, leaves, shifts_of(leaves, model.centres, recentre))
+    return _Part(checked, leaves, shifts_of(leaves, model.centers, recenter))
 
 
 def _jobs_of(part: _Part, batch_size: int) -> Iterator[_Job]:
@@ -274,7 +274,7 @@ def sum_terms(
     width: int,
     device: torch.device,
 ) -> Embedded:
-    """The weighted sum of every query's leaves, normalised; queries with a failed leaf are left out."""
+    """The weighted sum of every query's leaves, normalized; queries with a failed leaf are left out."""
     sums: list[Tensor] = []
     kept: list[int] = []
     skipped: list[SkippedQuery] = []

@@ -38,7 +38,7 @@ class Encoder:
         tokenizer: text to token ids, ``tokenizer(["a dog"]) -> (1, 77)``.
         device: where its weights are.
         dtype: of its weights.
-        centres: for some modalities the mean unit row (D,), which ``embed(recentre=...)`` needs; may be empty.
+        centers: for some modalities the mean unit row (D,), which ``embed(recenter=...)`` needs; may be empty.
     """
 
     embedding_space: EmbeddingSpace
@@ -47,7 +47,7 @@ class Encoder:
     tokenizer: Callable[..., Tensor]
     device: torch.device
     dtype: torch.dtype
-    centres: Mapping[str, Tensor] = MappingProxyType({})
+    centers: Mapping[str, Tensor] = MappingProxyType({})
 
     def encode(self, modality: str, x: Tensor, normalize: bool = False) -> Tensor:
         """Embed a batch of preprocessed input; with ``normalize`` the (B, D) rows have unit length."""
@@ -74,7 +74,7 @@ class Encoder:
         return self.encode("audio", x, normalize)
 
     def encode_depth(self, x: Tensor, normalize: bool = False) -> Tensor:
-        """Embed depth maps. x: (B, 1, 224, 224) normalised disparity -> (B, D)."""
+        """Embed depth maps. x: (B, 1, 224, 224) normalized disparity -> (B, D)."""
         return self.encode("depth", x, normalize)
 
     def encode_thermal(self, x: Tensor, normalize: bool = False) -> Tensor:
@@ -92,7 +92,7 @@ class Encoder:
         batch_size: int = 32,
         on_error: str = "raise",
         progress: bool | None = None,
-        recentre: str | Tensor | None = None,
+        recenter: str | Tensor | None = None,
         workers: int | None = None,
     ) -> Tensor:
         """Embed queries, each to one row.
@@ -105,10 +105,10 @@ class Encoder:
             on_error: ``"raise"``, or ``"skip"`` to leave out each query with an unreadable source; a
                 :class:`SkippedInputs` warning then lists them; :meth:`embed_with_report` has them as data.
             progress: True or False to force or forbid the bar; None shows one for work over two seconds.
-            recentre: where to move rows, which closes the modality gap (see :mod:`bindplug.centres`): the name
+            recenter: where to move rows, which closes the modality gap (see :mod:`bindplug.centers`): the name
                 of a modality, usually ``"image"``, or the mean (D,) of the rows to be searched. Each source's row
                 is moved there from where its own modality's rows lie, before rows are weighted and summed, and
-                is of unit length again. Needs :attr:`centres`.
+                is of unit length again. Needs :attr:`centers`.
             workers: threads that read sources while the model works, at most ``workers`` batches ahead of it;
                 the rows are the same whatever it is. 0 reads in the caller's thread. None takes a thread for
                 each core, at most 4, where there are several batches of files, and else none.
@@ -117,7 +117,7 @@ class Encoder:
             (N, D) float32 on the model's device, rows of unit length; fewer rows where some were skipped.
 
         Raises:
-            InputError: something that is no query, a source that cannot be read, or a centre is not known.
+            InputError: something that is no query, a source that cannot be read, or a center is not known.
             ModalityNotLoaded: a query needs a tower that was not loaded.
             NoDirection: the terms of a query cancel.
             SpaceMismatch: a precomputed vector lives in another space.
@@ -127,7 +127,7 @@ class Encoder:
             batch_size=batch_size,
             on_error=on_error,
             progress=progress,
-            recentre=recentre,
+            recenter=recenter,
             workers=workers,
         )
         if embedded.skipped:
@@ -143,7 +143,7 @@ class Encoder:
         batch_size: int = 32,
         on_error: str = "skip",
         progress: bool | None = None,
-        recentre: str | Tensor | None = None,
+        recenter: str | Tensor | None = None,
         workers: int | None = None,
     ) -> Embedded:
         """As :meth:`embed`, and says which queries each row stands for and which were left out, and why."""
@@ -153,7 +153,7 @@ class Encoder:
             batch_size=batch_size,
             on_error=on_error,
             progress=progress,
-            recentre=recentre,
+            recenter=recenter,
             workers=workers,
         )
 
@@ -208,7 +208,7 @@ class Encoder:
     ) -> Tensor:
         """Weights of a linear classifier made from class names.
 
-        Every name is put into every template; a class is the normalised mean of its prompts' unit embeddings.
+        Every name is put into every template; a class is the normalized mean of its prompts' unit embeddings.
 
         Args:
             classnames: C names.

@@ -24,7 +24,7 @@ hookimpl = pluggy.HookimplMarker(GROUP)
 def register_models(register: Callable[[ModelCard], None]) -> None:
     """Encoders that ``bindplug.load(name)`` loads.
 
-    register(ModelCard(name="my_encoder", modalities=("image", "text"), space=SPACE, licence="MIT",
+    register(ModelCard(name="my_encoder", modalities=("image", "text"), space=SPACE, license="MIT",
                        weights="my_package:weights/my_encoder"))
     """
 

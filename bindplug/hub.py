@@ -61,7 +61,7 @@ def find_weights(card: ModelCard) -> Path | None:
 
 
 def fetch_weights(card: ModelCard, *, quiet: bool | None = None) -> Path:
-    """A model's weights: found on this machine, else downloaded after stating size and licence on stderr.
+    """A model's weights: found on this machine, else downloaded after stating size and license on stderr.
 
     Raises:
         WeightsNotFound: they are not here and cannot be downloaded; the message says what to place where.
@@ -110,7 +110,7 @@ def _instructions(card: ModelCard, reason: str) -> str:
 
 def _terms(card: ModelCard) -> str:
     size = f"about {card.size_bytes / 1e9:.1f} GB, " if card.size_bytes else ""
-    return f" ({size}licence {card.licence})"
+    return f" ({size}license {card.license})"
 
 
 def _cache_root() -> Path:

@@ -3,7 +3,7 @@
     query = image("crane.jpg") + 0.8 * audio("waves.wav") - text("beach")
 
 A query is a weighted sum of leaves and is lazy: nothing is read until an encoder embeds it, which
-unit-normalises every leaf, sums them by weight and normalises the sum. Hence a query has a direction and no
+unit-normalizes every leaf, sums them by weight and normalizes the sum. Hence a query has a direction and no
 length.
 """
 

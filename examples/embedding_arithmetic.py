@@ -25,8 +25,8 @@ rows = model.embed([bindplug.image(scene.image) for scene in gallery])
 seen, heard = Scene(200, "eval", labels=["dog"]), Scene(201, "eval", labels=["bell"])
 query = bindplug.image(seen.image) + bindplug.audio(heard.audio, sample_rate=heard.sample_rate_hz)
 # sounds lie apart from pictures; a model that knows where moves both to where the searched pictures lie
-recentre = rows.mean(0) if {"image", "audio"} <= model.centres.keys() else None
-cosines = (model.embed([query], recentre=recentre) @ rows.T)[0]
+recenter = rows.mean(0) if {"image", "audio"} <= model.centers.keys() else None
+cosines = (model.embed([query], recenter=recenter) @ rows.T)[0]
 
 order = cosines.argsort(descending=True).tolist()
 best = order[:3]

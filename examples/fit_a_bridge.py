@@ -34,12 +34,12 @@ bridge = fit_bridge(model, target, corpus, method="ridge", strength=1.0)
 across = bridge.report.retrieval
 print(f"{bridge.source.name}, {bridge.source.width} numbers > {bridge.target.name}, {bridge.target.width}")
 print(f"fitted with {bridge.report.corpus_size} texts; of {across.candidates} held-out ones,")
-print(f"{across.top1:.0%} find their own vector first and {across.top10:.0%} among ten; centred cosine "
-      f"{across.centred_cosine:.2f}")  # fmt: skip
+print(f"{across.top1:.0%} find their own vector first and {across.top10:.0%} among ten; centered cosine "
+      f"{across.centered_cosine:.2f}")  # fmt: skip
 
 # what all sounds have in common is no meaning: a varied sample of them tells the bridge where sounds lie
 varied = [Scene(1000 + number) for number in range(40)]
-bridge.recentre("audio", model.embed([bindplug.audio(s.audio, sample_rate=s.sample_rate_hz) for s in varied]))
+bridge.recenter("audio", model.embed([bindplug.audio(s.audio, sample_rate=s.sample_rate_hz) for s in varied]))
 
 words = ["a dog", "a train", "rain", "a bell", "a person running"]
 if isinstance(target, bindplug.Encoder):

@@ -45,7 +45,7 @@ with tempfile.TemporaryDirectory() as directory:
     seen, heard, told = (model.embed([*queries]) for queries in asked)
     one, other = options.sum or (min(pictures), max(sounds))
     both = bindplug.image(folder / one) + bindplug.audio(folder / other)
-    summed = model.embed([both], recentre="image" if "audio" in model.centres else None)
+    summed = model.embed([both], recenter="image" if "audio" in model.centers else None)
 
 for title, rows, names, gallery, found in (
     ("picture > sound", seen, pictures, heard, sounds),

@@ -59,7 +59,7 @@ def test_modalities_fall_back_to_their_tower_then_to_text():
     bridge = fitted()
     rows, other = clip_like(20, 16, 5), clip_like(50, 16, 6)
     assert torch.equal(bridge(rows, "depth"), bridge(rows, "text"))
-    bridge.recentre("image", other)
+    bridge.recenter("image", other)
     assert torch.equal(bridge(rows, "video"), bridge(rows, "image"))
     assert not torch.equal(bridge(rows, "image"), bridge(rows, "text"))
     mixed = bridge(rows[:3], ["text", "image", "depth"])
@@ -74,7 +74,7 @@ def test_modalities_fall_back_to_their_tower_then_to_text():
 @pytest.mark.parametrize("kind", [LinearBridge, VocabularyBridge])
 @given(seed=seeds, size=st.floats(0.5, 2.0))
 @few
-def test_recentring_restores_a_planted_shift(kind, seed, size):
+def test_recentering_restores_a_planted_shift(kind, seed, size):
     words = clip_like(300, 24, seed, mean=0.5)
     shift = size * normalize(torch.randn(24, generator=generator(seed + 2)).double(), dim=0)
     sounds = normalize(words + shift, dim=1)
@@ -83,20 +83,20 @@ def test_recentring_restores_a_planted_shift(kind, seed, size):
         bridge = kind.fit(words, words @ rotation(24, 24, seed + 1), **spaces(24, 24))
     plain = bridge(words) - bridge.target_mean
     before = cosines(bridge(sounds, modality="audio") - bridge.target_mean, plain).mean()
-    assert bridge.recentre("audio", sounds) is bridge
+    assert bridge.recenter("audio", sounds) is bridge
     after = cosines(bridge(sounds, modality="audio") - bridge.target_mean, plain).mean()
     assert after > before
     assert after > 0.9
     assert bridge.modalities == ("text", "audio")
 
 
-def test_recentring_may_leave_the_spread_alone():
+def test_recentering_may_leave_the_spread_alone():
     bridge, other = fitted(), clip_like(50, 16, 6, mean=5.0)
-    stretched = bridge.recentre("audio", other)(other, "audio")
-    narrow = bridge.recentre("audio", other, match_spread=False)(other, "audio")
+    stretched = bridge.recenter("audio", other)(other, "audio")
+    narrow = bridge.recenter("audio", other, match_spread=False)(other, "audio")
     assert (narrow - narrow.mean(0)).norm() < 0.5 * (stretched - stretched.mean(0)).norm()
     with pytest.raises(InputError, match=r"1 rows.*at least 2"):
-        bridge.recentre("audio", other[:1])
+        bridge.recenter("audio", other[:1])
 
 
 def test_a_row_where_the_bridge_is_blind_has_no_direction():
@@ -126,13 +126,13 @@ def test_spaces_are_checked():
         bridge.embed(FakeEncoder(), [text("a dog")])
 
 
-def test_queries_are_embedded_and_centred_by_their_heaviest_modality():
+def test_queries_are_embedded_and_centered_by_their_heaviest_modality():
     model = FakeEncoder()
     rows = clip_like(300, 16, 1)
     bridge = LinearBridge.fit(
         rows, rows @ rotation(16, 16, 2), source=FAKE_SPACE, target=EmbeddingSpace("t", 16)
     )
-    bridge.recentre("audio", clip_like(50, 16, 3))
+    bridge.recenter("audio", clip_like(50, 16, 3))
     sound = embedding(clip_like(1, 16, 4)[0], FAKE_SPACE, modality="audio")
     unknown = embedding(clip_like(1, 16, 4)[0], FAKE_SPACE)
     both = [sound + 0.5 * text("a dog"), text("a dog") - 0.5 * sound, sound, unknown]

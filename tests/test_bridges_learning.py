@@ -35,9 +35,9 @@ def test_procrustes_recovers_a_planted_rotation(seed, here, there, length):
 def test_ridge_recovers_a_planted_linear_map_that_stretches(seed, here, there):
     source = clip_like(600, here, seed, mean=0.5)
     stretch = torch.randn(here, there, generator=generator(seed + 1), dtype=torch.float64)
-    centred = (source - source.mean(0)) @ stretch
-    # A mean far longer than the spread leaves the rows' lengths alike, so that normalising bends little.
-    target = centred + 1e3 * torch.ones(there, dtype=torch.float64)
+    centered = (source - source.mean(0)) @ stretch
+    # A mean far longer than the spread leaves the rows' lengths alike, so that normalizing bends little.
+    target = centered + 1e3 * torch.ones(there, dtype=torch.float64)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BridgeQuality)
         bridge = LinearBridge.fit(source, target, method="ridge", **spaces(here, there))
@@ -125,12 +125,12 @@ def test_mapped_rows_share_the_mean_of_the_target(seed):
 
 @given(seeds, st.integers(8, 32), st.integers(8, 32), st.booleans())
 @few
-def test_a_word_of_the_vocabulary_returns_its_target(seed, here, there, centre):
+def test_a_word_of_the_vocabulary_returns_its_target(seed, here, there, center):
     source, target = clip_like(40, here, seed), clip_like(40, there, seed + 1)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BridgeQuality)  # the two sides have nothing in common
-        sharp = VocabularyBridge.fit(source, target, scale=1e5, centre=centre, **spaces(here, there))
-        chosen = VocabularyBridge.fit(source, target, centre=centre, **spaces(here, there))
+        sharp = VocabularyBridge.fit(source, target, scale=1e5, center=center, **spaces(here, there))
+        chosen = VocabularyBridge.fit(source, target, center=center, **spaces(here, there))
     assert torch.allclose(sharp(source).double(), target, atol=1e-4)
     assert ((chosen(source).double() @ target.T).argmax(1) == torch.arange(40)).float().mean() > 0.9
 
@@ -160,8 +160,8 @@ def test_held_out_retrieval_tells_a_good_bridge_from_shuffled_pairs(fit):
     assert good.candidates == bad.candidates == 80
     assert bad.top1 < 0.1 < 0.3 < good.top1 <= good.top10
     assert bad.top10 < 0.4
-    assert bad.centred_cosine < 0.3 < 0.6 < good.centred_cosine
-    assert bad.cosine > 0.5  # the shared mean alone earns this, which is why the centred one is told too
+    assert bad.centered_cosine < 0.3 < 0.6 < good.centered_cosine
+    assert bad.cosine > 0.5  # the shared mean alone earns this, which is why the centered one is told too
 
 
 def test_a_map_to_one_point_earns_no_retrieval():

@@ -25,7 +25,7 @@ def made(request):
         bridge = request.param.fit(
             source, source[:, :9], source=HERE, target=THERE, provenance={"corpus": "words"}, **options
         )
-    return bridge.recentre("audio", rows(50, 12, 2))
+    return bridge.recenter("audio", rows(50, 12, 2))
 
 
 @pytest.fixture(autouse=True)
@@ -108,7 +108,7 @@ def test_another_kind_is_refused(made, tmp_path):
         (lambda card: {**card, "kind": "rope"}, "unknown kind 'rope'"),
         (lambda card: {k: v for k, v in card.items() if k != "spread"}, "lacks spread"),
         (lambda card: {**card, "source": {"name": "x", "width": 13}}, "is damaged: ValueError"),
-        (lambda card: {**card, "spread": {"audio": 1.0}}, "needs the centre of text"),
+        (lambda card: {**card, "spread": {"audio": 1.0}}, "needs the center of text"),
         (lambda card: {**card, "spread": {**card["spread"], "depth": 1.0}}, "KeyError"),
         (lambda card: {**card, "report": {}}, "KeyError"),
     ],

@@ -9,7 +9,7 @@ from bindplug.testing import FAKE_SPACE
 
 
 def card(**changes):
-    return ModelCard(**{"name": "m", "modalities": ("text",), "space": FAKE_SPACE, "licence": "MIT",
+    return ModelCard(**{"name": "m", "modalities": ("text",), "space": FAKE_SPACE, "license": "MIT",
                         "loader": "a:b", **changes})  # fmt: skip
 
 

@@ -256,7 +256,7 @@ def test_similarity_refuses_to_guess():
         model.similarity([text("a")], torch.ones(1, 8))
 
 
-def test_zero_shot_classifier_normalises_averages_and_normalises_again():
+def test_zero_shot_classifier_normalizes_averages_and_normalizes_again():
     model = FakeEncoder()
     templates = ["a photo of a {}.", lambda name: f"{name}!"]
     found = model.zero_shot_classifier(["dog", "cat"], templates)

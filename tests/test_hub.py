@@ -11,7 +11,7 @@ from bindplug.testing import FAKE_SPACE
 
 
 def card(**changes):
-    return ModelCard(**{"name": "tiny", "modalities": ("text",), "space": FAKE_SPACE, "licence": "CC-BY-NC-4.0",
+    return ModelCard(**{"name": "tiny", "modalities": ("text",), "space": FAKE_SPACE, "license": "CC-BY-NC-4.0",
                         "url": "http://127.0.0.1:9/tiny.pth", "size_bytes": 4_800_000_000, **changes})  # fmt: skip
 
 
@@ -103,7 +103,7 @@ def test_offline_says_what_to_place_where(machine, monkeypatch, variable, capsys
     assert bool(capsys.readouterr().err) == (variable is None)
 
 
-def test_size_and_licence_are_stated_before_the_download(machine, capsys):
+def test_size_and_license_are_stated_before_the_download(machine, capsys):
     from http.server import BaseHTTPRequestHandler
 
     class Handler(BaseHTTPRequestHandler):
@@ -125,7 +125,7 @@ def test_size_and_licence_are_stated_before_the_download(machine, capsys):
     assert fetched == home() / "tiny.pth"
     assert fetched.read_bytes() == b"weights"
     said = capsys.readouterr().err
-    assert "about 4.8 GB, licence CC-BY-NC-4.0" in said
+    assert "about 4.8 GB, license CC-BY-NC-4.0" in said
     assert str(home()) in said
 
 

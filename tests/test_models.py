@@ -37,7 +37,7 @@ def install(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
 
     def add(**changes):
-        fields = {"name": "toy", "modalities": ("text", "audio"), "space": FAKE_SPACE, "licence": "MIT",
+        fields = {"name": "toy", "modalities": ("text", "audio"), "space": FAKE_SPACE, "license": "MIT",
                   "loader": "toy_loaders:make", **changes}  # fmt: skip
         plugin = types.ModuleType("toy_models")
 
@@ -113,7 +113,7 @@ def test_a_path_that_is_not_there_is_named(install, path):
 def test_huge_offline_says_what_to_place_where(install, monkeypatch, tmp_path):
     for variable in ("TORCH_HOME", "HF_HUB_CACHE", "HF_HOME", "XDG_CACHE_HOME"):
         monkeypatch.setenv(variable, str(tmp_path / "empty"))
-    with pytest.raises(WeightsNotFound, match=r"4\.8 GB, licence CC-BY-NC-4\.0[\s\S]*imagebind_huge\.pth"):
+    with pytest.raises(WeightsNotFound, match=r"4\.8 GB, license CC-BY-NC-4\.0[\s\S]*imagebind_huge\.pth"):
         load("imagebind_huge", modalities={"audio"})
 
 

@@ -14,7 +14,7 @@ from bindplug.testing import FAKE_SPACE
 
 CARDS = {
     "register_models": ModelCard(
-        name="m", modalities=("text",), space=FAKE_SPACE, licence="MIT", loader="x:y"
+        name="m", modalities=("text",), space=FAKE_SPACE, license="MIT", loader="x:y"
     ),
     "register_adapters": AdapterCard(name="a", target="x:y", recognises=lambda target: False),
     "register_spaces": FAKE_SPACE,
@@ -79,7 +79,7 @@ def test_what_a_hook_registers_is_found_with_its_provenance(install, hook):
 
 def test_the_core_registers_imagebind_through_the_same_door(install):
     card = plugins.registry().models["imagebind_huge"].card
-    assert card.licence == "CC-BY-NC-4.0"
+    assert card.license == "CC-BY-NC-4.0"
     assert card.space is IMAGEBIND_SPACE
     assert status("imagebind").provides == ["models:imagebind_huge", f"spaces:{IMAGEBIND_SPACE.name}"]
 
@@ -135,7 +135,7 @@ def test_a_plugin_whose_package_is_absent_is_unavailable_with_the_pip_line(insta
 
 
 def test_cards_whose_requirements_are_absent(install):
-    lacking = ModelCard(name="l", modalities=("text",), space=FAKE_SPACE, licence="MIT", loader="x:y",
+    lacking = ModelCard(name="l", modalities=("text",), space=FAKE_SPACE, license="MIT", loader="x:y",
                         requires=("no_such_package",), extra="lasers")  # fmt: skip
     install("alone", module(register_models=lacking))
     assert status("alone").status == "unavailable"

@@ -41,7 +41,7 @@ def model():
 
 @pytest.fixture(scope="module")
 def directory(model, tmp_path_factory):
-    return save_directory(model, tmp_path_factory.mktemp("models") / "small", licence="Apache-2.0")
+    return save_directory(model, tmp_path_factory.mktemp("models") / "small", license="Apache-2.0")
 
 
 def test_every_modality_becomes_a_unit_row_whatever_the_batch(model):

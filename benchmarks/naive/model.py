@@ -186,7 +186,7 @@ class Scale(nn.Module):
         return x * self.log_logit_scale.exp().clip(max=100)
 
 
-def initialise(module: nn.Module) -> None:
+def initialize(module: nn.Module) -> None:
     """Linear layers as vision transformers have them. Source: arXiv 2010.11929 and its successors."""
     if isinstance(module, nn.Linear):
         nn.init.trunc_normal_(module.weight, std=0.02)
@@ -195,7 +195,7 @@ def initialise(module: nn.Module) -> None:
 
 
 class NaiveImageBind(nn.Module):
-    """Six randomly initialised towers; ``forward`` takes and returns a dict by tower name.
+    """Six randomly initialized towers; ``forward`` takes and returns a dict by tower name.
 
     Tensors carry the official checkpoint's names, so that ``load_state_dict`` takes it as it is.
 
@@ -222,7 +222,7 @@ class NaiveImageBind(nn.Module):
         for name, parameter in self.named_parameters():
             if name.endswith(("pos_embed", "cls_token")):
                 nn.init.trunc_normal_(parameter, std=0.02)
-        self.apply(initialise)
+        self.apply(initialize)
 
     def forward(self, inputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
         return {tower: self._embed(tower, x) for tower, x in inputs.items()}

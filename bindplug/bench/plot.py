@@ -15,7 +15,7 @@ ROW, FONT, PLOT_WIDTH, MARGIN, HEAD = 24, 12, 440, 16, 56
 BACKGROUND, INK, GRID = (255, 255, 255), (34, 40, 49), (222, 226, 230)
 DENSE_DECADES = 2.5
 """An axis shorter than this has marks at 1, 2 and 5; a longer one at powers of ten."""
-COLOURS = {True: (44, 140, 120), False: (214, 96, 28), None: (90, 120, 170)}
+COLORS = {True: (44, 140, 120), False: (214, 96, 28), None: (90, 120, 170)}
 """Goal met, goal missed, no goal."""
 
 
@@ -27,7 +27,7 @@ class Bar:
         label: what it is.
         middle, least, most: median and extremes, positive.
         goal: where a mark shows what was aimed at.
-        met: whether the goal is met, which the colour tells; None without one.
+        met: whether the goal is met, which the color tells; None without one.
     """
 
     label: str
@@ -118,7 +118,7 @@ def _axis(bars: Sequence[Bar], origin: float | None, left: int) -> _Axis:
 def _draw_bar(draw: ImageDraw.ImageDraw, bar: Bar, axis: _Axis, middle: int) -> None:
     half, cap = (ROW // 2 - 5) * SCALE, 3 * SCALE
     left, right = sorted((axis.across(axis.start), axis.across(bar.middle)))
-    draw.rectangle((left, middle - half, right, middle + half), COLOURS[bar.met])
+    draw.rectangle((left, middle - half, right, middle + half), COLORS[bar.met])
     draw.line((axis.across(bar.least), middle, axis.across(bar.most), middle), INK, SCALE)
     for value in (bar.least, bar.most):
         draw.line((axis.across(value), middle - cap, axis.across(value), middle + cap), INK, SCALE)

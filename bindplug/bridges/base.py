@@ -1,4 +1,4 @@
-"""What every bridge can do: centre rows by modality, map them, tell its spaces, measure itself."""
+"""What every bridge can do: center rows by modality, map them, tell its spaces, measure itself."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ if TYPE_CHECKING:
     from bindplug.query import Query
 
 B = TypeVar("B", bound="Bridge")
-FEWEST_TO_RECENTRE = 2
+FEWEST_TO_RECENTER = 2
 VANISHED = 1e-6
 """A mapped row shorter than this is rounding noise and no direction."""
 
@@ -32,7 +32,7 @@ class Bridge(ABC):
     Args:
         source: the space it maps from.
         target: the space it maps to.
-        centres: for each modality, ``"text"`` among them, the mean of its unit rows and their spread (root mean
+        centers: for each modality, ``"text"`` among them, the mean of its unit rows and their spread (root mean
             square distance from that mean) in the source space.
         target_mean: (D_target,) mean of the target's unit text rows.
         report: how it was fitted and how well.
@@ -46,30 +46,30 @@ class Bridge(ABC):
         source: EmbeddingSpace,
         target: EmbeddingSpace,
         *,
-        centres: Mapping[str, tuple[Tensor, float]],
+        centers: Mapping[str, tuple[Tensor, float]],
         target_mean: Tensor,
         report: BridgeReport,
         provenance: Mapping[str, Any] | None = None,
     ) -> None:
         self.source, self.target = source, target
-        self.centres = {Modality.parse(name).value: centre for name, centre in centres.items()}
-        if "text" not in self.centres:
-            raise ValueError("a bridge needs the centre of text")
+        self.centers = {Modality.parse(name).value: center for name, center in centers.items()}
+        if "text" not in self.centers:
+            raise ValueError("a bridge needs the center of text")
         self.target_mean = target_mean
         self.report = report
         self.provenance = dict(provenance or {})
 
     @abstractmethod
-    def _map(self, centred: Tensor) -> Tensor:
-        """Centred source rows (N, D_source) to target rows (N, D_target) of any length."""
+    def _map(self, centered: Tensor) -> Tensor:
+        """Centered source rows (N, D_source) to target rows (N, D_target) of any length."""
 
     def __call__(self, rows: Any, modality: str | Modality | Sequence[str | Modality] = "text") -> Tensor:
         """Map rows into the target space.
 
         Args:
             rows: (N, D_source) tensor or array; lengths carry no meaning.
-            modality: what the rows embed: one for all, or one for each. A modality that :meth:`recentre` was
-                not given is centred as another of the same tower, else as text.
+            modality: what the rows embed: one for all, or one for each. A modality that :meth:`recenter` was
+                not given is centered as another of the same tower, else as text.
 
         Returns:
             (N, D_target) float32 rows of unit length, on the device of ``rows``; gradients pass.
@@ -80,7 +80,7 @@ class Bridge(ABC):
             NoDirection: a row maps to nothing.
         """
         unit = unit_rows(rows, self.source.width, f"rows for a bridge from {self.source.name!r}")
-        mapped = self._map(self._centred(unit, modality))
+        mapped = self._map(self._centered(unit, modality))
         lengths = mapped.norm(dim=1)
         if not (lengths > VANISHED).all():
             row = int((~(lengths > VANISHED)).nonzero()[0])
@@ -110,16 +110,16 @@ class Bridge(ABC):
         rows = model.embed(listed, **options)
         return self(rows, [_heaviest(query) for query in listed])
 
-    def recentre(self: B, modality: str | Modality, rows: Any, *, match_spread: bool = True) -> B:
-        """Learn where a modality's rows lie, so that they are centred as they are and not as text is.
+    def recenter(self: B, modality: str | Modality, rows: Any, *, match_spread: bool = True) -> B:
+        """Learn where a modality's rows lie, so that they are centered as they are and not as text is.
 
-        Rows of different modalities sit around different means (the modality gap); centred on the text's,
+        Rows of different modalities sit around different means (the modality gap); centered on the text's,
         what they have in common is mistaken for meaning.
 
         Args:
             modality: what the rows embed.
             rows: (N, D_source) embeddings of a varied sample of it, N of at least 2, better hundreds.
-            match_spread: also stretch the centred rows to spread as widely as text does.
+            match_spread: also stretch the centered rows to spread as widely as text does.
 
         Returns:
             This bridge, changed.
@@ -128,20 +128,20 @@ class Bridge(ABC):
             InputError: rows as in a call, or fewer than two.
         """
         name = Modality.parse(modality).value
-        unit = unit_rows(rows, self.source.width, f"{name} rows to recentre with", dtype=torch.float64)
-        if len(unit) < FEWEST_TO_RECENTRE:
+        unit = unit_rows(rows, self.source.width, f"{name} rows to recenter with", dtype=torch.float64)
+        if len(unit) < FEWEST_TO_RECENTER:
             found = f"{len(unit)} rows"
             raise InputError(
-                "recentre()", found=found, expected="at least 2 rows, better hundreds, of all kinds"
+                "recenter()", found=found, expected="at least 2 rows, better hundreds, of all kinds"
             )
-        mean, spread = centre_of(unit.detach().cpu())
-        self.centres[name] = (mean, spread if match_spread else self.centres["text"][1])
+        mean, spread = center_of(unit.detach().cpu())
+        self.centers[name] = (mean, spread if match_spread else self.centers["text"][1])
         return self
 
     @property
     def modalities(self) -> tuple[str, ...]:
-        """Modalities with a centre of their own."""
-        return tuple(self.centres)
+        """Modalities with a center of their own."""
+        return tuple(self.centers)
 
     def ensure(self, source: EmbeddingSpace | None = None, target: EmbeddingSpace | None = None) -> None:
         """Return if the bridge leads from ``source`` to ``target``; None is not asked about.
@@ -198,7 +198,7 @@ class Bridge(ABC):
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
-        """What it has learned beside its centres, by name; float32."""
+        """What it has learned beside its centers, by name; float32."""
 
     @abstractmethod
     def parameters(self) -> dict[str, Any]:
@@ -218,9 +218,9 @@ class Bridge(ABC):
     def __repr__(self) -> str:
         return f"{type(self).__name__}({self.source.name!r} -> {self.target.name!r}, {self.report.method})"
 
-    def _centred(self, unit: Tensor, modality: str | Modality | Sequence[str | Modality]) -> Tensor:
+    def _centered(self, unit: Tensor, modality: str | Modality | Sequence[str | Modality]) -> Tensor:
         if isinstance(modality, str):
-            mean, gain = self._centre(Modality.parse(modality))
+            mean, gain = self._center(Modality.parse(modality))
             return (unit - mean.to(unit)) * gain
         names = [Modality.parse(name) for name in modality]
         if len(names) != len(unit):
@@ -228,20 +228,20 @@ class Bridge(ABC):
             raise InputError("a bridge", found=found, expected="one modality for all rows, or one for each")
         if not names:
             return unit
-        centres = [self._centre(name) for name in names]
-        means = torch.stack([mean for mean, _ in centres]).to(unit)
-        return (unit - means) * torch.tensor([[gain] for _, gain in centres]).to(unit)
+        centers = [self._center(name) for name in names]
+        means = torch.stack([mean for mean, _ in centers]).to(unit)
+        return (unit - means) * torch.tensor([[gain] for _, gain in centers]).to(unit)
 
-    def _centre(self, modality: Modality) -> tuple[Tensor, float]:
+    def _center(self, modality: Modality) -> tuple[Tensor, float]:
         """The mean to subtract and the factor that makes the modality spread as text does."""
         kin = [m.value for m in Modality if m.tower == modality.tower]
-        name = next((n for n in (modality.value, *kin) if n in self.centres), "text")
-        mean, spread = self.centres[name]
-        text_spread = self.centres["text"][1]
+        name = next((n for n in (modality.value, *kin) if n in self.centers), "text")
+        mean, spread = self.centers[name]
+        text_spread = self.centers["text"][1]
         return mean, text_spread / spread if spread > 0.0 and text_spread > 0.0 else 1.0
 
 
-def centre_of(unit: Tensor) -> tuple[Tensor, float]:
+def center_of(unit: Tensor) -> tuple[Tensor, float]:
     """Mean (D,) float32 of unit rows (N, D), and their root mean square distance from it."""
     mean = unit.mean(0)
     freedom = max(len(unit) - 1, 1)

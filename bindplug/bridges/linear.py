@@ -1,4 +1,4 @@
-"""The linear bridge: centre, rotate or regress, move to the target's mean."""
+"""The linear bridge: center, rotate or regress, move to the target's mean."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 
 from torch import Tensor
 
-from bindplug.bridges.base import Bridge, centre_of
+from bindplug.bridges.base import Bridge, center_of
 from bindplug.bridges.pairs import group_ids, held_out_mask, paired_rows, regrouped
 from bindplug.bridges.quality import BridgeReport, warn_of
 from bindplug.bridges.solve import Solution, procrustes, ridge
@@ -19,7 +19,7 @@ METHODS = ("procrustes", "ridge")
 
 
 class LinearBridge(Bridge):
-    """Maps ``x -> normalise((x - mean_source[modality]) @ weight + mean_target)``.
+    """Maps ``x -> normalize((x - mean_source[modality]) @ weight + mean_target)``.
 
     A classifier tuned to text vectors is tuned to their mean as well, on which CLIP's text vectors largely
     agree; giving a mapped row the target's mean puts it on the scale the classifier knows.
@@ -90,7 +90,7 @@ class LinearBridge(Bridge):
                 source,
                 target,
                 weight=(solution.weight * gain).float().contiguous(),
-                centres={"text": centre_of(x)},
+                centers={"text": center_of(x)},
                 target_mean=y.mean(0).float(),
                 report=BridgeReport(method, len(x), source.width, target.width, strength=solution.strength),
                 provenance=provenance,
@@ -105,8 +105,8 @@ class LinearBridge(Bridge):
         warn_of(bridge.report, repr(bridge))
         return bridge
 
-    def _map(self, centred: Tensor) -> Tensor:
-        return centred @ self.weight.to(centred) + self.target_mean.to(centred)
+    def _map(self, centered: Tensor) -> Tensor:
+        return centered @ self.weight.to(centered) + self.target_mean.to(centered)
 
     def tensors(self) -> dict[str, Tensor]:
         """The weight."""

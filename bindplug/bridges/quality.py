@@ -27,14 +27,14 @@ class Retrieval:
         top1: share whose own target row is nearest, in [0, 1].
         top10: share whose own target row is among the ten nearest.
         cosine: mean cosine of a mapped row and its target row.
-        centred_cosine: the same after subtracting the target mean, so that a shared direction earns nothing.
+        centered_cosine: the same after subtracting the target mean, so that a shared direction earns nothing.
     """
 
     candidates: int
     top1: float
     top10: float
     cosine: float
-    centred_cosine: float
+    centered_cosine: float
 
 
 @dataclass(frozen=True)
@@ -105,7 +105,7 @@ class BridgeReport:
             r = self.retrieval
             lines.append(
                 f"held out {r.candidates}: top-1 {r.top1:.1%}, top-10 {r.top10:.1%}, "
-                f"cosine {r.cosine:.3f}, centred {r.centred_cosine:.3f}"
+                f"cosine {r.cosine:.3f}, centered {r.centered_cosine:.3f}"
             )
         return "\n".join([*lines, *(f"caution: {concern}" for concern in self.concerns)])
 
@@ -125,13 +125,13 @@ def retrieval(mapped: Tensor, target: Tensor, target_mean: Tensor) -> Retrieval:
     own = cosines.diagonal()[:, None]
     ahead = (cosines > own).sum(1) + 0.5 * ((cosines == own).sum(1) - 1)
     mean = target_mean.to(mapped)
-    centred = torch.nn.functional.cosine_similarity(mapped - mean, target - mean, dim=1)
+    centered = torch.nn.functional.cosine_similarity(mapped - mean, target - mean, dim=1)
     return Retrieval(
         candidates=len(mapped),
         top1=float((ahead < 1).float().mean()),
         top10=float((ahead < 10).float().mean()),
         cosine=float(own.mean()),
-        centred_cosine=float(centred.mean()),
+        centered_cosine=float(centered.mean()),
     )
 
 

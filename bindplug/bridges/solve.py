@@ -1,4 +1,4 @@
-"""The two ways to solve for a linear map between centred rows: orthogonal Procrustes and ridge regression."""
+"""The two ways to solve for a linear map between centered rows: orthogonal Procrustes and ridge regression."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ GAIN_LIMIT = 4.0
 
 @dataclass(frozen=True)
 class Solution:
-    """A map between centred rows.
+    """A map between centered rows.
 
     Attributes:
         weight: (D_source, D_target) float64.
@@ -39,8 +39,8 @@ def procrustes(source: Tensor, target: Tensor) -> Solution:
     Directions that the pairs do not span are mapped to zero instead of to an arbitrary direction.
 
     Args:
-        source: (N, D_source) float64, centred.
-        target: (N, D_target) float64, centred.
+        source: (N, D_source) float64, centered.
+        target: (N, D_target) float64, centered.
     """
     left, sizes, right = torch.linalg.svd(source.T @ target, full_matrices=False)
     largest = float(sizes[0]) if len(sizes) else 0.0
@@ -55,8 +55,8 @@ def ridge(
     """Ridge regression; its strength is cross-validated where none is given.
 
     Args:
-        source: (N, D_source) float64, centred.
-        target: (N, D_target) float64, centred.
+        source: (N, D_source) float64, centered.
+        target: (N, D_target) float64, centered.
         ids: (N,) groups that cross-validation keeps together.
         strength: relative to the mean eigenvalue of ``source.T @ source``, so that it carries over between
             spaces and corpora.

@@ -40,7 +40,7 @@ CARD = Manifest(
 )
 WEIGHTS = "bridge.safetensors"
 KINDS: dict[str, type[Bridge]] = {"linear": LinearBridge, "vocabulary": VocabularyBridge}
-CENTRE = "centre."
+CENTER = "center."
 """Prefix of the tensors with the mean of a modality's rows."""
 
 B = TypeVar("B", bound=Bridge)
@@ -66,7 +66,7 @@ def save_bridge(bridge: Bridge, path: str | Path, *, overwrite: bool = False) ->
         raise CheckpointError(f"{path} exists and holds no bridge that could be replaced; give another path")
     with staged(path, overwrite=overwrite) as directory:
         tensors = {**bridge.tensors(), "target_mean": bridge.target_mean}
-        tensors |= {CENTRE + name: mean for name, (mean, _) in bridge.centres.items()}
+        tensors |= {CENTER + name: mean for name, (mean, _) in bridge.centers.items()}
         stored = {name: tensor.detach().cpu().contiguous() for name, tensor in tensors.items()}
         CARD.write(directory, _card(bridge, write_tensors(stored, directory / WEIGHTS)))
     return path
@@ -83,11 +83,11 @@ def read_bridge(path: str | Path, wanted: type[B]) -> B:
     try:
         spread = card["spread"]
         bridge = kind.restore(
-            {name: tensor for name, tensor in tensors.items() if not name.startswith(CENTRE)},
+            {name: tensor for name, tensor in tensors.items() if not name.startswith(CENTER)},
             card["parameters"],
             source=EmbeddingSpace(**card["source"]),
             target=EmbeddingSpace(**card["target"]),
-            centres={name: (tensors[CENTRE + name], float(spread[name])) for name in spread},
+            centers={name: (tensors[CENTER + name], float(spread[name])) for name in spread},
             target_mean=tensors["target_mean"],
             report=BridgeReport.from_dict(card["report"]),
             provenance=card["provenance"],
@@ -119,7 +119,7 @@ def _card(bridge: Bridge, weights: Mapping[str, Any]) -> dict[str, Any]:
         "target": asdict(bridge.target),
         "report": bridge.report.to_dict(),
         "provenance": bridge.provenance,
-        "spread": {name: spread for name, (_, spread) in bridge.centres.items()},
+        "spread": {name: spread for name, (_, spread) in bridge.centers.items()},
         "parameters": bridge.parameters(),
         "file": {name: weights[name] for name in ("size_bytes", "sha256")},
     }
@@ -136,8 +136,8 @@ def _read_tensors(path: Path, card: Mapping[str, Any]) -> dict[str, Tensor]:
 
 
 def _check_means(bridge: Bridge) -> None:
-    for name, (mean, spread) in bridge.centres.items():
+    for name, (mean, spread) in bridge.centers.items():
         if mean.shape != (bridge.source.width,) or not 0.0 <= spread < float("inf"):
-            raise ValueError(f"the centre of {name} does not fit {bridge.source}")
+            raise ValueError(f"the center of {name} does not fit {bridge.source}")
     if bridge.target_mean.shape != (bridge.target.width,):
         raise ValueError(f"the target's mean does not fit {bridge.target}")

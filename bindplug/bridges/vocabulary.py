@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor
 
-from bindplug.bridges.base import Bridge, centre_of
+from bindplug.bridges.base import Bridge, center_of
 from bindplug.bridges.pairs import group_ids, held_out_mask, paired_rows, regrouped
 from bindplug.bridges.quality import BridgeReport, warn_of
 from bindplug.errors import InputError
@@ -35,7 +35,7 @@ class VocabularyBridge(Bridge):
         source_words: (V, D_source) float32 unit rows, one a word.
         target_words: (V, D_target) float32 unit rows of the same words.
         scale: factor on cosines; a large one picks the nearest word, a small one blends many.
-        centre: whether cosines are taken between centred rows, so that no word is near to everything.
+        center: whether cosines are taken between centered rows, so that no word is near to everything.
         names: the V words, if known.
     """
 
@@ -49,7 +49,7 @@ class VocabularyBridge(Bridge):
         source_words: Tensor,
         target_words: Tensor,
         scale: float,
-        centre: bool = True,
+        center: bool = True,
         names: Sequence[str] | None = None,
         **common: Any,
     ) -> None:
@@ -61,7 +61,7 @@ class VocabularyBridge(Bridge):
         if names is not None and len(names) != count:
             raise ValueError(f"{len(names)} names for {count} words")
         self.source_words, self.target_words = source_words, target_words
-        self.scale, self.centre = float(scale), bool(centre)
+        self.scale, self.center = float(scale), bool(center)
         self.names = None if names is None else tuple(names)
         self._keys = self._compared(source_words - self._origin(source_words))
 
@@ -74,7 +74,7 @@ class VocabularyBridge(Bridge):
         source: EmbeddingSpace,
         target: EmbeddingSpace,
         scale: float | None = None,
-        centre: bool = True,
+        center: bool = True,
         names: Sequence[str] | None = None,
         held_out: float = 0.1,
         groups: Sequence[Hashable] | None = None,
@@ -89,7 +89,7 @@ class VocabularyBridge(Bridge):
             source, target: the spaces of the rows.
             scale: factor on cosines; None chooses the one at which words left out, and words of the vocabulary,
                 come nearest to their target.
-            centre: take cosines between centred rows.
+            center: take cosines between centered rows.
             names: the texts, kept on the bridge so that :meth:`explain` can say them.
             held_out, groups, seed, provenance: as :meth:`LinearBridge.fit`.
 
@@ -116,9 +116,9 @@ class VocabularyBridge(Bridge):
                 source_words=x.float().contiguous(),
                 target_words=y.float().contiguous(),
                 scale=scale,
-                centre=centre,
+                center=center,
                 names=names,
-                centres={"text": centre_of(x)},
+                centers={"text": center_of(x)},
                 target_mean=y.mean(0).float(),
                 report=BridgeReport("vocabulary", len(x), source.width, target.width, scale=scale),
                 provenance=provenance,
@@ -149,24 +149,24 @@ class VocabularyBridge(Bridge):
         from bindplug.bridges.pairs import unit_rows
 
         unit = unit_rows(rows, self.source.width, f"rows for a bridge from {self.source.name!r}")
-        shares, words = self._shares(self._centred(unit, modality)).topk(min(top_k, len(self.names)), dim=1)
+        shares, words = self._shares(self._centered(unit, modality)).topk(min(top_k, len(self.names)), dim=1)
         return [
             [(self.names[word], share) for word, share in zip(words_of, shares_of, strict=True)]
             for words_of, shares_of in zip(words.tolist(), shares.tolist(), strict=True)
         ]
 
-    def _map(self, centred: Tensor) -> Tensor:
-        return self._shares(centred) @ self.target_words.to(centred)
+    def _map(self, centered: Tensor) -> Tensor:
+        return self._shares(centered) @ self.target_words.to(centered)
 
-    def _shares(self, centred: Tensor) -> Tensor:
-        compared = self._compared(centred + (0.0 if self.centre else self._text_mean(centred)))
-        return (self.scale * compared @ self._keys.to(centred).T).softmax(dim=1)
+    def _shares(self, centered: Tensor) -> Tensor:
+        compared = self._compared(centered + (0.0 if self.center else self._text_mean(centered)))
+        return (self.scale * compared @ self._keys.to(centered).T).softmax(dim=1)
 
     def _origin(self, like: Tensor) -> Tensor:
-        return self._text_mean(like) if self.centre else torch.zeros_like(like[0])
+        return self._text_mean(like) if self.center else torch.zeros_like(like[0])
 
     def _text_mean(self, like: Tensor) -> Tensor:
-        return self.centres["text"][0].to(like)
+        return self.centers["text"][0].to(like)
 
     @staticmethod
     def _compared(rows: Tensor) -> Tensor:
@@ -177,9 +177,9 @@ class VocabularyBridge(Bridge):
         return {"source_words": self.source_words, "target_words": self.target_words}
 
     def parameters(self) -> dict[str, Any]:
-        """Scale, centring and names."""
+        """Scale, centering and names."""
         names = None if self.names is None else list(self.names)
-        return {"scale": self.scale, "centre": self.centre, "names": names}
+        return {"scale": self.scale, "center": self.center, "names": names}
 
     @classmethod
     def restore(
@@ -190,7 +190,7 @@ class VocabularyBridge(Bridge):
             source_words=tensors["source_words"],
             target_words=tensors["target_words"],
             scale=parameters["scale"],
-            centre=parameters["centre"],
+            center=parameters["center"],
             names=parameters["names"],
             **common,
         )
@@ -207,6 +207,6 @@ def _chosen_scale(fitted: Any, x: Tensor, y: Tensor, ids: Tensor, seed: int) -> 
 
     def nearness(scale: float) -> float:
         trial = fitted(x[~left_out], y[~left_out], scale)
-        return sum(trial.evaluate(x[part], y[part]).centred_cosine for part in (new, old))
+        return sum(trial.evaluate(x[part], y[part]).centered_cosine for part in (new, old))
 
     return max(SCALES, key=nearness)

@@ -51,7 +51,7 @@ SUFFIXES = {"official": (".pth", ".pt"), "open-clip": (".pt", ".pth", ".safetens
     "--config", "config_file", metavar="FILE", help="The network's shape as JSON, where weights don't tell."
 )
 @click.option(
-    "--licence", help="Licence of the weights for the directory's card; SRC's own where it is known."
+    "--license", help="License of the weights for the directory's card; SRC's own where it is known."
 )
 @click.option("--overwrite", is_flag=True, help="Replace DST if it exists.")
 @output_options
@@ -63,7 +63,7 @@ def convert(
     modalities: str | None,
     dtype: str | None,
     config_file: str | None,
-    licence: str | None,
+    license: str | None,
     overwrite: bool,
     as_json: bool,
     quiet: bool,
@@ -79,7 +79,7 @@ def convert(
     _check_destination(target, layout, overwrite)
     config = _read_config(config_file) if config_file else None
     model = _open_clip_model(source, config) if origin == "open-clip" else _model(source, wanted, config)
-    _write(model, target, layout, dtype, overwrite, licence or licence_of(source, model), source)
+    _write(model, target, layout, dtype, overwrite, license or license_of(source, model), source)
     report: dict[str, Any] = {
         "source": source,
         "destination": str(target),
@@ -94,19 +94,19 @@ def convert(
         click.echo(f"{target}: {layout} layout, towers {', '.join(model.towers)}, {size:.1f} MB", err=True)
 
 
-def licence_of(source: str, model: ImageBind) -> str:
-    """The licence of the weights as far as SRC or the registered models tell; else empty."""
+def license_of(source: str, model: ImageBind) -> str:
+    """The license of the weights as far as SRC or the registered models tell; else empty."""
     from bindplug.imagebind import ImageBindConfig
     from bindplug.imagebind.checkpoint import read_manifest
     from bindplug.models import list_models
 
     cards = {card.name: card for card in list_models()}
     if source in cards:
-        return cards[source].licence
+        return cards[source].license
     if Path(source).is_dir():
-        return str(read_manifest(source).get("licence", ""))
+        return str(read_manifest(source).get("license", ""))
     published = cards.get("imagebind_huge")
-    return published.licence if published and model.config == ImageBindConfig.huge() else ""
+    return published.license if published and model.config == ImageBindConfig.huge() else ""
 
 
 def _modalities(given: str | None) -> set[str] | None:
@@ -197,7 +197,7 @@ def _read_state(path: Path) -> Mapping[str, Tensor]:
 
 
 def _write(
-    model: ImageBind, target: Path, layout: str, dtype: str | None, overwrite: bool, licence: str, source: str
+    model: ImageBind, target: Path, layout: str, dtype: str | None, overwrite: bool, license: str, source: str
 ) -> None:
     import torch
 
@@ -206,7 +206,7 @@ def _write(
     chosen = getattr(torch, dtype) if dtype else None
     if layout == "directory":
         save_directory(
-            model, target, dtype=chosen, licence=licence, source=Path(source).name, overwrite=overwrite
+            model, target, dtype=chosen, license=license, source=Path(source).name, overwrite=overwrite
         )
         return
     state = model.official_state_dict()

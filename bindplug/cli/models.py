@@ -15,7 +15,7 @@ from bindplug.errors import BindplugError
 @click.command()
 @output_options
 def models(as_json: bool, quiet: bool) -> None:
-    """Models that are known by name, their licences, and where their weights are.
+    """Models that are known by name, their licenses, and where their weights are.
 
     Nothing is loaded or downloaded.
     """
@@ -49,7 +49,7 @@ def described(card: ModelCard) -> dict[str, Any]:
         "description": card.description,
         "modalities": list(card.modalities),
         "space": {"name": card.space.name, "width": card.space.width},
-        "licence": card.licence,
+        "license": card.license,
         "weights": str(weights) if weights else None,
         "wanted_at": str(home() / card.filename) if card.filename else None,
         "problem": problem,
@@ -84,7 +84,7 @@ def _show(found: list[dict[str, Any]]) -> None:
             if model["tool"] != "encoder"
             else ("modalities", " ".join(model["modalities"])),
             ("space", f"{_escaped(model['space']['name'])}, {model['space']['width']}-d"),
-            ("licence of the weights", _escaped(model["licence"])),
+            ("license of the weights", _escaped(model["license"])),
             ("weights", _whereabouts(model)),
         ]
         for name, value in lines:

@@ -9,7 +9,7 @@ import click
 
 from bindplug.cli.options import output_options
 
-COLOURS = {"ready": "green", "unavailable": "yellow", "broken": "red", "blocked": "dim"}
+COLORS = {"ready": "green", "unavailable": "yellow", "broken": "red", "blocked": "dim"}
 
 
 @click.command()
@@ -36,10 +36,10 @@ def _show(found: list[dict[str, Any]]) -> None:
     out = console()
     wide = max(len(plugin["name"]) for plugin in found)
     for plugin in found:
-        colour = COLOURS.get(plugin["status"], "white")
+        color = COLORS.get(plugin["status"], "white")
         origin = f"{plugin['distribution']} {plugin['version']}".strip()
         name, status = f"{plugin['name']:<{wide}}", f"{plugin['status']:<11}"
-        out.print(f"[bold]{escape(name)}[/]  [{colour}]{status}[/]  [dim]{escape(origin)}[/]")
+        out.print(f"[bold]{escape(name)}[/]  [{color}]{status}[/]  [dim]{escape(origin)}[/]")
         lines = [
             ("provides", ", ".join(plugin["provides"])),
             ("note", plugin["reason"]),

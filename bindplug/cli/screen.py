@@ -1,4 +1,4 @@
-"""Tables for people: rich consoles and cells coloured by value."""
+"""Tables for people: rich consoles and cells colored by value."""
 
 from __future__ import annotations
 
@@ -11,11 +11,11 @@ from rich.table import Table
 from rich.text import Text
 
 COLD, MIDDLE, HOT = (32, 58, 110), (44, 120, 115), (214, 96, 28)
-"""Ends and middle of the cells' colour scale; white text stays readable on all of them."""
+"""Ends and middle of the cells' color scale; white text stays readable on all of them."""
 
 
 def console() -> Console:
-    """A console on the current stdout; colours only where it is a terminal."""
+    """A console on the current stdout; colors only where it is a terminal."""
     return Console(soft_wrap=False, highlight=False)
 
 
@@ -47,7 +47,7 @@ def heat_table(
     same: bool = False,
     places: int = 3,
 ) -> Table:
-    """A table of numbers with coloured cells.
+    """A table of numbers with colored cells.
 
     Args:
         title: what the numbers are.

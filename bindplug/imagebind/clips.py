@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 def unit(rows: Tensor) -> Tensor:
-    """Rows of unit length; half precision is normalised in float32."""
+    """Rows of unit length; half precision is normalized in float32."""
     if rows.dtype in (torch.float16, torch.bfloat16):
         return F.normalize(rows.float(), dim=-1).to(rows.dtype)
     return F.normalize(rows, dim=-1)

@@ -29,7 +29,7 @@ MANIFEST = Manifest(
     holds="bindplug model",
     fields={"config": dict, "embedding_space": dict, "towers": dict},
 )
-CENTRES = "centres.safetensors"
+CENTERS = "centers.safetensors"
 
 
 def save_directory(
@@ -37,7 +37,7 @@ def save_directory(
     path: str | Path,
     *,
     dtype: torch.dtype | None = None,
-    licence: str = "",
+    license: str = "",
     source: str = "",
     extra: Mapping[str, Any] | None = None,
     overwrite: bool = False,
@@ -48,7 +48,7 @@ def save_directory(
         model: whole or in part.
         path: the directory to make; it may exist if it is empty.
         dtype: float32, float16 or bfloat16 to convert to; the model's own for None. Scales stay float32.
-        licence: of the weights, as an SPDX identifier.
+        license: of the weights, as an SPDX identifier.
         source: where the weights come from, for a reader of the manifest.
         extra: further JSON-ready fields for the manifest.
         overwrite: whether to replace a directory that is not empty.
@@ -66,12 +66,12 @@ def save_directory(
         said = {
             "config": model.config.to_dict(),
             "embedding_space": asdict(model.embedding_space),
-            "licence": licence,
+            "license": license,
             "source": source,
             "dtype": str(dtype or model.dtype).removeprefix("torch."),
             "logit_scale": float(model.logit_scale.detach()),
             "towers": _write_towers(model, directory, dtype),
-            **({"centres": _write_centres(model, directory)} if model.centres else {}),
+            **({"centers": _write_centers(model, directory)} if model.centers else {}),
             **(extra or {}),
         }
         MANIFEST.write(directory, said)
@@ -130,8 +130,8 @@ def load_directory(
     if TEXT_SCALE not in named and isinstance(manifest.get("logit_scale"), float):
         named[TEXT_SCALE] = torch.tensor(manifest["logit_scale"])
     model = assemble(named, config, towers, device=device, dtype=dtype, space=space)
-    if "centres" in manifest:
-        model.centres = _read_centres(path, manifest["centres"], space.width)
+    if "centers" in manifest:
+        model.centers = _read_centers(path, manifest["centers"], space.width)
     return model
 
 
@@ -149,18 +149,18 @@ def _write_towers(model: ImageBind, directory: Path, dtype: torch.dtype | None) 
     return written
 
 
-def _write_centres(model: ImageBind, directory: Path) -> dict[str, Any]:
+def _write_centers(model: ImageBind, directory: Path) -> dict[str, Any]:
     """Where each modality's rows lie, in a file of its own: every part of the model needs it, whole."""
-    rows = {name: row.detach().float().cpu().contiguous() for name, row in model.centres.items()}
-    return write_tensors(rows, directory / CENTRES)
+    rows = {name: row.detach().float().cpu().contiguous() for name, row in model.centers.items()}
+    return write_tensors(rows, directory / CENTERS)
 
 
-def _read_centres(path: Path, entry: Any, width: int) -> dict[str, Tensor]:
-    rows = open_safetensors(verified(path / CENTRES, entry, what="the file of modality centres"))
+def _read_centers(path: Path, entry: Any, width: int) -> dict[str, Tensor]:
+    rows = open_safetensors(verified(path / CENTERS, entry, what="the file of modality centers"))
     for name, row in rows.items():
         if row.shape != (width,) or not row.isfinite().all():
             raise CheckpointError(
-                f"{path / CENTRES} is damaged: the centre of {name} is no row of {width} numbers"
+                f"{path / CENTERS} is damaged: the center of {name} is no row of {width} numbers"
             )
     return rows
 

@@ -1,4 +1,4 @@
-"""Ordinary initialisation, for training a tower from scratch."""
+"""Ordinary initialization, for training a tower from scratch."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ TEXT_LOG_SCALE = math.log(1 / 0.07)
 """Where CLIP's learned log scale starts. Source: arXiv 2103.00020, 2.5."""
 
 
-def initialise_tower(tower: Tower, generator: torch.Generator | None = None) -> None:
+def initialize_tower(tower: Tower, generator: torch.Generator | None = None) -> None:
     """Fill every parameter and buffer of ``tower`` in place, reproducibly if a generator is given."""
 
     def normal(tensor: Tensor | None, std: float = STD) -> None:

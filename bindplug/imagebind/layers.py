@@ -191,7 +191,7 @@ class Head(nn.Module):
         self.proj = nn.Linear(width, embed_dim, bias=False)
 
     def forward(self, token: Tensor) -> Tensor:
-        """(B, D) -> (B, embed_dim), not normalised."""
+        """(B, D) -> (B, embed_dim), not normalized."""
         token = F.dropout(self.norm(token), self.dropout, self.training)
         if self.hidden is not None:
             token = F.gelu(self.hidden(token))

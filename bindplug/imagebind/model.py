@@ -16,7 +16,7 @@ from bindplug.errors import InputError, ModalityNotLoaded
 from bindplug.imagebind.checks import check_input, clip_axis
 from bindplug.imagebind.clips import average_raw, embed_clips, unit
 from bindplug.imagebind.config import ImageBindConfig, asked_towers, default_space
-from bindplug.imagebind.init import TEXT_LOG_SCALE, initialise_tower
+from bindplug.imagebind.init import TEXT_LOG_SCALE, initialize_tower
 from bindplug.imagebind.towers import Tower, build_tower
 from bindplug.modality import Modality
 from bindplug.space import EmbeddingSpace
@@ -48,7 +48,7 @@ class ImageBind(Encoder, nn.Module):
         config: the shape.
         towers: the towers that were built, by name.
         logit_scale: log of text's output scale and of CLIP's factor on cosines, a learned parameter.
-        centres: mean unit row of modalities, for ``embed(recentre=...)``; what its directory ships, or empty.
+        centers: mean unit row of modalities, for ``embed(recenter=...)``; what its directory ships, or empty.
 
     Raises:
         UnknownModality: a name is none of the modalities.
@@ -70,7 +70,7 @@ class ImageBind(Encoder, nn.Module):
         if self.embedding_space.width != config.embed_dim:
             raise ValueError(f"embeddings of width {config.embed_dim} do not live in {self.embedding_space}")
         self.modalities = tuple(m.value for m in Modality if m.tower in names)
-        self.centres: Mapping[str, Tensor] = {}
+        self.centers: Mapping[str, Tensor] = {}
         with torch.device("meta"):
             self.towers = nn.ModuleDict({name: build_tower(name, config) for name in names})
             self.logit_scale = nn.Parameter(torch.empty(()))
@@ -111,10 +111,10 @@ class ImageBind(Encoder, nn.Module):
         return load_official(source, config, modalities=modalities, device=device, dtype=dtype)
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
-        """Initialise every tower anew, as for training from scratch."""
+        """Initialize every tower anew, as for training from scratch."""
         for tower in self.towers.values():
             assert isinstance(tower, Tower)
-            initialise_tower(tower, generator)
+            initialize_tower(tower, generator)
         nn.init.constant_(self.logit_scale, TEXT_LOG_SCALE)
 
     def load_official(self, state: Mapping[str, Tensor]) -> None:

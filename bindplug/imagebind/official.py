@@ -94,7 +94,7 @@ def assemble(
     dtype: torch.dtype | None = None,
     **options: Any,
 ) -> ImageBind:
-    """A model in evaluation mode that holds ``named``, without initialising or copying what needs neither.
+    """A model in evaluation mode that holds ``named``, without initializing or copying what needs neither.
 
     What is converted is let go of in the file that it is mapped from: memory peaks at the model's own size.
     Output scales stay float32: a rounded logarithm would change every logit.

@@ -214,7 +214,7 @@ class TextTower(Tower):
 
 
 def build_tower(name: str, config: ImageBindConfig) -> Tower:
-    """The tower of that name, uninitialised."""
+    """The tower of that name, uninitialized."""
     return TextTower(name, config) if name == "text" else PatchTower(name, config)
 
 

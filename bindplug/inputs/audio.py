@@ -1,4 +1,4 @@
-"""Sounds: read, cut into clips, and turned into normalised log-mel pictures."""
+"""Sounds: read, cut into clips, and turned into normalized log-mel pictures."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ CLIPS = 3
 CLIP_SECONDS = 2
 TARGET_FRAMES = 204
 MEAN, STD = -4.268, 9.138
-"""Clips, length, frames and normalisation. Source: measured on the original ImageBind loaders."""
+"""Clips, length, frames and normalization. Source: measured on the original ImageBind loaders."""
 LOUDEST_FLOAT = 16.0
 """Float samples beyond this are integers that were never scaled; full scale is 1."""
 MOST_CHANNELS = 64

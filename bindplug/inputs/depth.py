@@ -1,6 +1,6 @@
-"""Depth maps to normalised disparity, under named presets.
+"""Depth maps to normalized disparity, under named presets.
 
-What the original normalisation was is only partly published, so each reading of it is a preset whose
+What the original normalization was is only partly published, so each reading of it is a preset whose
 evidence stands beside it.
 """
 
@@ -30,7 +30,7 @@ also give 0.095 m for RealSense and Xtion."""
 NEAREST, FARTHEST = 0.01, 50.0
 LARGEST_DISPARITY = 75.0
 MEAN, STD = 0.0418, 0.0295
-"""Clipping and normalisation. Source: Omnivore's authors and code, the chain for SUN RGB-D."""
+"""Clipping and normalization. Source: Omnivore's authors and code, the chain for SUN RGB-D."""
 SUN_PNG_FACTOR = 8.0
 """SUN RGB-D's PNGs hold millimetres rotated left by three bits, and the chain's constants were taken
 without undoing that: they fit values eight times the metres."""
@@ -47,7 +47,7 @@ class DepthMap:
     Attributes:
         values: (H, W) float32: metres, or the preset's own unit (see :class:`DepthPreprocess`).
         holes: pixels that were 0, negative, NaN or infinite, and were filled.
-        preset: how the values are to be normalised.
+        preset: how the values are to be normalized.
         source: what was read.
     """
 
@@ -73,7 +73,7 @@ class DepthPreprocess(Preprocess):
     filled with the nearest measured value.
 
     Presets, from what is read to disparity d, which is then clamped to 75, divided by 75, resized
-    (bilinear, short side 224), centre-cropped, less 0.0418 and divided by 0.0295:
+    (bilinear, short side 224), center-cropped, less 0.0418 and divided by 0.0295:
 
     - ``metric``: Z in metres, d = baseline * focal / clip(8 Z, 0.01, 50). The 8 makes metres what the
       constants were taken from, see ``SUN_PNG_FACTOR``.
@@ -113,7 +113,7 @@ class DepthPreprocess(Preprocess):
             baseline: in metres.
 
         Raises:
-            InputError: the source is missing, damaged, of 8 bits or in colour, all holes, or an array of
+            InputError: the source is missing, damaged, of 8 bits or in color, all holes, or an array of
                 integers without a unit, or so far that it cannot be in metres.
         """
         preset = self.preset if preset is None else preset
@@ -137,7 +137,7 @@ class DepthPreprocess(Preprocess):
         return DepthMap(values, holes, preset, name, focal_px, float(baseline))
 
     def finish(self, readings: Sequence[DepthMap], device: torch.device | str | None = None) -> list[Tensor]:
-        """Normalised disparity, (1, 224, 224) float32 for each reading."""
+        """Normalized disparity, (1, 224, 224) float32 for each reading."""
         size = self.image_size
         planes = [resize_and_crop(_disparity(depth), size, Image.Resampling.BILINEAR) for depth in readings]
         return [to_device(torch.from_numpy((plane - MEAN) / STD)[None], device) for plane in planes]

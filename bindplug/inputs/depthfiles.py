@@ -61,6 +61,6 @@ def _from_picture(picture: Image.Image, name: str, preset: str) -> np.ndarray:
         found = "an 8-bit grey picture, too coarse for lengths"
         remedy = "Export 16-bit millimetres; or, if it is a monocular network's inverse depth, use preset='relative'."
     else:
-        found = f"a colour picture (mode {picture.mode}); false colours cannot be undone"
+        found = f"a color picture (mode {picture.mode}); false colors cannot be undone"
         remedy = "Export the depth itself, as 16-bit millimetres."
     raise InputError(name, found=found, expected=EXPECTED, remedy=remedy)

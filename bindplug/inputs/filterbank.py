@@ -102,8 +102,8 @@ def mel_matrix() -> Tensor:
     low, high = (1127.0 * math.log(1.0 + hertz / 700.0) for hertz in (LOWEST_HZ, SAMPLE_RATE_HZ / 2))
     step = (high - low) / (MEL_BINS + 1)
     index = torch.arange(MEL_BINS)
-    left, centre, right = low + index * step, low + (index + 1.0) * step, low + (index + 2.0) * step
+    left, center, right = low + index * step, low + (index + 1.0) * step, low + (index + 2.0) * step
     hertz = (SAMPLE_RATE_HZ / PADDED_SAMPLES) * torch.arange(PADDED_SAMPLES // 2)
     bins = (1127.0 * (1.0 + hertz / 700.0).log())[:, None]
-    triangles = torch.minimum((bins - left) / (centre - left), (right - bins) / (right - centre)).clamp(min=0)
+    triangles = torch.minimum((bins - left) / (center - left), (right - bins) / (right - center)).clamp(min=0)
     return torch.cat([triangles, torch.zeros(1, MEL_BINS)])  # Kaldi leaves the Nyquist bin out

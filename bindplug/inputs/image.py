@@ -1,4 +1,4 @@
-"""Images to normalised RGB."""
+"""Images to normalized RGB."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from bindplug.inputs.base import Preprocess, to_device
 from bindplug.inputs.source import check_choice, describe_source, is_file_like, to_numpy
 from bindplug.inputs.spatial import (
     IMAGE_SIZE,
-    centre_crop,
+    center_crop,
     is_sixteen_bit,
     load_pixels,
     open_picture,
@@ -37,13 +37,13 @@ class ImagePreprocess(Preprocess):
     A source is a path, bytes or file object of any picture Pillow reads, a PIL image, a numpy array (H, W),
     (H, W, 1), (H, W, 3) or (H, W, 4), or a tensor (3, H, W), (1, H, W) or (4, H, W); arrays and tensors hold
     8-bit integers or floats from 0 to 1 (rounded to 8 bits). Made RGB (CMYK, palettes, 16-bit grey
-    included), short side to 224 bicubic, centre crop, /255, less CLIP's mean, divided by its deviation.
+    included), short side to 224 bicubic, center crop, /255, less CLIP's mean, divided by its deviation.
 
     Args:
         image_size: side of the output in pixels.
         exif: whether to turn the picture as its EXIF orientation says. The original loader did not; a
             person's photograph then lies on its side.
-        alpha: what is behind transparent pixels, ``"white"``, or ``"drop"`` to show the colour stored
+        alpha: what is behind transparent pixels, ``"white"``, or ``"drop"`` to show the color stored
             under them, as the original loader did.
     """
 
@@ -86,16 +86,16 @@ class ImagePreprocess(Preprocess):
     def finish(
         self, readings: Sequence[Image.Image], device: torch.device | str | None = None
     ) -> list[Tensor]:
-        """Normalised pixels, (3, 224, 224) float32 for each reading."""
+        """Normalized pixels, (3, 224, 224) float32 for each reading."""
         planes = []
         for picture in readings:
             resized = resize_short_side(picture, self.image_size, Image.Resampling.BICUBIC)
-            pixels = torch.from_numpy(np.array(centre_crop(resized, self.image_size)))
-            planes.append(normalise_rgb(to_device(pixels, device).permute(2, 0, 1)))
+            pixels = torch.from_numpy(np.array(center_crop(resized, self.image_size)))
+            planes.append(normalize_rgb(to_device(pixels, device).permute(2, 0, 1)))
         return planes
 
 
-def normalise_rgb(pixels: Tensor) -> Tensor:
+def normalize_rgb(pixels: Tensor) -> Tensor:
     """8-bit ``pixels`` (..., 3, H, W), values 0 to 255 of any dtype, to float32 as the vision tower takes them."""
     mean, std = (torch.tensor(three, device=pixels.device)[:, None, None] for three in (MEAN, STD))
     return ((pixels.float() / 255 - mean) / std).contiguous()

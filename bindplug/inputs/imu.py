@@ -1,6 +1,6 @@
 """Motion recordings (accelerometer and gyroscope) to windows of 2000 samples.
 
-Experimental for the official weights: rate and normalisation were never published, hence the presets.
+Experimental for the official weights: rate and normalization were never published, hence the presets.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ STEPS = 2000
 PRESETS = {"ego4d_5s_400hz": 400.0, "imu2clip_10s_200hz": 200.0}
 """Rates in Hz; 2000 samples are 5 s and 10 s. Sources: "5 s" and the shape (6, 2000) in the ImageBind
 paper; 10 s at 200 Hz in IMU2CLIP. Ego4D itself records at about 200 Hz."""
-NORMALISATIONS = ("none", "groupnorm2")
+NORMALIZATIONS = ("none", "groupnorm2")
 GROUP_EPSILON = 1e-5
 ZERO_CROSSINGS = 16
 ROLLOFF = 0.95
@@ -42,7 +42,7 @@ class ImuRecording:
 
     Attributes:
         windows: (windows, 6, 2000) float32: accelerometer xyz in m/s^2, then gyroscope xyz in rad/s.
-        normalise: what is still to be done to them.
+        normalize: what is still to be done to them.
         recorded_hz: the recording's own rate.
         duration_s: its length in seconds.
         padded_s: seconds of the first window beyond the recording's end, which repeat its last sample.
@@ -53,7 +53,7 @@ class ImuRecording:
     """
 
     windows: Tensor
-    normalise: str
+    normalize: str
     recorded_hz: float
     duration_s: float
     padded_s: float
@@ -77,16 +77,16 @@ class ImuPreprocess(Preprocess):
 
     Args:
         preset: ``"ego4d_5s_400hz"`` or ``"imu2clip_10s_200hz"``.
-        normalise: ``"none"``, or ``"groupnorm2"``: mean 0 and variance 1 over the three axes of each
+        normalize: ``"none"``, or ``"groupnorm2"``: mean 0 and variance 1 over the three axes of each
             sensor, as IMU2CLIP's first layer does.
     """
 
     modality: ClassVar[Modality] = Modality.IMU
 
-    def __init__(self, *, preset: str = "ego4d_5s_400hz", normalise: str = "none") -> None:
+    def __init__(self, *, preset: str = "ego4d_5s_400hz", normalize: str = "none") -> None:
         check_choice("preset", preset, tuple(PRESETS))
-        check_choice("normalise", normalise, NORMALISATIONS)
-        self.preset, self.normalise = preset, normalise
+        check_choice("normalize", normalize, NORMALIZATIONS)
+        self.preset, self.normalize = preset, normalize
 
     def read(
         self,
@@ -94,7 +94,7 @@ class ImuPreprocess(Preprocess):
         *,
         sample_rate: float | None = None,
         preset: str | None = None,
-        normalise: str | None = None,
+        normalize: str | None = None,
         acc_unit: str | None = None,
         gyro_unit: str | None = None,
         time_unit: str | None = None,
@@ -109,7 +109,7 @@ class ImuPreprocess(Preprocess):
             source: see the class.
             sample_rate: in Hz; required where there is no clock, and checked against one within 5 %.
             preset: overrides the constructor's.
-            normalise: overrides the constructor's.
+            normalize: overrides the constructor's.
             acc_unit: ``"m/s^2"``, ``"g"`` or ``"mg"``; otherwise as the column names say, else m/s^2.
             gyro_unit: ``"rad/s"``, ``"deg/s"`` or ``"mdeg/s"``; otherwise as the names say, else rad/s.
             time_unit: ``"s"``, ``"ms"``, ``"us"`` or ``"ns"``; otherwise as the name or the step says.
@@ -124,9 +124,9 @@ class ImuPreprocess(Preprocess):
             MissingDependency: pyarrow is absent and the file is Parquet.
         """
         preset = self.preset if preset is None else preset
-        normalise = self.normalise if normalise is None else normalise
+        normalize = self.normalize if normalize is None else normalize
         check_choice("preset", preset, tuple(PRESETS))
-        check_choice("normalise", normalise, NORMALISATIONS)
+        check_choice("normalize", normalize, NORMALIZATIONS)
         for label, value, known in (
             ("acc_unit", acc_unit, tuple(ACC_UNITS)), ("gyro_unit", gyro_unit, tuple(GYRO_UNITS)),
             ("time_unit", time_unit, tuple(TIME_UNITS)), ("layout", layout, LAYOUTS),
@@ -141,7 +141,7 @@ class ImuPreprocess(Preprocess):
         windows = torch.stack([_window(even, start, rate_hz) for start in starts])
         padded_s = max(0.0, STEPS / rate_hz - duration_s)
         return ImuRecording(
-            windows, normalise, even.rate_hz, duration_s, padded_s, even.duplicates, even.gaps,
+            windows, normalize, even.rate_hz, duration_s, padded_s, even.duplicates, even.gaps,
             _notes(even), clips == "first",
         )  # fmt: skip
 
@@ -152,7 +152,7 @@ class ImuPreprocess(Preprocess):
         finished = []
         for reading in readings:
             windows = to_device(reading.windows, device)
-            if reading.normalise == "groupnorm2":
+            if reading.normalize == "groupnorm2":
                 windows = F.group_norm(windows, 2, eps=GROUP_EPSILON)
             finished.append(windows[0] if reading.single else windows)
         return finished

@@ -21,16 +21,16 @@ def resize_short_side(picture: Image.Image, size: int, resample: Image.Resamplin
     return picture if target == (width, height) else picture.resize(target, resample)
 
 
-def centre_crop(picture: Image.Image, size: int) -> Image.Image:
+def center_crop(picture: Image.Image, size: int) -> Image.Image:
     """The ``size`` x ``size`` pixels in the middle of ``picture``."""
     left, top = round((picture.width - size) / 2.0), round((picture.height - size) / 2.0)
     return picture.crop((left, top, left + size, top + size))
 
 
 def resize_and_crop(values: np.ndarray, size: int, resample: Image.Resampling) -> np.ndarray:
-    """A float map (H, W): short side to ``size``, centre crop, (size, size) float32."""
+    """A float map (H, W): short side to ``size``, center crop, (size, size) float32."""
     picture = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
-    return np.asarray(centre_crop(resize_short_side(picture, size, resample), size), dtype=np.float32)
+    return np.asarray(center_crop(resize_short_side(picture, size, resample), size), dtype=np.float32)
 
 
 def open_picture(source: object, expected: str) -> Image.Image:

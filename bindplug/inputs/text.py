@@ -25,7 +25,7 @@ from bindplug.modality import Modality
 CONTEXT_LENGTH = 77
 VOCABULARY_SIZE = 49408
 VOCABULARY_FILE = "data/bpe_simple_vocab_16e6.txt.gz"
-"""Source: OpenAI's CLIP, MIT licence, see ``data/LICENSE-clip.txt``."""
+"""Source: OpenAI's CLIP, MIT license, see ``data/LICENSE-clip.txt``."""
 START, END = "<start_of_text>", "<end_of_text>"
 MERGES = VOCABULARY_SIZE - 2 * 256 - 2
 WORD_END = "</w>"

@@ -17,7 +17,7 @@ from bindplug.inputs.base import Preprocess, to_device
 from bindplug.inputs.source import check_choice, describe_source, is_file_like, to_numpy
 from bindplug.inputs.spatial import (
     IMAGE_SIZE,
-    centre_crop,
+    center_crop,
     check_plane,
     is_sixteen_bit,
     load_pixels,
@@ -28,8 +28,8 @@ from bindplug.inputs.spatial import (
 from bindplug.modality import Modality
 
 PRESETS = ("llvip",)
-"""``llvip``: /255 and no normalisation. Source: a user's reproduction on LLVIP (62.4 against the paper's
-63.4; 55.2 with CLIP's normalisation). The official one is unpublished."""
+"""``llvip``: /255 and no normalization. Source: a user's reproduction on LLVIP (62.4 against the paper's
+63.4; 55.2 with CLIP's normalization). The official one is unpublished."""
 UNITS = ("celsius", "kelvin", "centikelvin", "counts")
 POLARITIES = ("white-hot", "black-hot")
 KELVIN_AT_ZERO_CELSIUS = 273.15
@@ -58,14 +58,14 @@ class ThermalMap:
 class ThermalPreprocess(Preprocess):
     """Thermal pictures to (1, 224, 224) in [0, 1], hot is bright.
 
-    A source is a picture (8-bit, colour made grey; 16-bit radiometric; float TIFF in degrees Celsius), an
+    A source is a picture (8-bit, color made grey; 16-bit radiometric; float TIFF in degrees Celsius), an
     ``.npy`` file, or an array or tensor (H, W): uint8 grey, floats in degrees Celsius, or integers of more
     bits. 8-bit grey is used as it is; everything else is mapped to 0..1 by a window, ``range`` if given,
     else the picture's own 1st to 99th percentile. For video and series give ``range``: a window that moves
-    with each frame would hide that the scene warms up. Then: bicubic, short side 224, centre crop.
+    with each frame would hide that the scene warms up. Then: bicubic, short side 224, center crop.
 
     Args:
-        preset: ``"llvip"``, no further normalisation.
+        preset: ``"llvip"``, no further normalization.
         range: lowest and highest temperature in degrees Celsius (in counts for ``unit="counts"``).
         percentiles: the window where no range is given.
         polarity: ``"white-hot"``, or ``"black-hot"`` to invert.
@@ -153,7 +153,7 @@ class ThermalPreprocess(Preprocess):
         bicubic = Image.Resampling.BICUBIC
         if heat.values.dtype == np.uint8:
             picture = resize_short_side(Image.fromarray(heat.values), self.image_size, bicubic)
-            plane = np.asarray(centre_crop(picture, self.image_size), dtype=np.float32) / 255
+            plane = np.asarray(center_crop(picture, self.image_size), dtype=np.float32) / 255
         else:
             plane = resize_and_crop(heat.values, self.image_size, bicubic).clip(0, 1)
         return 1 - plane if heat.inverted else plane
@@ -165,7 +165,7 @@ def _check_window(name: str, window: tuple[float, float] | None) -> None:
 
 
 def _read_plane(source: object, name: str) -> np.ndarray:
-    """What is stored, (H, W); colour pictures as 8-bit grey."""
+    """What is stored, (H, W); color pictures as 8-bit grey."""
     if isinstance(source, (np.ndarray, torch.Tensor)):
         return check_plane(to_numpy(source), name, "a thermal map")
     if isinstance(source, Image.Image):

@@ -17,7 +17,7 @@ from torch import Tensor
 from bindplug.errors import InputError
 from bindplug.inputs.base import Preprocess, to_device
 from bindplug.inputs.clips import clip_starts
-from bindplug.inputs.image import normalise_rgb, to_eight_bit, to_rgb
+from bindplug.inputs.image import normalize_rgb, to_eight_bit, to_rgb
 from bindplug.inputs.source import describe_source, is_file_like, to_numpy
 from bindplug.inputs.spatial import IMAGE_SIZE, load_pixels
 from bindplug.inputs.videofiles import EXPECTED, frames_at, still_image
@@ -45,7 +45,7 @@ class VideoFrames:
 
 
 class VideoPreprocess(Preprocess):
-    """Videos to (15, 3, 2, 224, 224): 5 clips x 3 crops, then colour, time, height, width.
+    """Videos to (15, 3, 2, 224, 224): 5 clips x 3 crops, then color, time, height, width.
 
     A source is a path, bytes or file object of anything PyAV demuxes, an array (T, H, W, 3) or tensor
     (T, 3, H, W) together with ``fps`` (8-bit integers or floats from 0 to 1), or a still image, which is a
@@ -96,7 +96,7 @@ class VideoPreprocess(Preprocess):
     def finish(
         self, readings: Sequence[VideoFrames], device: torch.device | str | None = None
     ) -> list[Tensor]:
-        """Normalised crops, (clips * 3, 3, 2, 224, 224) float32 for each reading, crops varying fastest."""
+        """Normalized crops, (clips * 3, 3, 2, 224, 224) float32 for each reading, crops varying fastest."""
         return [self._finish_one(reading, device) for reading in readings]
 
     def _finish_one(self, reading: VideoFrames, device: torch.device | str | None) -> Tensor:
@@ -109,7 +109,7 @@ class VideoPreprocess(Preprocess):
     def _crops_of(self, frame: Tensor) -> Tensor:
         """(H, W, 3) uint8 to (crops or 1, 3, s, s) float32."""
         resized = _short_side(frame.permute(2, 0, 1)[None], self.image_size)
-        return torch.cat([normalise_rgb(crop) for crop in _crops(resized, self.image_size)])
+        return torch.cat([normalize_rgb(crop) for crop in _crops(resized, self.image_size)])
 
 
 def clip_spans(duration_s: Fraction, clips: int) -> list[tuple[Fraction, Fraction]]:

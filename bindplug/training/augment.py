@@ -10,7 +10,7 @@ def frequency_mask(fbank: Tensor, width: int, generator: torch.Generator) -> Ten
     """Hide one random band of up to ``width`` mel bins in each filter bank.
 
     Args:
-        fbank: (B, 1, M, T) normalised filter banks.
+        fbank: (B, 1, M, T) normalized filter banks.
         width: widest band, in bins; 0 returns the input.
         generator: of the random bands.
 

@@ -32,7 +32,7 @@ class BindingResult:
     """What a binding run leaves behind.
 
     Attributes:
-        steps: optimiser steps taken.
+        steps: optimizer steps taken.
         seconds: wall-clock time of training.
         losses: mean loss of each epoch.
         scale: final inverse temperature, now the modality's output scale.
@@ -59,7 +59,7 @@ def bind(
     embedded (see :class:`BindingPairs`), so no text and no third modality is ever seen.
 
     Args:
-        model: holds the tower to train, freshly initialised or to be continued; trained in place.
+        model: holds the tower to train, freshly initialized or to be continued; trained in place.
         modality: ``"audio"``, ``"depth"``, ``"thermal"`` or ``"imu"``.
         pairs: the training pairs.
         recipe: hyper-parameters; ``drop_path`` and ``head`` are the model config's, and are checked against it.
@@ -178,7 +178,7 @@ def _run(
     steps_per_epoch = len(pairs) // recipe.batch_size
     total = max(1, round(recipe.epochs * steps_per_epoch))
     warmup = min(round(recipe.warmup_epochs * steps_per_epoch), total // 2)
-    optimiser = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas)
+    optimizer = torch.optim.AdamW(groups, lr=recipe.learning_rate, betas=recipe.betas)
     losses: list[float] = []
     running: list[float] = []
     batches = _batches(len(pairs), recipe.batch_size, generator)
@@ -187,7 +187,7 @@ def _run(
     try:
         for step in iterate_with_progress(range(total), total=total, label=f"binding {name}", quiet=quiet):
             chosen = next(batches)
-            for group in optimiser.param_groups:
+            for group in optimizer.param_groups:
                 group["lr"] = recipe.learning_rate * warmup_cosine(
                     step, total_steps=total, warmup_steps=warmup
                 )
@@ -198,10 +198,10 @@ def _run(
                 embedded = encode(inputs)
             loss = symmetric_info_nce(anchors, embedded, log_scale.exp())
             running.append(_finite(loss, name, step))
-            optimiser.zero_grad(set_to_none=True)
+            optimizer.zero_grad(set_to_none=True)
             loss.backward()
             torch.nn.utils.clip_grad_norm_(trained, recipe.clip_grad_norm)
-            optimiser.step()
+            optimizer.step()
             if len(running) == steps_per_epoch or step == total - 1:
                 losses.append(sum(running) / len(running))
                 logger.info("%s: step %d of %d, loss %.4f", name, step + 1, total, losses[-1])

@@ -11,7 +11,7 @@ def symmetric_info_nce(a: Tensor, b: Tensor, scale: float | Tensor) -> Tensor:
     """Symmetric InfoNCE over a batch of pairs, every other row of the batch being a negative.
 
     Args:
-        a: (N, D) embeddings of one modality, of any norm; rows are unit-normalised here.
+        a: (N, D) embeddings of one modality, of any norm; rows are unit-normalized here.
         b: (N, D) embeddings of the other, row i paired with row i of ``a``.
         scale: inverse temperature, positive; 20 is a temperature of 0.05.
 

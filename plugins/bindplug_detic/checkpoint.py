@@ -21,7 +21,7 @@ from bindplug_detic.pickled import read_pickle
 from bindplug_detic.swin import relative_position_index
 
 ENTRY = "model"
-"""Where training frameworks put the weights, beside the state of the optimiser."""
+"""Where training frameworks put the weights, beside the state of the optimizer."""
 
 FREE = re.compile(
     r".*\.num_batches_tracked|roi_heads\.box_predictor\.\d+\.cls_score\.zs_weight"

@@ -18,7 +18,7 @@ DEFAULT_SUPPRESSION = 0.9
 NEAREST_SHARE = 0.75
 """A word counts as a prompt's own if it is this near to it, relative to the nearest word."""
 NEAREST_FLOOR = 0.35
-"""... and has at least this cosine. Cosines are centred: those of unrelated words lie around 0 with a spread of 0.1.
+"""... and has at least this cosine. Cosines are centered: those of unrelated words lie around 0 with a spread of 0.1.
 Source: measured on Detic's LVIS class vectors."""
 SAME_PLACE = 0.7
 """IoU from which two boxes of a detector that tells only its final boxes count as one place."""
@@ -40,8 +40,8 @@ def checked_suppression(suppress: float | bool) -> float:
 def own_words(prompts: Tensor, words: Tensor) -> Tensor:
     """Which words mean what a prompt means.
 
-    A word is a prompt's own if its centred cosine with the prompt is at least :data:`NEAREST_SHARE` of the nearest
-    word's and at least :data:`NEAREST_FLOOR`. Rows are centred by the mean of the words.
+    A word is a prompt's own if its centered cosine with the prompt is at least :data:`NEAREST_SHARE` of the nearest
+    word's and at least :data:`NEAREST_FLOOR`. Rows are centered by the mean of the words.
 
     Args:
         prompts: (P, D) unit rows.

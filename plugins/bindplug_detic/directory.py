@@ -56,7 +56,7 @@ def save_directory(
     vocabulary: tuple[Sequence[str], Tensor],
     space: EmbeddingSpace,
     dtype: torch.dtype = torch.float16,
-    licence: str = "",
+    license: str = "",
     source: str = "",
     extra: Mapping[str, Any] | None = None,
     overwrite: bool = False,
@@ -69,7 +69,7 @@ def save_directory(
         vocabulary: names of the classes, and their vectors (C, D), which are stored in float32.
         space: that the class vectors live in; its width is D.
         dtype: float32, float16 or bfloat16 to store the network in.
-        licence: of the weights, as an SPDX identifier.
+        license: of the weights, as an SPDX identifier.
         source: where the weights come from, for a reader of the manifest.
         extra: further JSON-ready fields for the manifest.
         overwrite: whether to replace a directory that is not empty.
@@ -92,7 +92,7 @@ def save_directory(
         said = {
             "config": network.config.to_dict(),
             "embedding_space": asdict(space),
-            "licence": licence,
+            "license": license,
             "source": source,
             "dtype": str(dtype).removeprefix("torch."),
             "network": write_tensors(stored, directory / NETWORK)

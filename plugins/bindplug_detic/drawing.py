@@ -12,7 +12,7 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw, ImageFont
 
 from bindplug.errors import InputError
-from bindplug_detic.palette import Colour, colours_of, ink_on
+from bindplug_detic.palette import Color, colors_of, ink_on
 
 if TYPE_CHECKING:
     from bindplug_detic.results import Detections
@@ -52,7 +52,7 @@ def draw(
     masks: bool = True,
     scores: bool = True,
     scale: int = 1,
-    colours: Mapping[str, str] | None = None,
+    colors: Mapping[str, str] | None = None,
     font: str | PathLike[str] | None = None,
 ) -> Image.Image:
     """A new picture with the detections on it, the best on top.
@@ -63,7 +63,7 @@ def draw(
         masks: whether to draw masks, if there are any.
         scores: whether labels say the score.
         scale: enlarge the picture this many times first, from 1 to 16, so that labels on a small one can be read.
-        colours: by label, as ``{"dog": "#ff8800"}`` or any name Pillow knows; others get colours of their own.
+        colors: by label, as ``{"dog": "#ff8800"}`` or any name Pillow knows; others get colors of their own.
         font: a TrueType file, for labels in scripts that Pillow's own font lacks.
 
     Raises:
@@ -77,7 +77,7 @@ def draw(
     if scale > 1:
         canvas = canvas.resize((canvas.width * scale, canvas.height * scale), Image.Resampling.LANCZOS)
         found = _enlarged(found, scale)
-    palette = _palette(found, colours)
+    palette = _palette(found, colors)
     worst_first = found.scores.argsort(stable=True).tolist()
     strokes = Strokes.fitting(*canvas.size)
     if masks and found.has_masks:
@@ -116,18 +116,18 @@ def _enlarged(found: Detections, scale: int) -> Detections:
     )
 
 
-def _palette(found: Detections, chosen: Mapping[str, str] | None) -> list[Colour]:
-    """A colour for each detection."""
-    own = colours_of(found.label_indices.tolist())
+def _palette(found: Detections, chosen: Mapping[str, str] | None) -> list[Color]:
+    """A color for each detection."""
+    own = colors_of(found.label_indices.tolist())
     try:
-        given = {label: ImageColor.getrgb(colour)[:3] for label, colour in (chosen or {}).items()}
+        given = {label: ImageColor.getrgb(color)[:3] for label, color in (chosen or {}).items()}
     except ValueError as error:
-        raise InputError("draw()", found=str(error), expected='colours as "#ff8800" or "orange"') from None
-    return [given.get(label, colour) for label, colour in zip(found.labels, own, strict=True)]
+        raise InputError("draw()", found=str(error), expected='colors as "#ff8800" or "orange"') from None
+    return [given.get(label, color) for label, color in zip(found.labels, own, strict=True)]
 
 
 def _draw_masks(
-    canvas: Image.Image, found: Detections, palette: Sequence[Colour], order: Sequence[int], strokes: Strokes
+    canvas: Image.Image, found: Detections, palette: Sequence[Color], order: Sequence[int], strokes: Strokes
 ) -> None:
     for index in order:
         mask, top, left = found.mask_crop(index)
@@ -152,7 +152,7 @@ def _eroded(mask: np.ndarray, pixels: int) -> np.ndarray:
 
 
 def _draw_boxes(
-    canvas: Image.Image, found: Detections, palette: Sequence[Colour], order: Sequence[int], strokes: Strokes
+    canvas: Image.Image, found: Detections, palette: Sequence[Color], order: Sequence[int], strokes: Strokes
 ) -> None:
     pen = ImageDraw.Draw(canvas)
     for index in order:
@@ -181,7 +181,7 @@ def _font(path: str | PathLike[str] | None, size: int) -> Font:
 def _draw_labels(
     canvas: Image.Image,
     found: Detections,
-    palette: Sequence[Colour],
+    palette: Sequence[Color],
     order: Sequence[int],
     font: Font,
     scores: bool,

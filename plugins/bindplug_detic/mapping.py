@@ -18,10 +18,10 @@ VANISHED = 1e-6
 
 
 def mapped_leaves(bridge: Any, model: Encoder, leaves: Sequence[AnyLeaf]) -> Tensor:
-    """Leaves embedded by the model and mapped, each by the centre of its own modality.
+    """Leaves embedded by the model and mapped, each by the center of its own modality.
 
-    A modality for which the bridge has no centre is first moved to where the model's text lies, if the model knows
-    both centres, and then mapped as text.
+    A modality for which the bridge has no center is first moved to where the model's text lies, if the model knows
+    both centers, and then mapped as text.
 
     Args:
         bridge: called as ``bridge(rows, modality=[...])``.
@@ -33,7 +33,7 @@ def mapped_leaves(bridge: Any, model: Encoder, leaves: Sequence[AnyLeaf]) -> Ten
     """
     known = {Modality.parse(name).tower for name in getattr(bridge, "modalities", ())} | {Modality.TEXT.tower}
     as_text = [leaf.modality is None or leaf.modality.tower not in known for leaf in leaves]
-    rows = embedded_leaves(model, leaves, recentred=as_text)
+    rows = embedded_leaves(model, leaves, recentered=as_text)
     names = [
         "text" if plain or leaf.modality is None else leaf.modality.value
         for plain, leaf in zip(as_text, leaves, strict=True)
@@ -42,25 +42,25 @@ def mapped_leaves(bridge: Any, model: Encoder, leaves: Sequence[AnyLeaf]) -> Ten
 
 
 def embedded_leaves(
-    model: Encoder, leaves: Sequence[AnyLeaf], recentred: Sequence[bool] | None = None
+    model: Encoder, leaves: Sequence[AnyLeaf], recentered: Sequence[bool] | None = None
 ) -> Tensor:
-    """(L, D) unit rows of leaves on the CPU, moved to where text lies where asked and the centres are known.
+    """(L, D) unit rows of leaves on the CPU, moved to where text lies where asked and the centers are known.
 
     Args:
         model: embeds them.
         leaves: L of them.
-        recentred: for each, whether to move it; all of them for None.
+        recentered: for each, whether to move it; all of them for None.
     """
     moves = [
         asked and movable(model, leaf)
-        for asked, leaf in zip(recentred or [True] * len(leaves), leaves, strict=True)
+        for asked, leaf in zip(recentered or [True] * len(leaves), leaves, strict=True)
     ]
     rows: list[Tensor | None] = [None] * len(leaves)
     for move in (False, True):
         chosen = [i for i, moved in enumerate(moves) if moved is move]
         if chosen:
             queries = [Query([(1.0, leaves[i])]) for i in chosen]
-            made = model.embed(queries, recentre="text" if move else None)
+            made = model.embed(queries, recenter="text" if move else None)
             for i, row in zip(chosen, made.detach().float().cpu(), strict=True):
                 rows[i] = row
     return torch.stack([row for row in rows if row is not None])
@@ -94,7 +94,7 @@ def compose(query: Query, rows: Mapping[AnyLeaf, Tensor], mean: Tensor | None) -
 
 def movable(model: Encoder, leaf: AnyLeaf) -> bool:
     """Whether the model knows where its text and the leaf's modality lie, so that the leaf can be moved there."""
-    if leaf.modality is None or leaf.modality is Modality.TEXT or "text" not in model.centres:
+    if leaf.modality is None or leaf.modality is Modality.TEXT or "text" not in model.centers:
         return False
     kin = ("video", "image") if leaf.modality is Modality.VIDEO else (leaf.modality.value,)
-    return any(name in model.centres for name in kin)
+    return any(name in model.centers for name in kin)

@@ -88,7 +88,7 @@ class DeticNetwork(nn.Module):
         return self.proposal_generator.centernet_head.agn_hm.weight.dtype
 
     def batch(self, images: Sequence[Tensor]) -> tuple[Tensor, list[Size]]:
-        """Images as one network input, normalised, then padded right and below.
+        """Images as one network input, normalized, then padded right and below.
 
         Args:
             images: (3, H, W) each, RGB, uint8 or floating point in 0..255, of any sizes.

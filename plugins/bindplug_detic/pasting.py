@@ -32,7 +32,7 @@ class Crop(NamedTuple):
 def paste_crop(logits: Tensor, box: Tensor, size: tuple[int, int]) -> Crop:
     """One mask in the pixels of the picture that its box touches.
 
-    The centre of pixel (X, Y) samples the map of probabilities, stretched over the box, bilinearly; outside
+    The center of pixel (X, Y) samples the map of probabilities, stretched over the box, bilinearly; outside
     the map are zeros, so past the box's edge no value reaches the threshold.
 
     Args:
@@ -67,7 +67,7 @@ def paste_masks(logits: Tensor, boxes: Tensor, size: tuple[int, int]) -> Tensor:
 
 
 def _pixels_between(low: float, high: float, limit: int) -> tuple[int, int]:
-    """First pixel whose centre is not before ``low``, and one past the last that is not after ``high``."""
+    """First pixel whose center is not before ``low``, and one past the last that is not after ``high``."""
     first = min(max(math.ceil(low - 0.5), 0), limit)
     return first, max(first, min(math.floor(high - 0.5) + 1, limit))
 
@@ -77,7 +77,7 @@ def _weights(first: int, last: int, low: float, high: float, cells: int) -> Tens
 
     -1 and +1 of ``torch.nn.functional.grid_sample(align_corners=False)`` are ``low`` and ``high`` here.
     """
-    centres = torch.arange(first, last, dtype=torch.float64) + 0.5
-    position = (centres - low) / (high - low) * cells - 0.5
+    centers = torch.arange(first, last, dtype=torch.float64) + 0.5
+    position = (centers - low) / (high - low) * cells - 0.5
     distance = (position[:, None] - torch.arange(cells, dtype=torch.float64)).abs()
     return (1 - distance).clamp(min=0).float()

@@ -26,7 +26,7 @@ class ProposalMaps(NamedTuple):
 
     Args:
         heatmap: (B, 1, h, w) objectness logits.
-        distances: (B, 4, h, w) from a cell's centre to the box's left, top, right and bottom, >= 0, in
+        distances: (B, 4, h, w) from a cell's center to the box's left, top, right and bottom, >= 0, in
             units of the level's stride.
     """
 
@@ -102,7 +102,7 @@ class ProposalGenerator(nn.Module):
         return select_proposals(self.centernet_head(features), sizes, self.config)
 
 
-def cell_centres(height: int, width: int, stride: int, device: torch.device | str = "cpu") -> Tensor:
+def cell_centers(height: int, width: int, stride: int, device: torch.device | str = "cpu") -> Tensor:
     """Pixel coordinates (x, y) of a level's cells: (height, width, 2) float32."""
     y = torch.arange(height, device=device, dtype=torch.float32) * stride + stride // 2
     x = torch.arange(width, device=device, dtype=torch.float32) * stride + stride // 2
@@ -121,9 +121,9 @@ def boxes_from_distances(distances: Tensor, stride: int) -> Tensor:
     """
     reach = distances.float().permute(0, 2, 3, 1) * stride
     height, width = distances.shape[2:]
-    centres = cell_centres(height, width, stride, distances.device)
-    low = centres - reach[..., :2]
-    high = torch.maximum(centres + reach[..., 2:], low + SMALLEST_EDGE)
+    centers = cell_centers(height, width, stride, distances.device)
+    low = centers - reach[..., :2]
+    high = torch.maximum(centers + reach[..., 2:], low + SMALLEST_EDGE)
     return torch.cat((low, high), -1)
 
 

@@ -59,5 +59,5 @@ class Pyramid(nn.Module):
         return {"p3": levels["p3"], "p4": levels["p4"], "p5": levels["p5"], "p6": p6, "p7": p7}
 
     def forward(self, x: Tensor) -> dict[str, Tensor]:
-        """Normalised (B, 3, H, W), edges multiples of 32 -> level name -> (B, fpn_channels, h, w)."""
+        """Normalized (B, 3, H, W), edges multiples of 32 -> level name -> (B, fpn_channels, h, w)."""
         return self.merge(self.bottom_up(x))

@@ -29,13 +29,13 @@ DISTRACTORS = (
 CONTEXT = 0.1
 """How much wider a crop is than its box on every side, relative to the box."""
 FILL = (122, 116, 104)
-"""Grey of the padding, which becomes 0 in the encoder. Source: CLIP's mean colour times 255."""
+"""Grey of the padding, which becomes 0 in the encoder. Source: CLIP's mean color times 255."""
 MOST_REGIONS = 64
 """Crops of a picture, the most certain ones: one pass of the image tower."""
 REGION_OVERLAP = 0.6
 """IoU above which the less certain of two regions is dropped, whatever their classes."""
 SAME_MEANING = 0.6
-"""Centred cosine from which two queries do not compete. Unrelated texts lie around 0."""
+"""Centered cosine from which two queries do not compete. Unrelated texts lie around 0."""
 OVERLAP = 0.5
 """IoU above which the less certain of two boxes of one prompt is dropped. Source: Detic's own."""
 
@@ -118,13 +118,13 @@ def contest(
     """Queries against distractors.
 
     Args:
-        model: its centre of text is the mean t; without one, the words' mean is.
+        model: its center of text is the mean t; without one, the words' mean is.
         queries: P of them.
         leaves: their leaves' rows, from :func:`leaf_rows`.
         words: (V, D) unit rows of the distractors in the model's space, V of at least 1.
     """
-    known = "text" in model.centres
-    mean = torch.as_tensor(model.centres["text"]).float().cpu() if known else words.mean(0)
+    known = "text" in model.centers
+    mean = torch.as_tensor(model.centers["text"]).float().cpu() if known else words.mean(0)
     asked = torch.stack([compose(query, leaves, mean) for query in queries])
     unit, reach = torch.nn.functional.normalize, (words - mean).norm(dim=1).mean()
     directions, rivals = unit(asked - mean, dim=1), unit(words - mean, dim=1)
@@ -139,7 +139,7 @@ def leaf_rows(model: Encoder, queries: Sequence[Query]) -> dict[AnyLeaf, Tensor]
 
     Raises:
         ModalityNotLoaded: the model does not see pictures, or has no tower for a leaf.
-        InputError: a leaf's modality has no known centre.
+        InputError: a leaf's modality has no known center.
     """
     if "image" not in model.modalities:
         raise ModalityNotLoaded("image", model.modalities)
@@ -172,6 +172,6 @@ def _ensure_movable(model: Encoder, leaf: AnyLeaf) -> None:
     raise InputError(
         "route='rescore'",
         found=f"a prompt of {kind}, and a model that does not know where its {kind} and its text lie",
-        expected="known centres of both, so that the prompt can stand against texts",
-        remedy='Measure them: model.centres = bindplug.centres.measure_centres(model, {"text": [...], "audio": [...]})',
+        expected="known centers of both, so that the prompt can stand against texts",
+        remedy='Measure them: model.centers = bindplug.centers.measure_centers(model, {"text": [...], "audio": [...]})',
     )

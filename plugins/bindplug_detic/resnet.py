@@ -133,5 +133,5 @@ class ResNet(nn.Module):
         self.channels = tuple(config.resnet_stem_width * EXPANSION * 2**index for index in (1, 2, 3))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Normalised (B, 3, H, W), edges multiples of 32 -> three maps of ``channels``."""
+        """Normalized (B, 3, H, W), edges multiples of 32 -> three maps of ``channels``."""
         return self.base(x)

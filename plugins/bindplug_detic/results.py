@@ -135,7 +135,7 @@ class Detections:
 
         Args:
             path: where to save it too; the suffix says in which format.
-            options: as :func:`bindplug_detic.drawing.draw`: picture, masks, scores, scale, colours, font.
+            options: as :func:`bindplug_detic.drawing.draw`: picture, masks, scores, scale, colors, font.
 
         Raises:
             InputError: the detections hold no picture and none is given.

@@ -121,10 +121,10 @@ class Router:
     def rows(self, queries: Sequence[Query], routes: Sequence[str]) -> Tensor:
         """Rows in the detector's space.
 
-        A query of several leaves is mapped leaf by leaf, each with the centre of its own modality. Every mapped
+        A query of several leaves is mapped leaf by leaf, each with the center of its own modality. Every mapped
         leaf is a unit row ``y = m + d``, m the mean that all text of the detector's space shares. The mean is
         taken out before the weighted sum and put back after it, so that a difference of two leaves keeps the mean
-        on which the classifier's scale rests: ``normalise(m + r * D / |D|)`` with ``D = sum(w d)`` and r the mean
+        on which the classifier's scale rests: ``normalize(m + r * D / |D|)`` with ``D = sum(w d)`` and r the mean
         length of the d, weighted by ``|w|``. One leaf of positive weight comes out as it went in.
 
         Args:
@@ -233,8 +233,8 @@ class Router:
 
     def _mean(self) -> Tensor | None:
         """The mean of text in the detector's space, where enough is known of it."""
-        if self.space.matches(self.model.embedding_space) and "text" in self.model.centres:
-            return torch.as_tensor(self.model.centres["text"], dtype=torch.float32)
+        if self.space.matches(self.model.embedding_space) and "text" in self.model.centers:
+            return torch.as_tensor(self.model.centers["text"], dtype=torch.float32)
         words = self.words
         return (
             words.unit().mean(0) if words is not None and len(words.embeddings) >= FEWEST_FOR_A_MEAN else None

@@ -198,7 +198,7 @@ class Swin(nn.Module):
             self.add_module(f"norm{index}", nn.LayerNorm(widths[index]))
 
     def forward(self, x: Tensor) -> tuple[Tensor, ...]:
-        """Normalised (B, 3, H, W), edges multiples of 32 -> three maps of ``channels``."""
+        """Normalized (B, 3, H, W), edges multiples of 32 -> three maps of ``channels``."""
         x = self.patch_embed(x)
         maps = []
         for index, stage in enumerate(self.layers):

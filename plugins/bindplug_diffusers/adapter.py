@@ -25,7 +25,7 @@ def upgrade(
     space: EmbeddingSpace | None = None,
     strength: float = 1.0,
     norm: float | None = None,
-    recentre: bool | None = None,
+    recenter: bool | None = None,
     prototypes: Prototypes | str | Path | Literal[False] | None = None,
 ) -> PipelineWithQueries:
     """A pipeline that also takes queries; the pipeline itself is left as it is.
@@ -38,8 +38,8 @@ def upgrade(
             the width, and the last layer of its own image encoder if that is loaded.
         strength: length of the embedding, 1 being what the pipeline was trained with. 0 is an embedding of zeros.
         norm: length of an embedding at strength 1; None for the pipeline's own.
-        recentre: move queries from where their modality's rows lie to where images' do; None where the model ships
-            the centres for it.
+        recenter: move queries from where their modality's rows lie to where images' do; None where the model ships
+            the centers for it.
         prototypes: images to lead queries of other modalities to, a file of them, or a folder with images; False for
             none, None for those that the pipeline's directory ships for the model's space, if it does
             (``prototypes.safetensors``).
@@ -62,7 +62,7 @@ def upgrade(
     chosen = (
         shipped_prototypes(original, model) if prototypes is None else opened_prototypes(prototypes, model)
     )
-    directions = Directions(model, _opened_bridge(bridge), recentre, chosen)
+    directions = Directions(model, _opened_bridge(bridge), recenter, chosen)
     if directions.bridge is not None:
         directions.bridge.source.ensure(
             model.embedding_space, doing=f"the bridge to {directions.space.name!r}"

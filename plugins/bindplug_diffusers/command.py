@@ -64,7 +64,7 @@ class InOrder(click.Command):
     "--noise-level", type=click.IntRange(min=0), help="Noise on the embedding (unCLIP): more is freer."
 )
 @click.option(
-    "--recentre/--no-recentre",
+    "--recenter/--no-recenter",
     default=None,
     help="Move embeddings to where images lie; by default where the model ships what it takes.",
 )
@@ -114,7 +114,7 @@ def generate(
     negative_prompt: str | None,
     strength: float,
     noise_level: int | None,
-    recentre: bool | None,
+    recenter: bool | None,
     prototypes: str | None,
     no_prototypes: bool,
     steps: int | None,
@@ -160,7 +160,7 @@ def generate(
             pipe.set_progress_bar_config(disable=True)
         model = choice.load({*sources.modalities, *(("image",) if prototypes else ())})
         check_reader_options(model, sources.options)
-        options = {"space": space, "strength": strength, "recentre": recentre}
+        options = {"space": space, "strength": strength, "recenter": recenter}
         upgraded = _upgraded(pipe, model, options | {"prototypes": False if no_prototypes else prototypes})
         chosen = secrets.randbelow(SEEDS) if seed is None else seed
         pictures = made(upgraded, queries, count, chosen, arguments)

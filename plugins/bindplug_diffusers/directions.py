@@ -28,20 +28,20 @@ class Directions:
     Args:
         model: embeds them.
         bridge: maps the model's unit rows to the pipeline's space; None where the spaces are one.
-        recentre: move rows to where the model's image rows lie: always, never, or (None) where the model ships the
-            centres that a query needs.
+        recenter: move rows to where the model's image rows lie: always, never, or (None) where the model ships the
+            centers that a query needs.
         prototypes: images to lead queries of other modalities to.
     """
 
     model: Encoder
     bridge: Any = None
-    recentre: bool | None = None
+    recenter: bool | None = None
     prototypes: Prototypes | None = None
 
     def __post_init__(self) -> None:
-        if self.recentre not in (None, True, False):
+        if self.recenter not in (None, True, False):
             raise InputError(
-                "recentre", found=repr(self.recentre), expected="True, False, or None for the model's own"
+                "recenter", found=repr(self.recenter), expected="True, False, or None for the model's own"
             )
         if self.prototypes is not None:
             if not isinstance(self.prototypes, Prototypes):
@@ -58,40 +58,40 @@ class Directions:
         """(N, D) float32 unit rows, one a query, on the model's device.
 
         Raises:
-            InputError: the model makes NaN or infinity of a query, or a centre is missing.
+            InputError: the model makes NaN or infinity of a query, or a center is missing.
             BindplugError: as :meth:`bindplug.Encoder.embed`.
         """
-        recentred = [self._recentres(query) for query in queries]
-        rows = self._embedded(queries, recentred)
+        recentered = [self._recenters(query) for query in queries]
+        rows = self._embedded(queries, recentered)
         _ensure_finite(rows, queries)
-        imagelike = list(recentred)
+        imagelike = list(recentered)
         if self.prototypes is not None:
             led = [not all(leaf.modality in VISION for _, leaf in query.terms) for query in queries]
             rows = torch.where(
                 torch.tensor(led, device=rows.device)[:, None], self.prototypes.blend(rows), rows
             )
-            imagelike = [a or b for a, b in zip(recentred, led, strict=True)]
+            imagelike = [a or b for a, b in zip(recentered, led, strict=True)]
         if self.bridge is not None:
             rows = self.bridge(rows, modality=[_named(q, i) for q, i in zip(queries, imagelike, strict=True)])
             _ensure_finite(rows, queries)
         return rows
 
-    def _embedded(self, queries: Sequence[Query], recentred: Sequence[bool]) -> Tensor:
-        if not any(recentred):
+    def _embedded(self, queries: Sequence[Query], recentered: Sequence[bool]) -> Tensor:
+        if not any(recentered):
             return self.model.embed(queries)
-        if all(recentred):
-            return self.model.embed(queries, recentre="image")
-        moved = self.model.embed([q for q, r in zip(queries, recentred, strict=True) if r], recentre="image")
-        unmoved = self.model.embed([q for q, r in zip(queries, recentred, strict=True) if not r])
+        if all(recentered):
+            return self.model.embed(queries, recenter="image")
+        moved = self.model.embed([q for q, r in zip(queries, recentered, strict=True) if r], recenter="image")
+        unmoved = self.model.embed([q for q, r in zip(queries, recentered, strict=True) if not r])
         sources = {True: iter(moved), False: iter(unmoved)}
-        return torch.stack([next(sources[is_moved]) for is_moved in recentred])
+        return torch.stack([next(sources[is_moved]) for is_moved in recentered])
 
-    def _recentres(self, query: Query) -> bool:
-        if self.recentre is not None:
-            return self.recentre
-        centres: Mapping[str, Tensor] = getattr(self.model, "centres", {})
-        known = {*centres, *(("video",) if "image" in centres else ())}
-        return "image" in centres and all(
+    def _recenters(self, query: Query) -> bool:
+        if self.recenter is not None:
+            return self.recenter
+        centers: Mapping[str, Tensor] = getattr(self.model, "centers", {})
+        known = {*centers, *(("video",) if "image" in centers else ())}
+        return "image" in centers and all(
             leaf.modality is not None and leaf.modality.value in known for _, leaf in query.terms
         )
 

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bindplug.errors import InputError, ModalityNotLoaded, UnsupportedTarget
-from bindplug.inputs.image import normalise_rgb
+from bindplug.inputs.image import normalize_rgb
 from bindplug.inputs.progress import iterate_with_progress
 from bindplug_diffusers.directions import Directions
 from bindplug_diffusers.inspection import device_of
@@ -43,7 +43,7 @@ def guided(
     strength: float = 0.4,
     views: int = 6,
     seed: int = 0,
-    recentre: bool | None = None,
+    recenter: bool | None = None,
     prototypes: Prototypes | None = None,
     quiet: bool | None = None,
 ) -> Image:
@@ -67,7 +67,7 @@ def guided(
             classifier guidance gives the step; 0 guides nothing and makes the pipeline's own picture.
         views: random crops compared at a time; the whole alone invites noise that only looks right to the model.
         seed: of the first latents and of the crops.
-        recentre: as in :func:`bindplug_diffusers.upgrade`.
+        recenter: as in :func:`bindplug_diffusers.upgrade`.
         prototypes: images to lead the query to; None for none.
         quiet: True shows no progress, None asks the environment.
 
@@ -87,7 +87,7 @@ def guided(
     told = _conditions(pipe, prompt, negative_prompt, guidance_scale)
     if "image" not in model.modalities:
         raise ModalityNotLoaded("image", model.modalities)
-    (target,) = Directions(model, None, recentre, prototypes).of([query])
+    (target,) = Directions(model, None, recenter, prototypes).of([query])
     generator = torch.Generator().manual_seed(seed)
     latents = _first_latents(pipe, generator)
     sampler = _sampler(pipe, steps)
@@ -182,7 +182,7 @@ def _uphill(
     picture = (_decoded(vae, clean) / 2 + 0.5).clamp(0, 1).to(model.device, torch.float32)
     size = getattr(model.preprocess["image"], "image_size", 224)
     crops = [F.interpolate(part, (size, size), mode="bilinear") for part in _crops(picture, views, generator)]
-    rows = model.encode_image(normalise_rgb(255 * torch.cat(crops)).to(model.dtype), normalize=True)
+    rows = model.encode_image(normalize_rgb(255 * torch.cat(crops)).to(model.dtype), normalize=True)
     (gradient,) = torch.autograd.grad((rows.float() @ target).mean(), clean)
     return gradient / gradient.norm().clamp(min=1e-12)
 

@@ -106,7 +106,7 @@ class PipelineWithQueries(Upgraded):
                   the same where the pipeline itself has no argument of that name (img2img has one);
                 - ``negative``: query or queries that guidance leads away from, where the entrance takes one;
                 - ``seed``: whole number or list, one a query: picture k of a query starts from seed + k;
-                - ``recentre``, ``prototypes``, ``norm``: in place of the wrapper's; ``prototypes=False`` for none.
+                - ``recenter``, ``prototypes``, ``norm``: in place of the wrapper's; ``prototypes=False`` for none.
 
         Returns:
             Keyword arguments. For pipelines that take no embedding but an ``image_encoder``: that component, for
@@ -174,8 +174,8 @@ class PipelineWithQueries(Upgraded):
             return self.directions
         now = self.directions
         chosen = now.prototypes if request.prototypes is None else request.prototypes
-        recentre = now.recentre if request.recentre is None else request.recentre
-        return Directions(now.model, now.bridge, recentre, opened_prototypes(chosen, now.model))
+        recenter = now.recenter if request.recenter is None else request.recenter
+        return Directions(now.model, now.bridge, recenter, opened_prototypes(chosen, now.model))
 
     def _conditions(
         self,

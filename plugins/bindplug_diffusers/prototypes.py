@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 FORMAT = "bindplug-prototypes"
 TOP_K, SCALE, WEIGHT = 10, 20.0, 0.5
-ROUNDING = 1e-6  # how far from 1 float32 may leave the length of a row just normalised, with room
+ROUNDING = 1e-6  # how far from 1 float32 may leave the length of a row just normalized, with room
 
 
 @dataclass(frozen=True, eq=False)

@@ -15,7 +15,7 @@ from bindplug_diffusers.entrances import Entrance
 from bindplug_diffusers.inspection import accepts
 from bindplug_diffusers.strength import check_norm
 
-OPTIONS = ("query_strength", "negative", "seed", "recentre", "prototypes", "norm")
+OPTIONS = ("query_strength", "negative", "seed", "recenter", "prototypes", "norm")
 """Keywords of a call with a query that the pipeline does not see."""
 
 _EXPECTED = "a query or a list of queries, as audio('rain.wav') or [text('a dog'), audio('bark.wav')]"
@@ -31,7 +31,7 @@ class Request:
         negative: queries that guidance leads away from; empty for none.
         strength: number, or one for each query; None for the wrapper's.
         seeds: of the first picture, one, or one for each query; None for chance or the caller's generator.
-        recentre, prototypes, norm: None for the wrapper's.
+        recenter, prototypes, norm: None for the wrapper's.
     """
 
     slots: Mapping[int, Sequence[Query] | Tensor]
@@ -39,7 +39,7 @@ class Request:
     negative: Sequence[Query] = ()
     strength: Any = None
     seeds: Sequence[int] | None = None
-    recentre: bool | None = None
+    recenter: bool | None = None
     prototypes: Any = None
     norm: float | None = None
 
@@ -51,7 +51,7 @@ class Request:
     @property
     def changes_directions(self) -> bool:
         """Whether the call has its own way from query to direction."""
-        return self.recentre is not None or self.prototypes is not None
+        return self.recenter is not None or self.prototypes is not None
 
     def generators(self, count: int, copies: int) -> list[torch.Generator]:
         """One for each picture, on the CPU, so that a picture is the same in every batch and on every device.
@@ -102,7 +102,7 @@ def read_request(
         negative,
         ours.get("query_strength"),
         seeds,
-        ours.get("recentre"),
+        ours.get("recenter"),
         ours.get("prototypes"),
         check_norm(ours.get("norm")),
     )

@@ -16,7 +16,7 @@ DEFAULT_NORM = 20.0
 """Length of an embedding at strength 1 where the pipeline does not tell: a convention, not a measurement.
 
 It is the length at which ImageBind itself scales its sound rows, the one that was found to work with pipelines of
-this space. IP-Adapters normalise what they project (Linear, then LayerNorm), so between 10 and 40 their picture
+this space. IP-Adapters normalize what they project (Linear, then LayerNorm), so between 10 and 40 their picture
 hardly depends on it.
 Source: arXiv 2305.05665, training settings (logit scale of audio).
 """
@@ -34,13 +34,13 @@ def expected_norm(mean: Tensor, std: Tensor) -> float:
     return math.sqrt(float(mean.square().sum() + std.square().sum()))
 
 
-def normaliser_norm(normaliser: Any) -> float:
+def normalizer_norm(normalizer: Any) -> float:
     """The length that a ``StableUnCLIPImageNormalizer`` expects of CLIP's embeddings.
 
     Raises:
         CheckpointError: its statistics are not finite, or nothing but zeros.
     """
-    norm = expected_norm(normaliser.mean, normaliser.std)
+    norm = expected_norm(normalizer.mean, normalizer.std)
     if not math.isfinite(norm) or norm == 0.0:
         raise CheckpointError(
             f"the pipeline's image_normalizer expects embeddings of length {norm}: its statistics are damaged; "

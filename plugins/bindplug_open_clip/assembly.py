@@ -94,7 +94,7 @@ def _set_precision(model: Any, device: torch.device, precision: str) -> None:
 
 
 def _describe_preprocessing(model: Any, options: Options) -> None:
-    """Leave on ``model.visual`` what open_clip leaves there, image size and colour statistics."""
+    """Leave on ``model.visual`` what open_clip leaves there, image size and color statistics."""
     transform = upstream("transform")
     named = {
         "mean": options.get("image_mean"),

@@ -41,7 +41,7 @@ class OpenAiClip(ClipImageBind):
     """ImageBind with the call form of OpenAI's CLIP: ``encode_*`` take any float input, ``forward`` gives logits."""
 
     def encode_image(self, image: Tensor, normalize: bool = False) -> Tensor:
-        """Embed pictures. image: (B, 3, H, W) of any float dtype -> (B, D), not normalised by default."""
+        """Embed pictures. image: (B, 3, H, W) of any float dtype -> (B, D), not normalized by default."""
         known = isinstance(image, Tensor) and image.is_floating_point()
         return super().encode_image(image.to(self.dtype) if known else image, normalize=normalize)
 

@@ -127,7 +127,7 @@ class BridgedClip(UpgradedClip):
         self.bridge = bridge
         self.embedding_space = bridge.target
         sensors = tuple(name for name in source.modalities if name in SENSORS)
-        self.modalities = ("image", *(["video"] if self._standard_colours() else []), "text", *sensors)
+        self.modalities = ("image", *(["video"] if self._standard_colors() else []), "text", *sensors)
         self.training = original.training
         self.__dict__["_tokenizer"] = tokenizer
 
@@ -147,7 +147,7 @@ class BridgedClip(UpgradedClip):
         flat = self.original.encode_image(frames.flatten(0, 1))
         return average_raw(flat.unflatten(0, frames.shape[:2]))
 
-    def _standard_colours(self) -> bool:
+    def _standard_colors(self) -> bool:
         cfg = upstream("model").get_model_preprocess_cfg(self.original)
         same = all(tuple(cfg.get(key, known)) == known for key, known in (("mean", MEAN), ("std", STD)))
         return same and isinstance(self._side(), int)

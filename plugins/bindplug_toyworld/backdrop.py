@@ -1,4 +1,4 @@
-"""What stands behind the things: settings as data, their colours, distances, temperatures and clutter."""
+"""What stands behind the things: settings as data, their colors, distances, temperatures and clutter."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from PIL import Image
 
-from bindplug_toyworld.looks.part import GLASS, Colour, Part, mix
+from bindplug_toyworld.looks.part import GLASS, Color, Part, mix
 from bindplug_toyworld.looks.shapes import blob, box, ellipse, polygon, stroke
 from bindplug_toyworld.render import Bytes, Floats, Layer, noise, tint
 
@@ -21,8 +21,8 @@ class Setting:
 
     Args:
         phrases: how captions say it; empty for a plain background.
-        upper: colours at the top and just above the horizon.
-        lower: colours just below the horizon and at the bottom.
+        upper: colors at the top and just above the horizon.
+        lower: colors just below the horizon and at the bottom.
         ambient: range of air temperature in degrees Celsius.
         upper_heat: of sky or wall, against the air.
         lower_heat: of the ground, against the air.
@@ -31,8 +31,8 @@ class Setting:
     """
 
     phrases: tuple[str, ...]
-    upper: tuple[Colour, Colour]
-    lower: tuple[Colour, Colour]
+    upper: tuple[Color, Color]
+    lower: tuple[Color, Color]
     ambient: tuple[float, float]
     upper_heat: float
     lower_heat: float
@@ -73,21 +73,21 @@ SETTINGS: dict[str, Setting] = {
         ((110, 84, 150), (250, 176, 110)), ((126, 108, 84), (88, 80, 70)), (8, 24), -4.0, 0.5, True, 0.93,
     ),
 }  # fmt: skip
-_WALLS: tuple[Colour, ...] = (
+_WALLS: tuple[Color, ...] = (
     (226, 210, 186),
     (196, 214, 206),
     (204, 206, 224),
     (232, 206, 204),
     (222, 222, 214),
 )
-_NEUTRALS: tuple[Colour, ...] = (
+_NEUTRALS: tuple[Color, ...] = (
     (150, 148, 144),
     (178, 170, 158),
     (120, 116, 112),
     (164, 132, 98),
     (132, 128, 140),
 )
-_LEAVES: tuple[Colour, ...] = ((78, 122, 70), (104, 138, 82), (124, 142, 96))
+_LEAVES: tuple[Color, ...] = ((78, 122, 70), (104, 138, 82), (124, 142, 96))
 
 
 @dataclass(frozen=True)
@@ -98,8 +98,8 @@ class Backdrop:
         name: key of :data:`SETTINGS`.
         shape: (height, width).
         horizon: row of the horizon, or of the foot of the wall.
-        upper: its two colours above.
-        lower: its two colours below.
+        upper: its two colors above.
+        lower: its two colors below.
         ambient: air temperature in degrees Celsius.
         wall_m: distance of the wall or sky.
         tilt: relative change of the wall's distance from left to right.
@@ -110,8 +110,8 @@ class Backdrop:
     name: str
     shape: tuple[int, int]
     horizon: float
-    upper: tuple[Colour, Colour]
-    lower: tuple[Colour, Colour]
+    upper: tuple[Color, Color]
+    lower: tuple[Color, Color]
     ambient: float
     wall_m: float
     tilt: float
@@ -123,8 +123,8 @@ class Backdrop:
         """The kind of place."""
         return SETTINGS[self.name]
 
-    def colour_at(self, row: float) -> Colour:
-        """The colour at a row, before uneven tones."""
+    def color_at(self, row: float) -> Color:
+        """The color at a row, before uneven tones."""
         up, share = self._share(np.array([row]))
         a, b = self.upper if up[0] else self.lower
         return mix(a, b, float(share[0]))
@@ -143,7 +143,7 @@ class Backdrop:
         """Distance in metres of what stands on the ground at a row."""
         return float(np.clip(self.ground_m * self.shape[0] / max(row - self.horizon, 1e-3), 0.7, self.wall_m))
 
-    def colour(self, rng: np.random.Generator) -> Bytes:
+    def color(self, rng: np.random.Generator) -> Bytes:
         """uint8 (H, W, 3)."""
         up, share = self._share(np.arange(self.shape[0]) + 0.5)
         ends = np.array([self.upper, self.lower], dtype=np.float32)[np.where(up, 0, 1)]  # (H, 2, 3)

@@ -31,7 +31,7 @@ _PLACES = {
     "right": ("on the right", "on the right side", "at the right"),
     "top": ("at the top", "up high"),
     "bottom": ("at the bottom", "low down"),
-    "centre": ("in the centre", "in the middle", "in the center"),
+    "center": ("in the centre", "in the middle", "in the center"),
 }
 _LINKS = ("{} and {}", "{} and {}", "{} next to {}", "{} beside {}", "{} with {}", "{} together with {}")
 
@@ -42,14 +42,14 @@ class Mention:
 
     Args:
         thing: which.
-        colour: the name of its body colour.
-        place: ``"left" "right" "top" "bottom" "centre"`` or ``""``.
+        color: the name of its body color.
+        place: ``"left" "right" "top" "bottom" "center"`` or ``""``.
         size: ``"small" "large"`` or ``""``.
         x: where its middle is across the picture, 0 to 1.
     """
 
     thing: Thing
-    colour: str
+    color: str
     place: str
     size: str
     x: float
@@ -64,18 +64,18 @@ def _article(phrase: str) -> str:
 
 
 def _bare_phrase(mention: Mention, rng: np.random.Generator, plain: bool) -> str:
-    """A noun phrase without article: size, colour, noun, shirt."""
+    """A noun phrase without article: size, color, noun, shirt."""
     thing = mention.thing
     noun = _pick(rng, thing.synonyms)
     if plain:
         return thing.noun if rng.random() < 0.7 else noun
-    colour = "gray" if mention.colour == "grey" and rng.random() < 0.3 else mention.colour
-    named = bool(thing.colour_form) and rng.random() < 0.55
+    color = "gray" if mention.color == "grey" and rng.random() < 0.3 else mention.color
+    named = bool(thing.color_form) and rng.random() < 0.55
     words = noun
-    if named and thing.colour_form == "before":
-        words = f"{colour} {noun}"
+    if named and thing.color_form == "before":
+        words = f"{color} {noun}"
     elif named:
-        words = f"{noun} in {_article(colour)} {colour} {_pick(rng, ('shirt', 'top', 'jacket'))}"
+        words = f"{noun} in {_article(color)} {color} {_pick(rng, ('shirt', 'top', 'jacket'))}"
     if mention.size and thing.countable and rng.random() < 0.4:
         words = f"{_pick(rng, _SIZES[mention.size])} {words}"
     return words

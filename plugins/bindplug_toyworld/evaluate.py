@@ -164,7 +164,7 @@ def arithmetic(model: Encoder, count: int, *, top: int = 5, quiet: bool | None =
     from scenes of one thing each, and is right when one of the ``top`` nearest scenes holds both things.
 
     Args:
-        model: an encoder of image and audio, with their centres.
+        model: an encoder of image and audio, with their centers.
         count: queries, and scenes to find.
         top: how many of the nearest count.
         quiet: True shows no progress, None asks the environment.
@@ -182,7 +182,7 @@ def arithmetic(model: Encoder, count: int, *, top: int = 5, quiet: bool | None =
     moved, plain = [], []
     for start in iterate_with_progress(range(0, count, CHUNK), label="image + audio", quiet=quiet):
         sums = [_sum_query(i, chosen[i]) for i in range(start, min(start + CHUNK, count))]
-        moved.append(model.embed(sums, recentre=gallery.mean(0), progress=False))
+        moved.append(model.embed(sums, recenter=gallery.mean(0), progress=False))
         plain.append(model.embed(sums, progress=False))
     chance = 1 - (1 - 1 / len(order)) ** top
     measures = []

@@ -39,7 +39,7 @@ class GenerationMeasure:
 
     Attributes:
         modality: of the queries; ``"image + audio"`` for a blend of two things.
-        cure: what was done against the modality gap: ``"as they are"``, ``"recentred"``, ...
+        cure: what was done against the modality gap: ``"as they are"``, ``"recentered"``, ...
         value: share of pictures of the thing; of a blend, of either thing.
         count: pictures judged.
         chance: the share a guess would get.
@@ -59,7 +59,7 @@ class GenerationMeasure:
 
     @property
     def name(self) -> str:
-        """E.g. ``"audio, recentred"``."""
+        """E.g. ``"audio, recentered"``."""
         return f"{self.modality}, {self.cure}"
 
     def to_dict(self) -> dict[str, Any]:
@@ -152,7 +152,7 @@ def generate_all(
         asked: the queries.
         seed: of the first picture; each further one's is one more.
         quiet: True shows no progress, None asks the environment.
-        options: of the generator's call, such as ``recentre``, ``prototypes``, ``guidance_scale``.
+        options: of the generator's call, such as ``recenter``, ``prototypes``, ``guidance_scale``.
     """
     pictures: list[Image.Image] = []
     for start in iterate_with_progress(

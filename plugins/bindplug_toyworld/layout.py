@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bindplug_toyworld.backdrop import Backdrop, bush, crate, plant, post, scenery, stone
-from bindplug_toyworld.looks import LOOKS, PALETTE, Colour, Part, Style
+from bindplug_toyworld.looks import LOOKS, PALETTE, Color, Part, Style
 from bindplug_toyworld.render import Layer, place
 from bindplug_toyworld.things import THINGS
 
@@ -18,7 +18,7 @@ _EXTENTS = {1: (0.30, 0.75), 2: (0.32, 0.52), 3: (0.26, 0.40), 4: (0.22, 0.34), 
 
 @dataclass(frozen=True, slots=True)
 class Placement:
-    """Where one thing is: centre and half size in pixels, tilt, mirroring, distance, colour and variation."""
+    """Where one thing is: center and half size in pixels, tilt, mirroring, distance, color and variation."""
 
     label: int
     x: float
@@ -28,8 +28,8 @@ class Placement:
     mirror: bool
     distance_m: float
     half_m: float
-    colour: str
-    accent: Colour
+    color: str
+    accent: Color
     vary: tuple[float, ...]
     phase: float
 
@@ -43,15 +43,15 @@ def arrange(
         labels: what to place.
         canvas: (height, width).
         layout: decides where and how large.
-        looks: decides distance, colours and everything else.
+        looks: decides distance, colors and everything else.
     """
     short = min(canvas)
     result = []
     for label, (x, y, half) in zip(labels, _spots(len(labels), canvas, layout), strict=True):
         ideal = THINGS[label].size_m / 2 * _FOCAL * short / half
         distance = float(np.clip(ideal * looks.uniform(0.75, 1.35), 1.0, 8.0))
-        colour = _body_colour(THINGS[label].natural, looks)
-        accents = [value for name, value in PALETTE.items() if name not in (colour, "white", "black")]
+        color = _body_color(THINGS[label].natural, looks)
+        accents = [value for name, value in PALETTE.items() if name not in (color, "white", "black")]
         placement = Placement(
             label,
             x,
@@ -61,7 +61,7 @@ def arrange(
             mirror=bool(looks.random() < 0.5),
             distance_m=distance,
             half_m=half * distance / (_FOCAL * short),
-            colour=colour,
+            color=color,
             accent=accents[looks.integers(len(accents))],
             vary=tuple(looks.uniform(-1, 1, size=8).tolist()),
             phase=float(looks.uniform(0, 2 * np.pi)),
@@ -71,7 +71,7 @@ def arrange(
 
 
 def _spots(count: int, canvas: tuple[int, int], rng: np.random.Generator) -> list[tuple[float, float, float]]:
-    """Centre and half size of each thing."""
+    """Center and half size of each thing."""
     height, width = canvas
     shrink = 1.0
     low, high = _EXTENTS[count]
@@ -97,16 +97,16 @@ def _crowded(spots: Sequence[tuple[float, float, float]]) -> bool:
     return False
 
 
-def _body_colour(natural: Sequence[str], rng: np.random.Generator) -> str:
+def _body_color(natural: Sequence[str], rng: np.random.Generator) -> str:
     names = list(natural) if rng.random() < 0.5 else list(PALETTE)
     return names[int(rng.integers(len(names)))]
 
 
 def place_word(p: Placement, canvas: tuple[int, int]) -> str:
-    """``"left" "right" "top" "bottom" "centre"``, or ``""`` where none is plainly right."""
+    """``"left" "right" "top" "bottom" "center"``, or ``""`` where none is plainly right."""
     across, down = p.x / canvas[1] - 0.5, p.y / canvas[0] - 0.5
     if max(abs(across), abs(down)) < 0.07:
-        return "centre"
+        return "center"
     if abs(across) >= abs(down):
         return "" if abs(across) < 0.12 else "left" if across < 0 else "right"
     return "" if abs(down) < 0.12 else "top" if down < 0 else "bottom"
@@ -125,7 +125,7 @@ def thing_layer(p: Placement, owner: int, time_s: float, rng: np.random.Generato
     swing = np.sin(rates * time_s)
     x, y = p.x + reach[0] * swing[0], p.y + reach[1] * swing[1]
     half = p.half_px * (1 + 0.06 * swing[2])
-    style = Style(PALETTE[p.colour], p.accent, p.vary, p.phase + 2 * np.pi * 1.2 * time_s)
+    style = Style(PALETTE[p.color], p.accent, p.vary, p.phase + 2 * np.pi * 1.2 * time_s)
     parts = place(LOOKS[THINGS[p.label].name](style), x, y, half, p.angle_deg + 4 * swing[3], p.mirror)
     return Layer(parts, p.distance_m, p.half_m, half, owner)
 

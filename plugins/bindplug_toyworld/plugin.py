@@ -61,7 +61,7 @@ def _bundled(
         description=description,
         modalities=modalities,
         space=space,
-        licence="Apache-2.0",
+        license="Apache-2.0",
         weights=f"bindplug_toyworld:weights/{name}",
         origin="plugins/bindplug_toyworld/recipes",
         **others,

@@ -1,4 +1,4 @@
-"""Paints layers of parts into a colour picture, a depth map and a temperature map.
+"""Paints layers of parts into a color picture, a depth map and a temperature map.
 
 Shape letters: H, W = height and width of the canvas in pixels.
 """
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageDraw, ImageFilter
 
-from bindplug_toyworld.looks.part import Colour, Part, mix
+from bindplug_toyworld.looks.part import Color, Part, mix
 
 Floats = NDArray[np.float32]
 Bytes = NDArray[np.uint8]
@@ -45,7 +45,7 @@ class Layer:
 
 @dataclass(frozen=True, slots=True)
 class Light:
-    """Illumination of the colour picture.
+    """Illumination of the color picture.
 
     Args:
         direction: (x, y) towards the light, y downwards, length about 1.
@@ -81,15 +81,15 @@ def _outline(part: Part, factor: float = 1.0) -> list[float]:
     return flat
 
 
-def _draw_colour(draw: ImageDraw.ImageDraw, part: Part, contour_px: int) -> None:
+def _draw_color(draw: ImageDraw.ImageDraw, part: Part, contour_px: int) -> None:
     outline = _outline(part, OVERSAMPLING)
     if part.alpha < 1:
-        draw.polygon(outline, fill=(*part.colour, round(255 * part.alpha)))
+        draw.polygon(outline, fill=(*part.color, round(255 * part.alpha)))
         return
-    draw.polygon(outline, fill=part.colour)
+    draw.polygon(outline, fill=part.color)
     if part.inked:
         joint = "curve" if len(outline) < 20 else None
-        ink = mix(part.colour, (24, 20, 30), 0.72)
+        ink = mix(part.color, (24, 20, 30), 0.72)
         draw.line(outline + outline[:4], fill=ink, width=contour_px, joint=joint)
 
 
@@ -126,10 +126,10 @@ def owner_map(layers: Sequence[Layer], shape: tuple[int, int]) -> Bytes:
     return np.asarray(image)
 
 
-def paint_colour(
+def paint_color(
     backdrop: Bytes, layers: Sequence[Layer], relief: Floats, light: Light, rng: np.random.Generator
 ) -> Bytes:
-    """The colour picture, uint8 (H, W, 3), of ``layers`` before a ``backdrop`` of that size."""
+    """The color picture, uint8 (H, W, 3), of ``layers`` before a ``backdrop`` of that size."""
     height, width = backdrop.shape[:2]
     size = (width * OVERSAMPLING, height * OVERSAMPLING)
     canvas = Image.fromarray(backdrop).resize(size, Image.Resampling.NEAREST)
@@ -137,7 +137,7 @@ def paint_colour(
     for layer in layers:
         contour = max(1, round(layer.half_px * OVERSAMPLING * 0.022))
         for part in layer.parts:
-            _draw_colour(draw, part, contour)
+            _draw_color(draw, part, contour)
     small = canvas.reduce(OVERSAMPLING)
     if light.blur_px:
         small = small.filter(ImageFilter.BoxBlur(light.blur_px))
@@ -215,7 +215,7 @@ def noise(shape: tuple[int, ...], rng: np.random.Generator) -> Floats:
     return tile[top : top + height, left : left + width]
 
 
-def tint(colour: Colour, factor: float) -> Colour:
-    """``colour`` made brighter or darker."""
-    red, green, blue = (min(255, max(0, round(c * factor))) for c in colour)
+def tint(color: Color, factor: float) -> Color:
+    """``color`` made brighter or darker."""
+    red, green, blue = (min(255, max(0, round(c * factor))) for c in color)
     return red, green, blue

@@ -19,7 +19,7 @@ from bindplug_toyworld.render import (
     Layer,
     Light,
     owner_map,
-    paint_colour,
+    paint_color,
     paint_depth,
     paint_heat,
     relief_map,
@@ -178,25 +178,25 @@ class Scene:
 
     @cached_property
     def pixels(self) -> Bytes:
-        """The colour picture, uint8 (H, W, 3)."""
+        """The color picture, uint8 (H, W, 3)."""
         rng = self.random("light", 1)
-        return paint_colour(self.backdrop.colour(rng), self._still, self._relief, self._light, rng)
+        return paint_color(self.backdrop.color(rng), self._still, self._relief, self._light, rng)
 
     @property
     def image(self) -> Image.Image:
-        """The colour picture, RGB."""
+        """The color picture, RGB."""
         return Image.fromarray(self.pixels)
 
     @cached_property
     def video(self) -> Bytes:
         """The thing in motion, uint8 (T, H, W, 3) at ``fps``; the first frame shows the instant of ``image``."""
         rng = self.random("light", 2)
-        behind = self.backdrop.colour(rng)
+        behind = self.backdrop.color(rng)
         frames = []
         for index in range(max(1, round(self.seconds * self.fps))):
             layers = self.layers(index / self.fps)
             frames.append(
-                paint_colour(behind, layers, relief_map(layers, self.backdrop.shape), self._light, rng)
+                paint_color(behind, layers, relief_map(layers, self.backdrop.shape), self._light, rng)
             )
         return np.stack(frames)
 
@@ -276,7 +276,7 @@ class Scene:
         for p in self.placements:
             size = size_word(p, self.canvas) if len(self.labels) == 1 else ""
             mentions.append(
-                Mention(THINGS[p.label], p.colour, place_word(p, self.canvas), size, p.x / self.canvas[1])
+                Mention(THINGS[p.label], p.color, place_word(p, self.canvas), size, p.x / self.canvas[1])
             )
         phrases = self.backdrop.setting.phrases
         if len(mentions) == 1:

@@ -286,8 +286,8 @@ def _sums(
         [bindplug.image(path) for path, _ in gallery], batch_size=batch_size, progress=False
     )
     # the parts of a sum are moved to where the pictures to be searched lie
-    recentre = candidates.mean(0) if {"image", "audio"} <= model.centres.keys() else None
-    cosines = model.embed(queries, batch_size=batch_size, progress=False, recentre=recentre) @ candidates.T
+    recenter = candidates.mean(0) if {"image", "audio"} <= model.centers.keys() else None
+    cosines = model.embed(queries, batch_size=batch_size, progress=False, recenter=recenter) @ candidates.T
     sums = []
     for (seen, heard), row in zip(SUMS, cosines, strict=True):
         order = row.argsort(descending=True).tolist()

@@ -16,9 +16,9 @@ class Thing:
         noun: the class name of zero-shot prompts, as in "a photo of a {noun}.".
         synonyms: noun phrases that captions use for it, ``noun`` among them.
         size_m: typical larger extent in metres, in a world of toys.
-        natural: body colours it usually has; any colour can occur.
-        colour_form: where a caption puts the colour: ``"before"`` the noun, ``"shirt"`` for people, or
-            ``""`` for things whose colour is never named.
+        natural: body colors it usually has; any color can occur.
+        color_form: where a caption puts the color: ``"before"`` the noun, ``"shirt"`` for people, or
+            ``""`` for things whose color is never named.
         rides: it moves its IMU: something one rides in or does.
         place: ``"ground"``, ``"air"`` or ``"any"``: where on the picture it is found.
         countable: it takes an article.
@@ -29,7 +29,7 @@ class Thing:
     synonyms: tuple[str, ...]
     size_m: float
     natural: tuple[str, ...]
-    colour_form: str = "before"
+    color_form: str = "before"
     rides: bool = False
     place: str = "ground"
     countable: bool = True
@@ -98,7 +98,7 @@ THINGS = (
         ("person walking", "walking person", "walking man", "pedestrian", "person taking a walk"),
         1.7,
         ("blue", "green", "grey"),
-        colour_form="shirt",
+        color_form="shirt",
         rides=True,
     ),
     Thing(
@@ -107,7 +107,7 @@ THINGS = (
         ("person running", "running person", "running man", "runner", "jogger"),
         1.7,
         ("red", "orange", "yellow"),
-        colour_form="shirt",
+        color_form="shirt",
         rides=True,
     ),
     Thing(
@@ -133,11 +133,11 @@ THINGS = (
         ("rain", "rain", "rainy cloud", "rain shower", "falling rain"),
         3.0,
         ("grey",),
-        colour_form="",
+        color_form="",
         place="any",
         countable=False,
     ),
-    Thing("fire", "fire", ("fire", "fire", "campfire", "burning fire"), 1.0, ("orange",), colour_form=""),
+    Thing("fire", "fire", ("fire", "fire", "campfire", "burning fire"), 1.0, ("orange",), color_form=""),
 )
 """All things; a thing's label is its place here."""
 

@@ -15,7 +15,7 @@ from typing_extensions import Self
 import bindplug
 from bindplug.errors import InputError
 from bindplug.imagebind import ImageBind
-from bindplug.imagebind.init import initialise_tower
+from bindplug.imagebind.init import initialize_tower
 from bindplug.imagebind.towers import Tower
 from bindplug.modality import towers_of
 from bindplug.space import EmbeddingSpace
@@ -119,7 +119,7 @@ class ImageBindPreTrainedModel(PreTrainedModel):
 
 
 def _fill(tower: Tower, loaded: dict[str, Tensor]) -> None:
-    initialise_tower(tower)
+    initialize_tower(tower)
     with torch.no_grad():
         for name, tensor in tower.state_dict(keep_vars=True).items():
             if name in loaded:

@@ -21,7 +21,7 @@ class ImageBindImageProcessor(BaseImageProcessor):
     """Images to (B, 3, 224, 224) float32, as :class:`bindplug.inputs.image.ImagePreprocess` makes them.
 
     Takes one image or several: PIL images, paths, bytes, arrays and tensors of 8-bit integers or floats from 0
-    to 1. The steps are CLIP's and fixed: RGB, short side to 224 bicubic, centre crop, /255, CLIP's mean and
+    to 1. The steps are CLIP's and fixed: RGB, short side to 224 bicubic, center crop, /255, CLIP's mean and
     deviation; attributes describe them under CLIPImageProcessor's names.
 
     Args:

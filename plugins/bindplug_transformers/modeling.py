@@ -29,7 +29,7 @@ Features = Any
 class ImageBindModel(ImageBindPreTrainedModel):
     """Six towers that meet in one space, called as ``CLIPModel`` is called.
 
-    ``get_..._features`` give raw embeddings (B, D), before normalisation, in the form the installed
+    ``get_..._features`` give raw embeddings (B, D), before normalization, in the form the installed
     transformers gives CLIP's: up to version 4 a tensor, from version 5 an output whose ``pooler_output`` they
     are. ``network`` is the bindplug encoder; :meth:`embed` takes queries.
 
@@ -80,7 +80,7 @@ class ImageBindModel(ImageBindPreTrainedModel):
         """Embed images.
 
         Args:
-            pixel_values: (B, 3, 224, 224), normalised as :class:`ImageBindImageProcessor` does.
+            pixel_values: (B, 3, 224, 224), normalized as :class:`ImageBindImageProcessor` does.
             interpolate_pos_encoding: whether other heights and widths are taken, in whole patches.
             output_attentions, output_hidden_states, return_dict: as in :meth:`get_text_features`.
 
@@ -112,7 +112,7 @@ class ImageBindModel(ImageBindPreTrainedModel):
     def get_depth_features(
         self, depth_values: Tensor | None = None, return_dict: bool | None = None
     ) -> Features:
-        """Embed depth maps, (B, 1, 224, 224) normalised disparity."""
+        """Embed depth maps, (B, 1, 224, 224) normalized disparity."""
         x = require("get_depth_features", "depth_values", depth_values)
         return _formed(self.network.encode_depth(x), return_dict)
 

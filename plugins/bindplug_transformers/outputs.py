@@ -28,7 +28,7 @@ class ImageBindOutput(ModelOutput):
         logits_per_text: (texts, images), its transpose.
         text_embeds, image_embeds: (N, D), rows of unit length.
         text_model_output, vision_model_output: with transformers 5, ``pooler_output`` holds the rows before
-            they were normalised.
+            they were normalized.
         video_embeds, audio_embeds, depth_embeds, thermal_embeds, imu_embeds: as ``image_embeds``.
         logits_per_video, logits_per_audio, logits_per_depth, logits_per_thermal, logits_per_imu: (N, A).
     """

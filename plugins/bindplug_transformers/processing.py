@@ -44,7 +44,7 @@ class ImageBindProcessor(ProcessorMixin):
         image_processor, feature_extractor, tokenizer: the parts; the defaults for None.
         image_size: side of video crops, depth and thermal maps in pixels.
         depth_preset: as in :class:`bindplug.inputs.depth.DepthPreprocess`.
-        imu_preset, imu_normalise: as in :class:`bindplug.inputs.imu.ImuPreprocess`.
+        imu_preset, imu_normalize: as in :class:`bindplug.inputs.imu.ImuPreprocess`.
         kwargs: what every transformers processor takes.
     """
 
@@ -53,7 +53,7 @@ class ImageBindProcessor(ProcessorMixin):
         image_processor_class = "AutoImageProcessor"
         feature_extractor_class = "AutoFeatureExtractor"
         tokenizer_class = "AutoTokenizer"
-        valid_kwargs: ClassVar[list[str]] = ["image_size", "depth_preset", "imu_preset", "imu_normalise"]
+        valid_kwargs: ClassVar[list[str]] = ["image_size", "depth_preset", "imu_preset", "imu_normalize"]
 
     def __init__(
         self,
@@ -63,7 +63,7 @@ class ImageBindProcessor(ProcessorMixin):
         image_size: int | None = None,
         depth_preset: str = "metric",
         imu_preset: str = "ego4d_5s_400hz",
-        imu_normalise: str = "none",
+        imu_normalize: str = "none",
         **kwargs: Any,
     ) -> None:
         if image_processor is None:
@@ -75,7 +75,7 @@ class ImageBindProcessor(ProcessorMixin):
             **kwargs,
         )
         self.image_size: int = image_size or image_processor.image_size
-        self.depth_preset, self.imu_preset, self.imu_normalise = depth_preset, imu_preset, imu_normalise
+        self.depth_preset, self.imu_preset, self.imu_normalize = depth_preset, imu_preset, imu_normalize
         self._sensors()
 
     @classmethod
@@ -182,7 +182,7 @@ class ImageBindProcessor(ProcessorMixin):
             "video": VideoPreprocess(image_size=self.image_size),
             "depth": DepthPreprocess(preset=self.depth_preset, image_size=self.image_size),
             "thermal": ThermalPreprocess(image_size=self.image_size),
-            "imu": ImuPreprocess(preset=self.imu_preset, normalise=self.imu_normalise),
+            "imu": ImuPreprocess(preset=self.imu_preset, normalize=self.imu_normalize),
         }
 
     def _text(self, text: Any, return_tensors: Any, arguments: dict[str, Any]) -> Any:

@@ -33,7 +33,7 @@ class ImageBindTextModelWithProjection(ImageBindPreTrainedModel):
         output_hidden_states: bool | None = None,
         return_dict: bool | None = None,
     ) -> CLIPTextModelOutput | tuple[Any, ...]:
-        """``text_embeds`` (B, D), not normalised, as CLIP's.
+        """``text_embeds`` (B, D), not normalized, as CLIP's.
 
         Args:
             input_ids, attention_mask, position_ids: as in :meth:`ImageBindModel.get_text_features`.
@@ -78,7 +78,7 @@ class ImageBindVisionModelWithProjection(ImageBindPreTrainedModel):
         interpolate_pos_encoding: bool = False,
         return_dict: bool | None = None,
     ) -> CLIPVisionModelOutput | tuple[Any, ...]:
-        """``image_embeds`` (B, D), not normalised, as CLIP's.
+        """``image_embeds`` (B, D), not normalized, as CLIP's.
 
         Args:
             pixel_values, interpolate_pos_encoding: as in :meth:`ImageBindModel.get_image_features`.

@@ -163,9 +163,9 @@ def test_chart_shows_every_bar(tmp_path: Path) -> None:
     draw_bars(small, "One", bars[:1])
     draw_bars(large, "All", bars, unit="x", origin=1.0, footer="below")
     with Image.open(small) as one, Image.open(large) as all_:
-        colours = {colour for _, colour in all_.convert("RGB").getcolors(1 << 20) or []}
+        colors = {color for _, color in all_.convert("RGB").getcolors(1 << 20) or []}
         assert all_.height > one.height
-        assert {(44, 140, 120), (214, 96, 28), (90, 120, 170)} <= colours
+        assert {(44, 140, 120), (214, 96, 28), (90, 120, 170)} <= colors
 
 
 @pytest.mark.parametrize("bars", [[], [Bar("zero", 1, 0, 2)], [Bar("endless", 1, 1, float("inf"))]])

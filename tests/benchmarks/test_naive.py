@@ -51,7 +51,7 @@ def test_names_and_shapes_are_the_official_checkpoints() -> None:
     assert {name: list(tensor.shape) for name, tensor in state.items()} == official
 
 
-def test_construction_initialises_every_weight_at_random() -> None:
+def test_construction_initializes_every_weight_at_random() -> None:
     network = NaiveImageBind(SMOKE)
     matrices = [p.detach() for p in network.parameters() if p.ndim >= 2]
     assert len(matrices) > 50

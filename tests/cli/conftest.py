@@ -52,7 +52,7 @@ def model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A converted directory of a small random ImageBind with all six towers."""
     torch.manual_seed(0)
     model = ImageBind(SMALL, space=EmbeddingSpace("test:small", 16))
-    return save_directory(model.eval(), tmp_path_factory.mktemp("weights") / "small", licence="Apache-2.0")
+    return save_directory(model.eval(), tmp_path_factory.mktemp("weights") / "small", license="Apache-2.0")
 
 
 @pytest.fixture(scope="session")

@@ -50,7 +50,7 @@ def test_compare_shows_tables(bindplug, model_directory, files):
     assert "“a dog”" in ran.out
     assert "[x]" in ran.out, "what a user wrote is no markup"
     assert "%" in ran.out
-    assert "\x1b" not in ran.out, "no colour codes where the output is no terminal"
+    assert "\x1b" not in ran.out, "no color codes where the output is no terminal"
 
 
 def test_compare_against_another_modality(bindplug, model_directory, files):

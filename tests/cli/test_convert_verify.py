@@ -22,10 +22,10 @@ def test_round_trip_through_the_official_layout(bindplug, model_directory, tmp_p
     config.write_text(json.dumps(read_manifest(model_directory)["config"]))
     back = tmp_path / "back"
     ran = bindplug(
-        "convert", official, back, "--config", config, "--licence", "MIT", "--modalities", "audio,text"
+        "convert", official, back, "--config", config, "--license", "MIT", "--modalities", "audio,text"
     )
     assert ran.code == 0
-    assert read_manifest(back)["licence"] == "MIT"
+    assert read_manifest(back)["license"] == "MIT"
     assert sorted(path.name for path in back.iterdir()) == [
         "audio.safetensors",
         "config.json",
@@ -51,7 +51,7 @@ def test_half_precision(bindplug, model_directory, tmp_path):
     assert package.load(half, modalities={"imu"}, dtype="auto").dtype == torch.float16
     assert bindplug("convert", half, tmp_path / "again").code == 0
     assert read_manifest(tmp_path / "again")["dtype"] == "float16", "what is not asked for is not changed"
-    assert read_manifest(half)["licence"] == "Apache-2.0", "the licence goes with the weights"
+    assert read_manifest(half)["license"] == "Apache-2.0", "the license goes with the weights"
 
 
 @pytest.mark.parametrize("suffix", [".safetensors", ".pt"])

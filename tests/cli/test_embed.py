@@ -139,7 +139,7 @@ def test_reader_options_reach_the_reader(bindplug, model_directory, files, tmp_p
         assert bindplug(*arguments, "-o", tmp_path / f"{name}.npz", "-O", option).code == 0
     metric, sun = (read(tmp_path / f"{name}.npz")[2] for name in ("metric", "sun"))
     assert not np.allclose(metric, sun, atol=1e-4)
-    ran = bindplug(*arguments, "-o", tmp_path / "x.npz", "-O", "depth.colour=red")
+    ran = bindplug(*arguments, "-o", tmp_path / "x.npz", "-O", "depth.color=red")
     assert ran.code == 2
     assert "preset" in ran.err
 

@@ -17,7 +17,7 @@ def test_models_tells_where_weights_go(bindplug, monkeypatch, tmp_path):
     huge = models["imagebind_huge"]
     assert huge["weights"] is None
     assert huge["wanted_at"] == str(tmp_path / "imagebind_huge.pth")
-    assert huge["licence"] == "CC-BY-NC-4.0"
+    assert huge["license"] == "CC-BY-NC-4.0"
     assert len(huge["modalities"]) == 7
     (tmp_path / "imagebind_huge.pth").write_bytes(b"placed by hand")
     models = {model["name"]: model for model in bindplug("models", "--json").json}

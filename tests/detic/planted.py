@@ -28,7 +28,7 @@ NAMES = (
     "dog", "cat", "car", "train", "bell", "rain", "bird", "drum", "boat", "clock", "horse", "saw",
     "frog", "plane", "phone", "fire", "wolf", "cow", "kettle", "violin", "door", "wind", "truck", "bee",
 )  # fmt: skip
-COLOURS = {name: (10 * i + 5, 255 - 10 * i, 120) for i, name in enumerate(NAMES)}
+COLORS = {name: (10 * i + 5, 255 - 10 * i, 120) for i, name in enumerate(NAMES)}
 
 
 def _rows(count: int, seed: int) -> torch.Tensor:
@@ -54,12 +54,10 @@ def there(name: str) -> torch.Tensor:
 
 
 def concept_of(source: Any) -> str:
-    """What a source shows: the concept in its words or file name, or of the colour in its middle."""
+    """What a source shows: the concept in its words or file name, or of the color in its middle."""
     if isinstance(source, Image.Image):
-        colour = source.getpixel((source.width // 2, source.height // 2))
-        return min(
-            NAMES, key=lambda name: sum(abs(a - b) for a, b in zip(COLOURS[name], colour, strict=True))
-        )
+        color = source.getpixel((source.width // 2, source.height // 2))
+        return min(NAMES, key=lambda name: sum(abs(a - b) for a, b in zip(COLORS[name], color, strict=True)))
     return next(name for name in NAMES if name in str(source))
 
 
@@ -71,13 +69,13 @@ class ConceptReader(FakePreprocess):
 
 
 class PlantedEncoder(FakeEncoder):
-    """Embeds text, images, sounds and depth of the concepts; ``knows_centres`` as measured ones would be."""
+    """Embeds text, images, sounds and depth of the concepts; ``knows_centers`` as measured ones would be."""
 
-    def __init__(self, modalities=("text", "image", "audio", "depth"), space=HERE, knows_centres=True):
+    def __init__(self, modalities=("text", "image", "audio", "depth"), space=HERE, knows_centers=True):
         super().__init__(modalities, space)
         self.preprocess = {n: ConceptReader(p.kind, WIDTH) for n, p in self.preprocess.items()}
-        if knows_centres:
-            self.centres = {n: torch.stack([here(c, n) for c in NAMES]).mean(0) for n in modalities}
+        if knows_centers:
+            self.centers = {n: torch.stack([here(c, n) for c in NAMES]).mean(0) for n in modalities}
         self.embedded = []
 
     def embed(self, queries, **options):
@@ -159,10 +157,10 @@ def planted_detector(things=THINGS, names=NAMES, **options):
 
 
 def planted_picture(things=THINGS, size=(128, 64)):
-    """A picture of the things, each a rectangle of its colour."""
+    """A picture of the things, each a rectangle of its color."""
     picture = Image.new("RGB", size, "white")
     draw = ImageDraw.Draw(picture)
     for thing in things:
         x1, y1, x2, y2 = (f * edge for f, edge in zip(thing.box, (*size, *size), strict=True))
-        draw.rectangle((x1, y1, x2 - 1, y2 - 1), fill=COLOURS[thing.concept])
+        draw.rectangle((x1, y1, x2 - 1, y2 - 1), fill=COLORS[thing.concept])
     return picture

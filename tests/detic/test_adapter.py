@@ -56,7 +56,7 @@ class Direct(PlantedEncoder):
 
     def __init__(self):
         super().__init__(space=THERE)
-        self.centres = {}
+        self.centers = {}
 
     def encode(self, modality, x, normalize=False):
         at = torch.stack([torch.stack([here(n, modality) for n in NAMES]) @ row for row in x]).argmax(1)

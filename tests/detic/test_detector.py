@@ -249,7 +249,7 @@ def test_from_a_directory_and_a_registered_name(small_network, tmp_path, monkeyp
     directory = tmp_path / "small"
     save_directory(small_network, directory, vocabulary=(words.names, words.embeddings), space=SPACE)
     card = ModelCard(
-        name="small_detic", modalities=(), space=SPACE, licence="MIT", weights="here:small", tool="detector"
+        name="small_detic", modalities=(), space=SPACE, license="MIT", weights="here:small", tool="detector"
     )
     monkeypatch.setattr("bindplug_detic.pretrained.list_models", lambda tool: [card])
     monkeypatch.setattr(

@@ -23,7 +23,7 @@ def saved(tmp_path: Path) -> Path:
         vocabulary=(NAMES, toy_classes()),
         space=SPACE,
         dtype=torch.float32,
-        licence="Apache-2.0",
+        license="Apache-2.0",
         source="a test",
         extra={"calibration": {"threshold": 0.25}},
     )

@@ -10,7 +10,7 @@ from PIL import Image
 
 from bindplug.errors import InputError
 from bindplug_detic import Detections
-from bindplug_detic.palette import colours_of, ink_on
+from bindplug_detic.palette import colors_of, ink_on
 from tests.detic.conftest import make_detections
 
 
@@ -41,27 +41,27 @@ def test_a_large_picture_gets_thick_lines():
 def test_masks_tint_and_can_be_left_out():
     logits = torch.full((1, 28, 28), 9.0)
     found = one_box((100, 100), [20.0, 20.0, 80.0, 80.0], mask_logits=logits)
-    colour = np.array(colours_of([0])[0])
-    np.testing.assert_allclose(np.array(found.draw())[60, 50], colour * 0.4, atol=1)
+    color = np.array(colors_of([0])[0])
+    np.testing.assert_allclose(np.array(found.draw())[60, 50], color * 0.4, atol=1)
     assert not np.array(found.draw(masks=False))[60, 50].any()
     assert not np.array(found.draw())[95, 50].any()
 
 
-def test_chosen_colours_and_wrong_ones():
+def test_chosen_colors_and_wrong_ones():
     found = one_box((100, 100), [20.0, 20.0, 80.0, 80.0])
-    assert tuple(np.array(found.draw(colours={"dog": "#ff8800"}))[50, 20]) == (255, 136, 0)
+    assert tuple(np.array(found.draw(colors={"dog": "#ff8800"}))[50, 20]) == (255, 136, 0)
     with pytest.raises(InputError, match="orange"):
-        found.draw(colours={"dog": "no colour"})
+        found.draw(colors={"dog": "no color"})
 
 
 @pytest.mark.parametrize("corner", [(0.0, 0.0), (280.0, 0.0), (0.0, 180.0), (280.0, 180.0)])
 def test_labels_stay_inside(corner):
-    """A chip over the edge would lose pixels: as many must be coloured in every corner."""
+    """A chip over the edge would lose pixels: as many must be colored in every corner."""
     x, y = corner
     found = one_box((200, 300), [x, y, x + 20, y + 20], label="a rather long label")
-    chip = (np.array(found.draw()) == np.array(colours_of([0])[0])).all(2)
+    chip = (np.array(found.draw()) == np.array(colors_of([0])[0])).all(2)
     middle = one_box((200, 300), [140.0, 90.0, 160.0, 110.0], label="a rather long label")
-    whole = (np.array(middle.draw()) == np.array(colours_of([0])[0])).all(2)
+    whole = (np.array(middle.draw()) == np.array(colors_of([0])[0])).all(2)
     assert abs(int(chip.sum()) - int(whole.sum())) < 80
     assert whole.sum() > 600
 
@@ -77,7 +77,7 @@ def test_labels_do_not_hide_each_other():
     found = Detections(boxes, torch.tensor([0.9, 0.8, 0.7]), ["aa", "bb", "cc"], torch.tensor([0, 1, 2]), (200, 300),
                        picture=Image.new("RGB", (300, 200)))  # fmt: skip
     pixels = np.array(found.draw())
-    counts = [(pixels == np.array(colour)).all(2).sum() for colour in colours_of([0, 1, 2])]
+    counts = [(pixels == np.array(color)).all(2).sum() for color in colors_of([0, 1, 2])]
     assert min(counts[1:]) > 200
 
 
@@ -118,17 +118,17 @@ def test_saving(tmp_path):
     np.testing.assert_array_equal(np.array(Image.open(tmp_path / "out.png")), np.array(drawn))
 
 
-def test_colours_are_distinct_stable_and_few_rows_of_a_large_vocabulary_differ():
-    assert len(set(colours_of(range(24)))) == 24
-    assert colours_of([5, 3])[0] == colours_of([5])[0]
-    few = colours_of([1100, 3, 700, 3])
+def test_colors_are_distinct_stable_and_few_rows_of_a_large_vocabulary_differ():
+    assert len(set(colors_of(range(24)))) == 24
+    assert colors_of([5, 3])[0] == colors_of([5])[0]
+    few = colors_of([1100, 3, 700, 3])
     assert few[1] == few[3]
     for one, other in itertools.combinations(few[:3], 2):
         assert np.abs(np.subtract(one, other)).sum() > 100
-    hues = [colorsys.rgb_to_hls(*(c / 255 for c in colour))[0] for colour in colours_of(range(6))]
+    hues = [colorsys.rgb_to_hls(*(c / 255 for c in color))[0] for color in colors_of(range(6))]
     assert min(abs(a - b) for a, b in itertools.combinations(hues, 2)) > 0.08
 
 
-def test_ink_reads_on_its_colour():
+def test_ink_reads_on_its_color():
     assert ink_on((255, 255, 0)) == (0, 0, 0)
     assert ink_on((0, 0, 128)) == (255, 255, 255)

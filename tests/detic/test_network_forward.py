@@ -120,7 +120,7 @@ def test_images_of_any_size(backbone: str, size: tuple[int, int]) -> None:
     assert found.boxes.isfinite().all()
 
 
-def test_normalisation_and_padding() -> None:
+def test_normalization_and_padding() -> None:
     network = toy_network()
     image = torch.tensor(PIXEL_MEAN).view(3, 1, 1).expand(3, 40, 50)
     x, sizes = network.batch([image, image[:, :10, :10]])

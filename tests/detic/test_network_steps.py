@@ -15,7 +15,7 @@ from bindplug_detic.config import DeticConfig
 from bindplug_detic.nms import PREFIX, suppress
 from bindplug_detic.pooling import assign_levels, pool
 from bindplug_detic.postprocess import keep_best_class, select_detections
-from bindplug_detic.proposals import ProposalMaps, boxes_from_distances, cell_centres, select_proposals
+from bindplug_detic.proposals import ProposalMaps, boxes_from_distances, cell_centers, select_proposals
 from bindplug_detic.resnet import FrozenBatchNorm, conv_norm
 from bindplug_detic.swin import MASKED, from_windows, relative_position_index, shift_mask, to_windows
 from tests.detic.toy import toy_config
@@ -139,7 +139,7 @@ def test_pooling_keeps_the_order_of_boxes() -> None:
 
 
 def test_boxes_of_cells() -> None:
-    assert cell_centres(2, 3, 8)[1, 2].tolist() == [20.0, 12.0]
+    assert cell_centers(2, 3, 8)[1, 2].tolist() == [20.0, 12.0]
     distances = torch.zeros(1, 4, 2, 3)
     distances[0, :, 1, 2] = torch.tensor([1.0, 2.0, 0.5, 0.25])
     boxes = boxes_from_distances(distances, 8)
@@ -257,7 +257,7 @@ def test_configs_as_data() -> None:
         ({"nms_threshold": float("nan")}, "nms_threshold must be positive"),
         ({"cascade_weights": ((1.0, 1.0),)}, "four positive numbers"),
         ({"cascade_ious": (0.5,)}, "as many"),
-        ({"colour": 1}, "unknown fields"),
+        ({"color": 1}, "unknown fields"),
         ({"cascade_ious": 3}, "wrong type"),
     ],
 )

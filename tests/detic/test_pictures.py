@@ -82,7 +82,7 @@ def test_every_mode_becomes_rgb(mode):
     assert (read.mode, read.size, read.getpixel((3, 3))) == ("RGB", (7, 5), (255, 255, 255))
 
 
-def test_cmyk_jpeg_keeps_its_colour():
+def test_cmyk_jpeg_keeps_its_color():
     jpeg = encoded(Image.new("RGB", (16, 16), RED).convert("CMYK"), "JPEG", quality=95)
     np.testing.assert_allclose(read_picture(jpeg).getpixel((8, 8)), RED, atol=6)
 

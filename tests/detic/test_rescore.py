@@ -44,7 +44,7 @@ def test_crops_are_squares_that_hold_their_box(x, y, width, height, context):
     inside = torch.minimum(box.clamp(min=0), torch.tensor([100.0, 50.0, 100.0, 50.0]))[0]
     assert crop.width >= int(inside[2] - inside[0])
     assert crop.height >= int(inside[3] - inside[1])
-    seen = {colour for _, colour in crop.getcolors()}
+    seen = {color for _, color in crop.getcolors()}
     assert (255, 0, 0) in seen
     assert seen <= {(255, 0, 0), FILL}
 
@@ -89,9 +89,9 @@ def test_no_boxes_no_pass():
     assert len(model.embedded) == before
 
 
-def test_a_sound_needs_known_centres():
-    model = PlantedEncoder(knows_centres=False)
-    with pytest.raises(InputError, match=r"audio.*measure_centres"):
+def test_a_sound_needs_known_centers():
+    model = PlantedEncoder(knows_centers=False)
+    with pytest.raises(InputError, match=r"audio.*measure_centers"):
         leaf_rows(model, [audio("dog.wav")])
     with pytest.raises(InputError, match="unknown modality"):
         leaf_rows(PlantedEncoder(), [embedding(here("dog"), HERE)])

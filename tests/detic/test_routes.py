@@ -25,12 +25,12 @@ pytestmark = pytest.mark.filterwarnings("ignore::bindplug.bridges.BridgeQuality"
 WORDS = Words(NAMES, torch.stack([there(name) for name in NAMES]))
 
 
-def linear_bridge(recentred=True):
+def linear_bridge(recentered=True):
     bridge = LinearBridge.fit(
         torch.stack([here(name) for name in NAMES]), WORDS.embeddings, source=HERE, target=THERE
     )
-    if recentred:
-        bridge.recentre("audio", torch.stack([here(name, "audio") for name in NAMES]))
+    if recentered:
+        bridge.recenter("audio", torch.stack([here(name, "audio") for name in NAMES]))
     return bridge
 
 
@@ -174,10 +174,10 @@ class TestRows:
             assert NAMES[int(cosines.argmax())] == name, route
             assert cosines.max() > 0.97, f"{route}: the row must share the mean of the target's text"
 
-    def test_a_centre_the_bridge_lacks_is_taken_from_the_model(self):
-        bridge = linear_bridge(recentred=False)
+    def test_a_center_the_bridge_lacks_is_taken_from_the_model(self):
+        bridge = linear_bridge(recentered=False)
         knowing = router(PlantedEncoder(), bridge=bridge).rows([audio("dog.wav")], ["linear"])[0]
-        ignorant = router(PlantedEncoder(knows_centres=False), bridge=bridge)
+        ignorant = router(PlantedEncoder(knows_centers=False), bridge=bridge)
         plain = ignorant.rows([audio("dog.wav")], ["linear"])[0]
         assert knowing @ there("dog") > 0.99 > plain @ there("dog")
 

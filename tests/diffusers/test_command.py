@@ -21,7 +21,7 @@ from tests.diffusers.test_refusals import small_imagebind
 def place(tmp_path_factory) -> Path:
     """A pipeline, one with an adapter beside it, a model, and two pictures."""
     root = tmp_path_factory.mktemp("generate")
-    save_directory(small_imagebind(), root / "model", licence="Apache-2.0")
+    save_directory(small_imagebind(), root / "model", license="Apache-2.0")
     pipe = tiny.unclip(encoder=False)
     pipe.save_pretrained(root / "unclip")
     plain = tiny.stable_diffusion(adapters=())
@@ -30,8 +30,8 @@ def place(tmp_path_factory) -> Path:
     (root / "adapters" / "models").mkdir(parents=True)
     flat = {f"{part}.{name}": tensor for part, held in state.items() for name, tensor in held.items()}
     save_file(flat, str(root / "adapters" / "models" / "ip.safetensors"))
-    for name, colour in (("a.png", "red"), ("b.png", "navy")):
-        Image.new("RGB", (32, 32), colour).save(root / name)
+    for name, color in (("a.png", "red"), ("b.png", "navy")):
+        Image.new("RGB", (32, 32), color).save(root / name)
     return root
 
 
@@ -166,7 +166,7 @@ def test_the_bundled_pipeline_paints_by_default(tmp_path, monkeypatch):
 
 
 def test_sheets():
-    pictures = [Image.new("RGB", (4, 6), colour) for colour in ("red", "lime", "blue")]
+    pictures = [Image.new("RGB", (4, 6), color) for color in ("red", "lime", "blue")]
     made = sheet(pictures, 2)
     assert made.size == (8, 12)
     assert [made.getpixel(at) for at in ((0, 0), (4, 0), (0, 6))] == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]

@@ -1,4 +1,4 @@
-"""The way from a query to a direction: recentring, prototypes, bridges."""
+"""The way from a query to a direction: recentering, prototypes, bridges."""
 
 from __future__ import annotations
 
@@ -24,10 +24,10 @@ SOUND, PICTURE, WORDS = audio("a.wav"), image("b.png"), text("c")
 
 
 @pytest.fixture
-def centred(model):
-    """An encoder that ships centres of image and audio, not of text."""
+def centered(model):
+    """An encoder that ships centers of image and audio, not of text."""
     generator = torch.Generator().manual_seed(2)
-    model.centres = {name: torch.randn(16, generator=generator) * 0.3 for name in ("image", "audio")}
+    model.centers = {name: torch.randn(16, generator=generator) * 0.3 for name in ("image", "audio")}
     return model
 
 
@@ -35,34 +35,34 @@ def rows_of(*queries, **how):
     return Directions(**how).of(queries)
 
 
-def test_recentring_is_on_where_the_centres_are(centred):
-    by_default = rows_of(SOUND, WORDS, PICTURE, SOUND + WORDS, model=centred)
-    assert torch.equal(by_default[0], centred.embed([SOUND], recentre="image")[0])
-    assert torch.equal(by_default[1], centred.embed([WORDS])[0])
-    assert torch.equal(by_default[3], centred.embed([SOUND + WORDS])[0])
-    assert not torch.equal(by_default[0], centred.embed([SOUND])[0])
+def test_recentering_is_on_where_the_centers_are(centered):
+    by_default = rows_of(SOUND, WORDS, PICTURE, SOUND + WORDS, model=centered)
+    assert torch.equal(by_default[0], centered.embed([SOUND], recenter="image")[0])
+    assert torch.equal(by_default[1], centered.embed([WORDS])[0])
+    assert torch.equal(by_default[3], centered.embed([SOUND + WORDS])[0])
+    assert not torch.equal(by_default[0], centered.embed([SOUND])[0])
 
 
-def test_recentring_can_be_forced_and_forbidden(centred):
-    assert torch.equal(rows_of(SOUND, model=centred, recentre=False), centred.embed([SOUND]))
-    with pytest.raises(InputError, match="no centre of text"):
-        rows_of(WORDS, model=centred, recentre=True)
-    upgraded = bindplug.upgrade(tiny.unclip(), centred)
+def test_recentering_can_be_forced_and_forbidden(centered):
+    assert torch.equal(rows_of(SOUND, model=centered, recenter=False), centered.embed([SOUND]))
+    with pytest.raises(InputError, match="no center of text"):
+        rows_of(WORDS, model=centered, recenter=True)
+    upgraded = bindplug.upgrade(tiny.unclip(), centered)
     moved, unmoved = (
-        upgraded.conditioning(SOUND, **how)["image_embeds"] for how in ({}, {"recentre": False})
+        upgraded.conditioning(SOUND, **how)["image_embeds"] for how in ({}, {"recenter": False})
     )
     assert not torch.allclose(moved, unmoved)
 
 
-def test_a_model_without_centres_is_left_alone(model):
+def test_a_model_without_centers_is_left_alone(model):
     assert torch.equal(rows_of(SOUND, model=model), model.embed([SOUND]))
     with pytest.raises(InputError, match="Measure it"):
-        rows_of(SOUND, model=model, recentre=True)
+        rows_of(SOUND, model=model, recenter=True)
 
 
-def test_vectors_of_unknown_modality_are_not_recentred(centred):
+def test_vectors_of_unknown_modality_are_not_recentered(centered):
     vector = embedding(torch.ones(16), FAKE_SPACE)
-    assert torch.allclose(rows_of(vector, model=centred), torch.full((1, 16), 0.25))
+    assert torch.allclose(rows_of(vector, model=centered), torch.full((1, 16), 0.25))
 
 
 def prototypes(count=5, **how):
@@ -105,9 +105,9 @@ def test_one_prototype_of_full_weight_is_where_all_queries_go():
 def test_prototypes_of_a_folder_are_saved_and_loaded(model, tmp_path):
     folder = tmp_path / "pictures"
     (folder / "more").mkdir(parents=True)
-    for name, colour in (("b.png", "red"), ("more/a.jpg", "blue"), ("note.txt", "")):
-        if colour:
-            Image.new("RGB", (8, 8), colour).save(folder / name)
+    for name, color in (("b.png", "red"), ("more/a.jpg", "blue"), ("note.txt", "")):
+        if color:
+            Image.new("RGB", (8, 8), color).save(folder / name)
         else:
             (folder / name).write_text("no picture")
     made = Prototypes.from_folder(model, folder, top_k=3)
@@ -129,7 +129,7 @@ def test_prototypes_of_a_folder_are_saved_and_loaded(model, tmp_path):
 
 @given(st.integers(0, 2**32 - 1), st.sampled_from([2, 16, 1024]), st.floats(-6, 6))
 def test_prototypes_made_of_prototypes_are_the_same_bit_for_bit(seed, width, magnitude):
-    """A row normalised again may move by a rounding; what was saved must be what is loaded."""
+    """A row normalized again may move by a rounding; what was saved must be what is loaded."""
     rows = 10**magnitude * torch.randn(50, width, generator=torch.Generator().manual_seed(seed))
     made = Prototypes(rows, EmbeddingSpace("some:space", width))
     assert torch.allclose(made.rows.norm(dim=1), torch.ones(50), atol=1e-6)

@@ -27,7 +27,7 @@ def seeded():
     return torch.Generator().manual_seed(3)
 
 
-def test_unclip_gets_rows_of_the_normalisers_length(model):
+def test_unclip_gets_rows_of_the_normalizers_length(model):
     pipe = tiny.unclip()
     mean, std = np.linspace(-1, 1, 16), np.linspace(0.5, 1.5, 16)
     expected = math.sqrt((mean**2).sum() + (std**2).sum())

@@ -11,15 +11,15 @@ import bindplug
 from bindplug import audio, embedding
 from bindplug.errors import InputError, ModalityNotLoaded, UnsupportedTarget
 from bindplug.imagebind import ImageBind
-from bindplug.inputs.image import normalise_rgb
+from bindplug.inputs.image import normalize_rgb
 from bindplug.testing import FakeEncoder, difference, snapshot
 from bindplug_diffusers import guided
 from tests.diffusers import tiny
 from tests.small import SMALL
 
 
-class ColourEye(FakeEncoder):
-    """Sees the colours of a picture's sixteen parts, less of red than of the others."""
+class ColorEye(FakeEncoder):
+    """Sees the colors of a picture's sixteen parts, less of red than of the others."""
 
     def encode(self, modality: str, x: torch.Tensor, normalize: bool = False) -> torch.Tensor:
         seen = torch.nn.functional.adaptive_avg_pool2d(x, 4) * x.new_tensor([-2.0, 1.0, 1.0])[:, None, None]
@@ -27,11 +27,11 @@ class ColourEye(FakeEncoder):
 
 
 @pytest.fixture
-def eye() -> ColourEye:
-    return ColourEye(["image"])
+def eye() -> ColorEye:
+    return ColorEye(["image"])
 
 
-def query_for(model: ColourEye) -> bindplug.Query:
+def query_for(model: ColorEye) -> bindplug.Query:
     """Red left of what is not red."""
     return embedding(torch.tensor([-1.0, -1.0, 1.0, 1.0] * 4), model.embedding_space)
 
@@ -73,7 +73,7 @@ def test_guidance_leads_to_the_query(eye, make):
     pictures = [
         guided(pipe, eye, query, steps=6, views=2, strength=strength, seed=1) for strength in (0, 0.5)
     ]
-    seen = torch.stack([normalise_rgb(torch.tensor(pixels(picture)).movedim(2, 0)) for picture in pictures])
+    seen = torch.stack([normalize_rgb(torch.tensor(pixels(picture)).movedim(2, 0)) for picture in pictures])
     before, after = (eye.encode_image(seen) @ eye.embed([query])[0]).tolist()
     assert after > before + 0.1
 

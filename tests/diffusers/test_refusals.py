@@ -166,7 +166,7 @@ def test_no_model_and_bad_options(model):
     for wrong, told in ((None, "no model"), ("imagebind_tiny", "a str")):
         with pytest.raises(InputError, match=told):
             bindplug.upgrade(tiny.unclip(), wrong) if wrong is None else upgrade(tiny.unclip(), wrong)
-    for options in ({"strength": -1}, {"norm": 0}, {"recentre": "image"}):
+    for options in ({"strength": -1}, {"norm": 0}, {"recenter": "image"}):
         with pytest.raises(InputError, match=next(iter(options))):
             bindplug.upgrade(tiny.unclip(), model, **options)
 

@@ -126,15 +126,15 @@ def feature_extractor() -> CLIPImageProcessor:
 
 
 def unclip(width: int = WIDTH, encoder: bool = True) -> StableUnCLIPImg2ImgPipeline:
-    normaliser = seeded(StableUnCLIPImageNormalizer, width)
-    normaliser.mean.data = torch.linspace(-1.0, 1.0, width)[None]
-    normaliser.std.data = torch.linspace(0.5, 1.5, width)[None]
+    normalizer = seeded(StableUnCLIPImageNormalizer, width)
+    normalizer.mean.data = torch.linspace(-1.0, 1.0, width)[None]
+    normalizer.std.data = torch.linspace(0.5, 1.5, width)[None]
     network = unet(class_embed_type="projection", projection_class_embeddings_input_dim=2 * width)
     return quiet(
         StableUnCLIPImg2ImgPipeline(
             feature_extractor=feature_extractor(),
             image_encoder=image_encoder(width) if encoder else None,
-            image_normalizer=normaliser,
+            image_normalizer=normalizer,
             image_noising_scheduler=DDPMScheduler(beta_schedule="squaredcos_cap_v2"),
             tokenizer=tokenizer(),
             text_encoder=text_encoder(),

@@ -33,7 +33,7 @@ def run(tmp_path):
 
 
 def picture_at(path: Path) -> tuple[int, int]:
-    """Width and height of a picture that shows something: not one colour alone."""
+    """Width and height of a picture that shows something: not one color alone."""
     from PIL import Image
 
     with Image.open(path) as picture:

@@ -19,7 +19,7 @@ TOWERS = ("vision", "text", "audio", "depth", "thermal", "imu")
 
 @pytest.fixture
 def saved(tiny: ImageBind, tmp_path: Path) -> Path:
-    return save_directory(tiny, tmp_path / "tiny", licence="Apache-2.0", source="made by name")
+    return save_directory(tiny, tmp_path / "tiny", license="Apache-2.0", source="made by name")
 
 
 def test_round_trip_is_bit_equal(tiny: ImageBind, saved: Path) -> None:
@@ -40,7 +40,7 @@ def test_files_hold_official_names(saved: Path) -> None:
     with safe_open(str(saved / "audio.safetensors"), framework="pt") as file:
         assert "modality_trunks.audio.blocks.0.attn.bias_k" in set(file.keys())
     manifest = read_manifest(saved)
-    assert manifest["licence"] == "Apache-2.0"
+    assert manifest["license"] == "Apache-2.0"
     assert manifest["towers"].keys() == set(TOWERS)
 
 

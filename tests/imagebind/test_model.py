@@ -339,7 +339,7 @@ def test_mlp_head(tiny_config: ImageBindConfig) -> None:
     torch.testing.assert_close(again.encode("depth", x), model.encode("depth", x))
 
 
-def test_initialisation_is_reproducible_and_sane(tiny_config: ImageBindConfig) -> None:
+def test_initialization_is_reproducible_and_sane(tiny_config: ImageBindConfig) -> None:
     first, second = ImageBind(tiny_config), ImageBind(tiny_config)
     for model in (first, second):
         model.reset_parameters(torch.Generator().manual_seed(3))

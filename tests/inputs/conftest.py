@@ -24,7 +24,7 @@ def golden() -> Path:
 
 @pytest.fixture(scope="session")
 def reference() -> Path:
-    """Where the original's sample images and sounds are; their licence keeps them out of this repository."""
+    """Where the original's sample images and sounds are; their license keeps them out of this repository."""
     default = REPOSITORY.parent / "shared" / "reference" / "imagebind"
     folder = Path(os.environ.get("BINDPLUG_REFERENCE", default))
     if not (folder / "assets").is_dir():

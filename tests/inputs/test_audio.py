@@ -71,7 +71,7 @@ def test_items_of_a_batch_share_no_memory(rng):
     assert torch.equal(second[0], second[1])
 
 
-def test_padding_is_normalised_silence():
+def test_padding_is_normalized_silence():
     out = preprocess(np.ones(8000, np.float32), sample_rate=16_000)
     torch.testing.assert_close(out[..., 48:], torch.full((3, 1, 128, 156), 4.268 / 9.138))
 

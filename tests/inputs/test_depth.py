@@ -27,7 +27,7 @@ def npy(array):
     return buffer.getvalue()
 
 
-def normalised(disparity_px):
+def normalized(disparity_px):
     return (min(disparity_px, 75.0) / 75.0 - 0.0418) / 0.0295
 
 
@@ -39,7 +39,7 @@ def test_metric_numbers():
     out = preprocess(flat(2.0))
     assert out.shape == (1, 224, 224)
     assert out.dtype == torch.float32
-    expected = normalised(0.075 * 518.86 / (8 * 2.0))
+    expected = normalized(0.075 * 518.86 / (8 * 2.0))
     torch.testing.assert_close(out, torch.full_like(out, expected))
 
 
@@ -48,14 +48,14 @@ def test_sun_png_numbers():
     out = preprocess(encoded(raw), preset="sun_png")
     torch.testing.assert_close(out, preprocess(flat(2.0)))
     far = preprocess(encoded(flat(65_535, dtype=np.uint16)), preset="sun_png")
-    assert far.mean().item() == pytest.approx(normalised(0.075 * 518.86 / 50), rel=1e-4)
+    assert far.mean().item() == pytest.approx(normalized(0.075 * 518.86 / 50), rel=1e-4)
 
 
 def test_disparity_numbers():
     out = preprocess(flat(3.0), preset="disparity")
-    assert out.mean().item() == pytest.approx(normalised(3.0), rel=1e-4)
+    assert out.mean().item() == pytest.approx(normalized(3.0), rel=1e-4)
     assert preprocess(flat(400.0), preset="disparity").mean().item() == pytest.approx(
-        normalised(75.0), rel=1e-4
+        normalized(75.0), rel=1e-4
     )
 
 
@@ -66,8 +66,8 @@ def test_relative_is_free_of_scale_and_offset(rng):
     assert preprocess(flat(1.0), preset="relative").isfinite().all()
     edge = np.tile(np.linspace(1, 2, 224, dtype=np.float32), (224, 1))
     near_far = preprocess(edge, preset="relative")
-    assert near_far[0, 0, 0].item() == pytest.approx(normalised(75 * 0.0065), rel=1e-3)
-    assert near_far[0, 0, -1].item() == pytest.approx(normalised(75 * 0.1297), rel=1e-3)
+    assert near_far[0, 0, 0].item() == pytest.approx(normalized(75 * 0.0065), rel=1e-3)
+    assert near_far[0, 0, -1].item() == pytest.approx(normalized(75 * 0.1297), rel=1e-3)
 
 
 @given(st.floats(0.2, 5.5), st.floats(1.05, 4))
@@ -141,7 +141,7 @@ def test_focal_and_baseline():
         (flat(0.0), {}, "no measured pixel"),
         (flat(np.nan), {}, "no measured pixel"),
         (encoded(flat(9, (30, 40), np.uint8)), {}, "8-bit grey.*16-bit millimetres"),
-        (encoded(np.zeros((30, 40, 3), np.uint8)), {}, "colour picture"),
+        (encoded(np.zeros((30, 40, 3), np.uint8)), {}, "color picture"),
         (flat(1500, dtype=np.uint16), {}, "unit='mm'"),
         (flat(1500.0), {}, "median depth of 1500 m"),
         (np.zeros((2, 3, 4), np.float32), {}, r"\(H, W\)"),

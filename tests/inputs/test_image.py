@@ -21,8 +21,8 @@ def encoded(picture, form="PNG", **options):
 
 
 def flat(red, green, blue):
-    colour = torch.tensor([red, green, blue]) / 255
-    return ((colour - torch.tensor(MEAN)) / torch.tensor(STD))[:, None, None].expand(3, 224, 224)
+    color = torch.tensor([red, green, blue]) / 255
+    return ((color - torch.tensor(MEAN)) / torch.tensor(STD))[:, None, None].expand(3, 224, 224)
 
 
 def test_original_samples(reference):

@@ -190,8 +190,8 @@ def test_windows_of_long_recordings():
     torch.testing.assert_close(everything[1][:, 50:], alone[:, 50:], atol=2e-3, rtol=0)
 
 
-def test_groupnorm2_normalises_each_sensor():
-    out = preprocess(VALUES, sample_rate=200, normalise="groupnorm2")
+def test_groupnorm2_normalizes_each_sensor():
+    out = preprocess(VALUES, sample_rate=200, normalize="groupnorm2")
     for sensor in (out[:3], out[3:]):
         assert sensor.mean().item() == pytest.approx(0, abs=1e-4)
         assert sensor.var(unbiased=False).item() == pytest.approx(1, abs=1e-3)
@@ -294,7 +294,7 @@ def test_missing_pyarrow_names_the_extra(monkeypatch):
 
 @pytest.mark.parametrize(
     "options",
-    [{"preset": "fast"}, {"normalise": "batch"}, {"acc_unit": "ft"}, {"gyro_unit": "rpm"}, {"time_unit": "h"},
+    [{"preset": "fast"}, {"normalize": "batch"}, {"acc_unit": "ft"}, {"gyro_unit": "rpm"}, {"time_unit": "h"},
      {"layout": "x"}, {"clips": "last"}, {"clips": 0}, {"clips": "all", "stride": 0}],
 )  # fmt: skip
 def test_bad_options(options):

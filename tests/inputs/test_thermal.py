@@ -34,8 +34,8 @@ def test_grey_pictures_follow_the_published_reproduction(rng):
     expected = np.asarray(resized.crop((37, 0, 261, 224)), np.float32) / 255
     for source in (pixels, encoded(pixels), Image.fromarray(pixels), torch.from_numpy(pixels)):
         assert np.array_equal(preprocess(source)[0].numpy(), expected)
-    colour = preprocess(encoded(Image.fromarray(pixels).convert("RGB")))
-    assert np.abs(colour[0].numpy() - expected).max() < 0.01
+    color = preprocess(encoded(Image.fromarray(pixels).convert("RGB")))
+    assert np.abs(color[0].numpy() - expected).max() < 0.01
 
 
 def test_temperatures_fill_the_range_by_percentiles():

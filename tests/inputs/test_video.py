@@ -129,8 +129,8 @@ def test_crops_run_along_the_long_side():
     left, middle, right = preprocess(wide)[:3]
     assert left.mean() < 0 < middle.mean()
     assert right.mean() < 0
-    top, centre, bottom = preprocess(wide.transpose(0, 2, 1, 3))[:3]
-    assert top.mean() < 0 < centre.mean()
+    top, center, bottom = preprocess(wide.transpose(0, 2, 1, 3))[:3]
+    assert top.mean() < 0 < center.mean()
     assert bottom.mean() < 0
 
 

@@ -52,8 +52,8 @@ def random_imagebind(seed: int = 0, *, uneven_frames: bool = False) -> ImageBind
 def home(tmp_path_factory):
     """A directory of weights, as BINDPLUG_HOME."""
     home = tmp_path_factory.mktemp("home")
-    save_directory(random_imagebind(), home / NAME, licence="Apache-2.0")
-    save_directory(random_imagebind(uneven_frames=True), home / "imagebind_uneven", licence="Apache-2.0")
+    save_directory(random_imagebind(), home / NAME, license="Apache-2.0")
+    save_directory(random_imagebind(uneven_frames=True), home / "imagebind_uneven", license="Apache-2.0")
     return home
 
 
@@ -67,7 +67,7 @@ def registered(home, monkeypatch):
         for name in (NAME, "imagebind_uneven"):
             register(
                 ModelCard(
-                    name=name, modalities=tuple(m.value for m in Modality), space=SPACE, licence="Apache-2.0",
+                    name=name, modalities=tuple(m.value for m in Modality), space=SPACE, license="Apache-2.0",
                     url=f"http://127.0.0.1:9/{name}.pth",
                 )
             )  # fmt: skip
@@ -100,7 +100,7 @@ def model():
 
 
 def picture(width: int = 320, height: int = 256, seed: int = 0) -> Image.Image:
-    """Smooth random colours."""
+    """Smooth random colors."""
     small = np.random.default_rng(seed).integers(0, 256, (9, 11, 3), dtype=np.uint8)
     return Image.fromarray(small).resize((width, height), Image.Resampling.BICUBIC)
 

@@ -226,7 +226,7 @@ def test_the_transforms_read_files_and_augment_as_upstream(tmp_path):
         ({"precision": "fp61"}, "pure_bf16"),
         ({"force_image_size": (224, 196)}, "square"),
         ({"force_image_size": 225}, "multiple of 28"),
-        ({"colour": "red"}, "no such argument"),
+        ({"color": "red"}, "no such argument"),
         ({"modalities": {"smell"}}, "audio"),
     ],
 )

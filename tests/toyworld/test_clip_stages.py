@@ -78,7 +78,7 @@ def test_seen_from_near_the_thing_fills_the_picture():
             "at the top",
             "at the bottom",
             "in the middle",
-            "in the centre",
+            "in the center",
         )
         assert not any(place in caption for caption in captions for place in places), captions
         if thing.half_px < 60:  # whatever stood elsewhere is out of sight

@@ -174,8 +174,8 @@ def test_the_contact_sheet_is_a_picture_of_all_scenes(ran):
     with Image.open(directory / "report.png") as sheet:
         assert sheet.mode == "RGB"
         assert sheet.width > 1000
-        colourful = np.asarray(sheet).astype(int)
-    rows = colourful[124 : 124 + 3 * 152, 170:300]
+        colorful = np.asarray(sheet).astype(int)
+    rows = colorful[124 : 124 + 3 * 152, 170:300]
     assert rows.std() > 20
 
 

@@ -165,12 +165,12 @@ def test_class_vectors_are_moved_a_little():
 # -- proposals ------------------------------------------------------------------------------------------------------
 
 
-def test_bumps_stand_at_centres_on_the_levels_that_fit():
+def test_bumps_stand_at_centers_on_the_levels_that_fit():
     truth = truth_of(((20, 28, 60, 60), 0), ((64, 0, 128, 100), 1), ((0, 0, 0, 0), NOTHING))
     targets = proposal_targets(truth, silent_maps())
     by_level = targets.heat[0].split(targets.levels)
     assert [int((heat == 1).sum()) for heat in by_level] == [1, 1, 0, 0, 0]
-    # p3: the 40 x 32 box around (40, 44), whose nearest cell centre is (36 or 44, 44)
+    # p3: the 40 x 32 box around (40, 44), whose nearest cell center is (36 or 44, 44)
     small = by_level[0].view(16, 16)
     assert small[5, 4:6].amax() == 1
     assert small[5, 7] < small[5, 6] < 1
@@ -187,8 +187,8 @@ def test_a_perfect_head_has_no_loss_and_a_silent_one_has():
     wanted = targets.boxes.split(targets.levels, dim=1)
     for (heatmap, _), stride, heat, boxes in zip(silent_maps(), STRIDES, heats, wanted, strict=True):
         cells = heatmap.shape[-1]
-        centres = boxes_from_distances(torch.zeros(1, 4, cells, cells), stride)[..., :2].view(1, -1, 2)
-        reach = torch.cat((centres - boxes[..., :2], boxes[..., 2:] - centres), -1).clamp(min=0) / stride
+        centers = boxes_from_distances(torch.zeros(1, 4, cells, cells), stride)[..., :2].view(1, -1, 2)
+        reach = torch.cat((centers - boxes[..., :2], boxes[..., 2:] - centers), -1).clamp(min=0) / stride
         logits = torch.where(heat == 1, 12.0, -12.0).view_as(heatmap)
         perfect.append(ProposalMaps(logits, reach.view(1, cells, cells, 4).permute(0, 3, 1, 2)))
     good, bad = proposal_losses(perfect, truth), proposal_losses(silent_maps(), truth)
@@ -285,17 +285,17 @@ def test_every_parameter_learns_and_a_batch_can_be_learnt():
     network: DeticNetwork = build_network(16, seed=0).train()
     truth = truth_of(((10, 10, 50, 60), 3), ((66, 40, 120, 110), 8))
     pixels = torch.rand(1, 3, SIDE, SIDE, generator=torch.Generator().manual_seed(2)) * 255
-    optimiser = torch.optim.AdamW(network.parameters(), lr=2e-3)
+    optimizer = torch.optim.AdamW(network.parameters(), lr=2e-3)
     totals = []
     for step in range(16):
         generator = torch.Generator().manual_seed(step)
         total = torch.stack(list(losses_of(network, pixels, truth, vectors, SMOKE, generator).values())).sum()
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         total.backward()
         if step == 0:
             without = [name for name, p in network.named_parameters() if p.grad is None]
             assert not without
-        optimiser.step()
+        optimizer.step()
         totals.append(float(total.detach()))
     assert sum(totals[-3:]) / 3 < totals[0] / 3
 

@@ -1,4 +1,4 @@
-"""Judging generated pictures: queries, counts, cures and contact sheets, with a judge that knows colours."""
+"""Judging generated pictures: queries, counts, cures and contact sheets, with a judge that knows colors."""
 
 from __future__ import annotations
 
@@ -34,8 +34,8 @@ def painted(label, second=None):
     return Image.new("RGB", (8, 8), (label, label if second is None else second, 0))
 
 
-class ColourJudge(Judge):
-    """Reads labels from the colour of pictures."""
+class ColorJudge(Judge):
+    """Reads labels from the color of pictures."""
 
     def __init__(self):
         pass
@@ -102,9 +102,7 @@ def test_an_unknown_modality_is_refused():
 
 def test_counting_by_hand():
     asked = asked_for((0,), (1,), (2,), (2,))
-    measure = judge_pictures(
-        ColourJudge(), asked, [painted(0), painted(1), painted(5, 2), painted(2)], "cure"
-    )
+    measure = judge_pictures(ColorJudge(), asked, [painted(0), painted(1), painted(5, 2), painted(2)], "cure")
     assert (measure.value, measure.count, measure.chance) == (0.75, 4, 0.05)
     assert measure.both is None
     assert measure.name == "audio, cure"
@@ -118,7 +116,7 @@ def test_counting_by_hand():
 def test_counting_blends_by_hand():
     asked = asked_for((0, 1), (0, 1), (0, 1), (0, 1))
     pictures = [painted(0, 1), painted(1, 0), painted(1, 7), painted(7, 1)]
-    measure = judge_pictures(ColourJudge(), asked, pictures)
+    measure = judge_pictures(ColorJudge(), asked, pictures)
     assert (measure.value, measure.both, measure.chance) == (0.75, 0.5, 0.1)
     assert measure.confusion == ()
     assert measure.to_dict()["both"] == 0.5
@@ -127,14 +125,14 @@ def test_counting_blends_by_hand():
 def test_imu_s_matrix_has_the_things_that_move():
     label = label_of("train")
     asked = Asked("imu", [bindplug.text("x")], [(label,)], [SimpleNamespace(image=painted(label))])
-    measure = judge_pictures(ColourJudge(), asked, [painted(3)])
+    measure = judge_pictures(ColorJudge(), asked, [painted(3)])
     assert np.array(measure.confusion).shape == (8, 20)
     assert measure.confusion[MOVING.index("train")][3] == 1
 
 
 def test_a_picture_for_each_query():
     with pytest.raises(InputError, match="2, one for each query"):
-        judge_pictures(ColourJudge(), asked_for((0,), (1,)), [painted(0)])
+        judge_pictures(ColorJudge(), asked_for((0,), (1,)), [painted(0)])
 
 
 @settings(max_examples=15)
@@ -151,10 +149,10 @@ def test_every_picture_has_a_seed_of_its_own(count, seed):
 def test_cures_are_measured_side_by_side():
     asked = asked_for((3,), (4,))
     cures = {"as they are": {"wrong": True}, "cured": {}}
-    measures, pictures = evaluate_generation(Painter(asked), ColourJudge(), asked, cures, quiet=True)
+    measures, pictures = evaluate_generation(Painter(asked), ColorJudge(), asked, cures, quiet=True)
     assert [measure.value for measure in measures] == [0.0, 1.0]
     assert list(pictures) == list(cures)
-    blend = judge_pictures(ColourJudge(), asked_for((0, 1)), [painted(0, 1)], "cured")
+    blend = judge_pictures(ColorJudge(), asked_for((0, 1)), [painted(0, 1)], "cured")
     table = format_measures([*measures, blend]).splitlines()
     assert table[0] == "| picture of | as they are | cured | chance | pictures |"
     assert table[2] == "| audio | 0.0 % | 100.0 % | 5 % | 2 |"
@@ -165,10 +163,10 @@ def test_cures_are_measured_side_by_side():
 def test_the_contact_sheet_frames_what_the_judge_says():
     asked = asked_for((0,), (1,), (0,))
     sheet = contact_sheet(asked, [painted(0)] * 3, [0, 0, 0], title="t")
-    colours = {colour for _, colour in sheet.getcolors(1 << 16)}
-    assert {(23, 118, 74), (178, 51, 43)} <= colours
+    colors = {color for _, color in sheet.getcolors(1 << 16)}
+    assert {(23, 118, 74), (178, 51, 43)} <= colors
     agreed = contact_sheet(asked, [painted(0)] * 3, [0, 1, 0], title="t")
-    assert (178, 51, 43) not in {colour for _, colour in agreed.getcolors(1 << 16)}
+    assert (178, 51, 43) not in {color for _, color in agreed.getcolors(1 << 16)}
     assert sheet.width > sheet.height
 
 

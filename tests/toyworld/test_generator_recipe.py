@@ -123,7 +123,7 @@ def test_the_directory_says_what_it_is(workspace, model):
     assert "scenes" in (directory / "training.log").read_text()
     assert len(Prototypes.load(directory / "prototypes.safetensors")) == SMOKE.prototypes
     sheets = list((workspace / "smoke" / "toy_unclip_sheets").glob("*.png"))
-    assert len(sheets) == 9 * (3 if "image" in model.centres else 2)
+    assert len(sheets) == 9 * (3 if "image" in model.centers else 2)
 
 
 def test_all_toy_models_together_stay_under_forty_megabytes(workspace):
@@ -186,11 +186,11 @@ def test_a_portrait_shows_the_thing_whole_before_a_plain_backdrop():
         assert middle.std(axis=1).mean() > 10, scene
 
 
-def test_a_portrait_has_the_colours_of_the_scene_s_thing():
+def test_a_portrait_has_the_colors_of_the_scene_s_thing():
     bells = [scene_of(15 + 20 * turn) for turn in range(12)]
     assert {scene.label for scene in bells} == {"bell"}
     painted = [np.asarray(portrait(scene), float)[90:130, 90:130].mean((0, 1)) for scene in bells]
-    wanted = [np.array(PALETTE[scene.placements[0].colour], float) for scene in bells]
+    wanted = [np.array(PALETTE[scene.placements[0].color], float) for scene in bells]
     assert np.corrcoef(np.ravel(painted), np.ravel(wanted))[0, 1] > 0.85
 
 
@@ -270,15 +270,15 @@ def test_the_decoder_learns_to_paint_what_is_not_quite_right(workspace):
 @pytest.mark.parametrize("level", [0, 137, 999])
 def test_class_labels_are_the_pipeline_s(pipe, level):
     rows, noise = unit(3, 128), torch.randn(3, 128, generator=torch.Generator().manual_seed(2))
-    normaliser = pipe.image_normalizer
-    conditioning = Conditioning(normaliser.mean[0].detach(), normaliser.std[0].detach(), 128**0.5)
+    normalizer = pipe.image_normalizer
+    conditioning = Conditioning(normalizer.mean[0].detach(), normalizer.std[0].detach(), 128**0.5)
     with torch.no_grad():
         theirs = pipe.noise_image_embeddings(rows * 128**0.5, level, noise=noise)
     ours = conditioning.labels(rows, torch.full((3,), level), noise)
     torch.testing.assert_close(ours, theirs, rtol=1e-4, atol=1e-5)
 
 
-def test_embeddings_have_the_length_that_the_normaliser_tells():
+def test_embeddings_have_the_length_that_the_normalizer_tells():
     from bindplug_diffusers import expected_norm
 
     rows = unit(500)

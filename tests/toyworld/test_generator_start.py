@@ -1,4 +1,4 @@
-"""The autoencoder starts by giving back the mean colour of the pixels below each latent."""
+"""The autoencoder starts by giving back the mean color of the pixels below each latent."""
 
 from __future__ import annotations
 
@@ -14,12 +14,12 @@ from bindplug_toyworld.recipes.generator_vae import build_vae
 
 @pytest.mark.parametrize("size", [FULL, SMOKE])
 @torch.no_grad()
-def test_it_starts_with_colours(size):
+def test_it_starts_with_colors(size):
     vae = build_vae(size).eval()
     pixels = torch.rand(2, 3, 64, 64, generator=torch.Generator().manual_seed(0)) * 2 - 1
     posterior = vae.encode(pixels).latent_dist
     means = F.avg_pool2d(pixels, size.side // size.latent_side)
-    # but for what the normalisation of each picture changes, a few per cent
+    # but for what the normalization of each picture changes, a few per cent
     torch.testing.assert_close(posterior.mean[:, :3], means, rtol=0.05, atol=0.02)
     assert float(posterior.std.max()) < 0.05
     decoded = vae.decode(posterior.mean).sample
@@ -29,10 +29,10 @@ def test_it_starts_with_colours(size):
 def test_every_weight_that_is_not_set_can_still_learn():
     vae = build_vae(SMOKE)
     pixels = torch.rand(2, 3, 32, 32, generator=torch.Generator().manual_seed(0)) * 2 - 1
-    optimiser = torch.optim.SGD(vae.parameters(), lr=0.1)
+    optimizer = torch.optim.SGD(vae.parameters(), lr=0.1)
     for _ in range(3):  # branches that start silent pass gradient on once their last layer has moved
-        optimiser.zero_grad()
+        optimizer.zero_grad()
         (vae(pixels, sample_posterior=True).sample - pixels).abs().mean().backward()
-        optimiser.step()
+        optimizer.step()
     still = [name for name, p in vae.named_parameters() if p.grad is None or not p.grad.any()]
     assert not still

@@ -98,8 +98,8 @@ def test_mountings_are_rotations_and_mostly_upright():
 
 def _fingerprint(motion: np.ndarray) -> np.ndarray:
     """Log energy of force and turn in 24 frequency bands, summed over axes: free of the mounting."""
-    centred = motion - motion.mean(axis=1, keepdims=True)
-    power = np.abs(np.fft.rfft(centred * np.hanning(motion.shape[1]))) ** 2
+    centered = motion - motion.mean(axis=1, keepdims=True)
+    power = np.abs(np.fft.rfft(centered * np.hanning(motion.shape[1]))) ** 2
     edges = np.unique(np.geomspace(1, power.shape[1] - 1, 25).astype(int))
     rows = [power[:3].sum(0), power[3:].sum(0)]
     return np.log(np.concatenate([[r[a:b].mean() for a, b in pairwise(edges)] for r in rows]) + 1e-3)

@@ -73,12 +73,12 @@ def test_words_that_no_caption_held_mean_nothing(workspace):
     assert not table[unmet].any()
 
 
-def test_centres_are_measured_with_the_model(workspace):
+def test_centers_are_measured_with_the_model(workspace):
     model = bindplug.load(workspace / "weights" / "imagebind_tiny", modalities={"image"})
-    assert set(model.centres) == {"image", "text", *SENSORS}
+    assert set(model.centers) == {"image", "text", *SENSORS}
     scenes = Rendered(workspace / "clip_160")
     rows = model.encode_image(jitter_free(scenes.pixels(torch.arange(64))), normalize=True)
-    torch.testing.assert_close(model.centres["image"], rows.mean(0).detach(), rtol=1e-4, atol=1e-4)
+    torch.testing.assert_close(model.centers["image"], rows.mean(0).detach(), rtol=1e-4, atol=1e-4)
 
 
 def test_a_sensor_lies_as_far_from_the_images_as_from_those_of_its_own_scenes(workspace):
@@ -90,7 +90,7 @@ def test_a_sensor_lies_as_far_from_the_images_as_from_those_of_its_own_scenes(wo
     gap = heard.mean(0) - seen.mean(0)
     assert gap.norm() > 0.1
     torch.testing.assert_close(
-        model.centres["audio"] - model.centres["image"], gap.clone(), rtol=1e-4, atol=1e-4
+        model.centers["audio"] - model.centers["image"], gap.clone(), rtol=1e-4, atol=1e-4
     )
 
 
@@ -152,7 +152,7 @@ def test_no_two_towers_see_the_same_scene():
     assert all(stop <= start for (_, stop), (start, _) in pairwise(ordered))
 
 
-def test_jitter_without_its_randomness_is_clip_normalisation():
+def test_jitter_without_its_randomness_is_clip_normalization():
     pixels = torch.randint(
         0, 256, (2, 3, 8, 8), dtype=torch.uint8, generator=torch.Generator().manual_seed(0)
     )

@@ -17,7 +17,7 @@ from bindplug.plugins import registry
 from bindplug_toyworld import commands, demo, drawing, searching, showcase
 from bindplug_toyworld.drawing import Drawing, Gallery
 from bindplug_toyworld.evaluate_detection import Present
-from bindplug_toyworld.report import colours, draw_contact_sheet, write_page
+from bindplug_toyworld.report import colors, draw_contact_sheet, write_page
 from bindplug_toyworld.report import exhibits as exhibits_page
 from bindplug_toyworld.searching import Search, Searched, Spot
 from bindplug_toyworld.showcase import Answer, Exhibit, Match, Showcase, Sum
@@ -224,8 +224,8 @@ def test_detections_and_drawings_are_on_the_page_and_the_sheet(bicycle, tmp_path
     sizes, pixels = zip(*((image.size, np.asarray(image)) for image in map(Image.open, paths)), strict=True)
     assert sizes[1][1] > sizes[0][1] + 500
     added = pixels[1][sizes[0][1] :].reshape(-1, 3)
-    for colour in colours.PROMPTS:
-        assert (added == colour).all(axis=1).sum() > 200, "the frame of a prompt"
+    for color in colors.PROMPTS:
+        assert (added == color).all(axis=1).sum() > 200, "the frame of a prompt"
     json.dumps(full.to_dict())
 
 
@@ -253,8 +253,8 @@ def test_figures_have_scales_units_and_legends(bicycle, tmp_path, monkeypatch):
     assert "<audio" not in write_page(made_up(bicycle, True), tmp_path / "page.html").read_text()
 
 
-def test_score_labels_are_readable_on_their_colour():
-    for colour in (*colours.PROMPTS, (0, 0, 0), (255, 255, 255), (30, 30, 160)):
+def test_score_labels_are_readable_on_their_color():
+    for color in (*colors.PROMPTS, (0, 0, 0), (255, 255, 255), (30, 30, 160)):
         linear = [(np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)) @ [0.2126, 0.7152, 0.0722]
-                  for c in (np.array(colours.ink_on(colour)) / 255, np.array(colour) / 255)]  # fmt: skip
+                  for c in (np.array(colors.ink_on(color)) / 255, np.array(color) / 255)]  # fmt: skip
         assert (max(linear) + 0.05) / (min(linear) + 0.05) > 4.5  # Source: WCAG 2.2, contrast (minimum)

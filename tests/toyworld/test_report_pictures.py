@@ -1,4 +1,4 @@
-"""The report's pictures: colour maps, spectrograms, waveforms, motions."""
+"""The report's pictures: color maps, spectrograms, waveforms, motions."""
 
 from __future__ import annotations
 
@@ -6,18 +6,18 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bindplug_toyworld.report import colours, pictures
+from bindplug_toyworld.report import colors, pictures
 
 
-def test_colour_maps_run_from_end_to_end_and_grow_lighter():
-    for stops in (colours.VIRIDIS, colours.INFERNO, colours.MAGMA):
-        painted = colours.apply(np.linspace(0, 1, 50), stops, 0, 1)
+def test_color_maps_run_from_end_to_end_and_grow_lighter():
+    for stops in (colors.VIRIDIS, colors.INFERNO, colors.MAGMA):
+        painted = colors.apply(np.linspace(0, 1, 50), stops, 0, 1)
         assert tuple(painted[0]) == stops[0]
         assert tuple(painted[-1]) == stops[-1]
         light = painted @ np.array([0.2126, 0.7152, 0.0722])
         assert (np.diff(light) > 0).all()
-    outside = colours.apply(np.array([-5.0, 7.0]), colours.MAGMA, 0, 1)
-    assert [tuple(colour) for colour in outside] == [colours.MAGMA[0], colours.MAGMA[-1]]
+    outside = colors.apply(np.array([-5.0, 7.0]), colors.MAGMA, 0, 1)
+    assert [tuple(color) for color in outside] == [colors.MAGMA[0], colors.MAGMA[-1]]
 
 
 def test_near_is_bright_and_holes_are_grey(tmp_path):

@@ -15,7 +15,7 @@ from bindplug_toyworld.looks import PALETTE
 from bindplug_toyworld.scene import Scene
 from bindplug_toyworld.things import NAMES, THINGS, label_of
 
-COLOURS = re.compile(rf"\b({'|'.join([*PALETTE, 'gray'])})\b")
+COLORS = re.compile(rf"\b({'|'.join([*PALETTE, 'gray'])})\b")
 
 
 def names(caption: str, name: str) -> bool:
@@ -33,13 +33,13 @@ def test_every_thing_is_named(seed: int, things: int) -> None:
         assert len(caption) < 250
 
 
-def test_a_colour_that_is_named_is_the_colour() -> None:
+def test_a_color_that_is_named_is_the_color() -> None:
     found = 0
     for seed in range(400):
         scene = scene_at("train", seed)
         caption = scene.caption.replace("black and white photo", "photo").replace("gray", "grey")
-        for colour in COLOURS.findall(caption):
-            assert colour == scene.placements[0].colour, caption
+        for color in COLORS.findall(caption):
+            assert color == scene.placements[0].color, caption
             found += 1
     assert found > 80
 
@@ -71,8 +71,8 @@ def test_captions_vary_and_about_half_stand_in_a_prompt() -> None:
 @pytest.mark.parametrize("name", NAMES)
 def test_articles_fit(name: str) -> None:
     rng = np.random.default_rng(0)
-    for colour in PALETTE:
-        mention = Mention(THINGS[label_of(name)], colour, "left", "large", 0.2)
+    for color in PALETTE:
+        mention = Mention(THINGS[label_of(name)], color, "left", "large", 0.2)
         for _ in range(5):
             caption = (
                 single_caption(mention, ("outdoors",), rng) + " " + group_caption([mention, mention], (), rng)

@@ -135,7 +135,7 @@ def test_a_part_of_the_towers(network, tmp_path):
     assert loaded.config.modalities == ["text", "audio"]
 
 
-def test_missing_weights_are_initialised_and_loaded_ones_kept(fresh, tmp_path):
+def test_missing_weights_are_initialized_and_loaded_ones_kept(fresh, tmp_path):
     fresh.save_pretrained(tmp_path)
     state = {
         n: t for n, t in fresh.state_dict().items() if "towers.imu.head" not in n and "log_scale" not in n

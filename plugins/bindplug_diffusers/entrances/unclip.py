@@ -9,7 +9,7 @@ from bindplug.errors import UnsupportedTarget
 from bindplug_diffusers.entrances.base import Conditions, Entrance, Slot
 from bindplug_diffusers.entrances.image_encoder import QueryImageEncoder
 from bindplug_diffusers.inspection import accepts, unet_of
-from bindplug_diffusers.strength import normaliser_norm
+from bindplug_diffusers.strength import normalizer_norm
 
 
 class UnCLIPEntrance(Entrance):
@@ -37,14 +37,14 @@ class UnCLIPEntrance(Entrance):
 
     @property
     def norm(self) -> float:
-        """The length that the pipeline's own normaliser expects."""
-        return normaliser_norm(self.pipe.image_normalizer)
+        """The length that the pipeline's own normalizer expects."""
+        return normalizer_norm(self.pipe.image_normalizer)
 
     def arguments(self, conditions: Conditions) -> dict[str, Any]:
         return {"image_embeds": self.sized(conditions.slots[0], conditions.norm)}
 
     def components(self, conditions: Conditions) -> dict[str, Any]:
-        """A normaliser to be moved in place of the pipeline's own, whose parameters every call replaces.
+        """A normalizer to be moved in place of the pipeline's own, whose parameters every call replaces.
 
         And for an image encoder that was not loaded a stand-in: the pipeline asks it for its dtype.
         """

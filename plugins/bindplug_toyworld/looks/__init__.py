@@ -1,13 +1,13 @@
-"""How each thing looks to a colour, a depth and a thermal camera: data for the renderer."""
+"""How each thing looks to a color, a depth and a thermal camera: data for the renderer."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
 from bindplug_toyworld.looks import mammals, objects, people, vehicles, wildlife
-from bindplug_toyworld.looks.part import PALETTE, Colour, Part, Style
+from bindplug_toyworld.looks.part import PALETTE, Color, Part, Style
 
-__all__ = ["LOOKS", "PALETTE", "Colour", "Part", "Style"]
+__all__ = ["LOOKS", "PALETTE", "Color", "Part", "Style"]
 
 LOOKS: dict[str, Callable[[Style], list[Part]]] = {
     "dog": mammals.dog,

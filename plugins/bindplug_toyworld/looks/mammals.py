@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from bindplug_toyworld.looks.part import INK, WHITE, Colour, Part, Style
+from bindplug_toyworld.looks.part import INK, WHITE, Color, Part, Style
 from bindplug_toyworld.looks.shapes import blob, box, ellipse, polygon, stroke
 
-PINK: Colour = (240, 150, 160)
-TONGUE: Colour = (226, 84, 96)
+PINK: Color = (240, 150, 160)
+TONGUE: Color = (226, 84, 96)
 
 
 def eye(x: float, y: float, size: float, heat: float) -> list[Part]:
@@ -18,7 +18,7 @@ def eye(x: float, y: float, size: float, heat: float) -> list[Part]:
 
 
 def _leg(
-    x: float, top: float, bottom: float, width: float, swing: float, colour: Colour, heat: float, lift: float
+    x: float, top: float, bottom: float, width: float, swing: float, color: Color, heat: float, lift: float
 ) -> list[Part]:
     foot = x + swing
     return [
@@ -26,14 +26,14 @@ def _leg(
             stroke(
                 [(x, top), ((x + foot) / 2 + 0.02, (top + bottom) / 2), (foot, bottom)], width, width * 0.75
             ),
-            colour,
+            color,
             heat,
             lift,
             0.1,
         ),
         Part(
             ellipse(foot + width * 0.2, bottom, width * 0.62, width * 0.4, n=14),
-            colour,
+            color,
             heat - 4,
             lift + 0.05,
             0.05,
@@ -252,7 +252,7 @@ def horse(s: Style) -> list[Part]:
     flow = [(-0.58, -0.16), (-0.82, -0.26), (-0.96, 0.02), (-0.92, 0.4), (-0.8, 0.2), (-0.72, 0.04)]
     parts = [Part(blob(flow), mane, 2, 0.05, 0.08)]
 
-    def limb(x: float, knee: float, foot: float, colour: Colour, lift: float) -> list[Part]:
+    def limb(x: float, knee: float, foot: float, color: Color, lift: float) -> list[Part]:
         leg = stroke([(x, 0.1), (x + knee, 0.5), (x + foot, 0.86)], 0.2, 0.08, smooth=False)
         hoof = polygon(
             [
@@ -262,7 +262,7 @@ def horse(s: Style) -> list[Part]:
                 (x + foot - 0.08, 0.95),
             ]
         )
-        return [Part(leg, colour, 10, lift, 0.1), Part(hoof, INK, 1, lift + 0.03, 0.04)]
+        return [Part(leg, color, 10, lift, 0.1), Part(hoof, INK, 1, lift + 0.03, 0.04)]
 
     parts += limb(-0.4, 0.02 + a * 0.5, -0.12 + a, s.dark, 0.0) + limb(
         0.26, 0.12 - b * 0.4, 0.04 - b, s.dark, 0.0

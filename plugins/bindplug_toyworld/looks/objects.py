@@ -6,7 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
-from bindplug_toyworld.looks.part import GOLD, INK, STEEL, WATER, WHITE, WOOD, Colour, Part, Style, mix
+from bindplug_toyworld.looks.part import GOLD, INK, STEEL, WATER, WHITE, WOOD, Color, Part, Style, mix
 from bindplug_toyworld.looks.shapes import Points, blob, box, ellipse, polygon, ring, stroke, turn
 
 
@@ -37,7 +37,7 @@ def bell(s: Style) -> list[Part]:
 def drum(s: Style) -> list[Part]:
     """A laced side drum from above the rim, with two sticks."""
     lift = 0.1 * s.swing()
-    rope: Colour = WHITE if sum(s.body) < 560 else INK
+    rope: Color = WHITE if sum(s.body) < 560 else INK
     shell = polygon([(-0.74, -0.12), (0.74, -0.12), (0.74, 0.58), (-0.74, 0.58)])
     parts = [Part(ellipse(0, 0.58, 0.74, 0.3), s.body, 1.5, 0.15, 0.2), Part(shell, s.body, 3, 0.2, 0.35)]
     parts.append(Part(ellipse(0, 0.6, 0.735, 0.29), s.body, 3, 0.4, 0.1, inked=False))

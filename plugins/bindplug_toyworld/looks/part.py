@@ -1,4 +1,4 @@
-"""A look is a list of parts; a part has an outline, a colour, relief and heat."""
+"""A look is a list of parts; a part has an outline, a color, relief and heat."""
 
 from __future__ import annotations
 
@@ -8,9 +8,9 @@ import numpy as np
 
 from bindplug_toyworld.looks.shapes import Points
 
-Colour = tuple[int, int, int]
+Color = tuple[int, int, int]
 
-PALETTE: dict[str, Colour] = {
+PALETTE: dict[str, Color] = {
     "red": (214, 48, 44),
     "orange": (240, 138, 36),
     "yellow": (247, 208, 54),
@@ -23,17 +23,17 @@ PALETTE: dict[str, Colour] = {
     "white": (244, 243, 238),
     "grey": (146, 150, 156),
 }
-"""The named body colours, sRGB."""
+"""The named body colors, sRGB."""
 
-INK: Colour = (34, 30, 36)
-WHITE: Colour = (250, 250, 246)
-STEEL: Colour = (172, 178, 188)
-RUBBER: Colour = (46, 46, 52)
-WOOD: Colour = (150, 100, 58)
-GLASS: Colour = (176, 216, 236)
-WATER: Colour = (78, 150, 206)
-GOLD: Colour = (236, 188, 62)
-SKINS: tuple[Colour, ...] = ((250, 212, 176), (226, 172, 128), (172, 116, 78), (112, 74, 52))
+INK: Color = (34, 30, 36)
+WHITE: Color = (250, 250, 246)
+STEEL: Color = (172, 178, 188)
+RUBBER: Color = (46, 46, 52)
+WOOD: Color = (150, 100, 58)
+GLASS: Color = (176, 216, 236)
+WATER: Color = (78, 150, 206)
+GOLD: Color = (236, 188, 62)
+SKINS: tuple[Color, ...] = ((250, 212, 176), (226, 172, 128), (172, 116, 78), (112, 74, 52))
 
 
 @dataclass(slots=True)
@@ -43,7 +43,7 @@ class Part:
     Args:
         points: its outline, ``(n, 2)``; in a look's own coordinates, x to the right and y downwards, a thing fills
             [-1, 1].
-        colour: sRGB, 0 to 255.
+        color: sRGB, 0 to 255.
         heat: degrees Celsius above the ambient temperature.
         lift: how far its rim stands before the thing's plane, in half sizes of the thing (as all relief).
         dome: how far its middle bulges beyond its rim.
@@ -52,7 +52,7 @@ class Part:
     """
 
     points: Points
-    colour: Colour
+    color: Color
     heat: float
     lift: float = 0.1
     dome: float = 0.0
@@ -65,25 +65,25 @@ class Style:
     """What varies between two instances of one thing.
 
     Args:
-        body: the colour a caption would name.
-        accent: a second colour.
+        body: the color a caption would name.
+        accent: a second color.
         vary: eight numbers in [-1, 1] for proportions and details.
         phase: radians into the thing's own movement: steps, wings, flames.
     """
 
-    body: Colour
-    accent: Colour
+    body: Color
+    accent: Color
     vary: tuple[float, ...]
     phase: float = 0.0
 
     @property
-    def dark(self) -> Colour:
-        """The body colour in shadow."""
+    def dark(self) -> Color:
+        """The body color in shadow."""
         return mix(self.body, INK, 0.3)
 
     @property
-    def light(self) -> Colour:
-        """A pale tone of the body colour."""
+    def light(self) -> Color:
+        """A pale tone of the body color."""
         return mix(self.body, WHITE, 0.55)
 
     def swing(self, delay: float = 0.0) -> float:
@@ -91,7 +91,7 @@ class Style:
         return float(np.sin(self.phase - delay))
 
 
-def mix(a: Colour, b: Colour, share: float) -> Colour:
+def mix(a: Color, b: Color, share: float) -> Color:
     """``a`` with ``share`` of it replaced by ``b``."""
     red, green, blue = (round(p + (q - p) * share) for p, q in zip(a, b, strict=True))
     return red, green, blue

@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-from bindplug_toyworld.looks.part import INK, SKINS, Colour, Part, Style, mix
+from bindplug_toyworld.looks.part import INK, SKINS, Color, Part, Style, mix
 from bindplug_toyworld.looks.shapes import blob, box, ellipse, stroke
 
-HAIRS: tuple[Colour, ...] = ((60, 42, 32), (30, 26, 28), (206, 160, 82), (150, 76, 40))
+HAIRS: tuple[Color, ...] = ((60, 42, 32), (30, 26, 28), (206, 160, 82), (150, 76, 40))
 Joint = tuple[float, float]
 
 
-def _skin(s: Style) -> Colour:
+def _skin(s: Style) -> Color:
     return SKINS[int((s.vary[6] + 1) * 1.999)]
 
 
-def _hair(s: Style) -> Colour:
+def _hair(s: Style) -> Color:
     return HAIRS[int((s.vary[7] + 1) * 1.999)]
 
 
@@ -67,12 +67,12 @@ def _head(s: Style, x: float, y: float, radius: float, heat: float) -> list[Part
     return parts
 
 
-def _limb(joints: list[Joint], width: float, colour: Colour, heat: float, lift: float) -> Part:
-    return Part(stroke(joints, width, width * 0.78, smooth=False), colour, heat, lift, 0.1)
+def _limb(joints: list[Joint], width: float, color: Color, heat: float, lift: float) -> Part:
+    return Part(stroke(joints, width, width * 0.78, smooth=False), color, heat, lift, 0.1)
 
 
-def _shoe(x: float, y: float, tilt: float, colour: Colour, heat: float, lift: float) -> Part:
-    return Part(ellipse(x + 0.05, y, 0.14, 0.07, tilt, n=16), colour, heat, lift, 0.06)
+def _shoe(x: float, y: float, tilt: float, color: Color, heat: float, lift: float) -> Part:
+    return Part(ellipse(x + 0.05, y, 0.14, 0.07, tilt, n=16), color, heat, lift, 0.06)
 
 
 def walking(s: Style) -> list[Part]:

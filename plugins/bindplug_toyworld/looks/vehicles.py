@@ -272,10 +272,10 @@ def boat(s: Style) -> list[Part]:
     for x in (-0.4, -0.05, 0.3):
         parts.append(Part(ellipse(x, 0.5, 0.065, 0.065, n=14), GLASS, 6, 0.55))
     across = np.linspace(-1, 1, 33)
-    for base, delay, colour, heat in ((0.66, 0.0, WATER, -6.0), (0.78, 1.4, (52, 112, 178), -7.0)):
+    for base, delay, color, heat in ((0.66, 0.0, WATER, -6.0), (0.78, 1.4, (52, 112, 178), -7.0)):
         crest = base + 0.05 * np.sin(10 * across + roll + delay)
         water = np.concatenate([np.stack([across, crest], 1), [(0.9, 0.94), (-0.9, 0.94)]])
-        parts.append(Part(water, colour, heat, 0.45, 0.05))
+        parts.append(Part(water, color, heat, 0.45, 0.05))
     return parts
 
 

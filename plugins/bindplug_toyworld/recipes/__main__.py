@@ -11,7 +11,7 @@ from bindplug.imagebind import ImageBind
 from bindplug.imagebind.official import copy_official
 from bindplug.imagebind.open_clip_layout import from_open_clip
 from bindplug_toyworld.evaluate import evaluate, format_confusion
-from bindplug_toyworld.recipes.centres import centres_of
+from bindplug_toyworld.recipes.centers import centers_of
 from bindplug_toyworld.recipes.clip_stages import pretrained_clip, scenes_of
 from bindplug_toyworld.recipes.foreign import ship_bridge, ship_foreign
 from bindplug_toyworld.recipes.options import begin, shared_options
@@ -37,7 +37,7 @@ def main(arguments: list[str] | None = None) -> None:
     figures = clip_figures | bind_sensors(model, clip, size, workspace, quiet=quiet)
     logger.info("words met in captions: %d", silence_unmet_words(model, workspace))
     round_to_half(model)  # what is measured is what ships
-    model.centres = centres_of(model, scenes_of(workspace, size.clip.stages[-1]), workspace)
+    model.centers = centers_of(model, scenes_of(workspace, size.clip.stages[-1]), workspace)
     measures = evaluate(model, scenes, quiet=quiet)
     for measure in measures:
         logger.info("%s: %.4f of %d", measure.name, measure.value, measure.count)
@@ -49,7 +49,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 
 def tiny_from(clip: torch.nn.Module, size: RecipeSize) -> ImageBind:
-    """imagebind_tiny with the toy CLIP's image and text towers and freshly initialised sensor towers."""
+    """imagebind_tiny with the toy CLIP's image and text towers and freshly initialized sensor towers."""
     torch.manual_seed(size.clip.seed)
     model = ImageBind(tiny_config(size.recipes), space=TOY_SPACE)
     copy_official(model, model.official_state_dict() | from_open_clip(clip.state_dict()))

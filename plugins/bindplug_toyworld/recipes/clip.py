@@ -38,11 +38,11 @@ def clip_config(name: str = "toy_clip") -> dict[str, Any]:
 
 
 def build_clip(config: dict[str, Any], seed: int, patch_dropout: float = 0.0) -> nn.Module:
-    """open_clip's CLIP of that configuration, with its own random initialisation.
+    """open_clip's CLIP of that configuration, with its own random initialization.
 
     Args:
         config: its constructor's keywords.
-        seed: of the initialisation.
+        seed: of the initialization.
         patch_dropout: fraction of patches hidden in training (FLIP, arXiv 2212.00794); faster, and a model used
             to occlusion.
     """
@@ -71,7 +71,7 @@ def pretrain(
         parameter.requires_grad_(not stage.locked_text)
     learned = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     groups = parameter_groups(learned, size.weight_decay)
-    optimiser = torch.optim.AdamW(groups, lr=stage.learning_rate, betas=(0.9, 0.98), fused=True)
+    optimizer = torch.optim.AdamW(groups, lr=stage.learning_rate, betas=(0.9, 0.98), fused=True)
     model.train()
     model.visual.patch_dropout.prob = stage.patch_dropout
     losses: list[float] = []
@@ -84,14 +84,14 @@ def pretrain(
         if step == round(stage.steps * (1 - stage.whole_images)):
             model.visual.patch_dropout.prob = 0.0
         factor = warmup_cosine(step, total_steps=stage.steps, warmup_steps=stage.warmup_steps)
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = stage.learning_rate * factor
         pixels = coarsened(scenes.pixels(chosen), stage.coarse, generator)
         loss = _loss(model, jitter(pixels, generator), scenes.captions(chosen, generator))
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        optimiser.step()
+        optimizer.step()
         with torch.no_grad():
             model.logit_scale.clamp_(0, math.log(MAX_SCALE))
         losses.append(float(loss.detach()))
@@ -156,14 +156,14 @@ def encode_short_text(model: Any, tokens: Tensor) -> Tensor:
 
 
 def jitter(pixels: Tensor, generator: torch.Generator) -> Tensor:
-    """Random brightness and contrast of each image, then CLIP's normalisation.
+    """Random brightness and contrast of each image, then CLIP's normalization.
 
     Args:
         pixels: (B, 3, H, W) uint8.
         generator: of the jitter.
 
     Returns:
-        (B, 3, H, W) float32, normalised.
+        (B, 3, H, W) float32, normalized.
     """
     count = len(pixels)
     # brightness and contrast may change by 10 and 15 % of the range
@@ -177,6 +177,6 @@ def jitter(pixels: Tensor, generator: torch.Generator) -> Tensor:
 
 
 def jitter_free(pixels: Tensor) -> Tensor:
-    """CLIP's normalisation alone: (B, 3, H, W) uint8 -> float32."""
+    """CLIP's normalization alone: (B, 3, H, W) uint8 -> float32."""
     mean, std = torch.tensor(PIXEL_MEAN)[:, None, None], torch.tensor(PIXEL_STD)[:, None, None]
     return (pixels.float() / 255 - mean) / std

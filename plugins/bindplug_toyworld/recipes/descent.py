@@ -20,7 +20,7 @@ TOLD_EVERY = 50
 
 
 def descend(
-    optimiser: torch.optim.Optimizer,
+    optimizer: torch.optim.Optimizer,
     loss_of: Callable[[], tuple[Tensor, Tensor]],
     *,
     steps: int,
@@ -31,7 +31,7 @@ def descend(
     """Take ``steps`` steps down, the learning rate rising for ``warmup`` of them, then falling along a cosine.
 
     Args:
-        optimiser: its learning rate is the highest; gradients are clipped to a norm of 1.
+        optimizer: its learning rate is the highest; gradients are clipped to a norm of 1.
         loss_of: the next batch's loss, and the figure that log and card tell of it, both scalars.
         steps: how many.
         warmup: how many of them.
@@ -41,18 +41,18 @@ def descend(
     Returns:
         The figures, one a step.
     """
-    highest = optimiser.defaults["lr"]
-    learned = [parameter for group in optimiser.param_groups for parameter in group["params"]]
+    highest = optimizer.defaults["lr"]
+    learned = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     figures: list[float] = []
     started = time.perf_counter()
     for step in iterate_with_progress(range(steps), total=steps, label=f"toy {name}", quiet=quiet):
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = highest * warmup_cosine(step, total_steps=steps, warmup_steps=warmup)
         loss, figure = loss_of()
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(learned, 1.0)
-        optimiser.step()
+        optimizer.step()
         figures.append(float(figure.detach()))
         if (step + 1) % TOLD_EVERY == 0:
             rate = (step + 1) / (time.perf_counter() - started)

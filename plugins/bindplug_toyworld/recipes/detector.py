@@ -116,7 +116,7 @@ def fit(
     """Train ``network`` in place; returns seconds, scenes seen and the last mean of each loss."""
     generator = torch.Generator().manual_seed(size.seed)
     groups = parameter_groups(network.named_parameters(), size.weight_decay)
-    optimiser = torch.optim.AdamW(groups, lr=size.learning_rate, fused=True)
+    optimizer = torch.optim.AdamW(groups, lr=size.learning_rate, fused=True)
     network.to(memory_format=torch.channels_last).train()
     recent: deque[dict[str, float]] = deque(maxlen=50)
     order = torch.empty(0, dtype=torch.long)
@@ -126,16 +126,16 @@ def fit(
             order = torch.randperm(len(scenes), generator=generator)
         chosen, order = order[: size.batch_size], order[size.batch_size :]
         factor = warmup_cosine(step, total_steps=size.steps, warmup_steps=size.warmup_steps)
-        for group in optimiser.param_groups:
+        for group in optimizer.param_groups:
             group["lr"] = size.learning_rate * factor
         pixels, truth = augment(*scenes.batch(chosen), generator)
         losses = losses_of(
             network, pixels, truth, nearby(vectors, size.vector_noise, generator), size, generator
         )
-        optimiser.zero_grad(set_to_none=True)
+        optimizer.zero_grad(set_to_none=True)
         torch.stack(list(losses.values())).sum().backward()
         nn.utils.clip_grad_norm_(network.parameters(), size.clip_norm)
-        optimiser.step()
+        optimizer.step()
         recent.append({name: float(loss.detach()) for name, loss in losses.items()})
         if (step + 1) % 50 == 0:
             rate = (step + 1) * size.batch_size / (time.perf_counter() - started)

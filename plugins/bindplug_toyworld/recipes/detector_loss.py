@@ -15,7 +15,7 @@ from torchvision.ops import generalized_box_iou_loss
 
 from bindplug_detic.cascade import StageOutput, encode_boxes
 from bindplug_detic.network import DeticNetwork
-from bindplug_detic.proposals import ProposalMaps, Proposals, boxes_from_distances, cell_centres
+from bindplug_detic.proposals import ProposalMaps, Proposals, boxes_from_distances, cell_centers
 from bindplug_detic.pyramid import STRIDES
 from bindplug_toyworld.recipes.detector_data import Truth
 from bindplug_toyworld.recipes.detector_pooling import pool_by_products
@@ -36,7 +36,7 @@ class ProposalTargets(NamedTuple):
     """What the proposal head should say at each cell of the levels, one after the other.
 
     Args:
-        heat: (B, N) in [0, 1], 1 at the cells nearest to a thing's centre.
+        heat: (B, N) in [0, 1], 1 at the cells nearest to a thing's center.
         boxes: (B, N, 4) of the thing whose bump is highest there.
         levels: cells of each level.
     """
@@ -71,19 +71,19 @@ class Matches(NamedTuple):
 
 
 def proposal_targets(truth: Truth, maps: Sequence[ProposalMaps]) -> ProposalTargets:
-    """Elliptic bumps around the centres of things, each on the levels that suit its size."""
+    """Elliptic bumps around the centers of things, each on the levels that suit its size."""
     boxes = truth.boxes
-    centre, size = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
+    center, size = (boxes[..., :2] + boxes[..., 2:]) / 2, boxes[..., 2:] - boxes[..., :2]
     longer = size.amax(-1)
     heats, chosen, levels = [], [], []
     for (heatmap, _), stride, (low, high) in zip(maps, STRIDES, LEVEL_RANGES, strict=True):
         height, width = heatmap.shape[-2:]
         fits = truth.present & (longer >= low) & (longer < high)
-        cells = cell_centres(height, width, stride, boxes.device).view(-1, 2)
-        away = (cells[:, None] - centre[:, None]) / (SPREAD * size[:, None]).clamp(min=1e-6)
+        cells = cell_centers(height, width, stride, boxes.device).view(-1, 2)
+        away = (cells[:, None] - center[:, None]) / (SPREAD * size[:, None]).clamp(min=1e-6)
         bump = torch.exp(-0.5 * away.square().sum(-1)) * fits[:, None]  # (B, cells, G)
         # a small thing may lie between cells: its nearest one is its peak all the same
-        nearest = (cells[:, None] - centre[:, None]).square().sum(-1).argmin(1, keepdim=True)
+        nearest = (cells[:, None] - center[:, None]).square().sum(-1).argmin(1, keepdim=True)
         bump = torch.where(torch.zeros_like(bump).scatter_(1, nearest, 1.0).bool() & fits[:, None], 1.0, bump)
         heat, row = bump.max(-1)
         heats.append(heat)
@@ -274,7 +274,7 @@ def mask_loss(
 
 
 def visible_in(owners: Tensor, boxes: Tensor, owner: Tensor, resolution: int) -> Tensor:
-    """Where a thing is seen within a box, on a grid of its cells' centres.
+    """Where a thing is seen within a box, on a grid of its cells' centers.
 
     Args:
         owners: (B, H, W) as in :class:`Truth`.

@@ -77,7 +77,7 @@ def ship_detector(
         vocabulary=(CLASSNAMES, vectors),
         space=space,
         dtype=torch.float16,
-        licence="Apache-2.0",
+        license="Apache-2.0",
         source=COMMAND,
         overwrite=True,
     )
@@ -110,7 +110,7 @@ def _readme(directory: Path, card: dict[str, Any], measures: Sequence[DetectionM
 
 `bindplug_detic`'s own network at {card["parameters"] / 1e6:.2f} M parameters, trained from nothing on the procedural
 toy world. It finds twenty things and nothing else; it exists so that prompting a detector with sounds, depth or
-heat runs offline with *learned* alignment. Licence: Apache-2.0, weights and data.
+heat runs offline with *learned* alignment. License: Apache-2.0, weights and data.
 
 - Classifies in the space `{space["name"]}` ({space["width"]}-d), which is not that of `imagebind_tiny`: prompts need a
   bridge, as with the published detector. Its vocabulary is the twenty names, each the mean over CLIP's templates.

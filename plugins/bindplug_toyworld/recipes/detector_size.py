@@ -13,7 +13,7 @@ class DetectorSize:
 
     Attributes:
         scenes: training scenes rendered.
-        steps: optimiser steps.
+        steps: optimizer steps.
         batch_size: scenes a step.
         learning_rate: peak of its schedule.
         warmup_steps: steps of linear warm-up.
@@ -26,7 +26,7 @@ class DetectorSize:
             comes over a bridge never lands on a class vector exactly.
         side: height and width of the pictures in pixels.
         evaluation_scenes: scenes of the evaluation.
-        seed: of initialisation, order and augmentation.
+        seed: of initialization, order and augmentation.
     """
 
     scenes: int

@@ -44,7 +44,7 @@ BRIDGE_STRENGTH = 1.0
 """Of the ridge. Captions alone would have it a thousand times weaker, and directions in which they hardly vary, but
 sounds and pictures do, would be stretched until sounds are no longer told apart."""
 
-RECENTRED_ON = 1024
+RECENTERED_ON = 1024
 """Recordings of each sensor that say where its rows lie."""
 
 
@@ -70,7 +70,7 @@ def ship_foreign(
     measure = classification(model, "image", rows)
     logger.info("foreign %s: %.4f of %d", measure.name, measure.value, measure.count)
     save_directory(
-        model, directory, dtype=torch.float16, licence="Apache-2.0", source=COMMAND, overwrite=True
+        model, directory, dtype=torch.float16, license="Apache-2.0", source=COMMAND, overwrite=True
     )
     card = {
         **begin_card(size, COMMAND),
@@ -96,12 +96,12 @@ def ship_bridge(weights: Path, workspace: Path) -> LinearBridge:
     bridge = fit_bridge(tiny, foreign, captions, method="ridge", strength=BRIDGE_STRENGTH, progress=False)
     assert isinstance(bridge, LinearBridge)
     for sensor in SENSORS:
-        inputs = Rendered(workspace / sensor).inputs(sensor)[:RECENTRED_ON].float()
+        inputs = Rendered(workspace / sensor).inputs(sensor)[:RECENTERED_ON].float()
         with torch.inference_mode():
             rows = torch.cat([tiny.encode(sensor, batch, normalize=True) for batch in inputs.split(64)])
         # a sensor's own mean, moved to what it would be over all twenty things
-        bridge.recentre(sensor, rows + (tiny.centres[sensor] - rows.mean(0)))
-    bridge.recentre("image", _image_rows(tiny, Rendered(workspace / "audio")))
+        bridge.recenter(sensor, rows + (tiny.centers[sensor] - rows.mean(0)))
+    bridge.recenter("image", _image_rows(tiny, Rendered(workspace / "audio")))
     bridge.save(weights / "toy_bridge", overwrite=True)
     logger.info("toy bridge: %s", bridge.report)
     return bridge
@@ -110,7 +110,7 @@ def ship_bridge(weights: Path, workspace: Path) -> LinearBridge:
 def _image_rows(model: Any, scenes: Rendered) -> torch.Tensor:
     from bindplug_toyworld.recipes.clip import jitter_free
 
-    first = torch.arange(min(RECENTRED_ON, len(scenes)))
+    first = torch.arange(min(RECENTERED_ON, len(scenes)))
     with torch.inference_mode():
         batches = jitter_free(scenes.pixels(first)).split(64)
         return torch.cat([model.encode_image(batch, normalize=True) for batch in batches])
@@ -142,7 +142,7 @@ def _readme(card: dict[str, Any], measure: Measure, directory: Path) -> str:
 
 A second CLIP of the toy world, of another seed, shape and width ({FOREIGN_SPACE.width} instead of 128). It plays the
 part that CLIP ViT-B/32 plays beside ImageBind's ViT-H/14: tools that live in its space need a bridge.
-`bindplug.load("toy_foreign_clip")` gives an encoder of image and text. Licence: Apache-2.0, weights and data.
+`bindplug.load("toy_foreign_clip")` gives an encoder of image and text. License: Apache-2.0, weights and data.
 
 - {seen} samples seen, {minutes:.0f} minutes on {card["machine"]}; seeds are fixed; `make weights` runs it again.
 - {megabytes:.1f} MB as float16 safetensors; words that no caption held have zero token embeddings.

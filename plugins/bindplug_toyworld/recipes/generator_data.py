@@ -2,7 +2,7 @@
 
 A generator that sees half a million pictures on two cores learns what things look like, or also where they may stand,
 how large, in which light and what may hide them; not both. An embedding of a sound tells none of that. So it learns
-portraits: the thing of a scene in its own colours, upright and whole, as large as the picture, before a plain backdrop.
+portraits: the thing of a scene in its own colors, upright and whole, as large as the picture, before a plain backdrop.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ from bindplug.inputs.progress import iterate_with_progress
 from bindplug_toyworld.dataset import scene_at
 from bindplug_toyworld.looks import LOOKS, PALETTE, Style
 from bindplug_toyworld.recipes.clip import jitter_free
-from bindplug_toyworld.render import Layer, Light, paint_colour, place, relief_map
+from bindplug_toyworld.render import Layer, Light, paint_color, place, relief_map
 from bindplug_toyworld.scene import Scene
 from bindplug_toyworld.things import NAMES
 
@@ -70,14 +70,14 @@ def scene_of(index: int) -> Scene:
 
 
 def portrait(scene: Scene) -> Image.Image:
-    """A scene's first thing alone, 224 x 224: its colours and build, before the colours of the place it was seen in."""
+    """A scene's first thing alone, 224 x 224: its colors and build, before the colors of the place it was seen in."""
     side, thing = RENDERED_SIDE, scene.placements[0]
     half = side / 2 / FRAME
-    style = Style(PALETTE[thing.colour], thing.accent, thing.vary, PHASE)
+    style = Style(PALETTE[thing.color], thing.accent, thing.vary, PHASE)
     parts = place(LOOKS[scene.label](style), side / 2, side / 2, half, 0.0, False)
     layer = Layer(parts, thing.distance_m, thing.half_m, half, 0)
     relief = relief_map([layer], (side, side))
-    return Image.fromarray(paint_colour(_plain(scene), [layer], relief, LIGHT, np.random.default_rng(0)))
+    return Image.fromarray(paint_color(_plain(scene), [layer], relief, LIGHT, np.random.default_rng(0)))
 
 
 def _plain(scene: Scene) -> np.ndarray:
@@ -89,7 +89,7 @@ def _plain(scene: Scene) -> np.ndarray:
         horizon=GROUND * RENDERED_SIDE,
         mottle=np.zeros_like(backdrop.mottle),
     )
-    return even.colour(np.random.default_rng(0))
+    return even.color(np.random.default_rng(0))
 
 
 def render_pictures(

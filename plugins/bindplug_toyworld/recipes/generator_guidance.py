@@ -45,13 +45,13 @@ def calibrate_guidance(
         return teacher, {"seconds": 0.0}
     student = deepcopy(teacher).train()
     teacher = teacher.eval()
-    optimiser = torch.optim.AdamW(
+    optimizer = torch.optim.AdamW(
         student.parameters(), lr=size.guidance_learning_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True
     )
     drawn = batches(latents, rows, size, size.guidance_steps, seed=SEED)
     started, warmup = time.perf_counter(), min(20, size.guidance_steps // 2)
     errors = descend(
-        optimiser,
+        optimizer,
         lambda: guidance_loss(student, teacher, next(drawn), size.guidance),
         steps=size.guidance_steps,
         warmup=warmup,

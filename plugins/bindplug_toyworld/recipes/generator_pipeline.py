@@ -45,16 +45,16 @@ def assemble(
         encoder: what made these embeddings.
     """
     width = len(conditioning.mean)
-    normaliser = StableUnCLIPImageNormalizer(width)
-    normaliser.mean = nn.Parameter(conditioning.mean[None].clone())
-    normaliser.std = nn.Parameter(conditioning.std[None].clone())
+    normalizer = StableUnCLIPImageNormalizer(width)
+    normalizer.mean = nn.Parameter(conditioning.mean[None].clone())
+    normalizer.std = nn.Parameter(conditioning.std[None].clone())
     tokenizer = build_tokenizer()
     return StableUnCLIPImg2ImgPipeline(
         feature_extractor=CLIPImageProcessor(
             size={"shortest_edge": TOWER_SIDE}, crop_size={"height": TOWER_SIDE, "width": TOWER_SIDE}
         ),
         image_encoder=placeholder_encoder(encoder),
-        image_normalizer=normaliser.eval(),
+        image_normalizer=normalizer.eval(),
         image_noising_scheduler=DDPMScheduler(**noising_config()),
         tokenizer=tokenizer,
         text_encoder=build_text_encoder(len(tokenizer)),

@@ -38,7 +38,7 @@ from bindplug_toyworld.things import CLASSNAMES, NAMES
 logger = logging.getLogger(__name__)
 
 COMMAND = "python -m bindplug_toyworld.recipes.generator"
-AS_THEY_ARE, RECENTRED, LED = "as they are", "recentred", "prototypes"
+AS_THEY_ARE, RECENTERED, LED = "as they are", "recentered", "prototypes"
 
 
 def prototypes_of(pictures: Pictures, encoder: Encoder, size: GeneratorSize) -> Prototypes:
@@ -71,9 +71,9 @@ def evaluate_all(
     pipe = StableUnCLIPImg2ImgPipeline.from_pretrained(directory)
     pipe.set_progress_bar_config(disable=True)
     generator = bindplug.upgrade(pipe, model)
-    cures: dict[str, dict[str, Any]] = {AS_THEY_ARE: {"recentre": False, "prototypes": False}}
-    if "image" in model.centres:
-        cures[RECENTRED] = {"recentre": True, "prototypes": False}
+    cures: dict[str, dict[str, Any]] = {AS_THEY_ARE: {"recenter": False, "prototypes": False}}
+    if "image" in model.centers:
+        cures[RECENTERED] = {"recenter": True, "prototypes": False}
     cures[LED] = {}
     sheets.mkdir(parents=True, exist_ok=True)
     measures: list[GenerationMeasure] = []
@@ -157,7 +157,7 @@ def _readme(directory: Path, card: dict[str, Any], measures: Sequence[Generation
     recipe, training = card["recipe"], card["training"]
     minutes = sum(stage["seconds"] for stage in training.values()) / 60
     megabytes = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file()) / 1e6
-    own = [m for m in measures if m.cure in (AS_THEY_ARE, RECENTRED, LED)]
+    own = [m for m in measures if m.cure in (AS_THEY_ARE, RECENTERED, LED)]
     limits = [m for m in measures if m not in own]
     limited = "\n".join(
         f"- {m.cure}, {recipe['side']} px: {100 * m.value:.1f} % of {m.count}." for m in limits
@@ -178,7 +178,7 @@ def _readme(directory: Path, card: dict[str, Any], measures: Sequence[Generation
 diffusers' own `StableUnCLIPImg2ImgPipeline` at {training["unet"]["parameters"] / 1e6:.1f} M parameters, trained from \
 nothing on the procedural toy world.
 It paints twenty things and nothing else; it exists so that making pictures of sounds, depth, heat, motion and blends
-runs offline with *learned* alignment. Licence: Apache-2.0, weights and data.
+runs offline with *learned* alignment. License: Apache-2.0, weights and data.
 
     pipe = StableUnCLIPImg2ImgPipeline.from_pretrained("{directory.name}")
     pipe = bindplug.upgrade(pipe, bindplug.load("{card["model"]}"))
@@ -203,7 +203,7 @@ right is a picture of either; `both` is both among the judge's first two.
 
 {format_measures(own)}
 
-`{RECENTRED}` moves queries to where images lie; `{LED}`, the default, then leads them to the nearest of the
+`{RECENTERED}` moves queries to where images lie; `{LED}`, the default, then leads them to the nearest of the
 prototypes, 10 of {recipe["prototypes"]}. What could be had at best, of the very scenes of the image queries:
 
 {limited}

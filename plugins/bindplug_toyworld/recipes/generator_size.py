@@ -112,9 +112,9 @@ TRAINING_TIMESTEPS = 1000
 DEFAULT_GUIDANCE = 10.0
 """The guidance scale of a call that names none. Source: diffusers, ``StableUnCLIPImg2ImgPipeline.__call__``."""
 GROUPS = 8
-"""Groups of every normalisation in the denoiser."""
+"""Groups of every normalization in the denoiser."""
 VAE_GROUPS = 4
-"""And in the autoencoder: three that colours pass through at the start, and one."""
+"""And in the autoencoder: three that colors pass through at the start, and one."""
 
 
 def vae_config(size: GeneratorSize) -> dict[str, Any]:

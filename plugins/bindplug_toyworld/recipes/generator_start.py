@@ -1,7 +1,7 @@
-"""Where the autoencoder's training starts: as one that keeps the mean colour of the pixels below each latent.
+"""Where the autoencoder's training starts: as one that keeps the mean color of the pixels below each latent.
 
-From random weights it is slow to let colour through sixteen layers that each normalise it; a network whose residual
-branches start silent (as Fixup's, arXiv 1901.09321), and whose trunk carries colour, learns detail from the first step.
+From random weights it is slow to let color through sixteen layers that each normalize it; a network whose residual
+branches start silent (as Fixup's, arXiv 1901.09321), and whose trunk carries color, learns detail from the first step.
 """
 
 from __future__ import annotations
@@ -11,18 +11,18 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-COLOURS = 3
+COLORS = 3
 PEDESTAL = 4.0
-"""A constant beside the colours that dwarfs them: then a group's normalisation hardly depends on the picture."""
+"""A constant beside the colors that dwarfs them: then a group's normalization hardly depends on the picture."""
 LOG_VARIANCE = -7.0
 """Of the latents' noise, at the start."""
 
 
 @torch.no_grad()
-def start_from_colours(vae: Any) -> None:
+def start_from_colors(vae: Any) -> None:
     """Set weights of a diffusers ``AutoencoderKL`` in place.
 
-    Its first three latents then are the mean colours of the pixels below them, and decode to these; what other latents
+    Its first three latents then are the mean colors of the pixels below them, and decode to these; what other latents
     hold is not yet looked at.
 
     Args:
@@ -53,14 +53,14 @@ def start_from_colours(vae: Any) -> None:
 
 
 def _pass_on(convolution: Any, taps: tuple[tuple[int, int], ...] | None = None) -> None:
-    """Let the first three channels through, as the mean of some taps; the centre alone for None."""
+    """Let the first three channels through, as the mean of some taps; the center alone for None."""
     weight = convolution.weight
-    centre = (weight.shape[2] // 2, weight.shape[3] // 2)
-    weight[:COLOURS] = 0
-    convolution.bias[:COLOURS] = 0
-    for channel in range(COLOURS):
-        for row, column in taps or (centre,):
-            weight[channel, channel, row, column] = 1 / len(taps or (centre,))
+    center = (weight.shape[2] // 2, weight.shape[3] // 2)
+    weight[:COLORS] = 0
+    convolution.bias[:COLORS] = 0
+    for channel in range(COLORS):
+        for row, column in taps or (center,):
+            weight[channel, channel, row, column] = 1 / len(taps or (center,))
 
 
 def _pass_all(convolution: Any) -> None:
@@ -70,18 +70,18 @@ def _pass_all(convolution: Any) -> None:
 
 
 def _through_norm(convolution: Any, norm: nn.GroupNorm) -> float:
-    """Write each colour as a pair of opposites, with a pair of constants, into a group of its own.
+    """Write each color as a pair of opposites, with a pair of constants, into a group of its own.
 
     Returns:
-        The factor that undoes the group's normalisation.
+        The factor that undoes the group's normalization.
     """
     size = norm.num_channels // norm.num_groups
-    for colour in range(COLOURS):
-        first = colour * size
+    for color in range(COLORS):
+        first = color * size
         convolution.weight[first : first + size] = 0
         convolution.bias[first : first + size] = 0
-        convolution.weight[first, colour] = 1
-        convolution.weight[first + 1, colour] = -1
+        convolution.weight[first, color] = 1
+        convolution.weight[first + 1, color] = -1
         convolution.bias[first + 2] = PEDESTAL
         convolution.bias[first + 3] = -PEDESTAL
     return PEDESTAL * (2 / size) ** 0.5
@@ -91,8 +91,8 @@ def _read_pairs(convolution: Any, norm: nn.GroupNorm, gain: float) -> None:
     """Undo :func:`_through_norm` behind SiLU, for which silu(x) - silu(-x) = x."""
     size = norm.num_channels // norm.num_groups
     row, column = convolution.weight.shape[2] // 2, convolution.weight.shape[3] // 2
-    convolution.weight[:COLOURS] = 0
-    convolution.bias[:COLOURS] = 0
-    for colour in range(COLOURS):
-        convolution.weight[colour, colour * size, row, column] = gain
-        convolution.weight[colour, colour * size + 1, row, column] = -gain
+    convolution.weight[:COLORS] = 0
+    convolution.bias[:COLORS] = 0
+    for color in range(COLORS):
+        convolution.weight[color, color * size, row, column] = gain
+        convolution.weight[color, color * size + 1, row, column] = -gain

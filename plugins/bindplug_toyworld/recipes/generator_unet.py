@@ -98,10 +98,10 @@ def fit_unet(
         The running mean of the network, in evaluation mode, and the figures for the card.
     """
     groups = parameter_groups(unet.named_parameters(), size.weight_decay)
-    optimiser = torch.optim.AdamW(groups, lr=size.learning_rate, betas=(0.9, 0.99), fused=True)
+    optimizer = torch.optim.AdamW(groups, lr=size.learning_rate, betas=(0.9, 0.99), fused=True)
     unet.to(memory_format=torch.channels_last).train()
     average = AveragedModel(unet, multi_avg_fn=get_ema_multi_avg_fn(size.average))
-    optimiser.register_step_post_hook(lambda *_: average.update_parameters(unet))
+    optimizer.register_step_post_hook(lambda *_: average.update_parameters(unet))
     drawn = batches(latents, rows, size, size.steps)
 
     def loss_of() -> tuple[Tensor, Tensor]:
@@ -111,7 +111,7 @@ def fit_unet(
 
     started = time.perf_counter()
     losses = descend(
-        optimiser, loss_of, steps=size.steps, warmup=size.warmup_steps, name="denoiser", quiet=quiet
+        optimizer, loss_of, steps=size.steps, warmup=size.warmup_steps, name="denoiser", quiet=quiet
     )
     return average.module.eval(), {
         "seconds": round(time.perf_counter() - started, 1),
@@ -173,7 +173,7 @@ def neighbour_means(rows: Tensor, count: int) -> Tensor:
 def lead(rows: Tensor, means: Tensor, fraction: float, generator: torch.Generator) -> Tensor:
     """Unit rows (B, D), a ``fraction`` of them moved a random part of the way to ``means``.
 
-    A sound tells what a thing is but not its colour or place: its row lies among those of many pictures.
+    A sound tells what a thing is but not its color or place: its row lies among those of many pictures.
     """
     way = torch.rand(len(rows), 1, generator=generator)
     moved = torch.rand(len(rows), 1, generator=generator) < fraction

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from bindplug_toyworld.recipes.descent import descend, ends
 from bindplug_toyworld.recipes.generator_size import GeneratorSize, vae_config
-from bindplug_toyworld.recipes.generator_start import start_from_colours
+from bindplug_toyworld.recipes.generator_start import start_from_colors
 
 logger = logging.getLogger(__name__)
 
@@ -24,10 +24,10 @@ MEASURED_ON = 2000
 
 
 def build_vae(size: GeneratorSize) -> Any:
-    """An autoencoder that passes colours on and has all else to learn."""
+    """An autoencoder that passes colors on and has all else to learn."""
     torch.manual_seed(size.seed)
     vae = AutoencoderKL(**vae_config(size))
-    start_from_colours(vae)
+    start_from_colors(vae)
     return vae
 
 
@@ -41,11 +41,11 @@ def fit_vae(vae: Any, pixels: Tensor, size: GeneratorSize, *, quiet: bool | None
         quiet: True shows no progress, None asks the environment.
     """
     generator = torch.Generator().manual_seed(size.seed)
-    optimiser = torch.optim.AdamW(vae.parameters(), lr=size.vae_learning_rate, weight_decay=0.0, fused=True)
+    optimizer = torch.optim.AdamW(vae.parameters(), lr=size.vae_learning_rate, weight_decay=0.0, fused=True)
     vae.to(memory_format=torch.channels_last).train()
     started = time.perf_counter()
     descend(
-        optimiser,
+        optimizer,
         lambda: vae_loss(vae, pieces(pixels, size.vae_batch, size.crop, generator), size, generator),
         steps=size.vae_steps,
         warmup=min(WARMUP, size.vae_steps // 2),
@@ -79,7 +79,7 @@ def fit_decoder(
     """
     generator = torch.Generator().manual_seed(size.seed + 7)
     learned = [*vae.post_quant_conv.parameters(), *vae.decoder.parameters()]
-    optimiser = torch.optim.AdamW(learned, lr=size.vae_learning_rate, weight_decay=0.0, fused=True)
+    optimizer = torch.optim.AdamW(learned, lr=size.vae_learning_rate, weight_decay=0.0, fused=True)
     vae.to(memory_format=torch.channels_last).train()
 
     def loss_of() -> tuple[Tensor, Tensor]:
@@ -87,7 +87,7 @@ def fit_decoder(
         return decoder_loss(vae, as_input(pixels[chosen]), latents[chosen].float(), size, generator)
 
     started, warmup = time.perf_counter(), min(WARMUP, size.decoder_steps // 2)
-    errors = descend(optimiser, loss_of, steps=size.decoder_steps, warmup=warmup, name="decoder", quiet=quiet)
+    errors = descend(optimizer, loss_of, steps=size.decoder_steps, warmup=warmup, name="decoder", quiet=quiet)
     vae.eval()
     return ends(errors, started)
 

@@ -17,7 +17,7 @@ FAINTEST = 1 / 400
 def start_from_image_tower(model: ImageBind, sensor: str, images: Tensor) -> None:
     """Copy the image tower into a sensor's tower, in place.
 
-    Both must have one width and one number of patches. Patch kernels are summed over frames and colours and
+    Both must have one width and one number of patches. Patch kernels are summed over frames and colors and
     resized; of more blocks than the sensor has, evenly spread ones are taken; the LayerNorm that the image tower
     has before its blocks, and sensors lack, is folded into stem, positions and class token, as far as its division
     by each token's own deviation allows: by the mean deviation over ``images``.
@@ -41,7 +41,7 @@ def start_from_image_tower(model: ImageBind, sensor: str, images: Tensor) -> Non
     _fill_tokens(source, tower, images)
     chosen = torch.linspace(0, len(source.blocks) - 1, len(tower.blocks)).round().long().tolist()
     for block, index in zip(tower.blocks, chosen, strict=True):
-        # the learned extra key and value, which the image tower lacks, keep their initialisation
+        # the learned extra key and value, which the image tower lacks, keep their initialization
         block.load_state_dict(source.blocks[index].state_dict(), strict=False)
     tower.head.load_state_dict(source.head.state_dict())
 
@@ -74,7 +74,7 @@ def start_from_whitened_windows(model: ImageBind, motions: Tensor) -> None:
     constant part and the tower spends its training digging below it. The stem gets the windows' principal
     directions instead, each divided by its deviation, so that its outputs are uncorrelated and of one size.
 
-    Source: the idea of data-dependent initialisation, Krähenbühl et al. (arXiv 1511.06856), section 3.
+    Source: the idea of data-dependent initialization, Krähenbühl et al. (arXiv 1511.06856), section 3.
 
     Args:
         model: holds the IMU tower.

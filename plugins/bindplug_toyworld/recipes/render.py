@@ -163,7 +163,7 @@ def near_view(scene: Scene, rng: np.random.Generator) -> tuple[Image.Image, list
     image = scene.image.resize(
         (side, side), Image.Resampling.BICUBIC, box=(x - half, y - half, x + half, y + half)
     )
-    mention = Mention(THINGS[thing.label], thing.colour, place="", size="", x=0.5)
+    mention = Mention(THINGS[thing.label], thing.color, place="", size="", x=0.5)
     phrases = scene.backdrop.setting.phrases
     return image, [single_caption(mention, phrases, rng) for _ in range(CAPTIONS_A_SCENE)]
 

@@ -45,7 +45,7 @@ def ship(
         log: the training log, copied beside the weights.
     """
     save_directory(
-        model, directory, dtype=torch.float16, licence="Apache-2.0", source=COMMAND, overwrite=True
+        model, directory, dtype=torch.float16, license="Apache-2.0", source=COMMAND, overwrite=True
     )
     card = {
         **begin_card(size, COMMAND),
@@ -76,7 +76,7 @@ def _readme(card: dict[str, Any], measures: Sequence[Measure], directory: Path) 
 
 The embedded default of bindplug: ImageBind's architecture at {sum(millions.values()):.1f} M parameters, trained
 from nothing on the procedural toy world. It knows twenty things and nothing else; it exists so that everything
-runs offline with *learned* alignment. Licence: Apache-2.0, weights and data.
+runs offline with *learned* alignment. License: Apache-2.0, weights and data.
 
 - Image and text towers: a CLIP (open_clip's class) of {scenes} scenes with captions, {seen} samples seen; then frozen.
   `bindplug convert --to open-clip` gives it back.
@@ -84,7 +84,7 @@ runs offline with *learned* alignment. Licence: Apache-2.0, weights and data.
   No sensor was ever paired with text or with another sensor: every figure below that pairs a sensor with
   anything but images is emergent. Sound, depth and heat towers start from the image tower's weights, the motion
   tower from a whitening of its windows.
-- `centres.safetensors` holds each modality's mean row, for `embed(..., recentre=...)`; words that no caption
+- `centers.safetensors` holds each modality's mean row, for `embed(..., recenter=...)`; words that no caption
   held have zero token embeddings.
 - {megabytes:.1f} MB as float16 safetensors ({", ".join(f"{n} {c:.1f} M" for n, c in millions.items())} parameters).
 - Training took {minutes:.0f} minutes on {card["machine"]}; seeds are fixed; `make weights` runs it again.
@@ -97,7 +97,7 @@ runs offline with *learned* alignment. Licence: Apache-2.0, weights and data.
 Classification is zero-shot, with CLIP's 80 prompt templates. Retrieval counts the nearest item being of the
 right class; `image + audio -> scene` adds an image of one thing and a sound of another and asks for a scene that
 holds both among the five nearest of {next(m.count for m in measures if m.name.startswith("image + audio"))}. The \
-sum's parts are moved to the mean of the scenes to be searched, `recentre=gallery.mean(0)`; `as they are` is without.
+sum's parts are moved to the mean of the scenes to be searched, `recenter=gallery.mean(0)`; `as they are` is without.
 
 ## Confusion matrices
 

@@ -14,7 +14,7 @@ class ClipStage:
     Attributes:
         first_scene: index of the first scene it sees; stages share none.
         scenes: scenes rendered, each with several captions.
-        steps: optimiser steps.
+        steps: optimizer steps.
         learning_rate: peak of its schedule.
         warmup_steps: steps of linear warm-up.
         patch_dropout: fraction of patches hidden from the image tower.
@@ -48,7 +48,7 @@ class ClipSize:
         stages: in their order.
         batch_size: scenes in a step; every other caption of the batch is a negative.
         weight_decay: AdamW's.
-        seed: of the initialisation; with a stage's first scene, of that stage's order.
+        seed: of the initialization; with a stage's first scene, of that stage's order.
     """
 
     architecture: str
@@ -62,7 +62,7 @@ class ClipSize:
 class RecipeSize:
     """Everything that `make weights` runs.
 
-    The recipes keep the published temperature, optimiser, schedule and augmentation; the toy data sets and
+    The recipes keep the published temperature, optimizer, schedule and augmentation; the toy data sets and
     towers are some thousand times smaller, so batches, epochs and learning rates are fitted to them.
     """
 

@@ -11,7 +11,7 @@ from PIL import Image, ImageDraw, ImageFont
 from bindplug_toyworld.commands import Asked
 from bindplug_toyworld.drawing import Drawing
 from bindplug_toyworld.report import pictures
-from bindplug_toyworld.report.colours import PROMPTS, ink_on
+from bindplug_toyworld.report.colors import PROMPTS, ink_on
 from bindplug_toyworld.report.made import enlarged, prompt_picture
 from bindplug_toyworld.report.markup import NAMES as HEADINGS
 from bindplug_toyworld.report.markup import read_picture
@@ -213,18 +213,18 @@ def _search(sheet: Image.Image, draw: ImageDraw.ImageDraw, show: Showcase, searc
 
 
 def searched_picture(path: Path, spots: Sequence[Spot], side: int) -> Image.Image:
-    """A picture with its boxes in the prompts' colours, ``side`` pixels wide and high."""
+    """A picture with its boxes in the prompts' colors, ``side`` pixels wide and high."""
     picture = read_picture(path)
     factor = side / picture.width
     picture = picture.resize((side, side), Image.Resampling.LANCZOS)
     draw = ImageDraw.Draw(picture)
     for spot in spots:
         x1, y1, x2, y2 = (round(edge * factor) for edge in spot.box)
-        colour = PROMPTS[spot.prompt]
-        draw.rectangle((x1, y1, x2, y2), outline=colour, width=3)
+        color = PROMPTS[spot.prompt]
+        draw.rectangle((x1, y1, x2, y2), outline=color, width=3)
         top = max(y1 - 15, 0)
-        draw.rectangle((x1, top, x1 + 30, top + 15), fill=colour)
-        draw.text((x1 + 3, top), f"{spot.score:.2f}", ink_on(colour), _font(12))
+        draw.rectangle((x1, top, x1 + 30, top + 15), fill=color)
+        draw.text((x1 + 3, top), f"{spot.score:.2f}", ink_on(color), _font(12))
     return picture
 
 
@@ -269,6 +269,6 @@ def _drawn(
     sheet.paste(enlarged(drawing.picture).resize((SIDE, SIDE), Image.Resampling.LANCZOS), (x, y))
     if judged:
         _tick(draw, x, y + SIDE + 6, drawing.right)
-    colour = SOFT if not judged else GOOD if drawing.right else BAD
+    color = SOFT if not judged else GOOD if drawing.right else BAD
     text = drawing.seen[0]
-    draw.text((x + 18 * judged, y + SIDE + 4), _fitted(draw, text, SIDE - 18), colour, _font(14))
+    draw.text((x + 18 * judged, y + SIDE + 4), _fitted(draw, text, SIDE - 18), color, _font(14))

@@ -10,7 +10,7 @@ import numpy as np
 from PIL import Image
 
 from bindplug_toyworld.report import pictures
-from bindplug_toyworld.report.colours import AXES, INFERNO, MAGMA, VIRIDIS
+from bindplug_toyworld.report.colors import AXES, INFERNO, MAGMA, VIRIDIS
 from bindplug_toyworld.report.markup import (
     NAMES,
     caption,
@@ -112,13 +112,13 @@ def _motion(path: Path, alt: str, name: str) -> str:
     lines, legend = [], []
     for block, (sensor, unit) in enumerate(TRACES):
         part = motion[3 * block : 3 * block + 3]
-        for colour, points in zip(AXES, pictures.motion_paths(part, width, height // 2), strict=True):
+        for color, points in zip(AXES, pictures.motion_paths(part, width, height // 2), strict=True):
             drawn = " ".join(f"{x:g},{y + block * height // 2:g}" for x, y in points)
-            lines.append(f'<polyline points="{drawn}" fill="none" stroke="rgb{colour}" stroke-width="1.2"/>')
+            lines.append(f'<polyline points="{drawn}" fill="none" stroke="rgb{color}" stroke-width="1.2"/>')
         span = f"{number(float(np.min(part)))} to {number(float(np.max(part)))} {unit}"
         keys = "".join(
-            f'<span><i style="background:rgb{colour}"></i>{axis}</span>'
-            for axis, colour in zip("xyz", AXES, strict=True)
+            f'<span><i style="background:rgb{color}"></i>{axis}</span>'
+            for axis, color in zip("xyz", AXES, strict=True)
         )
         legend.append(f'<div><span>{sensor}, {span}</span><span class="keys">{keys}</span></div>')
     rule = f'<path d="M0 {height // 2}H{width}" stroke="currentColor" stroke-opacity=".25"/>'

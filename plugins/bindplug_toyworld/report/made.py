@@ -11,7 +11,7 @@ from PIL import Image
 from bindplug_toyworld.commands import Asked
 from bindplug_toyworld.drawing import Drawing
 from bindplug_toyworld.report import pictures
-from bindplug_toyworld.report.colours import PROMPTS, ink_on
+from bindplug_toyworld.report.colors import PROMPTS, ink_on
 from bindplug_toyworld.report.markup import NAMES, img, mark, read_picture
 from bindplug_toyworld.searching import STREET_PX, Search, Searched
 from bindplug_toyworld.showcase import Exhibit, Showcase
@@ -63,7 +63,7 @@ def gallery_section(show: Showcase) -> Iterator[str]:
     yield f"{first}{_sign('+')}{second}{_sign('=')}{_drawn(gallery.blend, judged=False)}</div>"
     yield (
         "<p class=soft>The bundled painter knows one thing a picture: of most sums it shows one of the two, often in "
-        "the colours and before the place of the other.</p></div>"
+        "the colors and before the place of the other.</p></div>"
     )
     (start, _), (end, _) = gallery.morph[0].asked
     yield f'<div class="card sum"><h3>From the sound of a {escape(start)} to that of a {escape(end)}</h3>'
@@ -101,11 +101,11 @@ def enlarged(path: Path) -> Image.Image:
 def _search(search: Search, by_thing: Files) -> Iterator[str]:
     yield '<div class="card"><div class="strip legend-strip">'
     for number, ((thing, modality), route) in enumerate(zip(search.prompts, search.routes, strict=True)):
-        colour = bytes(PROMPTS[number]).hex()
+        color = bytes(PROMPTS[number]).hex()
         picture = prompt_picture((thing, modality), by_thing[thing], ICON_PX)
         what = f"{NAMES[modality]}: {thing}"
         yield (
-            f'<figure class="prompt" style="--c:#{colour}">{img(picture, f"prompt, {what}")}'
+            f'<figure class="prompt" style="--c:#{color}">{img(picture, f"prompt, {what}")}'
             f"<figcaption>{escape(what)}<br>route: {escape(route)}</figcaption></figure>"
         )
     yield '</div><div class="streets">'
@@ -138,10 +138,10 @@ def _street(search: Search, searched: Searched) -> str:
     )
 
 
-def _box(corners: tuple[float, ...], colour: tuple[int, int, int], score: str) -> str:
+def _box(corners: tuple[float, ...], color: tuple[int, int, int], score: str) -> str:
     x1, y1, x2, y2 = corners
-    fill, top = bytes(colour).hex(), max(y1 - 14, 0)
-    ink = bytes(ink_on(colour)).hex()
+    fill, top = bytes(color).hex(), max(y1 - 14, 0)
+    ink = bytes(ink_on(color)).hex()
     return (
         f'<rect x="{x1:.1f}" y="{y1:.1f}" width="{x2 - x1:.1f}" height="{y2 - y1:.1f}" fill="none" '
         f'stroke="#{fill}" stroke-width="3"/>'

@@ -1,4 +1,4 @@
-"""Small pieces of the page: pictures as data, colour scales, captions."""
+"""Small pieces of the page: pictures as data, color scales, captions."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from pathlib import Path
 from PIL import Image
 
 from bindplug_toyworld.report import pictures
-from bindplug_toyworld.report.colours import Stops, css_gradient
+from bindplug_toyworld.report.colors import Stops, css_gradient
 
 NAMES = {
     "image": "picture",
@@ -43,7 +43,7 @@ def data_address(content: bytes, media_type: str) -> str:
 
 
 def scale(stops: Stops, low: str, high: str) -> str:
-    """A colour map with the values at its ends."""
+    """A color map with the values at its ends."""
     bar = f'<i style="background:{css_gradient(stops)}"></i>'
     return f'<div class="scale"><span>{escape(low)}</span>{bar}<span>{escape(high)}</span></div>'
 

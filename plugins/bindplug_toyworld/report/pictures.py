@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from bindplug_toyworld.report.colours import AXES, INFERNO, MAGMA, VIRIDIS, apply
+from bindplug_toyworld.report.colors import AXES, INFERNO, MAGMA, VIRIDIS, apply
 
 DYNAMIC_RANGE_DB = 65.0
 """What lies further below a sound's loudest part is drawn black."""
@@ -21,7 +21,7 @@ WINDOW, HOP = 512, 128  # 32 and 8 ms at 16 kHz
 
 @dataclass(frozen=True)
 class Scaled:
-    """A picture in false colours and the range they stand for."""
+    """A picture in false colors and the range they stand for."""
 
     picture: Image.Image
     low: float
@@ -34,9 +34,9 @@ def depth_picture(path: Path) -> Scaled:
         metres = np.asarray(file).astype(np.float32) / 1000
     seen = metres > 0
     low, high = np.percentile(metres[seen], [1, 99]) if seen.any() else (0.0, 1.0)
-    colours = apply(-metres, VIRIDIS, -float(high), -float(low))
-    colours[~seen] = 128
-    return Scaled(Image.fromarray(colours), float(low), float(high))
+    colors = apply(-metres, VIRIDIS, -float(high), -float(low))
+    colors[~seen] = 128
+    return Scaled(Image.fromarray(colors), float(low), float(high))
 
 
 def thermal_picture(path: Path) -> Scaled:
@@ -55,7 +55,7 @@ def read_wave(path: Path) -> tuple[np.ndarray, int]:
 
 
 def waveform_picture(
-    samples: np.ndarray, width: int, height: int, colour: tuple[int, int, int]
+    samples: np.ndarray, width: int, height: int, color: tuple[int, int, int]
 ) -> Image.Image:
     """Extent of a sound in each column, on a transparent ground; scaled to its loudest sample."""
     picture = Image.new("RGBA", (width, height), (0, 0, 0, 0))
@@ -65,7 +65,7 @@ def waveform_picture(
     for x, column in enumerate(np.array_split(samples / peak, width)):
         if len(column):
             top, bottom = middle - column.max() * middle, middle - column.min() * middle
-            draw.line([(x, top), (x, max(bottom, top + 1))], fill=(*colour, 255))
+            draw.line([(x, top), (x, max(bottom, top + 1))], fill=(*color, 255))
     return picture
 
 
@@ -80,8 +80,8 @@ def spectrogram_picture(samples: np.ndarray, rate_hz: int, width: int, height: i
     decibels = 10 * np.log10(power + 1e-10)
     mel = np.stack([np.interp(rows_hz, bins, frame) for frame in decibels], axis=1)[::-1]
     loudest = float(mel.max())
-    colours = apply(mel, MAGMA, loudest - DYNAMIC_RANGE_DB, loudest)
-    return Image.fromarray(colours).resize((width, height), Image.Resampling.BICUBIC)
+    colors = apply(mel, MAGMA, loudest - DYNAMIC_RANGE_DB, loudest)
+    return Image.fromarray(colors).resize((width, height), Image.Resampling.BICUBIC)
 
 
 def read_motion(path: Path) -> np.ndarray:
@@ -120,9 +120,9 @@ def motion_picture(motion: np.ndarray, width: int, height: int, ground: tuple[in
     draw = ImageDraw.Draw(picture)
     for block in range(2):
         paths = motion_paths(motion[3 * block : 3 * block + 3], width, half)
-        for colour, path in zip(AXES, paths, strict=True):
+        for color, path in zip(AXES, paths, strict=True):
             points = [(x * scale, (y + half * block) * scale) for x, y in path]
-            draw.line(points, fill=colour, width=scale)
+            draw.line(points, fill=color, width=scale)
     return picture.resize((width, height), Image.Resampling.LANCZOS)
 
 

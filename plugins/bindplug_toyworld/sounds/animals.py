@@ -11,7 +11,7 @@ import numpy as np
 from bindplug_toyworld.sounds.signals import (
     Signal,
     band,
-    colour,
+    color,
     curve,
     decay,
     envelope,
@@ -41,7 +41,7 @@ def dog(rng: np.random.Generator, n: int) -> Signal:
         length = samples(rng.uniform(0.11, 0.22))
         shape = pitch * rng.uniform(0.9, 1.1) * curve(length, (0, 0.3, 1), (0.75, 1.3, 0.65))
         voice = 1.2 * oscillate(phase_of(shape), table) + 0.35 * noise(rng, length)
-        place(out, colour(voice * envelope(length, 0.12, 0.75), throat), int(start), rng.uniform(0.6, 1))
+        place(out, color(voice * envelope(length, 0.12, 0.75), throat), int(start), rng.uniform(0.6, 1))
     return out
 
 
@@ -125,7 +125,7 @@ def frog(rng: np.random.Generator, n: int) -> Signal:
         rate = pulse_hz * (1 + 0.35 * index) * curve(length, (0, 1), (0.85, 1.1))
         pulses = np.exp(-4.0 * (phase_of(rate) % 1.0)).astype(np.float32)
         carrier = sine(phase_of(np.full(length, pitch))) + 0.5 * noise(rng, length)
-        sung = colour(carrier * pulses, throat) * envelope(length, 0.2, 0.3)
+        sung = color(carrier * pulses, throat) * envelope(length, 0.2, 0.3)
         place(croak, sung, index * samples(0.26), 1.0 - 0.2 * index)
     for start in onsets(rng, n, len(croak) / 16_000 + rng.uniform(0.1, 0.6), 0.15, 0.7):
         place(out, croak, int(start), rng.uniform(0.7, 1))
@@ -153,7 +153,7 @@ def _neigh(rng: np.random.Generator) -> Signal:
     glide = rng.uniform(800, 1150) * curve(length, (0, 0.15, 1), (0.8, 1.1, 0.45)) * shake
     voice = oscillate(phase_of(glide), wavetable(rolloff(6, 0.7))) * shake**4 + 0.15 * noise(rng, length)
     throat = formants((1100, 2200, 3300), (500, 700, 900), (1.0, 0.8, 0.4))
-    return colour(voice.astype(np.float32), throat) * envelope(length, 0.1, 0.4)
+    return color(voice.astype(np.float32), throat) * envelope(length, 0.1, 0.4)
 
 
 def horse(rng: np.random.Generator, n: int) -> Signal:

@@ -55,7 +55,7 @@ def record(dry: Signal, rng: np.random.Generator) -> Signal:
         rng: source of chance.
 
     Returns:
-        (n,) float32 in [-1, 1] without a constant part: reverberation (70 %), coloured background noise
+        (n,) float32 in [-1, 1] without a constant part: reverberation (70 %), colored background noise
         8 to 30 dB below the sound, tilted and band-limited spectrum, peak at -24 to -1 dB of full scale
         and, in 3 % of recordings, clipping.
     """

@@ -117,13 +117,13 @@ def _whole_power(x: Signal, exponent: int) -> Signal:
     return out
 
 
-def formants(centres_hz: Sequence[float], widths_hz: Sequence[float], gains: Sequence[float]) -> Gain:
+def formants(centers_hz: Sequence[float], widths_hz: Sequence[float], gains: Sequence[float]) -> Gain:
     """Gain of parallel resonances over a floor 34 dB below, as a mouth or a box gives."""
 
     def gain(f: Signal) -> Signal:
         out = np.full_like(f, 0.02)
-        for centre, width, peak in zip(centres_hz, widths_hz, gains, strict=True):
-            out += np.float32(peak) / np.sqrt(1.0 + ((f - centre) / (0.5 * width)) ** 2)
+        for center, width, peak in zip(centers_hz, widths_hz, gains, strict=True):
+            out += np.float32(peak) / np.sqrt(1.0 + ((f - center) / (0.5 * width)) ** 2)
         return out
 
     return gain
@@ -134,26 +134,26 @@ def fast_length(n: int) -> int:
     return min(factor << max(0, math.ceil(math.log2(n / factor))) for factor in (1, 3, 5, 9, 15, 25, 125))
 
 
-def colours(x: Signal, *gains: Gain) -> list[Signal]:
+def colors(x: Signal, *gains: Gain) -> list[Signal]:
     """``x`` filtered by each of several gains over frequency, without delay."""
     size = fast_length(len(x))
     spectrum, f = np.fft.rfft(x, size), frequencies(size)
     return [np.fft.irfft(spectrum * gain(f), size)[: len(x)].astype(np.float32) for gain in gains]
 
 
-def colour(x: Signal, gain: Gain) -> Signal:
+def color(x: Signal, gain: Gain) -> Signal:
     """``x`` filtered by a gain over frequency, without delay."""
-    return colours(x, gain)[0]
+    return colors(x, gain)[0]
 
 
 def vowel(x: Signal, closed: Gain, opened: Gain, opening: Curve) -> Signal:
     """``x`` through a mouth that moves between two shapes as ``opening`` (n,) goes from 0 to 1."""
-    shut, wide = colours(x, closed, opened)
+    shut, wide = colors(x, closed, opened)
     return (shut + (wide - shut) * opening).astype(np.float32)
 
 
 def noise(rng: np.random.Generator, n: int, gain: Gain | None = None) -> Signal:
-    """Gaussian noise of unit root mean square, white or coloured by ``gain``."""
+    """Gaussian noise of unit root mean square, white or colored by ``gain``."""
     if gain is None:
         return rng.standard_normal(n, dtype=np.float32)
     size = fast_length(n)
@@ -162,7 +162,7 @@ def noise(rng: np.random.Generator, n: int, gain: Gain | None = None) -> Signal:
 
 
 def noise_spectrum(rng: np.random.Generator, n: int, gain: Gain) -> NDArray:
-    """Real-FFT spectrum (n // 2 + 1,) of a coloured noise, drawn there to spare one transform."""
+    """Real-FFT spectrum (n // 2 + 1,) of a colored noise, drawn there to spare one transform."""
     f = frequencies(n)
     parts = rng.standard_normal((len(f), 2), dtype=np.float32)
     return parts.view(np.complex64)[:, 0] * gain(f).astype(np.float32)

@@ -7,7 +7,7 @@ import numpy as np
 from bindplug_toyworld.sounds.signals import (
     Signal,
     band,
-    colour,
+    color,
     curve,
     decay,
     envelope,
@@ -95,7 +95,7 @@ def _membrane(rng: np.random.Generator, pitch_hz: float, seconds: float, slap: f
     out = np.zeros(length, dtype=np.float32)
     for ratio, gain in zip(_MEMBRANE_RATIOS, _MEMBRANE_GAINS, strict=True):
         out += gain * sine(phase * ratio) * decay(length, seconds / ratio)
-    return out + slap * colour(noise(rng, length) * decay(length, 0.012), band(400, 4000, 1))
+    return out + slap * color(noise(rng, length) * decay(length, 0.012), band(400, 4000, 1))
 
 
 def drum(rng: np.random.Generator, n: int) -> Signal:

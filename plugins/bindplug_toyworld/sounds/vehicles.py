@@ -8,7 +8,7 @@ from bindplug_toyworld.sounds.signals import (
     SAMPLE_RATE_HZ,
     Signal,
     band,
-    colour,
+    color,
     curve,
     decay,
     envelope,
@@ -43,7 +43,7 @@ def car(rng: np.random.Generator, n: int) -> Signal:
     orders = rolloff(40, 0.7) * np.where(np.arange(1, 41) % 2, rng.uniform(0.25, 0.5), 1.0)
     engine = oscillate(phase_of(rate / 2, rng.random()), wavetable(orders * rng.uniform(0.7, 1.3, 40)))
     box = formants((rng.uniform(90, 180), rng.uniform(300, 600), 1600), (120, 300, 1200), (1, 0.7, 0.3))
-    out = colour(engine, box) * (1 + 0.15 * wander(rng, n, 3)).astype(np.float32)
+    out = color(engine, box) * (1 + 0.15 * wander(rng, n, 3)).astype(np.float32)
     out += rng.uniform(0.04, 0.12) * noise(rng, n, band(80, rng.uniform(500, 1200), 1))
     if rng.random() < 0.2:
         length = samples(rng.uniform(0.25, 0.6))
@@ -96,7 +96,7 @@ def ambulance(rng: np.random.Generator, n: int) -> Signal:
         pitch = low * (high / low) ** (0.5 - 0.5 * np.cos(2 * np.pi * turn))
     pitch = pitch * curve(n, (0, 1), (rng.uniform(0.97, 1.04), rng.uniform(0.97, 1.04)))
     siren = oscillate(phase_of(pitch, rng.random()), wavetable(rolloff(5, 0.8)))
-    siren = colour(siren, formants((1000, 2000, 3200), (900, 1000, 1200), (1.0, 0.7, 0.4)))
+    siren = color(siren, formants((1000, 2000, 3200), (900, 1000, 1200), (1.0, 0.7, 0.4)))
     near = curve(n, (0, 1), (rng.uniform(0.6, 1), rng.uniform(0.6, 1))).astype(np.float32)
     return siren * near + 0.04 * noise(rng, n, band(60, 300))
 
@@ -126,7 +126,7 @@ def _creak(rng: np.random.Generator) -> Signal:
     rate = rng.uniform(35, 70) * curve(length, (0, 0.5, 1), (0.7, 1.2, 0.6))
     rub = np.exp(-9.0 * (phase_of(rate) % 1.0)).astype(np.float32) * noise(rng, length)
     wood = formants((rng.uniform(380, 600), rng.uniform(900, 1400)), (60, 120), (1.0, 0.6))
-    return colour(rub, wood) * envelope(length, 0.3, 0.4)
+    return color(rub, wood) * envelope(length, 0.3, 0.4)
 
 
 def boat(rng: np.random.Generator, n: int) -> Signal:

@@ -1,4 +1,4 @@
-"""Where each modality's rows lie on average, for ``embed(recentre=...)``; measured on training scenes."""
+"""Where each modality's rows lie on average, for ``embed(recenter=...)``; measured on training scenes."""
 
 from __future__ import annotations
 
@@ -17,8 +17,8 @@ SCENES = 1024
 """Scenes a modality's mean is taken over."""
 
 
-def centres_of(model: ImageBind, captioned: Rendered, workspace: Path) -> dict[str, Tensor]:
-    """The centre of every modality: the images' mean row, and for others that plus their gap to it.
+def centers_of(model: ImageBind, captioned: Rendered, workspace: Path) -> dict[str, Tensor]:
+    """The center of every modality: the images' mean row, and for others that plus their gap to it.
 
     A gap is measured between a modality's rows and the images of the very same scenes, so that it does not
     matter that motion is only ever about eight of the twenty things.
@@ -31,13 +31,13 @@ def centres_of(model: ImageBind, captioned: Rendered, workspace: Path) -> dict[s
     Returns:
         For each modality's name, (D,) float32.
     """
-    centre = _mean_image(model, captioned)
-    centres = {"image": centre, "text": _mean_caption(model, captioned)}
+    center = _mean_image(model, captioned)
+    centers = {"image": center, "text": _mean_caption(model, captioned)}
     for sensor in SENSORS:
         scenes = Rendered(workspace / sensor)
         rows = _mean_row(model, sensor, scenes.inputs(sensor)[:SCENES].float())
-        centres[sensor] = centre + rows - _mean_image(model, scenes)
-    return centres
+        centers[sensor] = center + rows - _mean_image(model, scenes)
+    return centers
 
 
 def _mean_image(model: ImageBind, scenes: Rendered) -> Tensor:

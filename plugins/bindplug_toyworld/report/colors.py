@@ -1,4 +1,4 @@
-"""Colour maps as a few stops each, interpolated between."""
+"""Color maps as a few stops each, interpolated between."""
 
 from __future__ import annotations
 
@@ -8,8 +8,8 @@ Stops = tuple[tuple[int, int, int], ...]
 
 
 def _stops(listed: str) -> Stops:
-    """Colours from hexadecimal RGB triples."""
-    numbers = [bytes.fromhex(colour) for colour in listed.split()]
+    """Colors from hexadecimal RGB triples."""
+    numbers = [bytes.fromhex(color) for color in listed.split()]
     return tuple((red, green, blue) for red, green, blue in numbers)
 
 
@@ -28,11 +28,11 @@ PROMPTS = ((230, 159, 0), (86, 180, 233), (204, 121, 167), (0, 158, 115))
 
 
 def apply(values: np.ndarray, stops: Stops, low: float, high: float) -> np.ndarray:
-    """Colours for numbers.
+    """Colors for numbers.
 
     Args:
-        values: of any shape; what lies outside ``low`` to ``high`` takes the end's colour.
-        stops: colours from ``low`` to ``high``, evenly spaced.
+        values: of any shape; what lies outside ``low`` to ``high`` takes the end's color.
+        stops: colors from ``low`` to ``high``, evenly spaced.
 
     Returns:
         uint8, the shape of ``values`` with a last axis of 3.
@@ -50,7 +50,7 @@ def css_gradient(stops: Stops) -> str:
     return f"linear-gradient(90deg,{','.join(f'#{bytes(stop).hex()}' for stop in stops)})"
 
 
-def ink_on(colour: tuple[int, int, int]) -> tuple[int, int, int]:
-    """Black or white, whichever is easier to read on a colour."""
-    red, green, blue = ((c / 255) ** 2.2 for c in colour)
+def ink_on(color: tuple[int, int, int]) -> tuple[int, int, int]:
+    """Black or white, whichever is easier to read on a color."""
+    red, green, blue = ((c / 255) ** 2.2 for c in color)
     return (0, 0, 0) if 0.2126 * red + 0.7152 * green + 0.0722 * blue > 0.18 else (255, 255, 255)
