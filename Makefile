@@ -46,11 +46,11 @@ docs: $(DOCS_STAMP)  ## the documentation site, in out/site
 	@NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --strict
 
 weights: $(DEV_STAMP)  ## train the embedded default again, end to end (some 4 hours on 2 cores)
-	@$(BIN)/python -m bindplug_toyworld.recipes
-	@$(BIN)/python -m bindplug_toyworld.recipes.detector --encoder runs/full/weights/toy_foreign_clip --output runs/full/weights/toy_detic
-	@$(BIN)/python -m bindplug_toyworld.recipes.detector_report --detector runs/full/weights/toy_detic \
+	@$(BIN)/python -m recipes
+	@$(BIN)/python -m recipes.detector --encoder runs/full/weights/toy_foreign_clip --output runs/full/weights/toy_detic
+	@$(BIN)/python -m recipes.detector_report --detector runs/full/weights/toy_detic \
 		--model runs/full/weights/imagebind_tiny --bridge runs/full/weights/toy_bridge --scenes 300 --write runs/full/weights/toy_detic
-	$(BIN)/python -m bindplug_toyworld.recipes.generator --model runs/full/weights/imagebind_tiny \
+	$(BIN)/python -m recipes.generator --model runs/full/weights/imagebind_tiny \
 		--judge runs/full/weights/toy_foreign_clip --output runs/full/weights/toy_unclip
 
 clean:  ## remove what the targets above made, the environment included

@@ -1,4 +1,4 @@
-"""The embedded default: a procedural world with every sensor, the small models trained on it, their recipes.
+"""The embedded default: a procedural world with every sensor, and the small models trained on it.
 
 from bindplug_toyworld import Scene
 scene = Scene(7, "eval")

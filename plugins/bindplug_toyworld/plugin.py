@@ -63,7 +63,7 @@ def _bundled(
         space=space,
         license="Apache-2.0",
         weights=f"bindplug_toyworld:weights/{name}",
-        origin="plugins/bindplug_toyworld/recipes",
+        origin="recipes",
         **others,
     )
 

@@ -12,7 +12,7 @@ from bindplug.errors import SpaceMismatch
 from bindplug.imagebind.checkpoint import to_open_clip
 from bindplug.space import EmbeddingSpace
 from bindplug_toyworld import CLASSNAMES, NAMES, Scene
-from bindplug_toyworld.recipes.clip import clip_config
+from recipes.clip import clip_config
 
 TURNED = EmbeddingSpace("test:turned", 128)
 

@@ -17,8 +17,8 @@ from bindplug_detic.cascade import StageOutput, encode_boxes
 from bindplug_detic.network import DeticNetwork
 from bindplug_detic.proposals import ProposalMaps, Proposals, boxes_from_distances, cell_centers
 from bindplug_detic.pyramid import STRIDES
-from bindplug_toyworld.recipes.detector_data import Truth
-from bindplug_toyworld.recipes.detector_pooling import pool_by_products
+from recipes.detector_data import Truth
+from recipes.detector_pooling import pool_by_products
 
 LEVEL_RANGES = ((0.0, 80.0), (64.0, 160.0), (128.0, 320.0), (256.0, 640.0), (512.0, 1e6))
 """Longer edges, in pixels, of the boxes that each level is to propose. Source: arXiv 2103.07461, section 5."""

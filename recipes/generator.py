@@ -1,4 +1,4 @@
-"""``python -m bindplug_toyworld.recipes.generator``: train the toy unCLIP on a model's image embeddings."""
+"""``python -m recipes.generator``: train the toy unCLIP on a model's image embeddings."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from bindplug.errors import InputError
 from bindplug.imagebind import ImageBind
 from bindplug_diffusers import Prototypes
 from bindplug_toyworld.evaluate_generation import Judge
-from bindplug_toyworld.recipes.generator_data import Pictures, probe, render_pictures
-from bindplug_toyworld.recipes.generator_guidance import calibrate_guidance
-from bindplug_toyworld.recipes.generator_pipeline import assemble, write_pipeline
-from bindplug_toyworld.recipes.generator_ship import evaluate_all, prototypes_of, ship_generator
-from bindplug_toyworld.recipes.generator_size import FULL, SMOKE, GeneratorSize
-from bindplug_toyworld.recipes.generator_unet import Conditioning, build_unet, fit_unet
-from bindplug_toyworld.recipes.generator_vae import build_vae, encode_all, fit_decoder, fit_vae
-from bindplug_toyworld.recipes.options import begin, shared_options
-from bindplug_toyworld.recipes.stages import run_stage
+from recipes.generator_data import Pictures, probe, render_pictures
+from recipes.generator_guidance import calibrate_guidance
+from recipes.generator_pipeline import assemble, write_pipeline
+from recipes.generator_ship import evaluate_all, prototypes_of, ship_generator
+from recipes.generator_size import FULL, SMOKE, GeneratorSize
+from recipes.generator_unet import Conditioning, build_unet, fit_unet
+from recipes.generator_vae import build_vae, encode_all, fit_decoder, fit_vae
+from recipes.options import begin, shared_options
+from recipes.stages import run_stage
 
-logger = logging.getLogger("bindplug_toyworld.recipes.generator")
+logger = logging.getLogger("recipes.generator")
 
 NOT_TRAINING = ("evaluated", "prototypes", "prototypes_weight")
 """Parts of the recipe that change no weights."""
@@ -114,7 +114,7 @@ def _parser() -> argparse.ArgumentParser:
         holds="rendered scenes, training and contact sheets (1 GB)", output="the pipeline goes"
     )
     parser = argparse.ArgumentParser(
-        prog="python -m bindplug_toyworld.recipes.generator", description=__doc__, parents=[shared]
+        prog="python -m recipes.generator", description=__doc__, parents=[shared]
     )
     parser.add_argument(
         "--model",

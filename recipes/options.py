@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import argparse
+import logging
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 
 import torch
-
-from bindplug_toyworld.recipes.log import log_to
 
 
 @dataclass(frozen=True)
@@ -51,3 +51,11 @@ def begin(options: argparse.Namespace, log: str) -> Run:
     log_to(workspace / log, quiet=options.quiet)
     torch.set_num_threads(options.threads)
     return Run(workspace, workspace / log, True if options.quiet else None)
+
+
+def log_to(path: Path, *, quiet: bool) -> None:
+    """Append every message to the file at ``path``, with its time; unless ``quiet``, show it on stderr as well."""
+    handlers: list[logging.Handler] = [logging.FileHandler(path)]
+    if not quiet:
+        handlers.append(logging.StreamHandler(sys.stderr))
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(message)s", handlers=handlers, force=True)

@@ -23,17 +23,17 @@ from bindplug_toyworld.evaluate import (
     evaluation_scenes,
     format_confusion,
 )
-from bindplug_toyworld.recipes.card import begin_card, write_card
-from bindplug_toyworld.recipes.clip import clip_config
-from bindplug_toyworld.recipes.clip_stages import pretrained_clip
-from bindplug_toyworld.recipes.rendered import Rendered
-from bindplug_toyworld.recipes.sensors import SENSORS
-from bindplug_toyworld.recipes.ship import COMMAND, round_to_half
-from bindplug_toyworld.recipes.sizes import ClipSize
-from bindplug_toyworld.recipes.words import silence_unmet_words
 from bindplug_toyworld.scene import Scene
 from bindplug_toyworld.space import FOREIGN_SPACE
 from bindplug_toyworld.things import NAMES
+from recipes.card import begin_card, write_card
+from recipes.clip import clip_config
+from recipes.clip_stages import pretrained_clip
+from recipes.rendered import Rendered
+from recipes.sensors import SENSORS
+from recipes.ship import COMMAND, round_to_half
+from recipes.sizes import ClipSize
+from recipes.words import silence_unmet_words
 
 logger = logging.getLogger(__name__)
 
@@ -108,7 +108,7 @@ def ship_bridge(weights: Path, workspace: Path) -> LinearBridge:
 
 
 def _image_rows(model: Any, scenes: Rendered) -> torch.Tensor:
-    from bindplug_toyworld.recipes.clip import jitter_free
+    from recipes.clip import jitter_free
 
     first = torch.arange(min(RECENTERED_ON, len(scenes)))
     with torch.inference_mode():

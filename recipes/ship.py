@@ -12,10 +12,10 @@ import torch
 from bindplug.imagebind import ImageBind
 from bindplug.imagebind.directory import save_directory
 from bindplug_toyworld.evaluate import Measure, format_confusion
-from bindplug_toyworld.recipes.card import begin_card, write_card
-from bindplug_toyworld.recipes.sizes import RecipeSize
+from recipes.card import begin_card, write_card
+from recipes.sizes import RecipeSize
 
-COMMAND = "python -m bindplug_toyworld.recipes"
+COMMAND = "python -m recipes"
 
 
 def round_to_half(model: ImageBind) -> None:

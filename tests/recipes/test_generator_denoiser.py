@@ -11,9 +11,9 @@ pytest.importorskip("diffusers")
 
 from diffusers import DDIMScheduler
 
-from bindplug_toyworld.recipes.generator_guidance import calibrate_guidance, guidance_loss
-from bindplug_toyworld.recipes.generator_size import DEFAULT_GUIDANCE, FULL, SMOKE, scheduler_config
-from bindplug_toyworld.recipes.generator_unet import (
+from recipes.generator_guidance import calibrate_guidance, guidance_loss
+from recipes.generator_size import DEFAULT_GUIDANCE, FULL, SMOKE, scheduler_config
+from recipes.generator_unet import (
     Conditioning,
     batches,
     build_unet,
@@ -21,7 +21,7 @@ from bindplug_toyworld.recipes.generator_unet import (
     spread_timesteps,
     velocity,
 )
-from tests.toyworld.planted import WIDTH, training_set
+from tests.recipes.planted import WIDTH, training_set
 
 
 def test_timesteps_cover_the_schedule():

@@ -17,16 +17,17 @@ from bindplug_detic.pooling import pool
 from bindplug_detic.proposals import ProposalMaps, Proposals, boxes_from_distances
 from bindplug_detic.pyramid import STRIDES
 from bindplug_toyworld.evaluate_detection import measure
-from bindplug_toyworld.recipes import detector, detector_data
-from bindplug_toyworld.recipes.detector import build_network, losses_of, main, nearby, train_detector
-from bindplug_toyworld.recipes.detector_data import (
+from bindplug_toyworld.things import CLASSNAMES, label_of
+from recipes import detector, detector_data
+from recipes.detector import build_network, losses_of, main, nearby, train_detector
+from recipes.detector_data import (
     NOTHING,
     Truth,
     augment,
     render_for_detection,
     training_scene,
 )
-from bindplug_toyworld.recipes.detector_loss import (
+from recipes.detector_loss import (
     class_loss,
     heatmap_loss,
     match,
@@ -36,10 +37,9 @@ from bindplug_toyworld.recipes.detector_loss import (
     sample_regions,
     visible_in,
 )
-from bindplug_toyworld.recipes.detector_pooling import pool_by_products
-from bindplug_toyworld.recipes.detector_ship import write_measures
-from bindplug_toyworld.recipes.detector_size import FULL, SMOKE
-from bindplug_toyworld.things import CLASSNAMES, label_of
+from recipes.detector_pooling import pool_by_products
+from recipes.detector_ship import write_measures
+from recipes.detector_size import FULL, SMOKE
 
 SIDE = 128
 

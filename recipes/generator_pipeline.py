@@ -23,8 +23,8 @@ from transformers import (
 
 from bindplug.directories import staged
 from bindplug.imagebind import ImageBind
-from bindplug_toyworld.recipes.generator_size import noising_config, scheduler_config
-from bindplug_toyworld.recipes.generator_unet import Conditioning
+from recipes.generator_size import noising_config, scheduler_config
+from recipes.generator_unet import Conditioning
 
 MAX_TOKENS = 77
 TEXT_WIDTH = 8

@@ -17,9 +17,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bindplug_toyworld.recipes.descent import descend, ends
-from bindplug_toyworld.recipes.generator_size import DEFAULT_GUIDANCE, GeneratorSize
-from bindplug_toyworld.recipes.generator_unet import Batch, batches, velocity
+from recipes.descent import descend, ends
+from recipes.generator_size import DEFAULT_GUIDANCE, GeneratorSize
+from recipes.generator_unet import Batch, batches, velocity
 
 SEED = 1
 """Other batches than the training's."""

@@ -1,4 +1,4 @@
-"""``python -m bindplug_toyworld.recipes.detector_report``: a detector by prompt and route, onto its card."""
+"""``python -m recipes.detector_report``: a detector by prompt and route, onto its card."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from bindplug_toyworld.evaluate_detection import (
     evaluate_own_words,
     format_measures,
 )
-from bindplug_toyworld.recipes.detector_ship import write_measures
+from recipes.detector_ship import write_measures
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -81,9 +81,7 @@ def report(
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog="python -m bindplug_toyworld.recipes.detector_report", description=__doc__
-    )
+    parser = argparse.ArgumentParser(prog="python -m recipes.detector_report", description=__doc__)
     parser.add_argument("--detector", default="toy_detic", help="registered name or directory")
     parser.add_argument("--model", default="imagebind_tiny", help="registered name or directory")
     parser.add_argument("--bridge", help="directory of a bridge (default: the registered one)")

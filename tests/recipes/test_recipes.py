@@ -13,13 +13,13 @@ import bindplug
 from bindplug.bridges import BridgeQuality, load_bridge
 from bindplug.imagebind import ImageBind
 from bindplug.imagebind.open_clip_layout import to_open_clip
-from bindplug_toyworld.recipes.__main__ import main
-from bindplug_toyworld.recipes.clip import build_clip, clip_config, encode_short_text, jitter, jitter_free
-from bindplug_toyworld.recipes.initial import start_from_whitened_windows
-from bindplug_toyworld.recipes.render import render
-from bindplug_toyworld.recipes.rendered import Rendered
-from bindplug_toyworld.recipes.sensors import FIRST_SCENE, SENSORS, tiny_config
-from bindplug_toyworld.recipes.sizes import FULL
+from recipes.__main__ import main
+from recipes.clip import build_clip, clip_config, encode_short_text, jitter, jitter_free
+from recipes.initial import start_from_whitened_windows
+from recipes.render import render
+from recipes.rendered import Rendered
+from recipes.sensors import FIRST_SCENE, SENSORS, tiny_config
+from recipes.sizes import FULL
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +120,7 @@ def test_the_foreign_clip_and_the_bridge_to_it_load(workspace):
 
 
 def test_a_rerun_reuses_what_is_rendered(workspace, monkeypatch):
-    monkeypatch.setattr(
-        "bindplug_toyworld.recipes.render._results", None
-    )  # rendering anything would now fail
+    monkeypatch.setattr("recipes.render._results", None)  # rendering anything would now fail
     again = render(
         workspace / "audio",
         split="train",

@@ -23,11 +23,11 @@ from bindplug_toyworld.evaluate_detection import (
     evaluate_own_words,
     format_measures,
 )
-from bindplug_toyworld.recipes.card import CARD, begin_card, write_card
-from bindplug_toyworld.recipes.detector_size import DetectorSize
 from bindplug_toyworld.things import CLASSNAMES
+from recipes.card import CARD, begin_card, write_card
+from recipes.detector_size import DetectorSize
 
-COMMAND = "python -m bindplug_toyworld.recipes.detector"
+COMMAND = "python -m recipes.detector"
 
 
 def evaluate_plainly(

@@ -9,7 +9,7 @@ import torch
 
 from bindplug.imagebind import ImageBind
 from bindplug.imagebind.towers import TextTower
-from bindplug_toyworld.recipes.rendered import Rendered
+from recipes.rendered import Rendered
 
 
 @torch.no_grad()

@@ -17,8 +17,8 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bindplug.inputs.progress import iterate_with_progress
 from bindplug.training import parameter_groups, symmetric_info_nce, warmup_cosine
-from bindplug_toyworld.recipes.rendered import Rendered
-from bindplug_toyworld.recipes.sizes import ClipSize, ClipStage
+from recipes.rendered import Rendered
+from recipes.sizes import ClipSize, ClipStage
 
 logger = logging.getLogger(__name__)
 
@@ -34,7 +34,7 @@ PIXEL_STD = (0.26862954, 0.26130258, 0.27577711)
 
 def clip_config(name: str = "toy_clip") -> dict[str, Any]:
     """The architecture of a toy CLIP, as an open_clip model configuration."""
-    return json.loads((files("bindplug_toyworld") / "configs" / f"{name}.json").read_text())
+    return json.loads((files("recipes") / "configs" / f"{name}.json").read_text())
 
 
 def build_clip(config: dict[str, Any], seed: int, patch_dropout: float = 0.0) -> nn.Module:

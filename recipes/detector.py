@@ -1,4 +1,4 @@
-"""``python -m bindplug_toyworld.recipes.detector``: train the toy detector in another CLIP's space."""
+"""``python -m recipes.detector``: train the toy detector in another CLIP's space."""
 
 from __future__ import annotations
 
@@ -22,24 +22,24 @@ from bindplug.inputs.progress import iterate_with_progress
 from bindplug.training import parameter_groups, warmup_cosine
 from bindplug_detic.network import PIXEL_MEAN, PIXEL_STD, DeticNetwork
 from bindplug_detic.proposals import select_proposals
-from bindplug_toyworld.recipes.detector_data import (
+from bindplug_toyworld.things import CLASSNAMES
+from recipes.detector_data import (
     DetectionScenes,
     Truth,
     augment,
     render_for_detection,
 )
-from bindplug_toyworld.recipes.detector_loss import (
+from recipes.detector_loss import (
     cascade_losses,
     mask_loss,
     proposal_losses,
     sample_regions,
 )
-from bindplug_toyworld.recipes.detector_size import FULL, SMOKE, DetectorSize, detector_config
-from bindplug_toyworld.recipes.options import begin, shared_options
-from bindplug_toyworld.recipes.stages import run_stage
-from bindplug_toyworld.things import CLASSNAMES
+from recipes.detector_size import FULL, SMOKE, DetectorSize, detector_config
+from recipes.options import begin, shared_options
+from recipes.stages import run_stage
 
-logger = logging.getLogger("bindplug_toyworld.recipes.detector")
+logger = logging.getLogger("recipes.detector")
 
 FIRST_SCENE = 0
 """Groups have seeds of their own, so that these scenes are nobody else's."""
@@ -204,7 +204,7 @@ def _worded(losses: dict[str, float]) -> str:
 
 def main(arguments: list[str] | None = None) -> None:
     """Train, evaluate and write down; a rerun takes up what an earlier one left in the workspace."""
-    from bindplug_toyworld.recipes.detector_ship import evaluate_plainly, ship_detector
+    from recipes.detector_ship import evaluate_plainly, ship_detector
 
     options = _parser().parse_args(arguments)
     size = SMOKE if options.smoke else FULL
@@ -220,9 +220,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def _parser() -> argparse.ArgumentParser:
     shared = shared_options(holds="rendered scenes and training (5 GB)", output="the detector goes")
-    parser = argparse.ArgumentParser(
-        prog="python -m bindplug_toyworld.recipes.detector", description=__doc__, parents=[shared]
-    )
+    parser = argparse.ArgumentParser(prog="python -m recipes.detector", description=__doc__, parents=[shared])
     parser.add_argument(
         "--encoder",
         default="toy_foreign_clip",

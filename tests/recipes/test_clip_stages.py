@@ -7,11 +7,11 @@ import pytest
 import torch
 
 from bindplug_toyworld.dataset import scene_at
-from bindplug_toyworld.recipes.clip import build_clip, clip_config, coarsened, pretrain
-from bindplug_toyworld.recipes.clip_stages import scenes_of
-from bindplug_toyworld.recipes.render import near_view, render
-from bindplug_toyworld.recipes.sizes import ClipSize, ClipStage
 from bindplug_toyworld.things import NAMES, THINGS
+from recipes.clip import build_clip, clip_config, coarsened, pretrain
+from recipes.clip_stages import scenes_of
+from recipes.render import near_view, render
+from recipes.sizes import ClipSize, ClipStage
 
 LOCKED = ClipStage(0, 16, steps=2, learning_rate=1e-2, warmup_steps=1, locked_text=True, coarse=0.5)
 OPEN = ClipStage(0, 16, steps=2, learning_rate=1e-2, warmup_steps=1)

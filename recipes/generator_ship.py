@@ -29,15 +29,15 @@ from bindplug_toyworld.evaluate_generation import (
     format_measures,
     judge_pictures,
 )
-from bindplug_toyworld.recipes.card import begin_card, write_card
-from bindplug_toyworld.recipes.generator_data import Pictures, portrait, shrunk
-from bindplug_toyworld.recipes.generator_size import DEFAULT_GUIDANCE, GeneratorSize
-from bindplug_toyworld.recipes.generator_vae import as_input
 from bindplug_toyworld.things import CLASSNAMES, NAMES
+from recipes.card import begin_card, write_card
+from recipes.generator_data import Pictures, portrait, shrunk
+from recipes.generator_size import DEFAULT_GUIDANCE, GeneratorSize
+from recipes.generator_vae import as_input
 
 logger = logging.getLogger(__name__)
 
-COMMAND = "python -m bindplug_toyworld.recipes.generator"
+COMMAND = "python -m recipes.generator"
 AS_THEY_ARE, RECENTERED, LED = "as they are", "recentered", "prototypes"
 
 

@@ -1,4 +1,4 @@
-"""``python -m bindplug_toyworld.recipes``: train the embedded default from nothing, and write it down."""
+"""``python -m recipes``: train the embedded default from nothing, and write it down."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from bindplug.imagebind import ImageBind
 from bindplug.imagebind.official import copy_official
 from bindplug.imagebind.open_clip_layout import from_open_clip
 from bindplug_toyworld.evaluate import evaluate, format_confusion
-from bindplug_toyworld.recipes.centers import centers_of
-from bindplug_toyworld.recipes.clip_stages import pretrained_clip, scenes_of
-from bindplug_toyworld.recipes.foreign import ship_bridge, ship_foreign
-from bindplug_toyworld.recipes.options import begin, shared_options
-from bindplug_toyworld.recipes.sensors import bind_sensors, tiny_config
-from bindplug_toyworld.recipes.ship import round_to_half, ship
-from bindplug_toyworld.recipes.sizes import FULL, SMOKE, RecipeSize
-from bindplug_toyworld.recipes.words import silence_unmet_words
 from bindplug_toyworld.space import TOY_SPACE
+from recipes.centers import centers_of
+from recipes.clip_stages import pretrained_clip, scenes_of
+from recipes.foreign import ship_bridge, ship_foreign
+from recipes.options import begin, shared_options
+from recipes.sensors import bind_sensors, tiny_config
+from recipes.ship import round_to_half, ship
+from recipes.sizes import FULL, SMOKE, RecipeSize
+from recipes.words import silence_unmet_words
 
-logger = logging.getLogger("bindplug_toyworld.recipes")
+logger = logging.getLogger("recipes")
 
 
 def main(arguments: list[str] | None = None) -> None:
@@ -58,9 +58,7 @@ def tiny_from(clip: torch.nn.Module, size: RecipeSize) -> ImageBind:
 
 def _parser() -> argparse.ArgumentParser:
     shared = shared_options(holds="rendered scenes and stages (15 GB)", output="the models' directories go")
-    parser = argparse.ArgumentParser(
-        prog="python -m bindplug_toyworld.recipes", description=__doc__, parents=[shared]
-    )
+    parser = argparse.ArgumentParser(prog="python -m recipes", description=__doc__, parents=[shared])
     parser.add_argument("--scenes", type=int, help="evaluation scenes a modality (default 1000)")
     return parser
 

@@ -9,9 +9,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bindplug.imagebind import ImageBind
-from bindplug_toyworld.recipes.clip import jitter_free
-from bindplug_toyworld.recipes.rendered import Rendered
-from bindplug_toyworld.recipes.sensors import SENSORS
+from recipes.clip import jitter_free
+from recipes.rendered import Rendered
+from recipes.sensors import SENSORS
 
 SCENES = 1024
 """Scenes a modality's mean is taken over."""

@@ -9,11 +9,11 @@ from typing import Any
 
 import torch
 
-from bindplug_toyworld.recipes.clip import build_clip, clip_config, pretrain
-from bindplug_toyworld.recipes.render import render
-from bindplug_toyworld.recipes.rendered import Rendered
-from bindplug_toyworld.recipes.sizes import ClipSize, ClipStage
-from bindplug_toyworld.recipes.stages import run_stage
+from recipes.clip import build_clip, clip_config, pretrain
+from recipes.render import render
+from recipes.rendered import Rendered
+from recipes.sizes import ClipSize, ClipStage
+from recipes.stages import run_stage
 
 
 def pretrained_clip(

@@ -16,8 +16,8 @@ from torch import Tensor
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from bindplug.training import parameter_groups
-from bindplug_toyworld.recipes.descent import descend
-from bindplug_toyworld.recipes.generator_size import (
+from recipes.descent import descend
+from recipes.generator_size import (
     TRAINING_TIMESTEPS,
     GeneratorSize,
     noising_config,

@@ -11,9 +11,9 @@ import torch.nn.functional as F
 from diffusers import AutoencoderKL
 from torch import Tensor
 
-from bindplug_toyworld.recipes.descent import descend, ends
-from bindplug_toyworld.recipes.generator_size import GeneratorSize, vae_config
-from bindplug_toyworld.recipes.generator_start import start_from_colors
+from recipes.descent import descend, ends
+from recipes.generator_size import GeneratorSize, vae_config
+from recipes.generator_start import start_from_colors
 
 logger = logging.getLogger(__name__)
 

@@ -17,9 +17,9 @@ from PIL import Image
 from bindplug.inputs.progress import iterate_with_progress
 from bindplug_toyworld.captions import Mention, single_caption
 from bindplug_toyworld.dataset import scene_at
-from bindplug_toyworld.recipes.rendered import Rendered
 from bindplug_toyworld.scene import Scene
 from bindplug_toyworld.things import MOVING, NAMES, THINGS
+from recipes.rendered import Rendered
 
 CAPTIONS_A_SCENE = 6
 SHAPES = {"audio": (3, 1, 128, 204), "depth": (1, 224, 224), "thermal": (1, 224, 224), "imu": (6, 2000)}

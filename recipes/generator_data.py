@@ -25,10 +25,10 @@ from bindplug.encoder import Encoder
 from bindplug.inputs.progress import iterate_with_progress
 from bindplug_toyworld.dataset import scene_at
 from bindplug_toyworld.looks import LOOKS, PALETTE, Style
-from bindplug_toyworld.recipes.clip import jitter_free
 from bindplug_toyworld.render import Layer, Light, paint_color, place, relief_map
 from bindplug_toyworld.scene import Scene
 from bindplug_toyworld.things import NAMES
+from recipes.clip import jitter_free
 
 FIRST_SCENE = 6_000_000
 FRAME = 1.12

@@ -20,22 +20,23 @@ import bindplug
 from bindplug.errors import InputError
 from bindplug_diffusers import Prototypes
 from bindplug_toyworld.looks import PALETTE
-from bindplug_toyworld.recipes import generator, generator_data
-from bindplug_toyworld.recipes.generator import main, train_generator
-from bindplug_toyworld.recipes.generator_data import (
+from bindplug_toyworld.things import NAMES
+from recipes import generator, generator_data
+from recipes.generator import main, train_generator
+from recipes.generator_data import (
     portrait,
     render_pictures,
     scene_of,
     shrunk,
 )
-from bindplug_toyworld.recipes.generator_size import FULL, SMOKE
-from bindplug_toyworld.recipes.generator_unet import (
+from recipes.generator_size import FULL, SMOKE
+from recipes.generator_unet import (
     Conditioning,
     build_unet,
     lead,
     neighbour_means,
 )
-from bindplug_toyworld.recipes.generator_vae import (
+from recipes.generator_vae import (
     as_input,
     build_vae,
     encode_all,
@@ -44,8 +45,7 @@ from bindplug_toyworld.recipes.generator_vae import (
     pieces,
     standardise,
 )
-from bindplug_toyworld.things import NAMES
-from tests.toyworld.planted import WIDTH, unit
+from tests.recipes.planted import WIDTH, unit
 
 
 @pytest.fixture(scope="module")

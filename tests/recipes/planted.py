@@ -5,7 +5,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 
-from bindplug_toyworld.recipes.generator_size import SMOKE
+from recipes.generator_size import SMOKE
 
 WIDTH = 8
 

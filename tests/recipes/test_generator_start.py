@@ -8,8 +8,8 @@ import torch.nn.functional as F
 
 pytest.importorskip("diffusers")
 
-from bindplug_toyworld.recipes.generator_size import FULL, SMOKE
-from bindplug_toyworld.recipes.generator_vae import build_vae
+from recipes.generator_size import FULL, SMOKE
+from recipes.generator_vae import build_vae
 
 
 @pytest.mark.parametrize("size", [FULL, SMOKE])

@@ -14,11 +14,11 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from bindplug.imagebind import ImageBind, ImageBindConfig
 from bindplug.imagebind.config import TowerConfig
 from bindplug.training import BindingRecipe, TensorPairs, bind
-from bindplug_toyworld.recipes.clip import clip_config, jitter_free
-from bindplug_toyworld.recipes.initial import start_from_image_tower, start_from_whitened_windows
-from bindplug_toyworld.recipes.render import render
-from bindplug_toyworld.recipes.rendered import Rendered
-from bindplug_toyworld.recipes.sizes import RecipeSize
+from recipes.clip import clip_config, jitter_free
+from recipes.initial import start_from_image_tower, start_from_whitened_windows
+from recipes.render import render
+from recipes.rendered import Rendered
+from recipes.sizes import RecipeSize
 
 logger = logging.getLogger(__name__)
 

@@ -1,0 +1,1 @@
+"""How the embedded default was made: `python -m recipes` makes it again."""
