@@ -16,7 +16,6 @@ from bindplug.imagebind.config import ImageBindConfig, asked_towers
 from bindplug.imagebind.names import TEXT_MASK, TEXT_SCALE, tower_of
 from bindplug.imagebind.official import account, assemble, check_mask
 from bindplug.imagebind.safe_tensors import open_safetensors
-from bindplug.imagebind.sparse_rows import pack_sparse_rows
 from bindplug.modality import TOWERS
 from bindplug.space import EmbeddingSpace
 
@@ -144,7 +143,7 @@ def _write_towers(model: ImageBind, directory: Path, dtype: torch.dtype | None) 
         }
         file = directory / f"{tower}.safetensors"
         parameters = sum(tensor.numel() for name, tensor in tensors.items() if name != TEXT_MASK)
-        entry = write_tensors(pack_sparse_rows(tensors), file, {"tower": tower})
+        entry = write_tensors(tensors, file, {"tower": tower})
         written[tower] = entry | {"parameters": parameters}
     return written
 
