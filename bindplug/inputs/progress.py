@@ -1,4 +1,4 @@
-"""A progress bar on stderr that stays silent for quick work."""
+"""Progress bars on stderr that stay silent for quick work."""
 
 from __future__ import annotations
 
@@ -12,9 +12,10 @@ T = TypeVar("T")
 
 SHOW_AFTER_S = 2.0
 """Work shorter than this prints nothing."""
-REDRAW_TERMINAL_S = 0.2
-REDRAW_LOG_S = 10.0
-BAR_WIDTH = 24
+REDRAW_S = 0.2
+"""A terminal's line is redrawn this often."""
+LOG_EVERY_S = 10.0
+"""Files and pipes get a line this often."""
 
 
 def is_quiet(quiet: bool | None = None) -> bool:
@@ -33,9 +34,12 @@ def iterate_with_progress(
     stream: TextIO | None = None,
     show_after_s: float = SHOW_AFTER_S,
 ) -> Iterator[T]:
-    """Yield ``items`` unchanged, drawing a bar on stderr once the work has taken over two seconds.
+    """Yield ``items`` unchanged, drawing tqdm's bar on stderr once the work has taken over two seconds.
+
+    A terminal gets one line that is redrawn. Other streams, such as log files, get a new line every ten seconds.
 
     Args:
+        items: what to go through.
         label: what is being done, before the bar.
         total: number of items; read from ``items`` where it has a length.
         quiet: ``True`` draws nothing, ``False`` draws whatever the environment says, ``None`` asks
@@ -49,32 +53,47 @@ def iterate_with_progress(
     if total is None and isinstance(items, Sized):
         total = len(items)
     out = sys.stderr if stream is None else stream
-    live = bool(getattr(out, "isatty", lambda: False)())
-    start = drawn = time.monotonic()
-    shown, done = False, 0
+    if getattr(out, "isatty", lambda: False)():
+        yield from _bar(items, label, total, out, show_after_s)
+    else:
+        yield from _lines(items, label, total, out, show_after_s)
+
+
+def _bar(items: Iterable[T], label: str, total: int | None, out: TextIO, show_after_s: float) -> Iterator[T]:
+    from tqdm import tqdm
+
+    class Bar(tqdm):
+        monitor_interval = 0  # no thread beside the work
+
+    yield from Bar(
+        items,
+        desc=label or None,
+        total=total,
+        file=out,
+        delay=show_after_s,
+        mininterval=REDRAW_S,
+        dynamic_ncols=True,
+    )
+
+
+def _lines(
+    items: Iterable[T], label: str, total: int | None, out: TextIO, show_after_s: float
+) -> Iterator[T]:
+    from tqdm import tqdm
+
+    def write(done: int) -> None:
+        elapsed_s = time.monotonic() - start
+        out.write(tqdm.format_meter(done, total, elapsed_s, prefix=label, ascii=True) + "\n")
+        out.flush()
+
+    start, due_s, done, written = time.monotonic(), show_after_s, 0, -1
     try:
         for item in items:
             yield item
             done += 1
-            now = time.monotonic()
-            pause = 0.0 if not shown else REDRAW_TERMINAL_S if live else REDRAW_LOG_S
-            if now - start >= show_after_s and now - drawn >= pause:
-                out.write(
-                    ("\r" if live else "") + _line(label, done, total, now - start) + ("" if live else "\n")
-                )
-                out.flush()
-                shown, drawn = True, now
+            if time.monotonic() - start >= due_s:
+                write(done)
+                written, due_s = done, time.monotonic() - start + LOG_EVERY_S
     finally:
-        if shown:
-            out.write(("\r" if live else "") + _line(label, done, total, time.monotonic() - start) + "\n")
-            out.flush()
-
-
-def _line(label: str, done: int, total: int | None, elapsed_s: float) -> str:
-    head = f"{label} " if label else ""
-    if not total:
-        return f"{head}{done} done, {elapsed_s:.0f} s"
-    filled = min(BAR_WIDTH, BAR_WIDTH * done // total)
-    left_s = elapsed_s / max(done, 1) * max(total - done, 0)
-    bar = "#" * filled + "." * (BAR_WIDTH - filled)
-    return f"{head}[{bar}] {done}/{total}, {elapsed_s:.0f} s, {left_s:.0f} s left"
+        if 0 <= written < done:
+            write(done)

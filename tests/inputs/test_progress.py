@@ -18,6 +18,7 @@ def clock(monkeypatch):
         return now["time"]
 
     monkeypatch.setattr(progress.time, "monotonic", monotonic)
+    monkeypatch.setattr("tqdm.std.time", monotonic)
     monkeypatch.delenv("BINDPLUG_QUIET", raising=False)
     return now
 
@@ -27,9 +28,10 @@ class Terminal(io.StringIO):
         return True
 
 
-def test_quick_work_prints_nothing(clock):
-    clock["step"] = 0.01
-    stream = io.StringIO()
+@pytest.mark.parametrize("kind", [io.StringIO, Terminal])
+def test_quick_work_prints_nothing(clock, kind):
+    clock["step"] = 0.005
+    stream = kind()
     assert list(iterate_with_progress(range(50), stream=stream)) == list(range(50))
     assert stream.getvalue() == ""
 
@@ -38,9 +40,9 @@ def test_slow_work_draws_a_bar(clock):
     clock["step"] = 0.5
     stream = Terminal()
     assert list(iterate_with_progress(range(8), label="reading", stream=stream)) == list(range(8))
-    assert "\rreading [" in stream.getvalue()
+    assert "\rreading: " in stream.getvalue()
     assert "8/8" in stream.getvalue()
-    assert stream.getvalue().endswith("left\n")
+    assert stream.getvalue().endswith("\n")
 
 
 def test_logs_get_lines_and_few(clock):
@@ -49,7 +51,7 @@ def test_logs_get_lines_and_few(clock):
     list(iterate_with_progress((i for i in range(100)), stream=stream))
     lines = stream.getvalue().splitlines()
     assert 5 < len(lines) < 15
-    assert lines[-1].startswith("100 done")
+    assert lines[-1].startswith("100it")
     assert "\r" not in stream.getvalue()
 
 
