@@ -17,8 +17,8 @@ from torch import Tensor, nn
 
 from bindplug.centers import shift_between
 from bindplug.errors import InputError, ModalityNotLoaded, NoDirection
+from bindplug.inputs.pillow_warnings import suppress_pillow_warnings
 from bindplug.inputs.progress import iterate_with_progress
-from bindplug.inputs.quiet import pillow_silenced
 from bindplug.modality import Modality
 from bindplug.prefetch import check_workers, run_ahead, until
 from bindplug.query import CANCELLED, AnyLeaf, Leaf, Query, VectorLeaf
@@ -190,7 +190,10 @@ def _embedded(
             return job, _read_chunk(readers, job.chunk, on_error, device, stop)
 
     # Held here around all readers, so that the caller's own filters are changed and put back in its thread.
-    with pillow_silenced(), closing(run_ahead(read, jobs, workers, threadable=_is_of_files)) as loaded:
+    with (
+        suppress_pillow_warnings(),
+        closing(run_ahead(read, jobs, workers, threadable=_is_of_files)) as loaded,
+    ):
         for job, batch in loaded:
             with _evaluating(model), torch.inference_mode(), _exact(device):
                 if batch is not None:

@@ -16,7 +16,7 @@ from bindplug.embed import embed_parts
 from bindplug.errors import InputError
 from bindplug.imagebind import ImageBind
 from bindplug.inputs.base import to_device
-from bindplug.inputs.quiet import pillow_silenced
+from bindplug.inputs.pillow_warnings import suppress_pillow_warnings
 from bindplug.testing import FakeEncoder
 from tests.small import SMALL
 
@@ -204,12 +204,12 @@ def test_filters_come_back_when_the_last_reader_has_gone():
     inside, leave = threading.Event(), threading.Event()
 
     def reader():
-        with pillow_silenced():
+        with suppress_pillow_warnings():
             inside.set()
             assert leave.wait(WAIT_S)
 
     thread = threading.Thread(target=reader)
-    with pillow_silenced():
+    with suppress_pillow_warnings():
         thread.start()
         assert inside.wait(WAIT_S)
         with pytest.warns(UserWarning, match="ours"):

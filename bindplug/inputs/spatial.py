@@ -6,7 +6,7 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from bindplug.errors import InputError
-from bindplug.inputs.quiet import pillow_silenced
+from bindplug.inputs.pillow_warnings import suppress_pillow_warnings
 from bindplug.inputs.source import describe_source, open_source
 
 IMAGE_SIZE = 224
@@ -40,7 +40,7 @@ def open_picture(source: object, expected: str) -> Image.Image:
         InputError: the source is missing, empty, no picture, damaged, or too large to be safe to decode.
     """
     name = describe_source(source)
-    with open_source(source, expected) as file, pillow_silenced():
+    with open_source(source, expected) as file, suppress_pillow_warnings():
         try:
             picture = Image.open(file)
         except UnidentifiedImageError:

@@ -11,7 +11,7 @@ from PIL import Image
 
 from bindplug.errors import InputError
 from bindplug.inputs.optional import import_optional
-from bindplug.inputs.quiet import pillow_silenced
+from bindplug.inputs.pillow_warnings import suppress_pillow_warnings
 from bindplug.inputs.source import describe_source, open_source
 from bindplug.inputs.spatial import load_pixels
 
@@ -24,7 +24,7 @@ Spans = Callable[[Fraction], list[tuple[Fraction, Fraction]]]
 
 def still_image(source: object) -> Image.Image | None:
     """The picture, if ``source`` is a picture that does not move; else ``None``."""
-    with open_source(source, EXPECTED) as file, pillow_silenced():
+    with open_source(source, EXPECTED) as file, suppress_pillow_warnings():
         start = file.tell()
         try:
             picture = Image.open(file)
