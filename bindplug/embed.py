@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from bindplug.centers import shift_between
 from bindplug.errors import InputError, ModalityNotLoaded, NoDirection
+from bindplug.inputs.notes import Note, collected_notes
 from bindplug.inputs.pillow_warnings import suppress_pillow_warnings
 from bindplug.inputs.progress import iterate_with_progress
 from bindplug.modality import Modality
@@ -55,11 +56,13 @@ class Embedded:
         rows: (len(kept), D) float32 of unit length.
         kept: index of the query behind each row.
         skipped: the queries left out.
+        notes: what readers remarked on the sources of the kept queries; ``index`` is the query's.
     """
 
     rows: Tensor
     kept: list[int]
     skipped: list[SkippedQuery]
+    notes: list[Note] = field(default_factory=list)
 
 
 def validated(queries: Any, model: Encoder) -> list[Query]:
@@ -105,6 +108,7 @@ class _Part:
     shifts: Mapping[AnyLeaf, Tensor]
     rows: dict[AnyLeaf, Tensor] = field(default_factory=dict)
     failures: dict[AnyLeaf, tuple[str, str]] = field(default_factory=dict)
+    notes: dict[AnyLeaf, list[Note]] = field(default_factory=dict)
 
 
 @dataclass
@@ -222,12 +226,13 @@ def _read_chunk(
 ) -> Batch | None:
     if not chunk:
         return None
-    batch: Batch = readers[chunk[0].modality.value].batch(
-        until(stop, (leaf.source for leaf in chunk)),
-        options=[dict(leaf.options) for leaf in chunk],
-        on_error=on_error,
-        device=device,
-    )
+    with collected_notes():  # they travel with the batch and are issued in the caller's thread
+        batch: Batch = readers[chunk[0].modality.value].batch(
+            until(stop, (leaf.source for leaf in chunk)),
+            options=[dict(leaf.options) for leaf in chunk],
+            on_error=on_error,
+            device=device,
+        )
     return batch
 
 
@@ -235,6 +240,8 @@ def _encode_chunk(model: Encoder, job: _Job, batch: Batch, batch_size: int) -> N
     chunk, modality = job.chunk, job.chunk[0].modality.value
     for skip in batch.skipped:
         job.part.failures[chunk[skip.index]] = (skip.source, skip.reason)
+    for item in batch.notes:
+        job.part.notes.setdefault(chunk[item.index], []).append(item)
     for positions in _equal_shapes(batch.items, batch_size):
         x = torch.stack([batch.items[i] for i in positions]).to(model.device)
         x = x.to(model.dtype) if x.is_floating_point() else x
@@ -249,7 +256,14 @@ def _finished(model: Encoder, part: _Part) -> Embedded:
     for leaf, shift in part.shifts.items():
         if leaf in part.rows:
             part.rows[leaf] = unit(part.rows[leaf] + shift.to(part.rows[leaf]))
-    return sum_terms(part.queries, part.rows, part.failures, model.embedding_space.width, model.device)
+    embedded = sum_terms(part.queries, part.rows, part.failures, model.embedding_space.width, model.device)
+    embedded.notes = [
+        Note(index, item.source, item.text)
+        for index in embedded.kept
+        for _, leaf in part.queries[index].terms
+        for item in part.notes.get(leaf, ())
+    ]
+    return embedded
 
 
 @contextmanager

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bindplug.embed import Embedded, SkippedInputs, embed_queries
 from bindplug.errors import InputError
+from bindplug.inputs.notes import warn_notes
 from bindplug.modality import Modality
 from bindplug.query import Query, text
 from bindplug.space import EmbeddingSpace
@@ -97,7 +98,9 @@ class Encoder:
     ) -> Tensor:
         """Embed queries, each to one row.
 
-        Every distinct source among all queries is read and encoded once, in batches of one modality.
+        Every distinct source among all queries is read and encoded once, in batches of one modality. What
+        readers remark on sources (padding, filled holes, repeated samples) is issued as
+        :class:`~bindplug.errors.InputNote` warnings, one a source; :meth:`embed_with_report` has them as data.
 
         Args:
             queries: a sequence of N queries; a single one counts as a sequence of one.
@@ -134,6 +137,7 @@ class Encoder:
             lines = "".join(f"\n  [{s.index}] {s.source}: {s.reason}" for s in embedded.skipped)
             count = f"{len(embedded.skipped)} of {len(embedded.skipped) + len(embedded.kept)}"
             warnings.warn(f"left out {count} queries:{lines}", SkippedInputs, stacklevel=2)
+        warn_notes(embedded.notes)
         return embedded.rows
 
     def embed_with_report(

@@ -2,6 +2,7 @@
 
 BindplugError
 ├── InputError            (ValueError)         a source that cannot become model input
+├── OptionError           (ValueError)         a reader's option has a value that it does not take
 ├── CheckpointError       (ValueError)         weights that are damaged, partial or of another network
 ├── WeightsNotFound       (FileNotFoundError)  weights that are not on this machine
 ├── NoDirection           (ValueError)         a query whose terms cancel
@@ -14,6 +15,8 @@ BindplugError
 ├── PluginError           (RuntimeError)       a plugin that breaks the contract
 ├── UnsupportedTarget     (TypeError)          nothing installed knows how to upgrade the object
 └── AmbiguousUpgrade      (TypeError)          several adapters claim the object
+
+InputNote is a warning: a source was read, but something about it deserves a look.
 """
 
 # ruff: noqa: N818 - a name such as SpaceMismatch says what happened without the suffix
@@ -49,6 +52,14 @@ class InputError(BindplugError, ValueError):
 
 def _rebuild_input_error(kind: type[InputError], source: str, fields: dict[str, str]) -> InputError:
     return kind(source, **fields)
+
+
+class OptionError(BindplugError, ValueError):
+    """A reader's option has a value that it does not take; never skipped, since every file would fail."""
+
+
+class InputNote(UserWarning):
+    """A source was read, but something about it deserves a look: padding, filled holes, repeated samples."""
 
 
 class CheckpointError(BindplugError, ValueError):

@@ -10,11 +10,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+from bindplug.errors import InputNote
 from bindplug.inputs.audio import AudioPreprocess
 from bindplug.inputs.base import Batch, Preprocess, Skipped
 from bindplug.inputs.depth import DepthPreprocess
 from bindplug.inputs.image import ImagePreprocess
 from bindplug.inputs.imu import ImuPreprocess
+from bindplug.inputs.notes import Note, note
 from bindplug.inputs.progress import iterate_with_progress
 from bindplug.inputs.source import describe_source
 from bindplug.inputs.text import TextPreprocess, Tokenizer
@@ -28,6 +30,8 @@ __all__ = [
     "DepthPreprocess",
     "ImagePreprocess",
     "ImuPreprocess",
+    "InputNote",
+    "Note",
     "Preprocess",
     "Skipped",
     "TextPreprocess",
@@ -37,6 +41,7 @@ __all__ = [
     "describe_source",
     "iterate_with_progress",
     "make_preprocess",
+    "note",
 ]
 
 

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bindplug.errors import InputError
+from bindplug.errors import InputError, OptionError
 from bindplug.inputs.base import Preprocess, to_device
 from bindplug.inputs.clips import clip_starts
 from bindplug.inputs.filterbank import FRAME_SAMPLES, MEL_BINS, SAMPLE_RATE_HZ, filter_banks, frame_count
@@ -92,7 +92,7 @@ class AudioPreprocess(Preprocess):
         clips = self.clips if clips is None else clips
         check_choice("channel", channel, ("first", "mix"))
         if clips < 1:
-            raise ValueError(f"clips={clips}; expected at least 1")
+            raise OptionError(f"clips={clips}; expected at least 1")
         name = describe_source(source)
         if isinstance(source, (np.ndarray, torch.Tensor)):
             samples, rate_hz = _from_array(to_numpy(source), sample_rate, name)

@@ -2,20 +2,25 @@
 
 from __future__ import annotations
 
+import functools
+import inspect
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence, Sized
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
-from bindplug.errors import InputError
+from bindplug.errors import BindplugError, InputError
+from bindplug.inputs.notes import Note, collected_notes, deliver, notes_on
 from bindplug.inputs.progress import iterate_with_progress
 from bindplug.inputs.source import check_choice, describe_source
 from bindplug.modality import Modality
 
 Options = Mapping[str, Any]
+LONGEST_REASON = 200
 
 
 @dataclass(frozen=True)
@@ -35,11 +40,13 @@ class Batch:
         items: one tensor for each kept source, without a batch axis.
         kept: the kept sources' places in the list given, ascending.
         skipped: what was left out, and why.
+        notes: remarks on the kept sources, see :class:`bindplug.inputs.Note`.
     """
 
     items: list[Tensor] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
+    notes: list[Note] = field(default_factory=list)
 
     def __len__(self) -> int:
         return len(self.items)
@@ -64,8 +71,56 @@ class Batch:
         return torch.stack(self.items)
 
     def report(self) -> str:
-        """One line a skipped source, empty if none was skipped."""
-        return "\n".join(f"skipped #{skip.index} {skip.reason}" for skip in self.skipped)
+        """One line a skipped source and one a note; empty if there are none."""
+        lines = [f"skipped #{skip.index} {skip.reason}" for skip in self.skipped]
+        return "\n".join([*lines, *(f"note on #{item.index} {item}" for item in self.notes)])
+
+
+@contextmanager
+def decoding(source: object, expected: str = "a readable source") -> Iterator[None]:
+    """Turn whatever a decoder raises in the block into an ``InputError`` that names ``source``.
+
+    Errors of bindplug's own pass, and so does what ends the program. :class:`Preprocess` puts this around every
+    :meth:`Preprocess.read`; use it inside one where ``expected`` can say more.
+
+    Raises:
+        InputError: the block raised anything else.
+    """
+    try:
+        yield
+    except (BindplugError, torch.cuda.OutOfMemoryError):
+        raise
+    except MemoryError as error:
+        remedy = "Cut or scale it down; a damaged header may also claim any size."
+        found = f"more data than this machine has memory for ({_reason(error)})"
+        raise InputError(describe_source(source), found=found, expected=expected, remedy=remedy) from error
+    except Exception as error:
+        found = f"data that cannot be decoded ({_reason(error)})"
+        raise InputError(describe_source(source), found=found, expected=expected) from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # what extensions in Rust raise
+            raise
+        found = f"data that cannot be decoded ({_reason(error)})"
+        raise InputError(describe_source(source), found=found, expected=expected) from error
+
+
+def _reason(error: BaseException) -> str:
+    text = " ".join(str(error).split())
+    text = text if len(text) <= LONGEST_REASON else f"{text[:LONGEST_REASON]}…"
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
+
+
+def _guarded(read: Callable[..., Any]) -> Callable[..., Any]:
+    """``read`` so that only bindplug's errors leave it, and its notes are attributed to the source."""
+    signature = inspect.signature(read)
+
+    @functools.wraps(read)
+    def guarded(self: Preprocess, source: object, *rest: Any, **options: Any) -> Any:
+        signature.bind(self, source, *rest, **options)  # an unknown option is the caller's TypeError
+        with notes_on(source), decoding(source, f"a readable {self.modality} source"):
+            return read(self, source, *rest, **options)
+
+    return guarded
 
 
 class Preprocess(ABC):
@@ -80,9 +135,18 @@ class Preprocess(ABC):
     joint: ClassVar[bool] = False
     """Whether :meth:`finish` gains from seeing a whole batch at once."""
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """Put the boundary for errors and notes around the reader's own :meth:`read`."""
+        super().__init_subclass__(**options)
+        if "read" in vars(cls):
+            cls.read = _guarded(vars(cls)["read"])  # type: ignore[method-assign]
+
     @abstractmethod
     def read(self, *args: Any, **options: Any) -> Any:
         """Read and check one source (the only positional argument).
+
+        Remarks go through :func:`bindplug.inputs.note`. Whatever a decoder raises leaves this method as an
+        ``InputError`` with the source's name; ``BindplugError`` passes.
 
         Raises:
             InputError: the source cannot become model input.
@@ -102,7 +166,9 @@ class Preprocess(ABC):
         Raises:
             InputError: the source cannot become model input.
         """
-        return self.finish([self.read(source, **options)])[0]
+        reading = self.read(source, **options)
+        with decoding(source):
+            return self.finish([reading])[0]
 
     def batch(
         self,
@@ -113,7 +179,7 @@ class Preprocess(ABC):
         progress: bool = False,
         device: torch.device | str | None = None,
     ) -> Batch:
-        """Model inputs from many sources.
+        """Model inputs from many sources; what is remarked on them is in ``notes`` and issued as warnings.
 
         Args:
             sources: what to read; an iterable is asked for one at a time.
@@ -124,10 +190,12 @@ class Preprocess(ABC):
 
         Raises:
             InputError: a source is bad and ``on_error="raise"``.
-            MissingDependency: a package that reads the format is absent (never skipped).
+            OptionError, MissingDependency: an option has a value that it does not take, or the package that
+                reads this modality is absent (never skipped: every source would fail).
         """
         check_choice("on_error", on_error, ("raise", "skip"))
         batch, readings = Batch(), []
+        names: list[object] = []
         steps = iterate_with_progress(
             enumerate(_with_options(sources, options)),
             label=f"reading {self.modality}",
@@ -136,20 +204,56 @@ class Preprocess(ABC):
         )
         for index, (source, chosen) in steps:
             try:
-                reading = self.read(source, **chosen)
+                with collected_notes() as notes:
+                    reading = self.read(source, **chosen)
                 if self.joint:
                     readings.append(reading)
+                    names.append(source)
                 else:
-                    batch.items += self.finish([reading], device)
+                    with decoding(source):
+                        batch.items += self.finish([reading], device)
             except InputError as error:
                 if on_error == "raise":
                     raise
                 batch.skipped.append(Skipped(index, describe_source(source), str(error)))
                 continue
             batch.kept.append(index)
+            batch.notes += [Note(index, item.source, item.text) for item in notes]
         if readings:
-            batch.items = self.finish(readings, device)
+            self._finish_jointly(batch, readings, names, on_error, device)
+        deliver(batch.notes)
         return batch
+
+    def _finish_jointly(
+        self,
+        batch: Batch,
+        readings: Sequence[Any],
+        sources: Sequence[object],
+        on_error: str,
+        device: torch.device | str | None,
+    ) -> None:
+        """Fill ``batch.items`` in one call of :meth:`finish`; if that fails, one by one to find the culprit."""
+        try:
+            batch.items = self.finish(readings, device)
+            return
+        except torch.cuda.OutOfMemoryError:
+            raise
+        except Exception as error:
+            failure = error
+        items, kept = [], []
+        for reading, source, index in zip(readings, sources, batch.kept, strict=True):
+            try:
+                with decoding(source):
+                    items += self.finish([reading], device)
+            except InputError as error:
+                if on_error == "raise":
+                    raise error from failure
+                batch.skipped.append(Skipped(index, describe_source(source), str(error)))
+            else:
+                kept.append(index)
+        batch.items, batch.kept = items, kept
+        batch.notes = [item for item in batch.notes if item.index in kept]
+        batch.skipped.sort(key=lambda skip: skip.index)
 
 
 def to_device(tensor: Tensor, device: torch.device | str | None) -> Tensor:

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bindplug.errors import InputError
+from bindplug.errors import InputError, OptionError
 from bindplug.inputs.base import Preprocess, to_device
 from bindplug.inputs.depthfiles import read_depth
 from bindplug.inputs.holes import fill_nearest
@@ -119,11 +119,11 @@ class DepthPreprocess(Preprocess):
         preset = self.preset if preset is None else preset
         check_choice("preset", preset, PRESETS)
         if focal is not None and not focal > 0:
-            raise ValueError(f"focal={focal}; expected a positive number of pixels")
+            raise OptionError(f"focal={focal}; expected a positive number of pixels")
         if not baseline > 0:
-            raise ValueError(f"baseline={baseline}; expected a positive number of metres")
+            raise OptionError(f"baseline={baseline}; expected a positive number of metres")
         if unit is not None and preset != "metric":
-            raise ValueError(
+            raise OptionError(
                 f"unit={unit!r} has no meaning for preset {preset!r}; only 'metric' measures lengths"
             )
         name = describe_source(source)

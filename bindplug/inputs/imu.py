@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bindplug.errors import InputError
+from bindplug.errors import InputError, OptionError
 from bindplug.inputs.base import Preprocess, to_device
 from bindplug.inputs.clips import clip_starts
 from bindplug.inputs.imuclock import EvenSamples, detect_time_unit, even_samples
@@ -229,7 +229,7 @@ def _window_starts(
 ) -> list[float]:
     """Where each window starts, in seconds."""
     if stride_s is not None and not stride_s > 0:
-        raise ValueError(f"stride={stride_s}; expected a positive number of seconds")
+        raise OptionError(f"stride={stride_s}; expected a positive number of seconds")
     if clips == "first":
         return [0.0]
     spare_s = max(0.0, duration_s - window_s)
@@ -238,7 +238,7 @@ def _window_starts(
         return [index * stride_s for index in range(int(spare_s / stride_s + 1e-9) + 1)]
     if isinstance(clips, int) and clips >= 1:
         return [float(start) for start in clip_starts(Fraction(spare_s), clips)]
-    raise ValueError(f"clips={clips!r}; expected 'first', 'all' or a number of at least 1")
+    raise OptionError(f"clips={clips!r}; expected 'first', 'all' or a number of at least 1")
 
 
 def _window(even: EvenSamples, start_s: float, rate_hz: float) -> Tensor:

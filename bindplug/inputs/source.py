@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import io
 import os
-from collections.abc import Iterator
+import stat
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -13,7 +14,8 @@ import numpy as np
 import torch
 from PIL import Image
 
-from bindplug.errors import InputError
+from bindplug.errors import InputError, OptionError
+from bindplug.inputs.limits import MOST_BYTES, check_limit
 
 LONGEST_QUOTE = 60
 
@@ -53,11 +55,16 @@ def suffix_of(source: object) -> str:
 
 
 def peek(source: object, count: int) -> bytes:
-    """The first ``count`` bytes of a path, bytes or seekable file object; empty where they cannot be had."""
+    """The first ``count`` bytes of a path, bytes or seekable file object; empty where they cannot be had.
+
+    Nothing is read of what is not a regular file: a pipe may block for ever, and would lose what is read.
+    """
     if isinstance(source, (bytes, bytearray, memoryview)):
         return bytes(source[:count])
     try:
         if isinstance(source, (str, os.PathLike)):
+            if kind_of_path(Path(source)):
+                return b""
             with Path(source).open("rb") as opened:
                 return opened.read(count)
         file: Any = source
@@ -67,6 +74,25 @@ def peek(source: object, count: int) -> bytes:
     except (OSError, ValueError, AttributeError):
         return b""
     return head if isinstance(head, bytes) else b""
+
+
+def kind_of_path(path: Path) -> str:
+    """What is at ``path`` if it is not a regular file, as ``"a directory"``; else an empty string.
+
+    Raises:
+        OSError: there is nothing, or it cannot be asked.
+    """
+    mode = path.stat().st_mode
+    return next((words for is_kind, words in _OTHER_KINDS if is_kind(mode)), "")
+
+
+_OTHER_KINDS: tuple[tuple[Callable[[int], bool], str], ...] = (
+    (stat.S_ISDIR, "a directory"),
+    (stat.S_ISFIFO, "a named pipe"),
+    (stat.S_ISCHR, "a device"),
+    (stat.S_ISBLK, "a device"),
+    (stat.S_ISSOCK, "a socket"),
+)
 
 
 @contextmanager
@@ -80,8 +106,9 @@ def open_source(source: object, expected: str) -> Iterator[BinaryIO]:
         expected: what ought to be in it, for the error ("a sound file").
 
     Raises:
-        InputError: there is no such file, it is a directory, unreadable or empty, the file object is
-            in text mode, or ``source`` is none of these kinds.
+        InputError: there is no such file, it is a directory, a pipe or a device, unreadable or empty, the
+            file object is in text mode, a stream that cannot seek holds more than 4 GiB, or ``source`` is none
+            of these kinds.
     """
     name = describe_source(source)
     if isinstance(source, (str, os.PathLike)):
@@ -100,12 +127,16 @@ def open_source(source: object, expected: str) -> Iterator[BinaryIO]:
 
 def _open_path(path: Path, name: str, expected: str) -> BinaryIO:
     try:
-        if path.is_dir():
-            raise InputError(name, found="a directory", expected=expected)
+        kind = kind_of_path(path)  # asked before it is opened: opening a pipe waits for its writer
+        if kind:
+            remedy = "" if kind == "a directory" else "Write its data to a file, or pass the bytes."
+            raise InputError(name, found=kind, expected=expected, remedy=remedy)
         file = path.open("rb")
     except FileNotFoundError:
         remedy = "" if path.is_absolute() else f"Relative paths start at {Path.cwd()}."
         raise InputError(name, found="no such file", expected=expected, remedy=remedy) from None
+    except InputError:
+        raise
     except (OSError, ValueError) as error:
         raise InputError(name, found=f"a file that cannot be opened ({error})", expected=expected) from None
     try:
@@ -126,7 +157,9 @@ def _as_binary(source: Any, name: str, expected: str) -> BinaryIO:
     seekable = getattr(source, "seekable", None)
     if seekable is not None and seekable():
         return cast(BinaryIO, source)
-    return io.BytesIO(source.read())
+    data = source.read(MOST_BYTES + 1)  # /dev/zero never ends
+    check_limit(name, len(data), MOST_BYTES, "bytes or more in a stream that cannot seek")
+    return io.BytesIO(data)
 
 
 def _refuse_empty(file: BinaryIO, name: str, expected: str) -> None:
@@ -146,6 +179,6 @@ def to_numpy(source: np.ndarray | torch.Tensor) -> np.ndarray:
 
 
 def check_choice(name: str, value: object, choices: tuple[str, ...] | list[str]) -> None:
-    """Raise ``ValueError`` unless the option ``name`` has one of its ``choices``."""
+    """Raise ``OptionError`` unless the option ``name`` has one of its ``choices``."""
     if value not in choices:
-        raise ValueError(f"{name}={value!r}; expected one of {', '.join(map(repr, choices))}")
+        raise OptionError(f"{name}={value!r}; expected one of {', '.join(map(repr, choices))}")

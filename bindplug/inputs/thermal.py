@@ -11,7 +11,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bindplug.errors import InputError
+from bindplug.errors import InputError, OptionError
 from bindplug.inputs.arrayfiles import is_array_file, read_array
 from bindplug.inputs.base import Preprocess, to_device
 from bindplug.inputs.source import check_choice, describe_source, is_file_like, to_numpy
@@ -161,7 +161,7 @@ class ThermalPreprocess(Preprocess):
 
 def _check_window(name: str, window: tuple[float, float] | None) -> None:
     if window is not None and not (len(window) == 2 and window[0] < window[1]):
-        raise ValueError(f"{name}={window!r}; expected (lower, higher)")
+        raise OptionError(f"{name}={window!r}; expected (lower, higher)")
 
 
 def _read_plane(source: object, name: str) -> np.ndarray:

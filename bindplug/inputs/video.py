@@ -14,7 +14,7 @@ import torch.nn.functional as F
 from PIL import Image, ImageOps
 from torch import Tensor
 
-from bindplug.errors import InputError
+from bindplug.errors import InputError, OptionError
 from bindplug.inputs.base import Preprocess, to_device
 from bindplug.inputs.clips import clip_starts
 from bindplug.inputs.image import normalize_rgb, to_eight_bit, to_rgb
@@ -78,7 +78,7 @@ class VideoPreprocess(Preprocess):
         """
         clips = self.clips if clips is None else clips
         if clips < 1:
-            raise ValueError(f"clips={clips}; expected at least 1")
+            raise OptionError(f"clips={clips}; expected at least 1")
         name = describe_source(source)
         if isinstance(source, (np.ndarray, torch.Tensor)):
             return _from_array(source, fps, clips, name)
