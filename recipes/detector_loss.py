@@ -13,10 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.ops import generalized_box_iou_loss
 
-from bindplug_detic.cascade import StageOutput, encode_boxes
+from bindplug_detic.boxes import encode_boxes
 from bindplug_detic.network import DeticNetwork
 from bindplug_detic.proposals import ProposalMaps, Proposals, boxes_from_distances, cell_centers
 from bindplug_detic.pyramid import STRIDES
+from bindplug_detic.roi_heads import StageOutput
 from recipes.detector_data import Truth
 from recipes.detector_pooling import pool_by_products
 

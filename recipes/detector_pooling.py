@@ -1,7 +1,7 @@
 """RoIAlign as two matrix products, for training on CPUs: the operator's own backward pass there takes half a step.
 
 An average of bilinear samples on a grid is separable: ``rows @ map @ columns``. The numbers are those of
-:func:`bindplug_detic.pooling.pool`.
+:func:`bindplug_detic.roi_heads.pool`.
 """
 
 from __future__ import annotations
@@ -11,8 +11,8 @@ from collections.abc import Mapping
 import torch
 from torch import Tensor
 
-from bindplug_detic.pooling import POOLED_LEVELS, assign_levels
 from bindplug_detic.pyramid import STRIDES
+from bindplug_detic.roi_heads import POOLED_LEVELS, assign_levels
 
 
 def pool_by_products(

@@ -1,28 +1,27 @@
-"""``bindplug.upgrade(detector, model)``: a Detic, ours or detectron2's, that looks for sounds and whatever else."""
+"""``bindplug.upgrade(detector, model)``: a Detic, ours or detectron2's, that also takes prompts of any modality."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, ClassVar
 
 import torch
 from PIL import Image
 from torch import Tensor
 
+from bindplug import Encoder, text
 from bindplug.cards import is_instance_by_name
-from bindplug.encoder import Encoder
-from bindplug.errors import InputError
-from bindplug_detic.competition import own_words, rivals, survivors
+from bindplug_detic.competition import competing_rows, own_classes, survivors
 from bindplug_detic.detector import Detic
 from bindplug_detic.network import CascadeOutput, DeticNetwork
-from bindplug_detic.pictures import as_sources, checked_edges, read_picture, to_tensor
+from bindplug_detic.options import check_count, check_fraction, checked_edges
+from bindplug_detic.pictures import as_sources, read_picture, to_tensor
 from bindplug_detic.postprocess import RawDetections, select_detections
-from bindplug_detic.prompts import Words
-from bindplug_detic.querying import REGION_THRESHOLD, WithQueries
+from bindplug_detic.prompted_detector import REGION_THRESHOLD, PromptedDetector
+from bindplug_detic.prompts import DetectorClasses
 from bindplug_detic.rescore import MOST_REGIONS, REGION_OVERLAP
 from bindplug_detic.results import Detections
-from bindplug_detic.scaling import in_picture
 
 __all__ = ["DeticWithQueries", "upgrade"]
 
@@ -34,21 +33,22 @@ def upgrade(
     bridge: Any = None,
     route: str | None = None,
     **options: Any,
-) -> WithQueries:
+) -> PromptedDetector:
     """A detector that also takes prompts; called without any, it is the original.
 
     Args:
         original: a :class:`bindplug_detic.Detic`, or detectron2's ``DefaultPredictor`` or ``GeneralizedRCNN`` with
             Detic's zero-shot classifier. It is shared, never copied or changed.
         model: embeds the prompts.
-        bridge: a map from the model's space to the detector's, or the path of one. Without it a registered one is
-            looked for, else one is made of the detector's own classes when it is needed.
-        route: for every prompt; None for the best that is possible.
+        bridge: a map from the model's space to the detector's, its path, or the name of a registered one. Without it
+            a registered bridge between the two spaces is used, otherwise one is made of the detector's own classes
+            when it is needed.
+        route: for every prompt; None for the first possible one.
         options: for detectron2's ``space`` and ``names``, see
             :class:`bindplug_detic.detectron2.Detectron2WithQueries`.
 
     Raises:
-        InputError: no model, or ``bridge`` is no bridge.
+        InputError: no model, ``bridge`` is not a bridge, or the detector is upgraded already.
         SpaceMismatch: the bridge leads from or to another space.
         UnsupportedTarget: a detectron2 model without a zero-shot classifier.
     """
@@ -59,7 +59,7 @@ def upgrade(
     return Detectron2WithQueries(original, model, bridge=bridge, route=route, **options)  # type: ignore[arg-type]
 
 
-class DeticWithQueries(WithQueries):
+class DeticWithQueries(PromptedDetector):
     """A :class:`bindplug_detic.Detic` that also takes prompts; see :meth:`detect`.
 
     Several threads may call it at once: a call changes nothing of the detector. A call with prompts also takes
@@ -79,7 +79,7 @@ class DeticWithQueries(WithQueries):
             original,
             model,
             original.embedding_space,
-            lambda: words_of(original),
+            lambda: classes_of(original),
             bridge=bridge,
             route=route,
             text_encoder=text_embedder(original.text_encoder),
@@ -98,109 +98,106 @@ class DeticWithQueries(WithQueries):
         with_masks: bool,
         **options: Any,
     ) -> list[Detections]:
-        config = self.original.network.config
-        nms_threshold = _given(options, "nms_threshold", config.nms_threshold, least=0, most=1)
-        top_k = _given(options, "top_k", config.top_k, least=1)
-        words = rivals(words_of(self.original), suppress)
-        columns = rows if words is None else torch.cat([rows, words])
-        own = None if words is None else own_words(rows, words).to(self.original.device)
-        found = []
+        nms_threshold, top_k = self._selection_options(options)
+        rivals = competing_rows(classes_of(self.original), suppress)
+        classifier = rows if rivals is None else torch.cat([rows, rivals])  # (P + V, D)
+        own = None if rivals is None else own_classes(rows, rivals).to(self.original.device)
+        results = []
         for picture in pictures:
-            seen = self._look(picture, columns, options)
-            scores = seen.output.scores[:, : len(rows)]
+            output = self._run(picture, classifier, options)
+            scores = output.cascade.scores[:, : len(rows)]  # (N, P + V) -> (N, P)
             if own is not None:
-                scores = scores * survivors(scores, seen.output.scores[:, len(rows) :], own, suppress)
+                scores = scores * survivors(scores, output.cascade.scores[:, len(rows) :], own, suppress)
             raw = select_detections(
-                seen.output.boxes,
+                output.cascade.boxes,
                 scores,
-                seen.size,
+                output.input_size,
                 score_threshold=limits.to(scores),
                 nms_threshold=nms_threshold,
                 top_k=top_k,
             )
-            found.append(seen.detections(raw, with_masks))
-        return found
+            results.append(output.detections(raw, with_masks))
+        return results
 
     @torch.no_grad()
     def _regions(self, pictures: list[Any], with_masks: bool, **options: Any) -> list[Detections]:
-        words = words_of(self.original)
-        # The cascade's boxes do not depend on the classes: where there are none, any vector will do.
-        columns = torch.ones(1, self.router.space.width) if words is None else words.unit()
-        found = []
+        classes = classes_of(self.original)
+        # the boxes of the cascade do not depend on the classes, so that without classes any vector will do
+        classifier = torch.ones(1, self.router.space.width) if classes is None else classes.unit()
+        results = []
         for picture in pictures:
-            seen = self._look(picture, columns, options)
-            certainty = seen.proposal_scores if words is None else seen.output.scores.amax(1)
+            output = self._run(picture, classifier, options)
+            certainty = output.proposal_scores if classes is None else output.cascade.scores.amax(1)
             raw = select_detections(
-                seen.output.boxes,
+                output.cascade.boxes,
                 certainty[:, None],
-                seen.size,
+                output.input_size,
                 score_threshold=REGION_THRESHOLD,
                 nms_threshold=REGION_OVERLAP,
                 top_k=MOST_REGIONS,
             )
-            found.append(seen.detections(raw, with_masks))
-        return found
+            results.append(output.detections(raw, with_masks))
+        return results
 
-    def _look(self, source: Any, classifier: Tensor, options: Mapping[str, Any]) -> _Seen:
+    def _run(self, source: Any, classifier: Tensor, options: Mapping[str, Any]) -> _NetworkOutput:
         network = self.original.network
         picture = read_picture(source)
         edges = checked_edges(options.get("resize"), (network.config.short_edge, network.config.long_edge))
         x, sizes = network.batch([to_tensor(picture, edges)])
         features = network.features(x)
         proposals = network.propose(features, sizes)
-        output = network.cascade(features, proposals, sizes, classifier.to(network.device))[0]
-        return _Seen(network, picture, sizes[0], features, proposals[0].scores, output)
+        cascade = network.cascade(features, proposals, sizes, classifier.to(network.device))[0]
+        return _NetworkOutput(network, picture, sizes[0], features, proposals[0].scores, cascade)
+
+    def _selection_options(self, options: Mapping[str, Any]) -> tuple[float, int]:
+        """``nms_threshold`` and ``top_k`` of a call, by default those of the configuration."""
+        config = self.original.network.config
+        nms_threshold, top_k = options.get("nms_threshold"), options.get("top_k")
+        check_fraction("nms_threshold", nms_threshold)
+        check_count("top_k", top_k)
+        return (
+            config.nms_threshold if nms_threshold is None else nms_threshold,
+            config.top_k if top_k is None else top_k,
+        )
 
 
-class _Seen:
-    """What the network makes of one picture, before anything is selected."""
+@dataclass(frozen=True, eq=False)
+class _NetworkOutput:
+    """Output of the network for one picture, before the selection of detections.
 
-    def __init__(
-        self,
-        network: DeticNetwork,
-        picture: Image.Image,
-        size: tuple[int, int],
-        features: dict[str, Tensor],
-        proposal_scores: Tensor,
-        output: CascadeOutput,
-    ) -> None:
-        self.network, self.picture, self.size, self.features = network, picture, size, features
-        self.proposal_scores, self.output = proposal_scores, output
+    Attributes:
+        network: computes the masks.
+        picture: RGB.
+        input_size: height and width of the network input, before padding.
+        features: pyramid levels.
+        proposal_scores: (N,).
+        cascade: boxes and scores of the N proposals.
+    """
+
+    network: DeticNetwork
+    picture: Image.Image
+    input_size: tuple[int, int]
+    features: dict[str, Tensor]
+    proposal_scores: Tensor
+    cascade: CascadeOutput
 
     def detections(self, raw: RawDetections, with_masks: bool) -> Detections:
-        """What was selected, in pixels of the picture."""
+        """The selected detections in pixels of the picture."""
         logits = self.network.predict_masks(self.features, [raw.boxes])[0] if with_masks else None
-        return in_picture(replace(raw, mask_logits=logits), self.picture, self.size)
+        return Detections.from_raw(replace(raw, mask_logits=logits), self.picture, self.input_size)
 
 
-def _given(
-    options: Mapping[str, Any], name: str, default: Any, least: float, most: float | None = None
-) -> Any:
-    value = options.get(name)
-    if value is None:
-        return default
-    whole = isinstance(default, int)
-    fitting = isinstance(value, int if whole else (int, float)) and not isinstance(value, bool)
-    if not fitting or value < least or (most is not None and value > most):
-        kind = "a whole number" if whole else "a number"
-        expected = f"{kind} from {least}" + ("" if most is None else f" to {most}")
-        raise InputError(name, found=repr(value), expected=expected)
-    return value
-
-
-def words_of(detector: Detic) -> Words | None:
-    """The present vocabulary of a detector; its names are none if they are only numbers of rows."""
+def classes_of(detector: Detic) -> DetectorClasses | None:
+    """The present vocabulary of a detector; without names if it was set from rows alone."""
     vocabulary = detector.vocabulary
     if vocabulary is None:
         return None
-    numbered = all(name == f"class {row}" for row, name in enumerate(vocabulary.names))
-    return Words(None if numbered else tuple(vocabulary.names), vocabulary.embeddings)
+    is_unnamed = all(name == f"class {row}" for row, name in enumerate(vocabulary.names))
+    return DetectorClasses(None if is_unnamed else tuple(vocabulary.names), vocabulary.embeddings)
 
 
 def text_embedder(encoder: Any) -> Callable[[list[str]], Tensor] | None:
-    """What makes rows of texts in the detector's own space, or None."""
+    """A function from N texts to (N, D) rows in the detector's own space, or None."""
     if isinstance(encoder, Encoder):
-        from bindplug.query import text
-
-        return lambda texts: encoder.embed([text(one) for one in texts])
+        return lambda texts: encoder.embed([text(sentence) for sentence in texts])
     return encoder

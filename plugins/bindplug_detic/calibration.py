@@ -1,4 +1,4 @@
-"""Thresholds from pictures in which the things are not: how often a detector may be, and is, wrong there."""
+"""Thresholds from pictures without the things of the prompts, for a rate of false positives."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from bindplug.inputs.progress import iterate_with_progress
 from bindplug_detic.prompts import Prompt, as_queries, label_of
 
 FLOOR = 0.02
-"""Scores below it are not looked at. Source: Detic's threshold in evaluation."""
+"""Scores below it are ignored. Source: Detic's threshold in evaluation."""
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Thresholds that keep to a rate of false positives on the pictures they were chosen on.
+    """Thresholds that keep a rate of false positives on the pictures of the calibration.
 
     Attributes:
         thresholds: one for each prompt, for ``detector(..., threshold=...)``.
-        threshold: one for all of them, also for prompts like them: a share of all pairs of picture and prompt.
+        threshold: one for all of them, and for similar prompts: the rate over all pairs of picture and prompt.
         false_positive_rate: the share of pictures that may have a box.
         labels: of the prompts.
         best_scores: (N, P) the best score of each prompt in each picture; 0 where there was none above the floor.
@@ -37,8 +37,8 @@ class Calibration:
 
     def rates(self, threshold: float | Sequence[float] | None = None) -> dict[str, float]:
         """Share of the pictures with a box for each prompt at a threshold, its own for None."""
-        chosen = torch.as_tensor(self.thresholds if threshold is None else threshold, dtype=torch.float32)
-        shares = (self.best_scores > chosen).float().mean(0).tolist()
+        limits = torch.as_tensor(self.thresholds if threshold is None else threshold, dtype=torch.float32)
+        shares = (self.best_scores > limits).float().mean(0).tolist()
         return dict(zip(self.labels, shares, strict=True))
 
 
@@ -51,16 +51,16 @@ def calibrate(
     progress: bool | None = None,
     **options: Any,
 ) -> Calibration:
-    """The lowest thresholds at which pictures without a thing show it at most at the rate wanted.
+    """The lowest thresholds at which at most a share of pictures without a thing has a box of it.
 
     Args:
-        detector: what :func:`bindplug.upgrade` made of a detector.
-        pictures: N in which none of the prompts' things is. A rate below 1 / N cannot be told from 0, and the
-            thresholds are then the highest scores met.
+        detector: a detector upgraded by :func:`bindplug.upgrade`.
+        pictures: N without any of the prompts' things. A rate below 1 / N cannot be distinguished from 0; the
+            thresholds are then the highest scores.
         prompts: P queries or strings.
         false_positive_rate: share of the pictures that may have a box of a prompt, in [0, 1).
         progress: True or False to force or forbid the bar; None shows it for work over two seconds.
-        options: of the detector's call, such as ``route`` and ``suppress``; use those that you will use.
+        options: of the detector's call, such as ``route`` and ``suppress``; the same as in later calls.
 
     Raises:
         InputError: no pictures, no prompts, or a rate out of range.
@@ -93,19 +93,19 @@ def best_scores(
     Raises:
         InputError: no pictures or no prompts.
     """
-    queries, listed = as_queries(prompts), list(pictures)
-    if not listed:
-        raise InputError("calibrate()", found="no pictures", expected="some in which the things are not")
-    best = torch.zeros(len(listed), len(queries))
-    ready = detector.prepare(queries, options.pop("route", None))
+    queries, sources = as_queries(prompts), list(pictures)
+    if not sources:
+        raise InputError("calibrate()", found="no pictures", expected="some without the prompts' things")
+    best = torch.zeros(len(sources), len(queries))
+    prepared = detector.prepare(queries, options.pop("route", None))
     quiet = None if progress is None else not progress
-    for n in iterate_with_progress(range(len(listed)), label="detecting", quiet=quiet):
-        found = detector(listed[n], ready, threshold=FLOOR, with_masks=False, **options)
-        best[n].scatter_reduce_(0, found.label_indices, found.scores, "amax")
+    for n in iterate_with_progress(range(len(sources)), label="detecting", quiet=quiet):
+        detections = detector(sources[n], prepared, threshold=FLOOR, with_masks=False, **options)
+        best[n].scatter_reduce_(0, detections.label_indices, detections.scores, "amax")
     return best
 
 
 def _threshold(scores: Tensor, rate: float) -> float:
-    """The score that all but a share of the pictures stay at or below."""
+    """The lowest score that at most a share of the pictures exceeds."""
     allowed = int(rate * len(scores) + 1e-9)
     return float(scores.sort(descending=True).values[allowed])

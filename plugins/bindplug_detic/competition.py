@@ -1,31 +1,28 @@
-"""Competition: the classes a detector knows by itself stand against the prompts, so that an absent sound finds no box.
+"""Competition between prompts and the detector's own classes, so that the prompt of an absent thing has no boxes.
 
-A prompt for a train scores something on a bus, and with few prompts nothing says that it is a bus. The detector's own
-words do: a box is kept for a prompt only if, among all of them, what the prompt means is the better name for it.
+A prompt for a train scores something on a bus, and a few prompts alone give no sign that it is a bus. The detector's
+own classes do: a prompt keeps a box only if, among all of them, the prompt's meaning is the better name for it.
 """
 
 from __future__ import annotations
 
 import torch
 from torch import Tensor
-from torchvision.ops import box_iou
 
 from bindplug.errors import InputError
-from bindplug_detic.prompts import Words
+from bindplug_detic.prompts import DetectorClasses
 
 DEFAULT_SUPPRESSION = 0.9
-"""A prompt may fall this little behind the best rival. Not tuned on real pictures."""
+"""A prompt's score may be this share of the best rival's. Not tuned on real pictures."""
 NEAREST_SHARE = 0.75
-"""A word counts as a prompt's own if it is this near to it, relative to the nearest word."""
+"""A class counts as a prompt's own from this share of the nearest class's similarity on."""
 NEAREST_FLOOR = 0.35
-"""... and has at least this cosine. Cosines are centered: those of unrelated words lie around 0 with a spread of 0.1.
-Source: measured on Detic's LVIS class vectors."""
-SAME_PLACE = 0.7
-"""IoU from which two boxes of a detector that tells only its final boxes count as one place."""
+"""Least cosine of a prompt and its own class. Cosines are centered: those of unrelated classes lie around 0 with a
+standard deviation of 0.1. Source: measured on Detic's LVIS class vectors."""
 
 
 def checked_suppression(suppress: float | bool) -> float:
-    """The number behind ``suppress``: True is the default, False is 0, which keeps every box.
+    """The number that ``suppress`` stands for: True is the default, False is 0, which keeps every box.
 
     Raises:
         InputError: it is negative or not finite.
@@ -37,83 +34,54 @@ def checked_suppression(suppress: float | bool) -> float:
     return float(suppress)
 
 
-def own_words(prompts: Tensor, words: Tensor) -> Tensor:
-    """Which words mean what a prompt means.
+def own_classes(prompts: Tensor, classes: Tensor) -> Tensor:
+    """The classes that have the same meaning as a prompt.
 
-    A word is a prompt's own if its centered cosine with the prompt is at least :data:`NEAREST_SHARE` of the nearest
-    word's and at least :data:`NEAREST_FLOOR`. Rows are centered by the mean of the words.
+    A class is a prompt's own if its centered cosine with the prompt is at least :data:`NEAREST_SHARE` of the nearest
+    class's and at least :data:`NEAREST_FLOOR`. Rows are centered by the mean of the classes.
 
     Args:
         prompts: (P, D) unit rows.
-        words: (V, D) unit rows, V of at least 1.
+        classes: (V, D) unit rows, V of at least 1.
 
     Returns:
         (P, V) bool.
     """
-    mean = words.mean(0) if len(words) > 1 else torch.zeros_like(words[0])
+    mean = classes.mean(0) if len(classes) > 1 else torch.zeros_like(classes[0])
     cosines = (
         torch.nn.functional.normalize(prompts - mean, dim=1)
-        @ torch.nn.functional.normalize(words - mean, dim=1).T
-    )
+        @ torch.nn.functional.normalize(classes - mean, dim=1).T
+    )  # (P, D) @ (D, V) -> (P, V)
     nearest = cosines.amax(1, keepdim=True)
     return cosines >= (NEAREST_SHARE * nearest).clamp(min=NEAREST_FLOOR)
 
 
-def survivors(prompt_scores: Tensor, word_scores: Tensor, own: Tensor, suppress: float) -> Tensor:
-    """Which proposals a prompt may keep: ``max(score, scores of its own words) >= suppress * best rival's score``.
+def survivors(prompt_scores: Tensor, class_scores: Tensor, own: Tensor, suppress: float) -> Tensor:
+    """Whether a prompt keeps a proposal: ``max(score, scores of its own classes) >= suppress * best rival's score``.
 
-    The prompt's own words speak for it, because a mapped vector scores lower than the text it stands for.
+    The prompt's own classes count for it, because a mapped vector scores lower than the text of the same meaning.
 
     Args:
         prompt_scores: (N, P), of each proposal for each prompt.
-        word_scores: (N, V), of each proposal for each of the detector's words.
-        own: (P, V) bool, from :func:`own_words`.
-        suppress: how near to the best rival a prompt must come; 0 keeps everything.
+        class_scores: (N, V), of each proposal for each of the detector's classes.
+        own: (P, V) bool, from :func:`own_classes`.
+        suppress: least share of the best rival's score; 0 keeps everything.
 
     Returns:
         (N, P) bool.
     """
-    if suppress <= 0.0 or not word_scores.shape[1]:
+    if suppress <= 0.0 or not class_scores.shape[1]:
         return torch.ones_like(prompt_scores, dtype=torch.bool)
-    kept = []
-    for p in range(prompt_scores.shape[1]):
-        mine = word_scores.masked_fill(~own[p], 0.0).amax(1)
-        rival = word_scores.masked_fill(own[p], 0.0).amax(1)
-        kept.append(torch.maximum(prompt_scores[:, p], mine) >= suppress * rival)
-    return torch.stack(kept, dim=1)
+    columns = []
+    for p in range(prompt_scores.shape[1]):  # one prompt at a time: (N, P, V) may be large
+        own_score = class_scores.masked_fill(~own[p], 0.0).amax(1)  # (N, V) -> (N,)
+        rival_score = class_scores.masked_fill(own[p], 0.0).amax(1)
+        columns.append(torch.maximum(prompt_scores[:, p], own_score) >= suppress * rival_score)
+    return torch.stack(columns, dim=1)
 
 
-def surviving_boxes(boxes: Tensor, scores: Tensor, labels: Tensor, own: Tensor, suppress: float) -> Tensor:
-    """As :func:`survivors` for a detector of which only the final boxes are known.
-
-    Boxes of IoU :data:`SAME_PLACE` or more count as one place. Labels below P are prompts, P + v is word v.
-
-    Args:
-        boxes: (N, 4) xyxy.
-        scores: (N,).
-        labels: (N,) int64.
-        own: (P, V) bool.
-        suppress: as there.
-
-    Returns:
-        (M,) int64 indices of the prompts' boxes that are kept, in the order given.
-    """
-    count = len(own)
-    mine = (labels < count).nonzero()[:, 0]
-    theirs = (labels >= count).nonzero()[:, 0]
-    here = box_iou(boxes[mine], boxes[theirs]) >= SAME_PLACE
-    seen = scores[theirs][None].expand(len(mine), -1) * here
-    word_scores = seen.new_zeros(len(mine), own.shape[1])
-    word_scores.scatter_reduce_(1, (labels[theirs] - count)[None].expand(len(mine), -1), seen, "amax")
-    kept = [
-        bool(survivors(scores[m][None, None], word_scores[i : i + 1], own[labels[m]][None], suppress))
-        for i, m in enumerate(mine)
-    ]
-    return mine[torch.tensor(kept, dtype=torch.bool)]
-
-
-def rivals(words: Words | None, suppress: float) -> Tensor | None:
-    """(V, D) unit rows of the words that compete, or None where none do."""
-    if words is None or suppress <= 0.0 or not len(words.embeddings):
+def competing_rows(classes: DetectorClasses | None, suppress: float) -> Tensor | None:
+    """(V, D) unit rows of the classes that compete, or None without competition."""
+    if classes is None or suppress <= 0.0 or not len(classes.embeddings):
         return None
-    return words.unit()
+    return classes.unit()

@@ -17,14 +17,15 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
+from torchvision.ops import box_iou
 
 from bindplug.encoder import Encoder
 from bindplug.errors import InputError, UnsupportedTarget
 from bindplug.space import EmbeddingSpace
-from bindplug_detic.competition import own_words, rivals, surviving_boxes
+from bindplug_detic.competition import competing_rows, own_classes, survivors
 from bindplug_detic.pictures import read_picture
-from bindplug_detic.prompts import Words
-from bindplug_detic.querying import REGION_THRESHOLD, WithQueries
+from bindplug_detic.prompted_detector import REGION_THRESHOLD, PromptedDetector
+from bindplug_detic.prompts import DetectorClasses
 from bindplug_detic.results import Detections
 
 CLIP_SPACE = EmbeddingSpace("open_clip:ViT-B-32:openai", 512)
@@ -34,7 +35,7 @@ _locks: WeakKeyDictionary[Any, threading.RLock] = WeakKeyDictionary()
 _locks_guard = threading.Lock()
 
 
-class Detectron2WithQueries(WithQueries):
+class Detectron2WithQueries(PromptedDetector):
     """A detectron2 predictor, or the model itself, that also takes prompts.
 
     Without prompts it answers as the original does, ``{"instances": Instances}``. With prompts it takes what the
@@ -47,7 +48,7 @@ class Detectron2WithQueries(WithQueries):
 
     Args:
         original: ``DefaultPredictor``, or a ``GeneralizedRCNN`` in evaluation mode.
-        model, bridge, route: as :class:`WithQueries`.
+        model, bridge, route: as :class:`bindplug_detic.prompted_detector.PromptedDetector`.
         space: of ``zs_weight``; the published Detic's for None and a width of 512.
         names: of the classes in ``zs_weight``; those of the predictor's metadata for None.
 
@@ -69,23 +70,23 @@ class Detectron2WithQueries(WithQueries):
         self._network = network_of(original)
         width = int(zero_shot_heads(self._network)[0].zs_weight.shape[0])
         self._names = None if names is None else tuple(names)
-        self._seen: tuple[Tensor, Words] | None = None
+        self._seen: tuple[Tensor, DetectorClasses] | None = None
         super().__init__(
             original, model, _checked_space(space, width), lambda: self._words(), bridge=bridge, route=route
         )
         self._words()
 
-    def _as_original(self, images: Any, **options: Any) -> Any:
+    def _call_original(self, images: Any, **options: Any) -> Any:
         with lock_of(self._network):
             return self.original(images, **options)
 
-    def _words(self) -> Words:
+    def _words(self) -> DetectorClasses:
         with lock_of(self._network):  # else a call of another wrapper might have lent the classifier
             weight = zero_shot_heads(self._network)[0].zs_weight
             if self._seen is None or self._seen[0] is not weight:
                 count = weight.shape[1] - (0 if weight[:, -1].any() else 1)
                 rows = weight.detach()[:, :count].T.float().cpu()
-                self._seen = (weight, Words(self._names_of(count), rows))
+                self._seen = (weight, DetectorClasses(self._names_of(count), rows))
             return self._seen[1]
 
     def _names_of(self, count: int) -> tuple[str, ...] | None:
@@ -121,9 +122,9 @@ class Detectron2WithQueries(WithQueries):
         **options: Any,
     ) -> list[Detections]:
         with lock_of(self._network):
-            words = rivals(self._words(), suppress)
+            words = competing_rows(self._words(), suppress)
             columns = rows if words is None else torch.cat([rows, words])
-            own = torch.zeros(len(rows), 0, dtype=torch.bool) if words is None else own_words(rows, words)
+            own = torch.zeros(len(rows), 0, dtype=torch.bool) if words is None else own_classes(rows, words)
             with lent_classifier(self._network, columns, float(limits.min())):
                 instances = [self._run(picture) for picture in pictures]
         found = []
@@ -279,3 +280,23 @@ def _drawn_on(picture: Any, size: tuple[int, int]) -> Image.Image:
     pixels = picture["image"].detach().cpu().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
     shown = Image.fromarray(np.ascontiguousarray(pixels))
     return shown if shown.size == size[::-1] else shown.resize(size[::-1], Image.Resampling.BILINEAR)
+
+
+SAME_PLACE = 0.7
+"""IoU from which two boxes count as one place."""
+
+
+def surviving_boxes(boxes: Tensor, scores: Tensor, labels: Tensor, own: Tensor, suppress: float) -> Tensor:
+    """As :func:`survivors` for final boxes."""
+    count = len(own)
+    mine = (labels < count).nonzero()[:, 0]
+    theirs = (labels >= count).nonzero()[:, 0]
+    here = box_iou(boxes[mine], boxes[theirs]) >= SAME_PLACE
+    seen = scores[theirs][None].expand(len(mine), -1) * here
+    word_scores = seen.new_zeros(len(mine), own.shape[1])
+    word_scores.scatter_reduce_(1, (labels[theirs] - count)[None].expand(len(mine), -1), seen, "amax")
+    kept = [
+        bool(survivors(scores[m][None, None], word_scores[i : i + 1], own[labels[m]][None], suppress))
+        for i, m in enumerate(mine)
+    ]
+    return mine[torch.tensor(kept, dtype=torch.bool)]

@@ -1,4 +1,7 @@
-"""The detector's network: picture and class vectors in, boxes, classes and masks out."""
+"""The detector's network: pictures and class vectors in, boxes, classes and masks out.
+
+Shapes: B images, N boxes, C classes, D the length of a class vector.
+"""
 
 from __future__ import annotations
 
@@ -9,21 +12,12 @@ import torch
 from torch import Tensor, nn
 
 from bindplug.errors import InputError
-from bindplug_detic.cascade import (
-    BoxHead,
-    BoxPredictor,
-    StageOutput,
-    class_logits,
-    clip_boxes,
-    decode_boxes,
-    split,
-)
+from bindplug_detic.boxes import clip_boxes, decode_boxes
 from bindplug_detic.config import DeticConfig
-from bindplug_detic.masks import MaskHead
-from bindplug_detic.pooling import pool
 from bindplug_detic.postprocess import RawDetections, combine_scores, keep_best_class, select_detections
 from bindplug_detic.proposals import ProposalGenerator, ProposalMaps, Proposals
 from bindplug_detic.pyramid import PADDING_UNIT, Pyramid
+from bindplug_detic.roi_heads import RoiHeads, StageOutput, class_logits, pool, split
 
 PIXEL_MEAN = (123.675, 116.28, 103.53)
 PIXEL_STD = (58.395, 57.12, 57.375)
@@ -49,22 +43,11 @@ class CascadeOutput(NamedTuple):
     scores: Tensor
 
 
-class RoiHeads(nn.Module):
-    """The heads that look at single boxes."""
-
-    def __init__(self, config: DeticConfig) -> None:
-        super().__init__()
-        stages = range(len(config.cascade_weights))
-        self.box_head = nn.ModuleList(BoxHead(config) for _ in stages)
-        self.box_predictor = nn.ModuleList(BoxPredictor(config) for _ in stages)
-        self.mask_head = MaskHead(config)
-
-
 class DeticNetwork(nn.Module):
-    """An open-vocabulary detector whose classes are vectors given with each call.
+    """An open-vocabulary detector whose classes are vectors, an argument of each call.
 
-    Every step of a call is a method of its own, differentiable and free of state, so that training and
-    tools can use it apart. Parameters bear the published names.
+    Every step of a call is a separate method, differentiable and free of state, for use in training and
+    tools. Parameters have the published names.
 
     Args:
         config: the shape of the network.
@@ -143,7 +126,7 @@ class DeticNetwork(nn.Module):
         return self.proposal_generator(features, sizes)
 
     def box_stage(self, stage: int, features: Mapping[str, Tensor], boxes: Sequence[Tensor]) -> StageOutput:
-        """What one cascade stage says of given boxes.
+        """One cascade stage on boxes.
 
         Args:
             stage: its index, from 0.
@@ -166,7 +149,7 @@ class DeticNetwork(nn.Module):
         refined = split(decode_boxes(output.deltas, torch.cat(list(boxes)), weights), boxes)
         if sizes is None:
             return refined
-        return [clip_boxes(found, size) for found, size in zip(refined, sizes, strict=True)]
+        return [clip_boxes(image_boxes, size) for image_boxes, size in zip(refined, sizes, strict=True)]
 
     def cascade(
         self,
@@ -183,9 +166,9 @@ class DeticNetwork(nn.Module):
             sizes: each image's (height, width) before padding.
             classifier: (C, D) class vectors of any length, on the network's device.
         """
-        boxes = [found.boxes for found in proposals]
+        boxes = [image.boxes for image in proposals]
         last = len(self.config.cascade_weights) - 1
-        total: Tensor | None = None
+        total: Tensor | None = None  # (N, C), the sum over stages
         for stage in range(last + 1):
             output = self.box_stage(stage, features, boxes)
             probabilities = self.classify(output.embeddings, classifier).sigmoid()
@@ -194,12 +177,12 @@ class DeticNetwork(nn.Module):
         assert total is not None
         means = split(total / (last + 1), boxes)
         return [
-            CascadeOutput(found, mean, combine_scores(mean, proposal.scores))
-            for found, mean, proposal in zip(boxes, means, proposals, strict=True)
+            CascadeOutput(image_boxes, mean, combine_scores(mean, image.scores))
+            for image_boxes, mean, image in zip(boxes, means, proposals, strict=True)
         ]
 
     def predict_masks(self, features: Mapping[str, Tensor], boxes: Sequence[Tensor]) -> list[Tensor]:
-        """Mask logits of given boxes.
+        """Mask logits of boxes.
 
         Args:
             features: levels; p3..p5 are read.
@@ -240,7 +223,7 @@ class DeticNetwork(nn.Module):
             with_masks: whether to predict masks.
 
         Returns:
-            Detections of each image, in the order given.
+            Detections of each image, in the order of ``images``.
 
         Raises:
             InputError: an image or the classifier has the wrong shape, dtype or content.
@@ -257,7 +240,7 @@ class DeticNetwork(nn.Module):
             x, sizes = self.batch([images[index] for index in members])
             features = self.features(x)
             outputs = self.cascade(features, self.propose(features, sizes), sizes, classifier)
-            found = [
+            detections = [
                 select_detections(
                     output.boxes,
                     keep_best_class(output.scores) if one_class_per_proposal else output.scores,
@@ -269,34 +252,35 @@ class DeticNetwork(nn.Module):
                 for output, size in zip(outputs, sizes, strict=True)
             ]
             if with_masks:
-                self._add_masks(features, found)
-            results |= dict(zip(members, found, strict=True))
+                self._add_masks(features, detections)
+            results |= dict(zip(members, detections, strict=True))
         return [results[index] for index in range(len(images))]
 
-    def _add_masks(self, features: Mapping[str, Tensor], found: Sequence[RawDetections]) -> None:
+    def _add_masks(self, features: Mapping[str, Tensor], detections: Sequence[RawDetections]) -> None:
         """Masks do not depend on the class, so each proposal's is computed once."""
         boxes, positions = [], []
-        for detections in found:
-            unique, position = detections.proposal_index.unique(return_inverse=True)
+        for image in detections:
+            unique, position = image.proposal_index.unique(return_inverse=True)
+            # a row of the image's boxes for each distinct proposal
             first = torch.zeros_like(unique).scatter(0, position, torch.arange(len(position)).to(position))
-            boxes.append(detections.boxes[first])
+            boxes.append(image.boxes[first])
             positions.append(position)
         logits = self.predict_masks(features, boxes)
-        for detections, rows, position in zip(found, logits, positions, strict=True):
-            detections.mask_logits = rows[position]
+        for image, rows, position in zip(detections, logits, positions, strict=True):
+            image.mask_logits = rows[position]  # (distinct, 28, 28) -> (N, 28, 28)
 
     def _check_classifier(self, classifier: Tensor) -> Tensor:
         width = self.config.embedding_width
         expected = f"class vectors (C, {width}), C at least 1, finite and none of them zero"
         if classifier.ndim != 2 or classifier.shape[1] != width or not len(classifier):
-            found = f"a tensor of shape {tuple(classifier.shape)}"
+            problem = f"a tensor of shape {tuple(classifier.shape)}"
         elif not classifier.isfinite().all():
-            found = "numbers that are not finite"
+            problem = "numbers that are not finite"
         elif not classifier.ne(0).any(1).all():
-            found = f"a zero vector in row {int(classifier.ne(0).any(1).int().argmin())}"
+            problem = f"a zero vector in row {int(classifier.ne(0).any(1).int().argmin())}"
         else:
             return classifier
-        raise InputError("<classifier>", found=found, expected=expected)
+        raise InputError("<classifier>", found=problem, expected=expected)
 
     def _check_threshold(self, threshold: float | Tensor | None, classes: int) -> float | Tensor:
         if threshold is None:

@@ -1,4 +1,4 @@
-"""Pictures of any kind to the uint8 RGB tensors that the network takes."""
+"""Pictures of any kind to uint8 RGB tensors, the network's input."""
 
 from __future__ import annotations
 
@@ -67,26 +67,8 @@ def to_tensor(picture: Image.Image, edges: tuple[int, int] | None) -> Tensor:
     return torch.from_numpy(np.array(picture)).permute(2, 0, 1)
 
 
-def checked_edges(resize: object, default: tuple[int, int]) -> tuple[int, int] | None:
-    """What the option ``resize`` means: None the network's own edges, False no resizing, else (short, long).
-
-    Raises:
-        InputError: it is none of these.
-    """
-    if resize is None or resize is True:
-        return default
-    if resize is False:
-        return None
-    if isinstance(resize, (tuple, list)) and len(resize) == 2 and all(type(edge) is int for edge in resize):
-        short, long = resize
-        if 0 < short <= long:
-            return short, long
-    expected = "None, False, or (short edge, long edge) in pixels, short <= long, as (800, 1333)"
-    raise InputError("resize", found=repr(resize), expected=expected)
-
-
 def as_sources(images: object) -> tuple[list[object], bool]:
-    """``images`` as a list, and whether it was one single picture."""
+    """``images`` as a list, and whether it is a single picture."""
     if isinstance(images, (list, tuple)):
         return list(images), False
     if images is None:

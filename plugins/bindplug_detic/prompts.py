@@ -1,4 +1,4 @@
-"""What is looked for: prompts as queries, how pictures name them, and the classes a detector knows by itself."""
+"""Prompts as queries, their labels, and the classes that a detector has by itself."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ Prompt = Query | str
 
 
 @dataclass(frozen=True, eq=False)
-class Words:
-    """The classes a detector knows by itself.
+class DetectorClasses:
+    """The classes that a detector has by itself.
 
     Args:
-        names: of the V classes; None where the detector does not tell them.
+        names: of the V classes; None where the detector does not name them.
         embeddings: (V, D) rows of any length in the detector's space.
     """
 
@@ -37,17 +37,18 @@ def as_queries(prompts: Any) -> list[Query]:
     """Prompts as queries; a string is text, and a single prompt counts as a list of one.
 
     Raises:
-        InputError: there are none, or one is neither a query nor a string.
+        InputError: the list is empty, or an entry is neither a query nor a string.
+        NoDirection: the terms of a prompt cancel.
     """
-    listed = [prompts] if isinstance(prompts, (str, Query)) else prompts
+    entries = [prompts] if isinstance(prompts, (str, Query)) else prompts
     expected = 'queries or strings, as [audio("bark.wav"), "bicycle"]'
-    if isinstance(listed, (bytes, dict, Tensor)) or not hasattr(listed, "__iter__"):
+    if isinstance(entries, (bytes, dict, Tensor)) or not hasattr(entries, "__iter__"):
         raise InputError("prompts", found=f"a {type(prompts).__name__}", expected=expected)
-    listed = list(listed)
-    if not listed:
+    entries = list(entries)
+    if not entries:
         raise InputError("prompts", found="none", expected=f"at least one of {expected}")
     queries = []
-    for index, prompt in enumerate(listed):
+    for index, prompt in enumerate(entries):
         if not isinstance(prompt, (str, Query)):
             raise InputError(f"prompt {index}", found=f"a {type(prompt).__name__}", expected=expected)
         query = text(prompt) if isinstance(prompt, str) else prompt
@@ -58,8 +59,8 @@ def as_queries(prompts: Any) -> list[Query]:
 
 
 def label_of(query: Query) -> str:
-    """What a picture writes beside a box: a sentence, ``"audio bark.wav"`` for a file, ``"audio"`` for an array; for
-    several terms the formula.
+    """A prompt's label in a picture: a sentence, ``"audio bark.wav"`` for a file, ``"audio"`` for an array; for several
+    terms the formula.
     """
     if len(query.terms) != 1 or query.terms[0][0] < 0:
         return repr(query)

@@ -1,4 +1,4 @@
-"""Where something might be: a CenterNet-style head over all pyramid levels, and its boxes."""
+"""Class-agnostic proposals: a CenterNet-style head over all pyramid levels, and the selection of its best boxes."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from bindplug_detic.config import DeticConfig
-from bindplug_detic.nms import suppress
+from bindplug_detic.postprocess import suppress
 from bindplug_detic.pyramid import LEVELS, PADDING_UNIT, STRIDES
 
 HEATMAP_PRIOR = 0.01
@@ -22,7 +22,7 @@ SMALLEST_EDGE = 0.01
 
 
 class ProposalMaps(NamedTuple):
-    """What the head says about one level.
+    """Output of the head for one level.
 
     Args:
         heatmap: (B, 1, h, w) objectness logits.
@@ -119,7 +119,7 @@ def boxes_from_distances(distances: Tensor, stride: int) -> Tensor:
     Returns:
         (B, h, w, 4) float32 xyxy in pixels.
     """
-    reach = distances.float().permute(0, 2, 3, 1) * stride
+    reach = distances.float().permute(0, 2, 3, 1) * stride  # (B, 4, h, w) -> (B, h, w, 4)
     height, width = distances.shape[2:]
     centers = cell_centers(height, width, stride, distances.device)
     low = centers - reach[..., :2]
@@ -143,9 +143,9 @@ def select_proposals(
         probability = heatmap[:, 0].float().sigmoid()
         if sizes is not None:
             probability = probability * _own_cells(sizes, probability, stride)
-        boxes = boxes_from_distances(distances, stride).flatten(1, 2)
+        boxes = boxes_from_distances(distances, stride).flatten(1, 2)  # (B, h, w, 4) -> (B, h * w, 4)
         count = min(config.pre_nms_top_k, probability[0].numel())
-        best, index = probability.flatten(1).topk(count)
+        best, index = probability.flatten(1).topk(count)  # (B, h * w) -> (B, count)
         levels.append((best, boxes.gather(1, index[..., None].expand(-1, -1, 4))))
     probability, boxes = (torch.cat(parts, 1) for parts in zip(*levels, strict=True))
     return [_suppressed(*image, config) for image in zip(probability, boxes, strict=True)]
@@ -167,5 +167,5 @@ def _padded(edge: int) -> int:
 def _suppressed(probability: Tensor, boxes: Tensor, config: DeticConfig) -> Proposals:
     likely = probability > config.heatmap_threshold
     boxes, scores = boxes[likely], probability[likely].sqrt()
-    kept = suppress(boxes, scores, config.proposal_nms_threshold, config.post_nms_top_k, with_ties=True)
-    return Proposals(boxes[kept], scores[kept])
+    rows = suppress(boxes, scores, config.proposal_nms_threshold, config.post_nms_top_k, with_ties=True)
+    return Proposals(boxes[rows], scores[rows])

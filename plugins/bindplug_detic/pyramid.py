@@ -51,8 +51,8 @@ class Pyramid(nn.Module):
         """The backbone's maps of strides 8, 16, 32 -> levels p3..p7."""
         merged: Tensor | None = None
         levels = {}
-        for level, found in zip((5, 4, 3), reversed(maps), strict=True):
-            lateral = self.get_submodule(f"fpn_lateral{level}")(found)
+        for level, feature_map in zip((5, 4, 3), reversed(maps), strict=True):
+            lateral = self.get_submodule(f"fpn_lateral{level}")(feature_map)
             merged = lateral if merged is None else lateral + F.interpolate(merged, scale_factor=2.0)
             levels[f"p{level}"] = self.get_submodule(f"fpn_output{level}")(merged)
         p6, p7 = self.top_block(levels["p5"])

@@ -1,7 +1,7 @@
-"""The rescore route: boxes of anything, their crops through the image tower, ranked by the query.
+"""The rescore route: crops of class-agnostic regions, embedded by the image tower and ranked by the prompt.
 
-It needs no bridge, only that the encoder sees pictures. A crop is classified among the query and distractor texts, so
-that its score does not depend on how many crops there are.
+It needs no bridge, only an encoder with an image tower. A crop is classified among the prompt and distractor texts, so
+that its score does not depend on the number of crops.
 """
 
 from __future__ import annotations
@@ -14,18 +14,19 @@ from PIL import Image
 from torch import Tensor
 from torchvision.ops import nms
 
-from bindplug.encoder import Encoder
+from bindplug import Encoder, Query, image
 from bindplug.errors import InputError, ModalityNotLoaded
 from bindplug.modality import Modality
-from bindplug.query import AnyLeaf, Query, image
-from bindplug_detic.competition import own_words
-from bindplug_detic.mapping import compose, embedded_leaves, movable
+from bindplug.query import AnyLeaf
+from bindplug_detic.competition import own_classes
+from bindplug_detic.results import Detections
+from bindplug_detic.routes import compose, embed_leaves, is_movable
 
 DISTRACTORS = (
     "a wall", "the sky", "grass", "the ground", "a road", "water", "a tree", "leaves", "a building", "a window",
     "a door", "furniture", "a person", "an animal", "a vehicle", "food", "clothing", "a sign", "a shadow", "nothing",
 )  # fmt: skip
-"""What a crop may show instead, for a detector that does not name its classes."""
+"""Alternatives to the prompts, for a detector that does not name its classes."""
 CONTEXT = 0.1
 """How much wider a crop is than its box on every side, relative to the box."""
 FILL = (122, 116, 104)
@@ -40,13 +41,79 @@ OVERLAP = 0.5
 """IoU above which the less certain of two boxes of one prompt is dropped. Source: Detic's own."""
 
 
+@dataclass(frozen=True, eq=False)
+class Alternatives:
+    """The texts and queries that a crop is classified among.
+
+    With t the mean of the model's text, d = row - t, and r the mean length of the texts' d, both sides are vectors
+    ``r * d / |d|``: the part that all text shares would add the same to every logit, and is left out. A query's
+    probability is the softmax over itself, the other queries and the texts, without those of the same meaning.
+
+    Attributes:
+        queries: (P, D).
+        texts: (V, D).
+        same_query: (P, P) bool, the queries of the same meaning, itself among them.
+        same_text: (P, V) bool, the texts of the same meaning as a query.
+    """
+
+    queries: Tensor
+    texts: Tensor
+    same_query: Tensor
+    same_text: Tensor
+
+    @classmethod
+    def of(
+        cls, model: Encoder, queries: Sequence[Query], leaves: Mapping[AnyLeaf, Tensor], texts: Tensor
+    ) -> Alternatives:
+        """Queries against distractor texts.
+
+        Args:
+            model: its center of text is the mean t; without one, the mean of ``texts`` is.
+            queries: P of them.
+            leaves: their leaves' rows, from :func:`leaf_rows`.
+            texts: (V, D) unit rows of the distractors in the model's space, V of at least 1.
+        """
+        has_center = "text" in model.centers
+        mean = torch.as_tensor(model.centers["text"]).float().cpu() if has_center else texts.mean(0)
+        rows = torch.stack([compose(query, leaves, mean) for query in queries])  # (P, D)
+        unit, reach = torch.nn.functional.normalize, (texts - mean).norm(dim=1).mean()
+        query_directions, text_directions = unit(rows - mean, dim=1), unit(texts - mean, dim=1)
+        same_query = query_directions @ query_directions.T >= SAME_MEANING
+        return cls(reach * query_directions, reach * text_directions, same_query, own_classes(rows, texts))
+
+
+def rescore_regions(
+    model: Encoder, regions: Detections, alternatives: Alternatives, limits: Tensor
+) -> Detections:
+    """Detections of the queries among the regions of one picture.
+
+    Args:
+        model: embeds the crops.
+        regions: boxes of any class with their picture; scores are the certainty of each.
+        alternatives: of P queries.
+        limits: (P,) scores have to be above.
+
+    Returns:
+        Detections whose ``label_indices`` count the queries; a score is the query's probability times the region's
+        certainty.
+    """
+    regions = regions[distinct_regions(regions.boxes, regions.scores)]
+    assert regions.picture is not None
+    probabilities = crop_probabilities(model, regions.picture, regions.boxes, alternatives)
+    scores = probabilities * regions.scores[:, None]  # (N, P)
+    best = [best_boxes(regions.boxes, scores[:, p], float(limits[p])) for p in range(len(limits))]
+    rows = torch.cat(best)
+    queries = torch.repeat_interleave(torch.tensor([len(indices) for indices in best]))
+    return regions[rows].with_labels(queries, [""] * len(rows), scores[rows, queries])
+
+
 def square_crops(picture: Image.Image, boxes: Tensor, context: float = CONTEXT) -> list[Image.Image]:
-    """What is in each box and a little around it, in the middle of a grey square.
+    """Crops of boxes with a little context, each in the middle of a grey square.
 
     Args:
         picture: RGB.
         boxes: (N, 4) xyxy in its pixels.
-        context: share of a box's width and height that is added on every side, as far as the picture goes.
+        context: share of a box's width and height that is added on every side, up to the picture's edge.
 
     Returns:
         N squares of at least 1 pixel.
@@ -66,87 +133,55 @@ def square_crops(picture: Image.Image, boxes: Tensor, context: float = CONTEXT) 
     return crops
 
 
-def distinct(boxes: Tensor, scores: Tensor, top_k: int = MOST_REGIONS) -> Tensor:
-    """Indices of the regions worth a crop: no two on one place, the most certain ``top_k``, best first."""
+def distinct_regions(boxes: Tensor, scores: Tensor, top_k: int = MOST_REGIONS) -> Tensor:
+    """Indices of the regions to crop: without overlapping ones, the most certain ``top_k``, best first."""
     return nms(boxes, scores, REGION_OVERLAP)[:top_k]
 
 
-def chances(model: Encoder, picture: Image.Image, boxes: Tensor, contest: Contest) -> Tensor:
-    """How likely each crop shows what each query asks for.
+def crop_probabilities(
+    model: Encoder, picture: Image.Image, boxes: Tensor, alternatives: Alternatives
+) -> Tensor:
+    """The probability that each crop shows each query.
 
     Args:
         model: embeds the crops; its scale of text is the softmax's.
         picture: RGB.
         boxes: (N, 4) xyxy in its pixels.
-        contest: of P queries.
+        alternatives: of P queries.
 
     Returns:
         (N, P) float32 in [0, 1].
     """
     if not len(boxes):
-        return torch.zeros(0, len(contest.queries))
+        return torch.zeros(0, len(alternatives.queries))
     crops = [image(crop) for crop in square_crops(picture, boxes)]
-    seen = model.embed(crops, batch_size=len(crops), progress=False).detach().float().cpu()
-    scaled = model.scale_of("text") * seen
-    return _softmax_of_each(scaled @ contest.queries.T, scaled @ contest.words.T, contest.same, contest.own)
-
-
-@dataclass(frozen=True, eq=False)
-class Contest:
-    """What the crops are classified among.
-
-    With t the mean of the model's text, d = row - t, and r the mean length of the words' d, both sides are vectors
-    ``r * d / |d|``: what all text shares would add the same to every logit, and is left out. A query's chance is the
-    softmax over itself, the other queries and the words, without those that mean the same.
-
-    Attributes:
-        queries: (P, D).
-        words: (V, D).
-        same: (P, P) bool, which queries mean the same; itself among them.
-        own: (P, V) bool, the words that mean what a query means.
-    """
-
-    queries: Tensor
-    words: Tensor
-    same: Tensor
-    own: Tensor
-
-
-def contest(
-    model: Encoder, queries: Sequence[Query], leaves: Mapping[AnyLeaf, Tensor], words: Tensor
-) -> Contest:
-    """Queries against distractors.
-
-    Args:
-        model: its center of text is the mean t; without one, the words' mean is.
-        queries: P of them.
-        leaves: their leaves' rows, from :func:`leaf_rows`.
-        words: (V, D) unit rows of the distractors in the model's space, V of at least 1.
-    """
-    known = "text" in model.centers
-    mean = torch.as_tensor(model.centers["text"]).float().cpu() if known else words.mean(0)
-    asked = torch.stack([compose(query, leaves, mean) for query in queries])
-    unit, reach = torch.nn.functional.normalize, (words - mean).norm(dim=1).mean()
-    directions, rivals = unit(asked - mean, dim=1), unit(words - mean, dim=1)
-    same = directions @ directions.T >= SAME_MEANING
-    return Contest(reach * directions, reach * rivals, same, own_words(asked, words))
+    rows = model.embed(crops, batch_size=len(crops), progress=False).detach().float().cpu()
+    rows = model.scale_of("text") * rows
+    query_logits, text_logits = rows @ alternatives.queries.T, rows @ alternatives.texts.T  # (N, P), (N, V)
+    columns = []
+    for p in range(query_logits.shape[1]):
+        other_queries = query_logits.masked_fill(alternatives.same_query[p], float("-inf"))
+        other_texts = text_logits.masked_fill(alternatives.same_text[p], float("-inf"))
+        logits = torch.cat([query_logits[:, p : p + 1], other_queries, other_texts], dim=1)  # (N, 1 + P + V)
+        columns.append(logits.softmax(dim=1)[:, 0])
+    return torch.stack(columns, dim=1)
 
 
 def leaf_rows(model: Encoder, queries: Sequence[Query]) -> dict[AnyLeaf, Tensor]:
-    """For each leaf its unit row (D,), moved to where the model's text lies.
+    """For each leaf its unit row (D,), moved to the center of the model's text.
 
     Sounds and pictures lie around other means than text, and would win or lose against it for that alone.
 
     Raises:
-        ModalityNotLoaded: the model does not see pictures, or has no tower for a leaf.
-        InputError: a leaf's modality has no known center.
+        ModalityNotLoaded: the model has no image tower, or no tower for a leaf.
+        InputError: the center of a leaf's modality is unknown.
     """
     if "image" not in model.modalities:
         raise ModalityNotLoaded("image", model.modalities)
     leaves = list(dict.fromkeys(leaf for query in queries for _, leaf in query.terms))
     for leaf in leaves:
         _ensure_movable(model, leaf)
-    return dict(zip(leaves, embedded_leaves(model, leaves), strict=True))
+    return dict(zip(leaves, embed_leaves(model, leaves), strict=True))
 
 
 def best_boxes(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
@@ -155,23 +190,13 @@ def best_boxes(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
     return passing[nms(boxes[passing], scores[passing], OVERLAP)]
 
 
-def _softmax_of_each(queries: Tensor, words: Tensor, same_query: Tensor, same_word: Tensor) -> Tensor:
-    columns = []
-    for p in range(queries.shape[1]):
-        others = queries.masked_fill(same_query[p], float("-inf"))
-        rest = words.masked_fill(same_word[p], float("-inf"))
-        logits = torch.cat([queries[:, p : p + 1], others, rest], dim=1)
-        columns.append(logits.softmax(dim=1)[:, 0])
-    return torch.stack(columns, dim=1)
-
-
 def _ensure_movable(model: Encoder, leaf: AnyLeaf) -> None:
-    if leaf.modality is Modality.TEXT or movable(model, leaf):
+    if leaf.modality is Modality.TEXT or is_movable(model, leaf):
         return
     kind = leaf.modality.value if leaf.modality is not None else "vector of unknown modality"
     raise InputError(
         "route='rescore'",
-        found=f"a prompt of {kind}, and a model that does not know where its {kind} and its text lie",
-        expected="known centers of both, so that the prompt can stand against texts",
+        found=f"a prompt of {kind}, and a model without the centers of {kind} and text",
+        expected="both centers, so that the prompt can be compared with texts",
         remedy='Measure them: model.centers = bindplug.centers.measure_centers(model, {"text": [...], "audio": [...]})',
     )

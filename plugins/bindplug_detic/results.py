@@ -1,4 +1,4 @@
-"""What a detector found in one picture."""
+"""The detections of one picture."""
 
 from __future__ import annotations
 
@@ -12,29 +12,31 @@ from PIL import Image
 from torch import Tensor
 
 from bindplug.errors import InputError
-from bindplug_detic import conversions
-from bindplug_detic.pasting import Crop, paste_crop, paste_masks
+from bindplug_detic.boxes import scale_boxes
+from bindplug_detic.conversions import Convertible
+from bindplug_detic.masks import Crop, paste_crop, paste_masks
 
 if TYPE_CHECKING:
-    from bindplug_detic.instances import Instances
+    from bindplug_detic.postprocess import RawDetections
 
 INTEGERS = (int, np.integer)
+LARGEST_SCALE = 16
 
 
-class Detections:
+class Detections(Convertible):
     """N detections of one picture, best first, on the CPU.
 
     Args:
         boxes: (N, 4) x1, y1, x2, y2 in pixels of the picture.
         scores: (N,) from 0 to 1.
         labels: N names.
-        label_indices: (N,) int64, rows of the vocabulary that was looked for.
+        label_indices: (N,) int64, rows of the vocabulary or of the prompts.
         image_size: height and width of the picture.
-        masks: (N, H, W) bool, if they are there already.
-        mask_logits: (N, M, M) before the sigmoid, over each box; they become ``masks`` when those are asked for.
-        picture: what was looked at, for :meth:`draw`.
-        info: what else is known of the run. ``"prompts"`` and ``"routes"`` have one entry for each row of
-            the vocabulary and are what :attr:`prompts` and :attr:`routes` read.
+        masks: (N, H, W) bool, where they exist in full size.
+        mask_logits: (N, M, M) before the sigmoid, over each box; pasted into ``masks`` at the first access.
+        picture: the picture, for :meth:`draw`.
+        info: further facts of the run. ``"prompts"`` and ``"routes"`` have one entry for each row of the
+            vocabulary; :attr:`prompts` and :attr:`routes` read them.
 
     Raises:
         InputError: fields of different lengths or shapes, or boxes that are not finite.
@@ -64,6 +66,67 @@ class Detections:
         self._masks = None if masks is None else masks.detach().bool().cpu()
         self._check()
 
+    @classmethod
+    def from_raw(
+        cls,
+        raw: RawDetections,
+        picture: Image.Image,
+        input_size: Sequence[int],
+        names: Sequence[str] | None = None,
+    ) -> Detections:
+        """The network's output, scaled to the picture.
+
+        Args:
+            raw: in pixels of the network input.
+            picture: the whole picture.
+            input_size: height and width of the network input.
+            names: of the classes that ``raw.labels`` counts; None leaves the labels empty.
+        """
+        size = (picture.height, picture.width)
+        boxes, rows = scale_boxes(to_float32(raw.boxes), input_size, size)
+        indices = raw.labels.cpu()[rows].clone()
+        return cls(
+            boxes,
+            to_float32(raw.scores)[rows],
+            [names[index] if names is not None else "" for index in indices.tolist()],
+            indices,
+            size,
+            mask_logits=None if raw.mask_logits is None else to_float32(raw.mask_logits)[rows],
+            picture=picture,
+        )
+
+    @classmethod
+    def merged(
+        cls, parts: Sequence[Detections], labels: Sequence[str], info: Mapping[str, Any]
+    ) -> Detections:
+        """Detections of one picture by several routes as one, best first; with masks if every part has them.
+
+        Args:
+            parts: at least one, all of the same picture.
+            labels: name of each value of ``label_indices``.
+            info: of the whole.
+        """
+        first = parts[0]
+        scores = torch.cat([part.scores for part in parts])
+        order = scores.argsort(descending=True, stable=True)
+        indices = torch.cat([part.label_indices for part in parts])[order]
+        masks: dict[str, Tensor] = {}
+        logits = [part.mask_logits for part in parts if part.mask_logits is not None]
+        if len(logits) == len(parts) and len({part_logits.shape[1:] for part_logits in logits}) == 1:
+            masks = {"mask_logits": torch.cat(logits)[order]}
+        elif all(part.has_masks for part in parts):
+            masks = {"masks": torch.cat([part.masks for part in parts if part.masks is not None])[order]}
+        return cls(
+            torch.cat([part.boxes for part in parts])[order],
+            scores[order],
+            [labels[index] for index in indices.tolist()],
+            indices,
+            first.image_size,
+            picture=first.picture,
+            info=info,
+            **masks,
+        )
+
     def _check(self) -> None:
         count, (height, width) = len(self.labels), self.image_size
         shapes = {
@@ -74,22 +137,22 @@ class Detections:
         }
         for name, (tensor, expected) in shapes.items():
             if tensor is not None and tuple(tensor.shape) != expected:
-                found = f"{name} of shape {tuple(tensor.shape)}"
-                raise InputError("Detections", found=found, expected=f"{expected}, for {count} labels")
+                problem = f"{name} of shape {tuple(tensor.shape)}"
+                raise InputError("Detections", found=problem, expected=f"{expected}, for {count} labels")
         if self.mask_logits is not None and (self.mask_logits.ndim != 3 or len(self.mask_logits) != count):
-            found = f"mask_logits of shape {tuple(self.mask_logits.shape)}"
-            raise InputError("Detections", found=found, expected=f"({count}, M, M)")
+            problem = f"mask_logits of shape {tuple(self.mask_logits.shape)}"
+            raise InputError("Detections", found=problem, expected=f"({count}, M, M)")
         if not self.boxes.isfinite().all():
             raise InputError("Detections", found="boxes that are not finite", expected="numbers of pixels")
 
     @property
     def has_masks(self) -> bool:
-        """Whether masks were asked for."""
+        """Whether there are masks."""
         return self._masks is not None or self.mask_logits is not None
 
     @property
     def masks(self) -> Tensor | None:
-        """(N, H, W) bool in the picture's own size, made at the first look; None if they were not asked for.
+        """(N, H, W) bool in the picture's size, pasted at the first access; None without masks.
 
         They take N x H x W bytes; :meth:`mask_crop` gives one at a time and only where its box is.
         """
@@ -98,10 +161,10 @@ class Detections:
         return self._masks
 
     def mask_crop(self, index: int) -> Crop:
-        """The mask of one detection where it can be set: (mask, top, left).
+        """The mask of one detection in the part of the picture that its box covers: (mask, top, left).
 
         Raises:
-            InputError: masks were not asked for.
+            InputError: there are no masks.
         """
         if self._masks is not None:
             return Crop(self._masks[index], 0, 0)
@@ -112,74 +175,113 @@ class Detections:
 
     @property
     def prompts(self) -> list[Any] | None:
-        """The prompt that found each detection, if it was looked for by prompts."""
-        return self._per_detection("prompts")
+        """The prompt of each detection; None for detections of a vocabulary."""
+        return self._info_of_each("prompts")
 
     @property
     def routes(self) -> list[Any] | None:
-        """How each detection's prompt reached the detector's space, if it was looked for by prompts."""
-        return self._per_detection("routes")
+        """The route by which each detection's prompt reached the detector's space; None for a vocabulary."""
+        return self._info_of_each("routes")
 
-    def _per_detection(self, name: str) -> list[Any] | None:
+    def _info_of_each(self, name: str) -> list[Any] | None:
         entries = self.info.get(name)
         return None if entries is None else [entries[index] for index in self.label_indices.tolist()]
 
     def filter(self, *, labels: Collection[str] | str | None = None, threshold: float = 0.0) -> Detections:
-        """Those with one of the ``labels`` (None for any) and a score of at least ``threshold``."""
-        wanted = {labels} if isinstance(labels, str) else labels
-        named = torch.tensor([wanted is None or label in wanted for label in self.labels], dtype=torch.bool)
-        return self[named & (self.scores >= threshold)]
+        """The detections with one of the ``labels`` (None for any) and a score of at least ``threshold``."""
+        names = {labels} if isinstance(labels, str) else labels
+        has_label = torch.tensor([names is None or label in names for label in self.labels], dtype=torch.bool)
+        return self[has_label & (self.scores >= threshold)]
 
-    def draw(self, path: str | PathLike[str] | None = None, **options: Any) -> Image.Image:
-        """The picture with masks, boxes and labels on it.
+    def with_labels(self, label_indices: Tensor, labels: Sequence[str], scores: Tensor) -> Detections:
+        """The same boxes and masks with other labels and scores, without ``info``."""
+        return Detections(
+            self.boxes,
+            scores,
+            labels,
+            label_indices,
+            self.image_size,
+            masks=None if self.mask_logits is not None else self._masks,
+            mask_logits=self.mask_logits,
+            picture=self.picture,
+        )
+
+    def draw(
+        self,
+        path: str | PathLike[str] | None = None,
+        *,
+        picture: Image.Image | None = None,
+        masks: bool = True,
+        scores: bool = True,
+        scale: int = 1,
+        colors: Mapping[str, str] | None = None,
+        font: str | PathLike[str] | None = None,
+    ) -> Image.Image:
+        """A new picture with masks, boxes and labels, the best detection on top.
 
         Args:
             path: where to save it too; the suffix says in which format.
-            options: as :func:`bindplug_detic.drawing.draw`: picture, masks, scores, scale, colors, font.
+            picture: what to draw on, of the detections' ``image_size``; by default their own picture.
+            masks: whether to draw masks, if there are any.
+            scores: whether labels include the score.
+            scale: enlarge the picture this many times first, from 1 to 16, so that labels on a small one are
+                legible.
+            colors: by label, as ``{"dog": "#ff8800"}`` or any name Pillow knows; the others are assigned.
+            font: a TrueType file, for labels in scripts that Pillow's own font lacks.
 
         Raises:
-            InputError: the detections hold no picture and none is given.
+            InputError: no picture, one of another size, or an option out of its range.
         """
-        from bindplug_detic.drawing import draw
+        from bindplug_detic.drawing import annotate
 
-        drawn = draw(self, **options)
+        canvas = self._canvas(picture)
+        if isinstance(scale, bool) or not isinstance(scale, int) or not 1 <= scale <= LARGEST_SCALE:
+            expected = f"a whole number from 1 to {LARGEST_SCALE}"
+            raise InputError("draw()", found=f"scale={scale!r}", expected=expected)
+        enlarged = self
+        if scale > 1:
+            canvas = canvas.resize((canvas.width * scale, canvas.height * scale), Image.Resampling.LANCZOS)
+            enlarged = self._enlarged(scale)
+        drawn = annotate(
+            canvas,
+            enlarged.boxes,
+            self.scores,
+            self.labels,
+            self.label_indices.tolist(),
+            mask_crop=enlarged.mask_crop if masks and self.has_masks else None,
+            with_scores=scores,
+            colors=colors,
+            font=font,
+        )
         if path is not None:
             drawn.save(path)
         return drawn
 
-    def to_detectron2(self) -> Instances:
-        """In the shape of detectron2's Instances: pred_boxes, scores, pred_classes, perhaps pred_masks."""
-        return conversions.to_detectron2(self)
+    def _canvas(self, picture: Image.Image | None) -> Image.Image:
+        picture = self.picture if picture is None else picture
+        if picture is None:
+            raise InputError("draw()", found="no picture", expected="picture=..., the detections' own")
+        height, width = self.image_size
+        if picture.size != (width, height):
+            problem = f"a picture of {picture.width}x{picture.height}"
+            raise InputError("draw()", found=problem, expected=f"{width}x{height}, the detections' size")
+        return picture.convert("RGB") if picture.mode != "RGB" else picture.copy()
 
-    def to_torchvision(self) -> dict[str, Tensor]:
-        """As torchvision's detectors answer: boxes, labels, scores, perhaps masks (N, 1, H, W) uint8."""
-        return conversions.to_torchvision(self)
-
-    def to_coco(
-        self, image_id: int | str = 0, *, category_ids: Sequence[int] | None = None
-    ) -> list[dict[str, Any]]:
-        """As entries of COCO's results file, ready for JSON; masks are compressed run lengths.
-
-        Args:
-            image_id: of the picture.
-            category_ids: of each row of the vocabulary; by default 1, 2, … in its order, as LVIS numbers them.
-
-        Raises:
-            InputError: ``category_ids`` is too short.
-        """
-        return conversions.to_coco(self, image_id, category_ids)
-
-    def to_supervision(self) -> Any:
-        """As ``supervision.Detections``, class names in ``data["class_name"]``.
-
-        Raises:
-            MissingDependency: supervision is not installed.
-        """
-        return conversions.to_supervision(self)
-
-    def to_dict(self, *, masks: bool = True) -> dict[str, Any]:
-        """Ready for JSON: image_size, and a list of detections with label, label_index, score, box and mask."""
-        return conversions.to_dict(self, masks)
+    def _enlarged(self, scale: int) -> Detections:
+        height, width = self.image_size
+        masks = None
+        if self.mask_logits is None and self._masks is not None:
+            # (N, H, W) -> (N, scale * H, scale * W)
+            masks = self._masks.repeat_interleave(scale, 1).repeat_interleave(scale, 2)
+        return Detections(
+            self.boxes * scale,
+            self.scores,
+            self.labels,
+            self.label_indices,
+            (height * scale, width * scale),
+            masks=masks,
+            mask_logits=self.mask_logits,
+        )
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -188,7 +290,7 @@ class Detections:
         return (self[index] for index in range(len(self)))
 
     def __getitem__(self, index: Any) -> Detections:
-        """Some of them, as Detections again: by a number, slice, list of numbers, or list or tensor of bools."""
+        """Some of the detections, by a number, slice, list of numbers, or list or tensor of bools."""
         rows = self._rows(index)
         return Detections(
             self.boxes[rows],
@@ -210,11 +312,16 @@ class Detections:
             return every[int(index)].reshape(1)
         if isinstance(index, slice):
             return torch.tensor(range(len(self))[index], dtype=torch.long)
-        chosen = torch.as_tensor(index)
-        return every[chosen.cpu() if chosen.numel() else chosen.cpu().long()]
+        selection = torch.as_tensor(index).cpu()
+        return every[selection if selection.numel() else selection.long()]
 
     def __repr__(self) -> str:
         height, width = self.image_size
         best = ", ".join(f"{n} {s:.2f}" for n, s in zip(self.labels[:5], self.scores.tolist(), strict=False))
         more = ", …" if len(self) > 5 else ""
         return f"Detections({len(self)} in {height}x{width}{': ' if best else ''}{best}{more})"
+
+
+def to_float32(tensor: Tensor) -> Tensor:
+    """A float32 copy on the CPU, free of inference mode's restrictions."""
+    return tensor.float().cpu().clone()

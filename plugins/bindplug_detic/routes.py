@@ -7,30 +7,30 @@ ranks crops by the query.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bindplug import EmbeddingSpace, Encoder, Query, text
 from bindplug.bridges import VocabularyBridge, load_bridge
-from bindplug.encoder import Encoder
-from bindplug.errors import InputError, SpaceMismatch
+from bindplug.errors import InputError, NoDirection, SpaceMismatch
 from bindplug.modality import Modality
 from bindplug.models import list_models
 from bindplug.plugins import registry
-from bindplug.query import AnyLeaf, Query, VectorLeaf, text
-from bindplug.space import EmbeddingSpace
-from bindplug_detic.mapping import compose, embedded_leaves, mapped_leaves
-from bindplug_detic.prompts import Words
+from bindplug.query import CANCELLED, AnyLeaf, VectorLeaf
+from bindplug_detic.prompts import DetectorClasses
 
 ROUTES = ("direct", "linear", "vocabulary", "rescore")
 """In the order in which they are preferred."""
-WORD_PROMPT = "a {}"
-"""What a class name is put into for the encoder. Source: the prompt behind Detic's own class vectors."""
+CLASS_PROMPT = "a {}"
+"""The sentence of a class name for the encoder. Source: the prompt behind Detic's own class vectors."""
 FEWEST_FOR_A_MEAN = 20
-"""Class vectors of a detector from which a mean of its space may be taken; fewer tell more of themselves."""
+"""Least number of a detector's class vectors whose mean estimates the mean of its space."""
+VANISHED = 1e-6
+"""A weighted sum shorter than this is float noise and has no direction."""
 
 
 class Router:
@@ -39,57 +39,56 @@ class Router:
     Args:
         model: embeds the queries.
         space: of the detector's classifier.
-        words: gives the detector's present vocabulary, or None; asked at every use, as it may be changed.
-        bridge: a map from the model's space to ``space``, or the path of one; without it a registered one is
-            looked for.
+        classes: returns the detector's present vocabulary, or None; called at every use, as it may change.
+        bridge: a map from the model's space to ``space``, or the path of one; without it a registered one is used.
         text_encoder: N texts to (N, D) rows in ``space``, if the detector has one; its texts then go direct.
 
     Raises:
         SpaceMismatch: the bridge leads from or to another space.
-        InputError: ``bridge`` is no bridge.
+        InputError: ``bridge`` is not a bridge.
     """
 
     def __init__(
         self,
         model: Encoder,
         space: EmbeddingSpace,
-        words: Callable[[], Words | None],
+        classes: Callable[[], DetectorClasses | None],
         *,
         bridge: Any = None,
         text_encoder: Callable[[list[str]], Tensor] | None = None,
     ) -> None:
         if not isinstance(model, Encoder):
             remedy = 'upgrade(detector, bindplug.load("imagebind_tiny"))'
-            found = "no model" if model is None else f"a {type(model).__name__} as model"
+            problem = "no model" if model is None else f"a {type(model).__name__} as model"
             raise InputError(
-                "upgrade()", found=found, expected="the encoder that embeds queries", remedy=remedy
+                "upgrade()", found=problem, expected="the encoder that embeds queries", remedy=remedy
             )
-        self.model, self.space, self._words, self.text_encoder = model, space, words, text_encoder
-        self.given = None if bridge is None else _checked_bridge(bridge, model, space)
+        self.model, self.space, self._classes, self.text_encoder = model, space, classes, text_encoder
+        self.bridge = None if bridge is None else _checked_bridge(bridge, model, space)
         self._registered: Any = None
-        self._built: tuple[Tensor, Any] | None = None
+        self._vocabulary_bridge: tuple[DetectorClasses, Any] | None = None
         self._text_rows: tuple[tuple[str, ...], Tensor] | None = None
 
     @property
-    def words(self) -> Words | None:
-        """The detector's vocabulary as it is now."""
-        return self._words()
+    def classes(self) -> DetectorClasses | None:
+        """The detector's present vocabulary."""
+        return self._classes()
 
     def choose(self, query: Query) -> str:
-        """The route a query takes if nobody says: the first possible one of :data:`ROUTES`.
+        """The route of a query without one: the first possible one of :data:`ROUTES`.
 
         Raises:
-            SpaceMismatch: none is possible; the message says why each is not.
+            SpaceMismatch: none is possible; the message gives the reason for each.
         """
         if self._is_native(query) or self.space.matches(self.model.embedding_space):
             return "direct"
-        if self.given is not None:
-            return "vocabulary" if getattr(self.given, "kind", "") == "vocabulary" else "linear"
+        if self.bridge is not None:
+            return "vocabulary" if getattr(self.bridge, "kind", "") == "vocabulary" else "linear"
         if self._registered_bridge() is not None:
             return "linear"
-        words = self.words
-        named = words is not None and words.names is not None and len(words.names) > 1
-        if "text" in self.model.modalities and named:
+        classes = self.classes
+        has_names = classes is not None and classes.names is not None and len(classes.names) > 1
+        if "text" in self.model.modalities and has_names:
             return "vocabulary"
         if "image" in self.model.modalities:
             return "rescore"
@@ -101,7 +100,7 @@ class Router:
         )
 
     def routes(self, queries: Sequence[Query], route: str | Sequence[str] | None) -> list[str]:
-        """One route for each query: as asked, or chosen.
+        """One route for each query: those of ``route``, or chosen.
 
         Raises:
             InputError: an unknown route, or not one for each query.
@@ -109,14 +108,13 @@ class Router:
         """
         if route is None:
             return [self.choose(query) for query in queries]
-        asked = [route] * len(queries) if isinstance(route, str) else list(route)
-        unknown = [name for name in ([route] if isinstance(route, str) else asked) if name not in ROUTES]
-        if unknown or len(asked) != len(queries):
-            found = repr(unknown[0]) if unknown else f"{len(asked)} for {len(queries)} prompts"
-            raise InputError(
-                "route", found=found, expected=f"one of {ROUTES}, for all or one for each prompt"
-            )
-        return asked
+        names = [route] * len(queries) if isinstance(route, str) else list(route)
+        unknown = [name for name in ([route] if isinstance(route, str) else names) if name not in ROUTES]
+        if unknown or len(names) != len(queries):
+            problem = repr(unknown[0]) if unknown else f"{len(names)} for {len(queries)} prompts"
+            expected = f"one of {ROUTES}, for all or one for each prompt"
+            raise InputError("route", found=problem, expected=expected)
+        return names
 
     def rows(self, queries: Sequence[Query], routes: Sequence[str]) -> Tensor:
         """Rows in the detector's space.
@@ -125,7 +123,7 @@ class Router:
         leaf is a unit row ``y = m + d``, m the mean that all text of the detector's space shares. The mean is
         taken out before the weighted sum and put back after it, so that a difference of two leaves keeps the mean
         on which the classifier's scale rests: ``normalize(m + r * D / |D|)`` with ``D = sum(w d)`` and r the mean
-        length of the d, weighted by ``|w|``. One leaf of positive weight comes out as it went in.
+        length of the d, weighted by ``|w|``. A single leaf of positive weight is the bridge's own row.
 
         Args:
             queries: P of them.
@@ -136,38 +134,39 @@ class Router:
 
         Raises:
             SpaceMismatch: direct between two spaces, or linear without a bridge.
-            InputError: vocabulary, and the detector has none or does not name its classes.
-            ModalityNotLoaded: a tower is not loaded that a query or a route needs.
+            InputError: vocabulary for a detector without classes or without their names.
+            ModalityNotLoaded: a tower that a query or a route needs is not loaded.
             NoDirection: the terms of a query cancel.
         """
-        made: list[Tensor | None] = [None] * len(queries)
+        rows: list[Tensor | None] = [None] * len(queries)
         for route in dict.fromkeys(routes):
-            chosen = [i for i, name in enumerate(routes) if name == route]
-            for i, row in zip(chosen, self._of_route(route, [queries[i] for i in chosen]), strict=True):
-                made[i] = row
-        return torch.stack([row for row in made if row is not None])
+            positions = [index for index, name in enumerate(routes) if name == route]
+            mapped = self._rows_by(route, [queries[index] for index in positions])
+            for index, row in zip(positions, mapped, strict=True):
+                rows[index] = row
+        return torch.stack([row for row in rows if row is not None])
 
-    def word_rows(self, names: Sequence[str]) -> Tensor:
-        """(V, D_model) unit rows of class names, each in :data:`WORD_PROMPT`, in the model's own space.
+    def class_name_rows(self, names: Sequence[str]) -> Tensor:
+        """(V, D_model) unit rows of class names, each in :data:`CLASS_PROMPT`, in the model's own space.
 
         Raises:
             ModalityNotLoaded: the model has no text tower.
         """
-        return self.text_rows(tuple(WORD_PROMPT.format(name.replace("_", " ")) for name in names))
+        return self.text_rows(tuple(CLASS_PROMPT.format(name.replace("_", " ")) for name in names))
 
     def text_rows(self, texts: tuple[str, ...]) -> Tensor:
-        """(V, D_model) unit rows of texts in the model's own space; the last ones asked for are remembered.
+        """(V, D_model) unit rows of texts in the model's own space; those of the last call are cached.
 
         Raises:
             ModalityNotLoaded: the model has no text tower.
         """
         if self._text_rows is None or self._text_rows[0] != texts:
-            rows = self.model.embed([text(one) for one in texts], batch_size=256)
+            rows = self.model.embed([text(sentence) for sentence in texts], batch_size=256)
             self._text_rows = (texts, rows.detach().float().cpu())
         return self._text_rows[1]
 
     def vocabulary_bridge(self) -> Any:
-        """The given vocabulary bridge, or one made of the detector's present classes; made once for each.
+        """The upgrade's vocabulary bridge, or one made of the detector's present classes; made once for each.
 
         Raises:
             InputError: the detector has no vocabulary, or does not name its classes.
@@ -176,36 +175,42 @@ class Router:
         Warns:
             BridgeQuality: it maps words poorly, or there are too few to tell.
         """
-        if getattr(self.given, "kind", "") == "vocabulary":
-            return self.given
-        words = self.words
-        if words is None or words.names is None or len(words.names) < 2:
+        if getattr(self.bridge, "kind", "") == "vocabulary":
+            return self.bridge
+        classes = self.classes
+        if classes is None or classes.names is None or len(classes.names) < 2:
             raise InputError(
                 "route='vocabulary'",
-                found="a detector without a vocabulary" if words is None else "a detector with too few named classes",
+                found="a detector without a vocabulary"
+                if classes is None
+                else "a detector with too few named classes",
                 expected="at least two class names with their vectors",
-                remedy="Give it some: detector.set_vocabulary(names, embeddings)",
-            )  # fmt: skip
-        if self._built is None or self._built[0] is not words.embeddings:
+                remedy="Set some: detector.set_vocabulary(names, embeddings)",
+            )
+        if self._vocabulary_bridge is None or not _are_equal(self._vocabulary_bridge[0], classes):
             bridge = VocabularyBridge.fit(
-                self.word_rows(words.names),
-                words.unit(),
+                self.class_name_rows(classes.names),
+                classes.unit(),
                 source=self.model.embedding_space,
                 target=self.space,
-                names=words.names,
-                provenance={"corpus": "the detector's own vocabulary", "source_prompt": WORD_PROMPT},
+                names=classes.names,
+                provenance={"corpus": "the detector's own vocabulary", "source_prompt": CLASS_PROMPT},
             )
-            self._built = (words.embeddings, bridge)
-        return self._built[1]
+            # a copy, so that a change of the vectors in place is noticed
+            self._vocabulary_bridge = (
+                DetectorClasses(classes.names, classes.embeddings.detach().clone()),
+                bridge,
+            )
+        return self._vocabulary_bridge[1]
 
     def linear_bridge(self) -> Any:
-        """The bridge given, or a registered one between the two spaces.
+        """The upgrade's bridge, or a registered one between the two spaces.
 
         Raises:
             SpaceMismatch: there is none; the message has the command that fits one.
         """
-        given = None if getattr(self.given, "kind", "") == "vocabulary" else self.given
-        bridge = given if given is not None else self._registered_bridge()
+        own = None if getattr(self.bridge, "kind", "") == "vocabulary" else self.bridge
+        bridge = own if own is not None else self._registered_bridge()
         if bridge is None:
             raise SpaceMismatch(
                 f"no bridge leads from {self.model.embedding_space} to {self.space}. Fit one: "
@@ -213,7 +218,7 @@ class Router:
             )
         return bridge
 
-    def _of_route(self, route: str, queries: list[Query]) -> list[Tensor]:
+    def _rows_by(self, route: str, queries: list[Query]) -> list[Tensor]:
         if route == "direct":
             return [self._direct(query) for query in queries]
         bridge = self.linear_bridge() if route == "linear" else self.vocabulary_bridge()
@@ -228,17 +233,17 @@ class Router:
         else:
             self.space.ensure(self.model.embedding_space, doing="the route 'direct'")
             leaves = [leaf for _, leaf in query.terms]
-            rows = dict(zip(leaves, embedded_leaves(self.model, leaves), strict=True))
+            rows = dict(zip(leaves, embed_leaves(self.model, leaves), strict=True))
         return compose(query, rows, self._mean())
 
     def _mean(self) -> Tensor | None:
-        """The mean of text in the detector's space, where enough is known of it."""
+        """The mean of text in the detector's space, or None where it cannot be estimated."""
         if self.space.matches(self.model.embedding_space) and "text" in self.model.centers:
             return torch.as_tensor(self.model.centers["text"], dtype=torch.float32)
-        words = self.words
-        return (
-            words.unit().mean(0) if words is not None and len(words.embeddings) >= FEWEST_FOR_A_MEAN else None
-        )
+        classes = self.classes
+        if classes is None or len(classes.embeddings) < FEWEST_FOR_A_MEAN:
+            return None
+        return classes.unit().mean(0)
 
     def _is_native(self, query: Query) -> bool:
         """Whether every leaf is a vector of the detector's space, or text for its own text encoder."""
@@ -271,6 +276,95 @@ def fit_command(model: Encoder, space: EmbeddingSpace) -> str:
     """The command line that fits a bridge from a model to a space."""
     names = [card.name for card in list_models() if card.space.matches(model.embedding_space)]
     return f"bindplug bridge fit --source {names[0] if names else 'YOUR_MODEL'} --target {space.name} -o my-bridge"
+
+
+def mapped_leaves(bridge: Any, model: Encoder, leaves: Sequence[AnyLeaf]) -> Tensor:
+    """Leaves embedded by the model and mapped, each by the center of its own modality.
+
+    A modality for which the bridge has no center is first moved to the center of the model's text, if the model has
+    both centers, and then mapped as text.
+
+    Args:
+        bridge: called as ``bridge(rows, modality=[...])``.
+        model: of the bridge's source space.
+        leaves: L of them.
+
+    Returns:
+        (L, D_target) float32 unit rows on the CPU.
+    """
+    towers = {Modality.parse(name).tower for name in getattr(bridge, "modalities", ())} | {
+        Modality.TEXT.tower
+    }
+    as_text = [leaf.modality is None or leaf.modality.tower not in towers for leaf in leaves]
+    rows = embed_leaves(model, leaves, recentered=as_text)
+    names = [
+        "text" if is_text or leaf.modality is None else leaf.modality.value
+        for is_text, leaf in zip(as_text, leaves, strict=True)
+    ]
+    return bridge(rows, modality=names).detach().float().cpu()
+
+
+def embed_leaves(
+    model: Encoder, leaves: Sequence[AnyLeaf], recentered: Sequence[bool] | None = None
+) -> Tensor:
+    """(L, D) unit rows of leaves on the CPU, moved to the center of text where both centers are known.
+
+    Args:
+        model: embeds them.
+        leaves: L of them.
+        recentered: for each, whether to move it; all of them for None.
+    """
+    moves = [
+        move and is_movable(model, leaf)
+        for move, leaf in zip(recentered or [True] * len(leaves), leaves, strict=True)
+    ]
+    rows: list[Tensor | None] = [None] * len(leaves)
+    for move in (False, True):
+        positions = [index for index, is_moved in enumerate(moves) if is_moved is move]
+        if positions:
+            queries = [Query([(1.0, leaves[index])]) for index in positions]
+            embedded = model.embed(queries, recenter="text" if move else None)
+            for index, row in zip(positions, embedded.detach().float().cpu(), strict=True):
+                rows[index] = row
+    return torch.stack([row for row in rows if row is not None])
+
+
+def compose(query: Query, rows: Mapping[AnyLeaf, Tensor], mean: Tensor | None) -> Tensor:
+    """The unit row (D,) of a query from the unit rows of its leaves; see :meth:`Router.rows`.
+
+    Args:
+        query: the leaves and their weights.
+        rows: (D,) for each leaf.
+        mean: (D,) that the rows of the space share; None for none.
+
+    Raises:
+        NoDirection: the terms cancel.
+    """
+    if len(query.terms) == 1 and query.terms[0][0] > 0:
+        return rows[query.terms[0][1]]
+    weights = torch.tensor([weight for weight, _ in query.terms])
+    weights = weights / weights.abs().max()
+    stacked = torch.stack([rows[leaf] for _, leaf in query.terms])  # (L, D)
+    offsets = stacked if mean is None else stacked - mean.to(stacked)
+    total = weights @ offsets  # (L,) @ (L, D) -> (D,)
+    if not total.norm() > VANISHED:
+        raise NoDirection(f"{query!r}: {CANCELLED}")
+    if mean is None:
+        return torch.nn.functional.normalize(total, dim=0)
+    reach = (weights.abs() @ offsets.norm(dim=1)) / weights.abs().sum()
+    return torch.nn.functional.normalize(mean.to(total) + reach * total / total.norm(), dim=0)
+
+
+def is_movable(model: Encoder, leaf: AnyLeaf) -> bool:
+    """Whether the model has the centers of text and of the leaf's modality, so that the leaf can be moved."""
+    if leaf.modality is None or leaf.modality is Modality.TEXT or "text" not in model.centers:
+        return False
+    names = ("video", "image") if leaf.modality is Modality.VIDEO else (leaf.modality.value,)
+    return any(name in model.centers for name in names)
+
+
+def _are_equal(one: DetectorClasses, other: DetectorClasses) -> bool:
+    return one.names == other.names and torch.equal(one.embeddings, other.embeddings.to(one.embeddings))
 
 
 def _checked_bridge(bridge: Any, model: Encoder, space: EmbeddingSpace) -> Any:

@@ -18,7 +18,7 @@ MLP_RATIO = 4
 
 
 @lru_cache(maxsize=8)
-@torch.inference_mode(False)  # what is kept must serve training as well
+@torch.inference_mode(False)  # the cached tensor must work in training as well
 def relative_position_index(window: int, device: torch.device | None = None) -> Tensor:
     """Row of the bias table for each pair of tokens of a window: (window^2, window^2) int64, query first."""
     axis = torch.arange(window, device=device or "cpu")
@@ -34,7 +34,7 @@ def shift_mask(height: int, width: int, window: int, like: Tensor) -> Tensor:
     Args:
         height, width: of the padded map, multiples of ``window``.
         window: tokens along a window's edge.
-        like: a tensor of the wanted device and dtype.
+        like: a tensor of the device and dtype to return.
     """
 
     def regions(size: int) -> Tensor:
@@ -42,13 +42,14 @@ def shift_mask(height: int, width: int, window: int, like: Tensor) -> Tensor:
         return (position >= size - window).long() + (position >= size - window // 2).long()
 
     labels = regions(height)[:, None] * 3 + regions(width)[None]
-    labels = to_windows(labels[None, ..., None], window).squeeze(-1)
+    labels = to_windows(labels[None, ..., None], window).squeeze(-1)  # (H, W) -> (windows, window^2)
     return (labels[:, :, None] != labels[:, None]).to(like.dtype) * MASKED
 
 
 def to_windows(x: Tensor, window: int) -> Tensor:
     """(B, H, W, C) -> (B windows, window^2, C), windows row by row within an image."""
     B, H, W, C = x.shape
+    # (B, H, W, C) -> (B, rows, window, columns, window, C) -> (B * rows * columns, window^2, C)
     x = x.view(B, H // window, window, W // window, window, C)
     return x.transpose(2, 3).reshape(-1, window * window, C)
 
@@ -79,12 +80,13 @@ class WindowAttention(nn.Module):
     def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
         """(windows, window^2, C) with a mask (windows of one image, window^2, window^2) -> the same shape."""
         N, T, C = x.shape
+        # (N, T, 3C) -> three of (N, heads, T, C / heads)
         q, k, v = self.qkv(x).view(N, T, 3, self.heads, C // self.heads).permute(2, 0, 3, 1, 4)
         bias = self.bias()
         if mask is not None:
             bias = (bias + mask[:, None]).repeat(N // len(mask), 1, 1, 1)
         x = F.scaled_dot_product_attention(q, k, v, attn_mask=bias)
-        return self.proj(x.transpose(1, 2).reshape(N, T, C))
+        return self.proj(x.transpose(1, 2).reshape(N, T, C))  # (N, heads, T, C / heads) -> (N, T, C)
 
 
 class Mlp(nn.Module):
@@ -131,7 +133,7 @@ class Block(nn.Module):
 
 
 class PatchMerging(nn.Module):
-    """Four neighbouring tokens become one of twice the width."""
+    """Four neighboring tokens become one of twice the width."""
 
     def __init__(self, width: int) -> None:
         super().__init__()
@@ -202,7 +204,8 @@ class Swin(nn.Module):
         x = self.patch_embed(x)
         maps = []
         for index, stage in enumerate(self.layers):
-            found, x = stage(x)
+            feature_map, x = stage(x)
             if index:
-                maps.append(self.get_submodule(f"norm{index}")(found).permute(0, 3, 1, 2))
+                # (B, H, W, C) -> (B, C, H, W)
+                maps.append(self.get_submodule(f"norm{index}")(feature_map).permute(0, 3, 1, 2))
         return tuple(maps)

@@ -1,4 +1,4 @@
-"""What a detector looks for: names, and their vectors in the detector's space."""
+"""The classes of a detector: names, and their vectors in the detector's space."""
 
 from __future__ import annotations
 
@@ -15,7 +15,6 @@ import torch
 from torch import Tensor
 
 from bindplug.errors import InputError
-from bindplug_detic.coco import COCO_NAMES
 
 Names = Sequence[str] | str | PathLike[str]
 """A list of names, or a file with them."""
@@ -30,17 +29,30 @@ BUILTIN_FILES = {
 
 LONGEST_LISTING = 5
 
+_COCO = """
+    person, bicycle, car, motorcycle, airplane, bus, train, truck, boat, traffic light, fire hydrant, stop sign,
+    parking meter, bench, bird, cat, dog, horse, sheep, cow, elephant, bear, zebra, giraffe, backpack, umbrella,
+    handbag, tie, suitcase, frisbee, skis, snowboard, sports ball, kite, baseball bat, baseball glove, skateboard,
+    surfboard, tennis racket, bottle, wine glass, cup, fork, knife, spoon, bowl, banana, apple, sandwich, orange,
+    broccoli, carrot, hot dog, pizza, donut, cake, chair, couch, potted plant, bed, dining table, toilet, tv, laptop,
+    mouse, remote, keyboard, cell phone, microwave, oven, toaster, sink, refrigerator, book, clock, vase, scissors,
+    teddy bear, hair drier, toothbrush
+"""
+
+COCO_NAMES = tuple(" ".join(name.split()) for name in _COCO.split(","))
+"""The 80 things of COCO, in the order of their category numbers. Source: arXiv 1405.0312 and its 2017 annotations."""
+
 
 @dataclass(frozen=True, eq=False)
 class Vocabulary:
     """C names and the vector of each.
 
     Args:
-        names: what detections are labelled with.
+        names: labels of detections.
         embeddings: (C, D), rows of any length but zero; kept as float32 on the CPU.
 
     Raises:
-        InputError: no rows, another shape, as many names as rows are not there, or rows that are zero or not
+        InputError: no rows, another shape, another number of names than of rows, or rows that are zero or not
             finite.
     """
 
@@ -51,12 +63,12 @@ class Vocabulary:
         object.__setattr__(self, "names", checked_names(self.names))
         object.__setattr__(self, "embeddings", checked_rows(self.embeddings))
         if len(self.names) != len(self.embeddings):
-            found = f"{len(self.names)} names for {len(self.embeddings)} rows"
-            raise InputError("vocabulary", found=found, expected="a name for each row")
+            problem = f"{len(self.names)} names for {len(self.embeddings)} rows"
+            raise InputError("vocabulary", found=problem, expected="a name for each row")
 
     @classmethod
     def from_npy(cls, path: str | PathLike[str], names: Names) -> Vocabulary:
-        """From a file of vectors, as Detic's.
+        """From a file of vectors such as Detic's.
 
         Args:
             path: a ``.npy`` of shape (C, D).
@@ -83,10 +95,10 @@ class Vocabulary:
         Args:
             name: ``"lvis"``, ``"coco"``, ``"objects365"`` or ``"openimages"``.
             directory: where Detic's ``.npy`` files are, in its repository ``datasets/metadata``.
-            names: as :meth:`from_npy`; COCO's are known and need not be given.
+            names: as :meth:`from_npy`; not needed for COCO, whose names are built in.
 
         Raises:
-            InputError: another name, no such file, or names that are needed and not given.
+            InputError: another name, no such file, or no names where they are needed.
         """
         if name not in BUILTIN_FILES:
             expected = f"one of {', '.join(BUILTIN_FILES)}"
@@ -110,27 +122,25 @@ class Vocabulary:
         return self.embeddings.shape[1]
 
     def subset(self, names: Sequence[str] | str) -> Vocabulary:
-        """Those of these names, in their order; case and ``_`` for a space make no difference.
+        """The classes of some names, in their order; case is ignored and ``_`` equals a space.
 
         Raises:
             InputError: a name is not in the vocabulary; the message has the nearest ones.
         """
-        wanted = checked_names(names)
+        selection = checked_names(names)
         rows = {_key(name): row for row, name in reversed(list(enumerate(self.names)))}
-        unknown = [name for name in wanted if _key(name) not in rows]
+        unknown = [name for name in selection if _key(name) not in rows]
         if unknown:
             near = get_close_matches(_key(unknown[0]), list(rows), n=LONGEST_LISTING)
-            like = (
-                f" Like {unknown[0]!r}: {', '.join(self.names[rows[key]] for key in near)}." if near else ""
-            )
+            names_near = ", ".join(self.names[rows[key]] for key in near)
+            suggestion = f" Similar to {unknown[0]!r}: {names_near}." if near else ""
             raise InputError(
                 "vocabulary",
                 found=f"no entry for {', '.join(map(repr, unknown[:LONGEST_LISTING]))}",
                 expected=f"some of its {len(self)} names",
-                remedy=f"Other names need embeddings=, or a detector with a text encoder.{like}",
+                remedy=f"Other names need embeddings=, or a detector with a text encoder.{suggestion}",
             )
-        chosen = [rows[_key(name)] for name in wanted]
-        return Vocabulary(wanted, self.embeddings[chosen])
+        return Vocabulary(selection, self.embeddings[[rows[_key(name)] for name in selection]])
 
     def __len__(self) -> int:
         return len(self.names)
@@ -146,15 +156,15 @@ def checked_names(names: Sequence[str] | str) -> tuple[str, ...]:
     Raises:
         InputError: there is none, or one is empty or no string.
     """
-    given = (names,) if isinstance(names, str) else tuple(names)
-    wrong = next((name for name in given if not isinstance(name, str) or not name.strip()), None)
+    listed = (names,) if isinstance(names, str) else tuple(names)
+    wrong = next((name for name in listed if not isinstance(name, str) or not name.strip()), None)
     if wrong is not None:
         raise InputError(
             "vocabulary", found=f"the name {wrong!r}", expected="names that are not empty strings"
         )
-    if not given:
+    if not listed:
         raise InputError("vocabulary", found="no names", expected="at least one")
-    return given
+    return listed
 
 
 def checked_rows(rows: Tensor | np.ndarray | Sequence[Any]) -> Tensor:
@@ -166,25 +176,25 @@ def checked_rows(rows: Tensor | np.ndarray | Sequence[Any]) -> Tensor:
     try:
         tensor = torch.as_tensor(rows).detach().float().cpu()
     except (TypeError, ValueError, RuntimeError) as error:
-        found = f"embeddings that are no table of numbers ({error})"
-        raise InputError("vocabulary", found=found, expected="a tensor or array (C, D)") from None
+        problem = f"embeddings that are no table of numbers ({error})"
+        raise InputError("vocabulary", found=problem, expected="a tensor or array (C, D)") from None
     tensor = tensor[None] if tensor.ndim == 1 else tensor
     if tensor.ndim != 2 or tensor.numel() == 0:
-        found = f"embeddings of shape {tuple(tensor.shape)}"
-        raise InputError("vocabulary", found=found, expected="(C, D), a row for each name, at least one")
-    bad = {
+        problem = f"embeddings of shape {tuple(tensor.shape)}"
+        raise InputError("vocabulary", found=problem, expected="(C, D), a row for each name, at least one")
+    problems = {
         "NaN or infinite values": ~tensor.isfinite().all(1),
-        "only zeros, which point nowhere,": ~tensor.ne(0).any(1),
+        "only zeros, which have no direction,": ~tensor.ne(0).any(1),
     }
-    for what, where in bad.items():
-        if where.any():
-            row = int(where.nonzero()[0])
-            raise InputError("vocabulary", found=f"{what} in row {row}", expected="rows with a direction")
+    for problem, is_bad in problems.items():
+        if is_bad.any():
+            row = int(is_bad.nonzero()[0])
+            raise InputError("vocabulary", found=f"{problem} in row {row}", expected="rows with a direction")
     return tensor
 
 
 def read_names(names: Names) -> list[str]:
-    """A list of names as it is, or what a file holds; see :meth:`Vocabulary.from_npy`.
+    """A list of names as it is, or the names of a file; see :meth:`Vocabulary.from_npy`.
 
     Raises:
         InputError: the file is missing or holds no names.
@@ -202,10 +212,10 @@ def read_names(names: Names) -> list[str]:
         raise InputError(
             str(path), found=f"a file that cannot be read ({error})", expected=expected
         ) from None
-    found = _names_within(parsed)
-    if not found:
+    listed = _names_within(parsed)
+    if not listed:
         raise InputError(str(path), found="no names", expected=expected)
-    return found
+    return listed
 
 
 def _names_within(parsed: Any) -> list[str]:

@@ -10,11 +10,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bindplug_detic.masks import paste_masks
 from bindplug_detic.network import DeticNetwork
-from bindplug_detic.pasting import paste_masks
-from bindplug_detic.pooling import pool
 from bindplug_detic.postprocess import RawDetections, keep_best_class
 from bindplug_detic.proposals import Proposals
+from bindplug_detic.roi_heads import pool
 from tests.detic.golden import Golden, golden_image
 
 LEVELS = ("p3", "p4", "p5", "p6", "p7")

@@ -16,10 +16,10 @@ from torch import nn
 from bindplug import EmbeddingSpace
 from bindplug.testing import FakeEncoder, FakePreprocess
 from bindplug_detic import Detic, Vocabulary
-from bindplug_detic.cascade import class_logits
 from bindplug_detic.network import CascadeOutput
 from bindplug_detic.postprocess import combine_scores
 from bindplug_detic.proposals import Proposals
+from bindplug_detic.roi_heads import class_logits
 
 WIDTH = 48
 HERE = EmbeddingSpace("test:here:planted", WIDTH)

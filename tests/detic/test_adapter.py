@@ -16,7 +16,7 @@ from bindplug.errors import InputError, ModalityNotLoaded, SpaceMismatch
 from bindplug.testing import FAKE_SPACE, AdapterContract, FakeEncoder
 from bindplug_detic import Detections, Detic, DeticConfig, DeticNetwork, Vocabulary
 from bindplug_detic.adapter import DeticWithQueries, upgrade
-from bindplug_detic.competition import own_words, survivors
+from bindplug_detic.competition import own_classes, survivors
 from tests.detic.planted import (
     HERE,
     NAMES,
@@ -173,12 +173,12 @@ class TestCompetition:
         assert len(upgraded(PICTURE, [audio("bee.wav")], threshold=0.01, suppress=0)) == 3
         assert len(upgraded(PICTURE, [audio("bee.wav")], threshold=0.01, suppress=0.01)) == 3
 
-    def test_own_words_do_not_compete(self):
+    def test_own_classes_do_not_compete(self):
         rows = torch.stack([there(name) for name in NAMES])
-        assert torch.equal(own_words(rows, rows), torch.eye(len(NAMES), dtype=torch.bool))
+        assert torch.equal(own_classes(rows, rows), torch.eye(len(NAMES), dtype=torch.bool))
         novel = torch.nn.functional.normalize(rows.mean(0) + 0.01 * torch.ones(len(rows[0])), dim=0)
-        assert own_words(novel[None], rows).sum() < len(NAMES)
-        assert own_words(rows[:1], rows[:1]).all(), "one word alone is compared as it is"
+        assert own_classes(novel[None], rows).sum() < len(NAMES)
+        assert own_classes(rows[:1], rows[:1]).all(), "one word alone is compared as it is"
 
     def test_the_rule(self):
         prompts = torch.tensor([[0.5, 0.5], [0.2, 0.5], [0.9, 0.1]])

@@ -13,7 +13,7 @@ from bindplug import EmbeddingSpace, ModelCard
 from bindplug.errors import InputError, SpaceMismatch, UnknownModel, WeightsNotFound
 from bindplug.testing import FakeEncoder
 from bindplug_detic import Detections, Detic, Vocabulary
-from bindplug_detic.detector import scale_boxes
+from bindplug_detic.boxes import scale_boxes
 from bindplug_detic.directory import save_directory
 from tests.detic.conftest import NAMES, PLAN, SPACE, WIDTH, FakeNetwork, make_vocabulary
 
@@ -251,9 +251,9 @@ def test_from_a_directory_and_a_registered_name(small_network, tmp_path, monkeyp
     card = ModelCard(
         name="small_detic", modalities=(), space=SPACE, license="MIT", weights="here:small", tool="detector"
     )
-    monkeypatch.setattr("bindplug_detic.pretrained.list_models", lambda tool: [card])
+    monkeypatch.setattr("bindplug_detic.detector.list_models", lambda tool: [card])
     monkeypatch.setattr(
-        "bindplug_detic.pretrained.find_model", lambda name, tool: {"small_detic": directory}[name]
+        "bindplug_detic.detector.find_model", lambda name, tool: {"small_detic": directory}[name]
     )
     for source in (directory, str(directory / "config.json"), "small_detic"):
         detector = Detic.from_pretrained(source)

@@ -18,8 +18,13 @@ from bindplug.errors import InputError, SpaceMismatch, UnsupportedTarget
 from bindplug.testing import difference, same, snapshot
 from bindplug_detic import Detections
 from bindplug_detic.adapter import upgrade
-from bindplug_detic.competition import surviving_boxes
-from bindplug_detic.detectron2 import Detectron2WithQueries, lent_classifier, lock_of, zero_shot_heads
+from bindplug_detic.detectron2 import (
+    Detectron2WithQueries,
+    lent_classifier,
+    lock_of,
+    surviving_boxes,
+    zero_shot_heads,
+)
 from tests.detic.planted import NAMES, THERE, THINGS, PlantedEncoder, planted_picture, there
 
 pytestmark = pytest.mark.filterwarnings("ignore::bindplug.bridges.BridgeQuality")
@@ -343,18 +348,18 @@ class TestUpgrade:
         predictor = DefaultPredictor()
         predictor.metadata = SimpleNamespace(thing_classes=["only", "two"])
         unnamed = upgrade(predictor, PlantedEncoder(), space=THERE)
-        assert unnamed.router.words.names is None
+        assert unnamed.router.classes.names is None
         assert unnamed.router.choose(text("dog")) == "rescore"
-        assert upgrade(predictor, PlantedEncoder(), space=THERE, names=NAMES).router.words.names == NAMES
+        assert upgrade(predictor, PlantedEncoder(), space=THERE, names=NAMES).router.classes.names == NAMES
         with pytest.raises(InputError, match="2 names for a classifier of 24"):
             upgrade(predictor, PlantedEncoder(), space=THERE, names=["a", "b"])
 
     def test_a_new_vocabulary_is_noticed(self):
         upgraded = querying()
-        assert upgraded.router.words.embeddings.shape == (24, 48)
+        assert upgraded.router.classes.embeddings.shape == (24, 48)
         for head in zero_shot_heads(upgraded.original.model):
             head.zs_weight = torch.cat([there("dog")[:, None], torch.zeros(48, 1)], dim=1)
-        assert upgraded.router.words.embeddings.shape == (1, 48)
+        assert upgraded.router.classes.embeddings.shape == (1, 48)
 
     def test_no_route(self):
         predictor = DefaultPredictor()

@@ -10,7 +10,7 @@ from PIL import Image
 
 from bindplug.errors import InputError
 from bindplug_detic import Detections
-from bindplug_detic.palette import colors_of, ink_on
+from bindplug_detic.drawing import colors_of, text_color_on
 from tests.detic.conftest import make_detections
 
 
@@ -130,5 +130,5 @@ def test_colors_are_distinct_stable_and_few_rows_of_a_large_vocabulary_differ():
 
 
 def test_ink_reads_on_its_color():
-    assert ink_on((255, 255, 0)) == (0, 0, 0)
-    assert ink_on((0, 0, 128)) == (255, 255, 255)
+    assert text_color_on((255, 255, 0)) == (0, 0, 0)
+    assert text_color_on((0, 0, 128)) == (255, 255, 255)

@@ -10,13 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 from torch.nn import functional as F
 
-from bindplug_detic.cascade import class_logits, clip_boxes, decode_boxes, encode_boxes
+from bindplug_detic.boxes import clip_boxes, decode_boxes, encode_boxes
 from bindplug_detic.config import DeticConfig
-from bindplug_detic.nms import PREFIX, suppress
-from bindplug_detic.pooling import assign_levels, pool
-from bindplug_detic.postprocess import keep_best_class, select_detections
+from bindplug_detic.postprocess import PREFIX, keep_best_class, select_detections, suppress
 from bindplug_detic.proposals import ProposalMaps, boxes_from_distances, cell_centers, select_proposals
 from bindplug_detic.resnet import FrozenBatchNorm, conv_norm
+from bindplug_detic.roi_heads import assign_levels, class_logits, pool
 from bindplug_detic.swin import MASKED, from_windows, relative_position_index, shift_mask, to_windows
 from tests.detic.toy import toy_config
 

@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from bindplug.errors import InputError
-from bindplug_detic.pictures import as_sources, checked_edges, read_picture, resized_size, to_tensor
+from bindplug_detic.options import checked_edges
+from bindplug_detic.pictures import as_sources, read_picture, resized_size, to_tensor
 
 GOLDEN = Path(__file__).parents[1] / "golden" / "detic"
 RED = (200, 30, 10)

@@ -2,6 +2,7 @@
 
 import json
 import sys
+import types
 import warnings
 from pathlib import Path
 
@@ -13,9 +14,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from bindplug.errors import InputError, MissingDependency
-from bindplug_detic.pasting import paste_crop, paste_masks
-from bindplug_detic.rle import compress, decode, decompress, run_lengths
+from bindplug_detic.masks import compress, paste_crop, paste_masks, run_lengths
 from tests.detic.conftest import make_detections
+from tests.detic.rle import decode, decompress
 
 RING = "]e0;_14M2N2M4N0O2N2N2O0O2O0O2O0O2O0O2O00000O2O00YOB0>OD0<OF0:OH08OJ060J060J060J060J060J060J061H081F0:1D0<1B0>g0001N1000001N101N101N101N101N2N2N102L3N2N3LiT1"  # noqa: E501
 """COCO's own encoder's string for :func:`ring`."""
@@ -147,23 +148,53 @@ def test_fields_that_do_not_go_together(fields):
         make_detections(**fields)
 
 
-def test_detectron2_form():
-    found = make_detections()
-    instances = found.to_detectron2()
-    assert len(instances) == 3
+class Boxes:
+    """As detectron2's."""
+
+    def __init__(self, tensor):
+        self.tensor = tensor
+
+
+class Instances:
+    """As detectron2's: fields are set as attributes and share one length."""
+
+    def __init__(self, image_size, **fields):
+        self.__dict__["image_size"], self.__dict__["fields"] = image_size, {}
+        for name, value in fields.items():
+            setattr(self, name, value)
+
+    def __setattr__(self, name, value):
+        self.fields[name] = value
+
+    def __getattr__(self, name):
+        return self.fields[name]
+
+
+def test_detectron2_form_is_detectron2s_own(monkeypatch):
+    package = types.ModuleType("detectron2")
+    structures = types.ModuleType("detectron2.structures")
+    structures.Instances, structures.Boxes, package.structures = Instances, Boxes, structures
+    monkeypatch.setitem(sys.modules, "detectron2", package)
+    monkeypatch.setitem(sys.modules, "detectron2.structures", structures)
+    detections = make_detections()
+    instances = detections.to_detectron2()
+    assert type(instances) is Instances
+    assert type(instances.pred_boxes) is Boxes
     assert instances.image_size == (60, 90)
-    assert torch.equal(instances.pred_boxes.tensor, found.boxes)
-    assert instances.has("pred_masks")
-    assert instances.get_fields().keys() == {"pred_boxes", "scores", "pred_classes", "pred_masks"}
-    confident = instances[instances.scores > 0.5]
-    assert len(confident) == len(confident.pred_boxes) == 2
-    assert len(instances[-1]) == len(instances[0].to("cpu").pred_boxes) == 1
-    area = instances.pred_boxes.area()
-    torch.testing.assert_close(area, (found.boxes[:, 2:] - found.boxes[:, :2]).prod(1))
-    assert instances.pred_boxes.get_centers().shape == (3, 2)
-    assert len(list(instances.pred_boxes)) == 3
-    with pytest.raises(AttributeError, match="pred_keypoints"):
-        _ = instances.pred_keypoints
+    assert torch.equal(instances.pred_boxes.tensor, detections.boxes)
+    assert torch.equal(instances.scores, detections.scores)
+    assert torch.equal(instances.pred_classes, detections.label_indices)
+    assert torch.equal(instances.pred_masks, detections.masks)
+    assert "pred_masks" not in make_detections(mask_logits=None).to_detectron2().fields
+
+
+def test_without_detectron2_the_pip_line_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "detectron2", None)
+    monkeypatch.delitem(sys.modules, "detectron2.structures", raising=False)
+    with pytest.raises(
+        MissingDependency, match=r"pip install .*git\+https://github.com/facebookresearch/detectron2"
+    ):
+        make_detections().to_detectron2()
 
 
 def test_torchvision_form():
@@ -250,5 +281,5 @@ def test_any_counts_survive_compression(counts):
 
 def test_damaged_run_lengths():
     for text, size in (("\x10", (2, 2)), ("P", (2, 2)), ("4", (3, 3)), ([5, -1], (2, 2))):
-        with pytest.raises(InputError, match="RLE"):
+        with pytest.raises(ValueError, match="RLE"):
             decode(text, size)

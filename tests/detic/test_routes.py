@@ -15,14 +15,13 @@ from bindplug.bridges import LinearBridge, VocabularyBridge
 from bindplug.cards import BridgeCard
 from bindplug.errors import InputError, ModalityNotLoaded, NoDirection, SpaceMismatch
 from bindplug.testing import FakeEncoder
-from bindplug_detic.mapping import compose
-from bindplug_detic.prompts import Words, as_queries, label_of
-from bindplug_detic.routes import ROUTES, Router
+from bindplug_detic.prompts import DetectorClasses, as_queries, label_of
+from bindplug_detic.routes import ROUTES, Router, compose
 from tests.detic.planted import HERE, NAMES, THERE, PlantedEncoder, here, there
 
 pytestmark = pytest.mark.filterwarnings("ignore::bindplug.bridges.BridgeQuality")
 
-WORDS = Words(NAMES, torch.stack([there(name) for name in NAMES]))
+WORDS = DetectorClasses(NAMES, torch.stack([there(name) for name in NAMES]))
 
 
 def linear_bridge(recentered=True):
@@ -93,7 +92,7 @@ class TestChoice:
     def test_then_the_vocabulary_then_crops(self):
         assert router().choose(audio("dog.wav")) == "vocabulary"
         assert router(words=None).choose(audio("dog.wav")) == "rescore"
-        assert router(words=Words(None, WORDS.embeddings)).choose(audio("dog.wav")) == "rescore"
+        assert router(words=DetectorClasses(None, WORDS.embeddings)).choose(audio("dog.wav")) == "rescore"
         assert router(PlantedEncoder(["image", "audio"])).choose(audio("dog.wav")) == "rescore"
 
     def test_no_way_at_all(self):
@@ -136,7 +135,8 @@ class TestRefusals:
             router().rows([text("dog")], ["linear"])
 
     @pytest.mark.parametrize(
-        "words", [None, Words(None, WORDS.embeddings), Words(("dog",), WORDS.embeddings[:1])]
+        "words",
+        [None, DetectorClasses(None, WORDS.embeddings), DetectorClasses(("dog",), WORDS.embeddings[:1])],
     )
     def test_vocabulary_without_names(self, words):
         with pytest.raises(InputError, match="set_vocabulary"):
@@ -224,7 +224,7 @@ class TestRows:
         assert found.vocabulary_bridge() is first
         assert first.names == NAMES
         assert model.embedded[0] == [text(f"a {name}") for name in NAMES]
-        held[0] = Words(NAMES[:12], WORDS.embeddings[:12])
+        held[0] = DetectorClasses(NAMES[:12], WORDS.embeddings[:12])
         assert found.vocabulary_bridge().names == NAMES[:12]
 
 

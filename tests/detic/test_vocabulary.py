@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from bindplug.errors import InputError
 from bindplug_detic import Vocabulary
-from bindplug_detic.coco import COCO_NAMES
+from bindplug_detic.vocabulary import COCO_NAMES
 
 
 @pytest.fixture

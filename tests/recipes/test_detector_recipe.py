@@ -13,9 +13,9 @@ from bindplug.errors import InputError
 from bindplug_detic.detector import Detic
 from bindplug_detic.directory import NETWORK
 from bindplug_detic.network import DeticNetwork
-from bindplug_detic.pooling import pool
 from bindplug_detic.proposals import ProposalMaps, Proposals, boxes_from_distances
 from bindplug_detic.pyramid import STRIDES
+from bindplug_detic.roi_heads import pool
 from bindplug_toyworld.evaluate_detection import measure
 from bindplug_toyworld.things import CLASSNAMES, label_of
 from recipes import detector, detector_data
