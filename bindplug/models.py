@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from bindplug.cards import ModelCard
+from bindplug.device import resolve_device, resolve_dtype
 from bindplug.errors import InputError, PluginError, UnknownModel, WeightsNotFound
 from bindplug.hub import fetch_weights
 from bindplug.modality import Modality
@@ -67,18 +68,23 @@ def load(
             directory that ``bindplug convert`` wrote. A registered name comes first; for a file or directory
             of the same name write ``"./name"``.
         modalities: load only these, e.g. ``{"audio"}``; only their towers are built and read. None for all.
-        device: where the weights go.
+        device: where the weights go: ``"cpu"``, ``"cuda:1"``, ... or ``"auto"`` for the fastest there is.
         dtype: of the weights, as ``torch.float16`` or ``"float16"``; ``"auto"`` keeps the stored one; so does
             None, except that float16 becomes float32 on the CPU, where it is slower.
 
     Raises:
         UnknownModel: neither a registered name nor a path.
         UnknownModality: one of ``modalities`` is not known.
+        InputError: there is no such device or dtype.
         WeightsNotFound: the weights are not on this machine and cannot be downloaded.
         CheckpointError: the weights are damaged or belong to another network.
     """
     wanted = None if modalities is None else _parsed(modalities)
-    chosen: dict[str, Any] = {"modalities": wanted, "device": device, "dtype": _dtype(dtype)}
+    chosen: dict[str, Any] = {
+        "modalities": wanted,
+        "device": resolve_device(device),
+        "dtype": resolve_dtype(dtype),
+    }
     known = registry().models
     if isinstance(name_or_path, str) and name_or_path in known:
         model = _load_registered(known[name_or_path], chosen)
@@ -164,16 +170,3 @@ def _parsed(modalities: Collection[str]) -> tuple[str, ...]:
     if not parsed:
         raise InputError("load()", found="no modality", expected="at least one, or None for all")
     return tuple(modality.value for modality in Modality if modality in parsed)
-
-
-def _dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
-    import torch
-
-    found = getattr(torch, dtype.removeprefix("torch."), None) if isinstance(dtype, str) else dtype
-    if dtype is None or dtype == "auto":
-        return None
-    if not isinstance(found, torch.dtype) or not found.is_floating_point:
-        raise InputError(
-            "load()", found=f"dtype {dtype!r}", expected='"float32", "float16", "bfloat16" or "auto"'
-        )
-    return found

@@ -59,7 +59,12 @@ def install(monkeypatch, tmp_path):
 def test_a_registered_loader_gets_what_was_asked(install):
     install()
     model = load("toy", modalities={"audio"}, device="meta", dtype="float16")
-    assert model.asked == {"path": None, "modalities": ("audio",), "device": "meta", "dtype": torch.float16}
+    assert model.asked == {
+        "path": None,
+        "modalities": ("audio",),
+        "device": torch.device("meta"),
+        "dtype": torch.float16,
+    }
     assert load("toy").embed([text("a")]).shape == (1, 16)
 
 

@@ -10,16 +10,27 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bindplug.errors import InputError
+from bindplug.device import AUTO, DTYPES, describe_device, resolve_device, resolve_dtype
 
 if TYPE_CHECKING:
+    import torch
+
     from bindplug.encoder import Encoder
 
 F = TypeVar("F", bound=Callable[..., Any])
-DTYPES = ("float32", "float16", "bfloat16")
 DEFAULT_MODEL = "imagebind_tiny"
 QUIET_VARIABLE = "BINDPLUG_QUIET"
 """Environment variable that withholds progress bars everywhere."""
+
+
+class DtypeName(click.Choice):  # type: ignore[type-arg]
+    """A dtype by torch's name; ``fp32``, ``fp16`` and ``bf16`` are understood too."""
+
+    def __init__(self) -> None:
+        super().__init__(sorted(set(DTYPES.values()), reverse=True), case_sensitive=False)
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        return super().convert(DTYPES.get(str(value).lower(), value), param, ctx)
 
 
 @dataclass(frozen=True)
@@ -27,9 +38,18 @@ class ModelChoice:
     """Which model to load and how, and how many items go through it at once."""
 
     name: str = DEFAULT_MODEL
-    device: str = "cpu"
+    device: str = AUTO
     dtype: str | None = None
     batch_size: int = 32
+
+    @property
+    def torch_device(self) -> torch.device:
+        """The device that ``device`` names.
+
+        Raises:
+            InputError: there is no such device here.
+        """
+        return resolve_device(self.device)
 
     def load(self, modalities: Iterable[str] | None = None) -> Encoder:
         """The model, with the towers of these modalities only; with all of them for None.
@@ -38,21 +58,23 @@ class ModelChoice:
             InputError: there is no such device here.
             UnknownModel, WeightsNotFound, CheckpointError: as :func:`bindplug.models.load`.
         """
-        import torch
-
         from bindplug.models import load
 
-        try:
-            torch.empty(0, device=torch.device(self.device))
-        except (RuntimeError, AssertionError) as error:
-            reason = str(error).strip().splitlines()[0]
-            found = f"{self.device!r} ({reason})"
-            raise InputError(
-                "--device", found=found, expected="a device of this machine: cpu, cuda, ..."
-            ) from None
-        wanted = None if modalities is None else set(modalities)
-        dtype = getattr(torch, self.dtype) if self.dtype else None
-        return load(self.name, modalities=wanted, device=self.device, dtype=dtype)
+        device = self.torch_device
+        names = None if modalities is None else set(modalities)
+        model = load(self.name, modalities=names, device=device, dtype=resolve_dtype(self.dtype))
+        if self.device == AUTO:
+            announce_device(device)
+        return model
+
+
+def announce_device(device: torch.device) -> None:
+    """Say on stderr, once in a command, which device ``auto`` stands for."""
+    context = click.get_current_context(silent=True)
+    if context is None or context.params.get("quiet") or context.meta.get("bindplug.device") == str(device):
+        return
+    context.meta["bindplug.device"] = str(device)
+    click.echo(f"bindplug: device {describe_device(device)}", err=True)
 
 
 def output_options(command: F) -> F:
@@ -65,7 +87,7 @@ def output_options(command: F) -> F:
 
 
 def _silence(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
-    """Downloads and readers ask the environment; what it held returns when the command ends."""
+    """Downloads and readers look into the environment; what it held returns when the command ends."""
     before = os.environ.get(QUIET_VARIABLE)
     if value and before is None:
         os.environ[QUIET_VARIABLE] = "1"
@@ -73,21 +95,29 @@ def _silence(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
     return value
 
 
+def device_option(command: F) -> F:
+    """Add ``--device``."""
+    return click.option(
+        "--device",
+        default=AUTO,
+        show_default=True,
+        help="cpu, cuda, cuda:1, mps, ...; auto takes a GPU where there is one.",
+    )(command)
+
+
 def model_options(command: F) -> F:
     """Add ``--model --device --dtype --batch-size``, which reach the command as one ``choice``."""
 
     @functools.wraps(command)
-    def gathered(*, model: str, device: str, dtype: str | None, batch_size: int, **rest: Any) -> Any:
+    def with_choice(*, model: str, device: str, dtype: str | None, batch_size: int, **rest: Any) -> Any:
         return command(choice=ModelChoice(model, device, dtype, batch_size), **rest)
 
     options = (
         click.option(
             "--model", default=DEFAULT_MODEL, show_default=True, help="Name of a model, or path to weights."
         ),
-        click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps, ..."),
-        click.option(
-            "--dtype", type=click.Choice(DTYPES), help="Of the weights; what they were saved in by default."
-        ),
+        device_option,
+        click.option("--dtype", type=DtypeName(), help="Of the weights; what they were saved in by default."),
         click.option(
             "--batch-size",
             type=click.IntRange(min=1),
@@ -97,5 +127,10 @@ def model_options(command: F) -> F:
         ),
     )
     for option in reversed(options):
-        gathered = option(gathered)
-    return gathered  # type: ignore[return-value]
+        with_choice = option(with_choice)
+    return with_choice  # type: ignore[return-value]
+
+
+def split_names(values: Iterable[str]) -> list[str]:
+    """Names from a repeatable option whose values may each hold several, joined by commas; blanks are dropped."""
+    return [name for value in values for name in (part.strip() for part in value.split(",")) if name]
