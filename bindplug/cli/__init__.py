@@ -26,6 +26,9 @@ def main(arguments: Sequence[str] | None = None) -> None:
         import rich  # noqa: F401  (used on demand, asked for here so that its absence shows at once)
 
         from bindplug.cli.app import run
+    except KeyboardInterrupt:  # while modules are imported; later ones are handled in run
+        print("bindplug: interrupted", file=sys.stderr)
+        sys.exit(130)
     except ModuleNotFoundError as error:
         missing = (error.name or "").partition(".")[0]
         if missing not in NEEDED:

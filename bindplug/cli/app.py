@@ -6,16 +6,15 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
+from difflib import get_close_matches
 from typing import Any
 
 import click
 
 from bindplug import plugins
 from bindplug.cards import resolve
+from bindplug.cli.messages import FAILED, INTERRUPTED, OK, say
 from bindplug.errors import BindplugError
-
-OK, FAILED, USAGE, SKIPPED, INTERRUPTED = 0, 1, 2, 3, 130
-"""Exit codes: done, an error, wrong usage, done with inputs skipped, stopped by the user."""
 
 TRACEBACK_VARIABLE = "BINDPLUG_TRACEBACK"
 """Environment variable that, set to anything, shows errors with their traceback."""
@@ -40,7 +39,20 @@ BUILTIN = {
 """Commands of the core: where they are and what they do, so that listing them imports none."""
 
 
-class Root(click.Group):
+class SuggestingGroup(click.Group):
+    """A group that answers a mistyped command with the nearest ones."""
+
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        if self.get_command(ctx, args[0]) is None:
+            near = get_close_matches(args[0], self.list_commands(ctx), n=2, cutoff=0.5)
+            if near and not args[0].startswith("-"):
+                ctx.fail(f"No such command {args[0]!r}. Did you mean {' or '.join(near)}?")
+        return super().resolve_command(ctx, args)
+
+
+class Root(SuggestingGroup):
     """A group whose commands are imported when they are used."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:
@@ -111,7 +123,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return error.exit_code
     except (click.Abort, KeyboardInterrupt):
-        _say("interrupted")
+        say("interrupted")
         return INTERRUPTED
     except BrokenPipeError:  # the reader of our output, e.g. `head`, has seen enough
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
@@ -119,15 +131,11 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except (BindplugError, OSError) as error:
         if os.environ.get(TRACEBACK_VARIABLE):
             raise
-        _say(f"error: {' '.join(str(error).split())}")
+        say(f"error: {error}")
         return FAILED
-
-
-def _say(line: str) -> None:
-    click.echo(f"bindplug: {line}", err=True)
 
 
 def _one_line(message: Warning | str, *_: object, **__: object) -> None:
     context = click.get_current_context(silent=True)
     if context is None or not context.params.get("quiet"):
-        _say(f"warning: {' '.join(str(message).split())}")
+        say(f"warning: {message}")

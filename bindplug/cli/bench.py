@@ -66,7 +66,7 @@ def bench(
     """
     from bindplug.bench.machine import describe
     from bindplug.bench.plan import modality_names, parse_dtypes, run
-    from bindplug.cli.app import FAILED, OK
+    from bindplug.cli.messages import FAILED, OK
     from bindplug.inputs.progress import iterate_with_progress
 
     if plot and not plot.lower().endswith(PLOT_SUFFIXES):
@@ -97,7 +97,7 @@ def bench(
     if plot:
         _draw(plot, report, found)
     if as_json:
-        from bindplug.cli.screen import print_json
+        from bindplug.cli.tables import print_json
 
         print_json(report)
     else:
@@ -118,7 +118,7 @@ def _show(report: dict[str, Any], found: list[Measurement]) -> None:
     from rich.table import Table
     from rich.text import Text
 
-    from bindplug.cli.screen import console
+    from bindplug.cli.tables import console
 
     out = console()
     machine = report["machine"]

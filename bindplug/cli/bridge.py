@@ -180,7 +180,7 @@ def _show(made: Bridge, directory: str, as_json: bool) -> None:
         "provenance": made.provenance,
     }
     if as_json:
-        from bindplug.cli.screen import print_json
+        from bindplug.cli.tables import print_json
 
         print_json(card)
         return

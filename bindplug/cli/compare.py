@@ -8,8 +8,10 @@ import click
 
 from bindplug.cli.options import ModelChoice, model_options, output_options
 from bindplug.cli.sources import (
+    SourceCommand,
     Sources,
     check_reader_options,
+    folder_options,
     gather,
     reader_options,
     short_names,
@@ -19,8 +21,9 @@ from bindplug.modality import Modality
 from bindplug.query import Query, embedding
 
 
-@click.command()
+@click.command(cls=SourceCommand)
 @source_options
+@folder_options
 @reader_options
 @click.option(
     "--against",
@@ -33,32 +36,36 @@ def compare(
     choice: ModelChoice,
     reader: tuple[str, ...],
     against: str | None,
+    recursive: bool,
+    include: tuple[str, ...],
     as_json: bool,
     quiet: bool,
-    **given: Any,
+    **by_option: Any,
 ) -> None:
     """Compare files and sentences of any kinds with each other.
 
-    Prints the cosine of every pair and, against sentences (or --against MODALITY), probabilities.
+    A FILE may be a directory or a pattern. Prints the cosine of every pair and, against sentences (or
+    --against MODALITY), probabilities.
 
     \b
     bindplug compare --image a.png --audio b.wav --text "a dog" --text "a car"
     """
-    sources = gather(given, reader=reader)
+    sources = gather(by_option, reader=reader, recursive=recursive, include=include)
     if len(sources.items) < 2:
         raise click.UsageError("there is nothing to compare one thing with; name two or more")
     if against and against not in sources.modalities:
         raise click.UsageError(f"--against {against}, but no --{against} is given")
-    result = compared(sources, choice, against)
+    sources.ensure_present()
+    result = comparison(sources, choice, against)
     if as_json:
-        from bindplug.cli.screen import print_json
+        from bindplug.cli.tables import print_json
 
         print_json(result)
     else:
         _show(sources, result)
 
 
-def compared(sources: Sources, choice: ModelChoice, against: str | None) -> dict[str, Any]:
+def comparison(sources: Sources, choice: ModelChoice, against: str | None) -> dict[str, Any]:
     """Cosines of all pairs; and probabilities over the items of one modality, where they mean something."""
     model = choice.load(sources.modalities)
     check_reader_options(model, sources.options)
@@ -73,11 +80,11 @@ def compared(sources: Sources, choice: ModelChoice, against: str | None) -> dict
     inside = [i for i, source in enumerate(sources.items) if source.modality == against]
     outside = [i for i in range(len(sources.items)) if i not in inside]
     if len(inside) >= 2 and outside:
-        embedded: list[Query] = [
+        queries: list[Query] = [
             embedding(row, model.embedding_space, modality=source.modality)
             for row, source in zip(rows, sources.items, strict=True)
         ]
-        chances = model.similarity([embedded[i] for i in outside], [embedded[i] for i in inside])
+        chances = model.similarity([queries[i] for i in outside], [queries[i] for i in inside])
         result["probabilities"] = {
             "against": against,
             "rows": outside,
@@ -92,10 +99,10 @@ def _rounded(values: Any) -> list[list[float]]:
 
 
 def _show(sources: Sources, result: dict[str, Any]) -> None:
-    from bindplug.cli.screen import console, heat_table
+    from bindplug.cli.tables import console, heat_table
 
-    shown = zip(sources.items, short_names(sources.items, 34), strict=True)
-    names = [f"{i} {source.modality} {name}" for i, (source, name) in enumerate(shown, start=1)]
+    pairs = zip(sources.items, short_names(sources.items, 34), strict=True)
+    names = [f"{i} {source.modality} {name}" for i, (source, name) in enumerate(pairs, start=1)]
     out = console()
     numbers = [str(i) for i in range(1, len(names) + 1)]
     out.print(heat_table("Cosine similarity", names, numbers, result["cosines"], same=True))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import hashlib
+import json
 from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
@@ -12,11 +14,13 @@ from typing import TYPE_CHECKING, Any
 import click
 import numpy as np
 
-from bindplug.cli.classify import report_skipped
+from bindplug.cli.messages import escape, report_skipped
 from bindplug.cli.options import ModelChoice, model_options, output_options
 from bindplug.cli.sources import (
+    SourceCommand,
     Sources,
     check_reader_options,
+    folder_options,
     gather,
     modality_option,
     reader_options,
@@ -31,10 +35,11 @@ if TYPE_CHECKING:
     from bindplug.query import Query
 
 
-@click.command()
+@click.command(cls=SourceCommand)
 @click.argument("files", nargs=-1)
 @modality_option
 @source_options
+@folder_options
 @click.option(
     "--from-list",
     "lists",
@@ -64,31 +69,35 @@ if TYPE_CHECKING:
     help="Threads that read files while the model works; one for each core by default, at most 4; 0 for none.",
 )
 @click.option("--restart", is_flag=True, help="Begin anew instead of going on with an interrupted run.")
+@click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
 @reader_options
 @model_options
 @output_options
 def embed(
     files: tuple[str, ...],
     modality: str | None,
+    recursive: bool,
+    include: tuple[str, ...],
     lists: tuple[str, ...],
     output: str,
     on_error: str,
     save_every: int,
     workers: int | None,
     restart: bool,
+    overwrite: bool,
     reader: tuple[str, ...],
     choice: ModelChoice,
     as_json: bool,
     quiet: bool,
-    **given: Any,
+    **by_option: Any,
 ) -> int:
     """Embed many files into one Parquet or NPZ file.
 
-    Each row has path, modality, embedding (float32 of unit length), model and space. A run that was
-    interrupted goes on where it stopped when the same command is given again.
+    Each row has path, modality, embedding (float32 of unit length), model and space. FILES may be directories and
+    patterns. A run that was interrupted goes on where it stopped when the same command is given again.
 
     \b
-    bindplug embed *.wav --modality audio -o sounds.parquet
+    bindplug embed sounds/ --modality audio -o sounds.parquet
     bindplug embed --image a.png --text "a dog" -o mixed.npz
     """
     from bindplug.cli.journal import Journal
@@ -96,25 +105,34 @@ def embed(
 
     path = Path(output)
     check_output(path)
-    sources = gather(given, files, modality, lists, reader)
+    sources = gather(by_option, files, modality, lists, reader, recursive=recursive, include=include)
+    job = {
+        "model": choice.name,
+        "dtype": choice.dtype,
+        "reader_options": sources.options,
+    }
+    identity = {**job, "on_error": on_error, **_items_identity(sources)}
+    if path.exists() and not overwrite:
+        return _already_there(path, identity, as_json, quiet)
     if on_error == "raise":
-        _check_present(sources)
+        sources.ensure_present("Or say --on-error skip")
     model = choice.load(sources.modalities)
     check_reader_options(model, sources.options)
     space = model.embedding_space
-    job = {
-        "model": choice.name,
-        "space": space.name,
-        "fingerprint": space.fingerprint,
-        "dtype": choice.dtype,
-        "reader_options": sources.options,
-        "on_error": on_error,
-    }
-    journal = Journal(path, job, sources.items, step=save_every, restart=restart)
+    job |= {"space": space.name, "fingerprint": space.fingerprint}
+    journal = Journal(
+        path, job, sources.items, step=save_every, restart=restart, keep_skipped=on_error == "skip"
+    )
     finished = False
     try:
         skipped = _embed_missing(model, sources, journal, choice.batch_size, on_error, workers, quiet)
-        metadata = {**job, "width": space.width, "version": version("bindplug"), "skipped": skipped}
+        metadata = {
+            **identity,
+            **job,
+            "width": space.width,
+            "version": version("bindplug"),
+            "skipped": skipped,
+        }
         written = write_output(path, journal, space.width, metadata)
         finished = True
     finally:
@@ -123,17 +141,44 @@ def embed(
     return report_skipped(skipped)
 
 
-def _check_present(sources: Sources) -> None:
-    """A missing file should stop the job before its first hour, not after."""
-    missing = [s.value for s in sources.items if not s.is_text and not Path(s.value).exists()]
-    if missing:
-        more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+def _items_identity(sources: Sources) -> dict[str, Any]:
+    """What tells whether an output was made of the same files in the same state."""
+    from bindplug.cli.journal import digest_of, file_state
+
+    states = json.dumps([file_state(source) for source in sources.items])
+    return {
+        "count": len(sources.items),
+        "items_sha256": digest_of(sources.items),
+        "state_sha256": hashlib.sha256(states.encode()).hexdigest(),
+    }
+
+
+def _already_there(path: Path, identity: dict[str, Any], as_json: bool, quiet: bool) -> int:
+    """Accept an output that the same command made earlier; refuse any other.
+
+    Raises:
+        InputError: the output is of another job, or files have changed since.
+    """
+    from bindplug.cli.outputs import read_metadata
+
+    metadata = read_metadata(path)
+    same = metadata is not None and all(metadata.get(key) == value for key, value in identity.items())
+    if not same or metadata is None:
         raise InputError(
-            f"{missing[0]}{more}",
-            found="no such file",
-            expected="files that exist",
-            remedy="Or say --on-error skip",
+            str(path),
+            found="a file that this command did not make of these files as they are now",
+            expected="a new place",
+            remedy="Say --overwrite to replace it",
         )
+    skipped = list(metadata["skipped"])
+    rows = identity["count"] - len(skipped)
+    if as_json:
+        from bindplug.cli.tables import print_json
+
+        print_json({"output": str(path), "rows": rows, "skipped": skipped, "complete": True})
+    elif not quiet:
+        click.echo(escape(f"{path}: already complete, {rows} rows"), err=True)
+    return report_skipped(skipped)
 
 
 def _embed_missing(
@@ -157,26 +202,26 @@ def _embed_missing(
             missing.append(start)
         else:
             skipped += part.skipped
-    begun: deque[tuple[int, list[list[int]]]] = deque()
+    started: deque[tuple[int, list[list[int]]]] = deque()
 
-    def parts() -> Iterator[list[Query]]:  # asked for ahead of the rows, by no more than the readers need
+    def parts() -> Iterator[list[Query]]:  # consumed ahead of the rows, by no more than the readers need
         for start in missing:
-            begun.append((start, journal.state(start)))
+            started.append((start, journal.state(start)))
             yield [source.query(sources.options) for source in journal.part_items(start)]
 
     embedded = embed_parts(model, parts(), batch_size=batch_size, on_error=on_error, workers=workers)
     with closing(embedded):
-        for done in iterate_with_progress(
+        for result in iterate_with_progress(
             embedded, label="embedding", total=len(missing), quiet=quiet or None
         ):
-            start, state = begun.popleft()
-            part = _kept(done, journal, start, state)
+            start, state = started.popleft()
+            part = _part_of(result, journal, start, state)
             journal.write(start, part)
             skipped += part.skipped
     return sorted(skipped, key=lambda item: item["index"])
 
 
-def _kept(done: Embedded, journal: Journal, start: int, state: list[list[int]]) -> Part:
+def _part_of(result: Embedded, journal: Journal, start: int, state: list[list[int]]) -> Part:
     from bindplug.cli.journal import Part
 
     items = journal.part_items(start)
@@ -187,17 +232,17 @@ def _kept(done: Embedded, journal: Journal, start: int, state: list[list[int]]) 
             "source": items[s.index].value,
             "reason": s.reason,
         }
-        for s in done.skipped
+        for s in result.skipped
     ]
-    rows = done.rows.cpu().numpy().astype(np.float32)
-    return Part(rows, [start + i for i in done.kept], skipped, state)
+    rows = result.rows.cpu().numpy().astype(np.float32)
+    return Part(rows, [start + i for i in result.kept], skipped, state)
 
 
 def _report(path: Path, written: int, skipped: list[dict[str, Any]], as_json: bool, quiet: bool) -> None:
     if as_json:
-        from bindplug.cli.screen import print_json
+        from bindplug.cli.tables import print_json
 
         print_json({"output": str(path), "rows": written, "skipped": skipped})
     elif not quiet:
         left_out = f", {len(skipped)} skipped" if skipped else ""
-        click.echo(f"{path}: {written} rows{left_out}", err=True)
+        click.echo(escape(f"{path}: {written} rows{left_out}"), err=True)

@@ -1,7 +1,7 @@
 """Finished parts of a long job on disk, so that a killed one goes on where it stopped.
 
 Beside the output ``OUT`` stands the directory ``OUT.partial``: ``job.json`` says which job it is, and every
-``000000.npz`` holds the finished rows of a run of items. A part appears whole or not at all.
+``000000000.npz`` holds the finished rows of a run of items. A part appears whole or not at all.
 """
 
 from __future__ import annotations
@@ -9,20 +9,37 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
-from zipfile import BadZipFile
 
 import numpy as np
 
 from bindplug.cli.sources import Source
 from bindplug.errors import InputError
 
-FORMAT = 1
+FORMAT = 2
 """Version of the directory's layout; another one is never resumed."""
+
+OWN_FILES = re.compile(r"lock|job\.(json|tmp)|\d{9}\.(npz|tmp)")
+"""Names in a directory of finished parts."""
+
+TYPED = {
+    "model": "--model",
+    "dtype": "--dtype",
+    "reader_options": "-O",
+    "windows": "--windows or --hop",
+    "space": "the model's space",
+    "fingerprint": "the model's weights",
+    "count": "the files",
+    "items_sha256": "the files",
+    "format": "the version of bindplug",
+}
+"""Keys of a job -> what a person typed to set them."""
 
 
 @dataclass
@@ -49,20 +66,30 @@ class Journal:
         output: the file the job will make.
         job: what the result depends on, besides the items: model, space, reader options ...
         items: all sources, in order.
-        step: items in a part.
-        restart: forget parts of an earlier, other job instead of refusing to mix with them.
+        step: items in a part. A job that goes on keeps the step it began with.
+        restart: drop the parts of an earlier job instead of refusing to mix with them.
+        keep_skipped: whether a finished part with skipped items stays finished, or is read again.
 
     Raises:
-        InputError: the directory holds parts of another job, is in use by another process, or cannot be made.
+        InputError: the directory holds parts of another job, or is not a journal's, is in use by another process,
+            or cannot be made.
     """
 
     def __init__(
-        self, output: Path, job: dict[str, Any], items: Sequence[Source], *, step: int, restart: bool = False
+        self,
+        output: Path,
+        job: dict[str, Any],
+        items: Sequence[Source],
+        *,
+        step: int,
+        restart: bool = False,
+        keep_skipped: bool = True,
     ) -> None:
         self.directory = output.with_name(f"{output.name}.partial")
-        self.items, self.step = items, step
+        self.items, self.step, self.keep_skipped = items, step, keep_skipped
+        self.identity = {**job, "format": FORMAT, "count": len(items), "items_sha256": digest_of(items)}
         self._lock: int | None = None
-        self._open(self._described(job), restart)
+        self._open(restart)
 
     @property
     def starts(self) -> range:
@@ -74,50 +101,57 @@ class Journal:
         return self.items[start : start + self.step]
 
     def read(self, start: int) -> Part | None:
-        """The finished part that starts at this item; None if there is none, or a file has changed since."""
-        try:
-            with self._path(start).open("rb") as file, np.load(file, allow_pickle=False) as stored:
-                about = json.loads(str(stored["about"]))
-                part = Part(stored["rows"], about["kept"], about["skipped"], about["state"])
-        except (OSError, ValueError, KeyError, BadZipFile):
+        """The finished part that starts at this item; None if it has to be made.
+
+        Warns:
+            UserWarning: the part is damaged.
+        """
+        path = self._path(start)
+        if not path.exists():
             return None
-        return part if part.state == self.state(start) else None
+        try:
+            part = _read_part(path)
+        except Exception:  # whatever a damaged file makes numpy or json raise
+            warnings.warn(f"{path} is damaged and is made again", stacklevel=2)
+            return None
+        changed = part.state != self.state(start)
+        return None if changed or (part.skipped and not self.keep_skipped) else part
 
     def write(self, start: int, part: Part) -> None:
-        """Keep a finished part; it is on disk, whole, when this returns."""
+        """Keep a finished part; it is on disk, whole, when this returns.
+
+        Raises:
+            InputError: it cannot be written.
+        """
         about = {key: value for key, value in asdict(part).items() if key != "rows"}
         path = self._path(start)
-        with path.with_suffix(".tmp").open("wb") as file:
-            np.savez(file, rows=part.rows.astype(np.float32), about=np.array(json.dumps(about)))
-            file.flush()
-            os.fsync(file.fileno())
-        path.with_suffix(".tmp").replace(path)
+        try:
+            with path.with_suffix(".tmp").open("wb") as file:
+                np.savez(file, rows=part.rows.astype(np.float32), about=np.array(json.dumps(about)))
+                file.flush()
+                os.fsync(file.fileno())
+            path.with_suffix(".tmp").replace(path)
+        except OSError as error:
+            path.with_suffix(".tmp").unlink(missing_ok=True)
+            raise not_writable(path, error) from None
 
     def state(self, start: int) -> list[list[int]]:
         """Size and time of change of each file of a part now; empty for sentences and absent files."""
-        return [_file_state(source) for source in self.part_items(start)]
+        return [file_state(source) for source in self.part_items(start)]
 
     def close(self, *, finished: bool) -> None:
-        """Let go of the directory; once the job is ``finished``, remove it."""
-        if finished:
+        """Let go of the directory; remove it once the job is ``finished``, or if it holds no part."""
+        if finished or not any(self.directory.glob("*.npz")):
             shutil.rmtree(self.directory, ignore_errors=True)
         if self._lock is not None:
             os.close(self._lock)
             self._lock = None
 
-    def _described(self, job: dict[str, Any]) -> dict[str, Any]:
-        digest = hashlib.sha256(b"[")  # of a JSON list, made item by item: as a whole it would be large
-        for index, source in enumerate(self.items):
-            digest.update((", " if index else "").encode())
-            digest.update(json.dumps([source.modality, source.value]).encode())
-        digest.update(b"]")
-        listed = digest.hexdigest()
-        return {**job, "format": FORMAT, "count": len(self.items), "items_sha256": listed, "step": self.step}
-
     def _path(self, start: int) -> Path:
         return self.directory / f"{start:09d}.npz"
 
-    def _open(self, job: dict[str, Any], restart: bool) -> None:
+    def _open(self, restart: bool) -> None:
+        self._ensure_own()
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
             self._lock = _locked(self.directory / "lock")
@@ -128,44 +162,113 @@ class Journal:
                 expected="one process for an output",
             ) from None
         except OSError as error:
-            found = error.strerror or str(error)
-            raise InputError(
-                str(self.directory), found=found, expected="a place to keep finished parts"
-            ) from None
-        described = self.directory / "job.json"
-        earlier = _read_json(described)
-        if earlier is not None and earlier != job and not restart:
-            self.close(finished=False)
-            changed = sorted(k for k in {*earlier, *job} if earlier.get(k) != job.get(k))
+            raise not_writable(self.directory, error) from None
+        try:
+            self._resume(restart)
+        except InputError:
+            os.close(self._lock) if self._lock is not None else None
+            self._lock = None
+            raise
+
+    def _ensure_own(self) -> None:
+        """Refuse a directory that is not a journal's, and leave it untouched."""
+        if not os.path.lexists(self.directory):
+            return
+        names = sorted(path.name for path in self.directory.iterdir()) if self.directory.is_dir() else []
+        foreign = [name for name in names if not OWN_FILES.fullmatch(name)]
+        if foreign or not self.directory.is_dir():
+            found = f"{foreign[0]!r} in it" if foreign else "a file"
             raise InputError(
                 str(self.directory),
-                found=f"an unfinished job that differs in {', '.join(changed)}",
-                expected="the same job, to go on with it",
-                remedy="Finish that one, or drop it with --restart",
+                found=found,
+                expected="no such place, or a directory of finished parts",
+                remedy="Move it away, or choose another --output",
             )
-        if restart or earlier is None:
-            for part in self.directory.glob("*.npz"):
+
+    def _resume(self, restart: bool) -> None:
+        path = self.directory / "job.json"
+        parts = list(self.directory.glob("*.npz"))
+        earlier = _read_job(path) if parts and not restart else None
+        if parts and not restart:
+            difference = _difference(earlier, self.identity)
+            if difference:
+                raise InputError(
+                    str(self.directory),
+                    found=f"an unfinished job {difference}",
+                    expected="the same job, to go on with it",
+                    remedy="Finish that one, or drop it with --restart",
+                )
+            self.step = int(earlier["step"])  # type: ignore[index]
+        else:
+            for part in parts:
                 part.unlink()
-        temporary = described.with_suffix(".tmp")
-        temporary.write_text(json.dumps(job), encoding="utf-8")
-        temporary.replace(described)
+        try:
+            temporary = path.with_suffix(".tmp")
+            temporary.write_text(json.dumps({**self.identity, "step": self.step}), encoding="utf-8")
+            temporary.replace(path)
+        except OSError as error:
+            raise not_writable(path, error) from None
 
 
-def _read_json(path: Path) -> Any:
-    try:
-        return json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
-        return None
+def digest_of(items: Iterable[Source]) -> str:
+    """SHA-256 of modalities and values, as of a JSON list; made item by item, since the list may be large."""
+    digest = hashlib.sha256(b"[")
+    for index, source in enumerate(items):
+        digest.update((", " if index else "").encode())
+        digest.update(json.dumps([source.modality, source.value]).encode())
+    digest.update(b"]")
+    return digest.hexdigest()
 
 
-def _file_state(source: Source) -> list[int]:
+def file_state(source: Source) -> list[int]:
+    """Size in bytes and time of change in nanoseconds of a source's file; empty for sentences and absent files."""
     if source.is_text:
         return []
     try:
-        found = Path(source.value).stat()
+        status = Path(source.value).stat()
     except (OSError, ValueError):
         return []
-    return [found.st_size, found.st_mtime_ns]
+    return [status.st_size, status.st_mtime_ns]
+
+
+def not_writable(path: Path, error: OSError) -> InputError:
+    """The error for a file or directory that the system does not let be written."""
+    found = error.strerror or str(error)
+    return InputError(str(path), found=found, expected="a place that can be written, with space left")
+
+
+def _read_part(path: Path) -> Part:
+    with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+        rows, about = stored["rows"], json.loads(str(stored["about"]))
+    part = Part(rows, about["kept"], about["skipped"], about["state"])
+    if rows.ndim != 2 or len(rows) != len(part.kept):
+        raise ValueError(f"rows of shape {rows.shape} for {len(part.kept)} items")
+    return part
+
+
+def _read_job(path: Path) -> dict[str, Any] | None:
+    """What ``job.json`` holds; None if it is damaged."""
+    try:
+        job = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return job if isinstance(job, dict) and isinstance(job.get("step"), int) and job["step"] > 0 else None
+
+
+def _difference(earlier: dict[str, Any] | None, identity: dict[str, Any]) -> str:
+    """How an earlier job differs, in a person's words; empty for the same job."""
+    if earlier is None:
+        return "whose job.json is damaged"
+    keys = [key for key in TYPED if earlier.get(key) != identity.get(key)]
+    if "format" in keys:
+        return "of another version of bindplug"
+    if "model" in keys:  # these follow from it
+        keys = [key for key in keys if key not in ("space", "fingerprint")]
+    words = []
+    for key in keys:
+        plain = TYPED[key].startswith("-") and key != "reader_options"
+        words.append(f"{TYPED[key]} {earlier.get(key)}" if plain else TYPED[key])
+    return f"that differs in {', '.join(dict.fromkeys(words))}" if words else ""
 
 
 def _locked(path: Path) -> int | None:

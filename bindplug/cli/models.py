@@ -23,7 +23,7 @@ def models(as_json: bool, quiet: bool) -> None:
 
     found = [described(card) for card in list_models(tool=None)]
     if as_json:
-        from bindplug.cli.screen import print_json
+        from bindplug.cli.tables import print_json
 
         print_json(found)
     else:
@@ -74,7 +74,7 @@ def _whereabouts(model: dict[str, Any]) -> str:
 def _show(found: list[dict[str, Any]]) -> None:
     from rich.padding import Padding
 
-    from bindplug.cli.screen import console
+    from bindplug.cli.tables import console
 
     out = console()
     for model in found:

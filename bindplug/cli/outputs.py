@@ -5,14 +5,14 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from bindplug.cli.journal import Journal, Part
+from bindplug.cli.journal import Journal, Part, not_writable
 from bindplug.cli.sources import Source
 from bindplug.errors import InputError, MissingDependency
 from bindplug.modality import Modality
@@ -27,15 +27,20 @@ def check_output(path: Path) -> None:
     """Refuse an output that cannot be written, before the work starts.
 
     Raises:
-        InputError: another suffix, a directory, or no such place.
+        InputError: another suffix, a directory, no such place, or one without permission to write.
         MissingDependency: pyarrow is absent.
     """
     expected = "a file that ends in .parquet or .npz"
+    parent = path.absolute().parent
     if path.suffix not in WRITERS:
         raise InputError(str(path), found=f"the suffix {path.suffix!r}", expected=expected)
-    if path.is_dir() or not path.absolute().parent.is_dir():
-        found = "a directory" if path.is_dir() else f"no directory {str(path.absolute().parent)!r}"
+    if path.is_dir() or not parent.is_dir():
+        found = "a directory" if path.is_dir() else f"no directory {str(parent)!r}"
         raise InputError(str(path), found=found, expected=expected)
+    if not os.access(parent, os.W_OK):
+        raise InputError(
+            str(path), found=f"no permission to write in {str(parent)!r}", expected="a writable place"
+        )
     if path.suffix == ".parquet":
         try:
             import pyarrow  # noqa: F401
@@ -43,8 +48,25 @@ def check_output(path: Path) -> None:
             raise MissingDependency("bindplug embed, for Parquet output,", "pyarrow", "cli") from None
 
 
+def read_metadata(path: Path) -> dict[str, Any] | None:
+    """What :func:`write_output` wrote beside the rows of a file; None if the file is not one of its own."""
+    try:
+        if path.suffix == ".npz":
+            with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
+                metadata = json.loads(str(stored[METADATA_KEY]))
+        else:
+            import pyarrow.parquet as pq
+
+            metadata = json.loads((pq.read_schema(path).metadata or {})[METADATA_KEY.encode()])
+    except Exception:  # whatever a foreign or damaged file makes the readers raise
+        return None
+    return metadata if isinstance(metadata, dict) else None
+
+
 def write_output(path: Path, journal: Journal, width: int, metadata: dict[str, Any]) -> int:
     """Merge a journal's parts into ``path``, which appears whole or not at all.
+
+    A path that is a symbolic link is followed. What a killed process left of an earlier attempt is removed.
 
     Args:
         path: ends in ``.parquet`` or ``.npz``.
@@ -54,8 +76,11 @@ def write_output(path: Path, journal: Journal, width: int, metadata: dict[str, A
 
     Returns:
         The number of rows written.
+
+    Raises:
+        InputError: a file changed since it was embedded, or the output cannot be written.
     """
-    with _in_place(path) as temporary:
+    with _in_place(path.resolve()) as temporary:
         if path.suffix == ".parquet":
             return _write_parquet(temporary, journal, width, metadata)
         return _write_npz(temporary, journal, width, metadata)
@@ -84,31 +109,44 @@ def _write_parquet(path: Path, journal: Journal, width: int, metadata: dict[str,
     import pyarrow as pa
     import pyarrow.parquet as pq
 
-    schema = pa.schema(
-        [
-            ("path", pa.string()),
-            ("modality", pa.string()),
-            ("embedding", pa.list_(pa.float32(), width)),
-            ("model", pa.string()),
-            ("space", pa.string()),
-        ],
-        metadata={METADATA_KEY: json.dumps(metadata)},
-    )
+    columns = [
+        ("path", pa.string()),
+        ("modality", pa.string()),
+        ("embedding", pa.list_(pa.float32(), width)),
+        ("model", pa.string()),
+        ("space", pa.string()),
+    ]
+    # Parquet's strings are UTF-8, names of files need not be: those are escaped, and kept as bytes beside.
+    with_bytes = not all(_is_utf8(source.value) for source in journal.items)
+    if with_bytes:
+        columns.append(("path_bytes", pa.binary()))
+    schema = pa.schema(columns, metadata={METADATA_KEY: json.dumps(metadata)})
     written = 0
     with pq.ParquetWriter(path, schema) as writer:
         for part in _parts(journal):
             sources = [journal.items[i] for i in part.kept]
             flat = pa.array(part.rows.reshape(-1), pa.float32())
-            columns = [
-                pa.array([s.value for s in sources], pa.string()),
+            arrays = [
+                pa.array([_as_utf8(s.value) for s in sources], pa.string()),
                 pa.array([s.modality for s in sources], pa.string()),
                 pa.FixedSizeListArray.from_arrays(flat, width),
                 pa.array([metadata["model"]] * len(sources), pa.string()),
                 pa.array([metadata["space"]] * len(sources), pa.string()),
             ]
-            writer.write_table(pa.Table.from_arrays(columns, schema=schema))
+            if with_bytes:
+                arrays.append(pa.array([os.fsencode(s.value) for s in sources], pa.binary()))
+            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
             written += len(sources)
     return written
+
+
+def _is_utf8(text: str) -> bool:
+    return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
+
+
+def _as_utf8(text: str) -> str:
+    """The text with bytes that are not UTF-8 as ``\\xNN``."""
+    return text if _is_utf8(text) else os.fsencode(text).decode("utf-8", errors="backslashreplace")
 
 
 def _write_npz(path: Path, journal: Journal, width: int, metadata: dict[str, Any]) -> int:
@@ -132,11 +170,11 @@ def _write_npz(path: Path, journal: Journal, width: int, metadata: dict[str, Any
 
 
 def _write_column(
-    archive: zipfile.ZipFile, name: str, dtype: str, shape: tuple[int, ...], pieces: Iterable[Any]
+    archive: zipfile.ZipFile, name: str, dtype: str, shape: Sequence[int], pieces: Iterable[Any]
 ) -> None:
     """An array of the archive, written piece by piece: it may be larger than memory."""
     with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
-        header = {"descr": dtype, "fortran_order": False, "shape": shape}
+        header = {"descr": dtype, "fortran_order": False, "shape": tuple(shape)}
         np.lib.format.write_array_header_2_0(member, header)
         for piece in pieces:
             member.write(np.asarray(piece, dtype=dtype, order="C").tobytes())
@@ -145,11 +183,21 @@ def _write_column(
 @contextmanager
 def _in_place(path: Path) -> Iterator[Path]:
     """A temporary file beside ``path`` that takes its place when the block succeeds, and else vanishes."""
+    for leftover in path.parent.glob(f".{_literal(path.name)}.*.tmp"):  # of a process killed in the merge
+        leftover.unlink(missing_ok=True)
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
         yield temporary
         with temporary.open("rb+") as file:
             os.fsync(file.fileno())
         temporary.replace(path)
+    except OSError as error:
+        raise not_writable(path, error) from None
     finally:
         temporary.unlink(missing_ok=True)
+
+
+def _literal(name: str) -> str:
+    from glob import escape
+
+    return escape(name)

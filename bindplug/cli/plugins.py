@@ -20,7 +20,7 @@ def plugins(as_json: bool, quiet: bool) -> None:
 
     found = [asdict(plugin) for plugin in list_plugins()]
     if as_json:
-        from bindplug.cli.screen import print_json
+        from bindplug.cli.tables import print_json
 
         print_json(found)
     else:
@@ -31,7 +31,7 @@ def _show(found: list[dict[str, Any]]) -> None:
     from rich.markup import escape
     from rich.padding import Padding
 
-    from bindplug.cli.screen import console
+    from bindplug.cli.tables import console
 
     out = console()
     wide = max(len(plugin["name"]) for plugin in found)

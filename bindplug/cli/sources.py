@@ -1,18 +1,18 @@
-"""What a command line names: sources of stated modality, and options of their readers."""
+"""What a command line names: sources of stated modality in the order typed, and options of their readers."""
 
 from __future__ import annotations
 
 import inspect
 import json
-import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
+import warnings
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
+from bindplug.cli.lists import expand, read_lines
 from bindplug.errors import InputError
 from bindplug.modality import Modality
 from bindplug.query import Leaf, Query
@@ -24,13 +24,34 @@ F = TypeVar("F", bound=Callable[..., Any])
 ReaderOptions = Mapping[str, Mapping[str, Any]]
 """For each modality name, the options its reader gets."""
 
-_ARTICLE = {
+ORDER = "bindplug.order"
+"""Key of the context's ``meta`` under which :class:`SourceCommand` keeps the names of parameters as typed."""
+
+_HELP = {
+    Modality.IMAGE: "An image file.",
     Modality.TEXT: "A sentence.",
-    Modality.IMU: "A recording by a motion sensor.",
-    Modality.AUDIO: "A sound.",
+    Modality.IMU: "A motion log.",
+    Modality.AUDIO: "A sound file.",
+    Modality.DEPTH: "A depth map.",
+    Modality.THERMAL: "A thermal picture.",
 }
 _NAMES = {modality.value: modality.value for modality in Modality}
-_KIND = {Modality.DEPTH: "A depth map.", Modality.THERMAL: "A thermal picture."}
+
+
+class SourceCommand(click.Command):
+    """A command that knows in which order its options were typed, for :func:`gather`."""
+
+    def make_parser(self, ctx: click.Context) -> Any:
+        parser = super().make_parser(ctx)
+        parse = parser.parse_args
+
+        def parse_and_record(args: list[str]) -> Any:
+            values, rest, order = parse(args)
+            ctx.meta[ORDER] = [parameter.name for parameter in order]
+            return values, rest, order
+
+        parser.parse_args = parse_and_record  # type: ignore[method-assign]
+        return parser
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,7 +73,7 @@ class Source:
 
 @dataclass
 class Sources:
-    """Sources in the order in which tables show them, and their readers' options."""
+    """Sources in the order typed, and their readers' options."""
 
     items: list[Source] = field(default_factory=list)
     options: dict[str, dict[str, Any]] = field(default_factory=dict)
@@ -66,17 +87,47 @@ class Sources:
         """A query for each source."""
         return [source.query(self.options) for source in self.items]
 
+    def ensure_present(self, remedy: str = "") -> None:
+        """Return if every file exists, so that a missing one is told before a model is loaded.
+
+        Args:
+            remedy: what else the command offers.
+
+        Raises:
+            InputError: naming the first that is missing.
+        """
+        missing = [s.value for s in self.items if not s.is_text and not Path(s.value).exists()]
+        if missing:
+            more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
+            raise InputError(
+                f"{missing[0]}{more}", found="no such file", expected="files that exist", remedy=remedy
+            )
+
 
 def source_options(command: F) -> F:
     """Add a repeatable option for every modality (``--image FILE``, ..., ``--text SENTENCE``)."""
     for modality in reversed(Modality):
-        text = _ARTICLE.get(modality) or _KIND.get(modality) or f"A {modality.value} file."
+        text = _HELP.get(modality) or f"A {modality.value} file."
         metavar = "SENTENCE" if modality is Modality.TEXT else "FILE"
         option = click.option(
             f"--{modality.value}", multiple=True, metavar=metavar, help=f"{text} Repeatable."
         )
         command = option(command)
     return command
+
+
+def folder_options(command: F) -> F:
+    """Add ``--recursive`` and ``--include PATTERN``, for commands whose FILES may be directories."""
+    include = click.option(
+        "--include",
+        multiple=True,
+        metavar="PATTERN",
+        help="Of a directory, take files of such names, as '*.wav'. Repeatable.",
+    )
+    recursive = click.option(
+        "--recursive", is_flag=True, help="Look into the subdirectories of a directory too."
+    )
+    return recursive(include(command))
 
 
 def reader_options(command: F) -> F:
@@ -100,25 +151,25 @@ def modality_option(command: F) -> F:
     )(command)
 
 
-def parse_reader_options(given: Sequence[str]) -> dict[str, dict[str, Any]]:
+def parse_reader_options(assignments: Sequence[str]) -> dict[str, dict[str, Any]]:
     """Options by modality from ``MODALITY.NAME=VALUE``; a VALUE that is JSON is taken as such.
 
     Raises:
         click.BadParameter: an item has another form, or names no modality.
     """
-    parsed: dict[str, dict[str, Any]] = {}
-    for item in given:
-        target, equals, value = item.partition("=")
+    options: dict[str, dict[str, Any]] = {}
+    for assignment in assignments:
+        target, equals, value = assignment.partition("=")
         modality, dot, name = target.partition(".")
         if not (equals and dot and name) or modality not in {m.value for m in Modality}:
             raise click.BadParameter(
-                f"{item!r} is not MODALITY.NAME=VALUE, as depth.preset=sun_png", param_hint="-O"
+                f"{assignment!r} is not MODALITY.NAME=VALUE, as depth.preset=sun_png", param_hint="-O"
             )
         try:
-            parsed.setdefault(modality, {})[name] = json.loads(value)
+            options.setdefault(modality, {})[name] = json.loads(value)
         except json.JSONDecodeError:
-            parsed.setdefault(modality, {})[name] = value
-    return parsed
+            options.setdefault(modality, {})[name] = value
+    return options
 
 
 def check_reader_options(model: Encoder, options: ReaderOptions) -> None:
@@ -132,63 +183,107 @@ def check_reader_options(model: Encoder, options: ReaderOptions) -> None:
         if reader is None:
             continue
         parameters = list(inspect.signature(reader.read).parameters.values())[1:]
-        known = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
-        unknown = [name for name in chosen if name not in known]
+        names = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
+        unknown = [name for name in chosen if name not in names]
         if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
             raise click.BadParameter(
-                f"the {modality} reader has no option {unknown[0]!r}; it has: {', '.join(known) or 'none'}",
+                f"the {modality} reader has no option {unknown[0]!r}; it has: {', '.join(names) or 'none'}",
                 param_hint="-O",
             )
 
 
 def gather(
-    by_modality: Mapping[str, Iterable[str]],
+    by_option: Mapping[str, Sequence[str]],
     files: Sequence[str] = (),
     modality: str | None = None,
     lists: Sequence[str] = (),
     reader: Sequence[str] = (),
+    *,
+    recursive: bool = False,
+    include: Sequence[str] = (),
 ) -> Sources:
-    """The sources that options, arguments and list files name, in that order.
+    """The sources that a command line names: options and lists in the order typed, then the arguments.
+
+    Directories and patterns are expanded; sentences that are the name of a file warn.
+
+    Args:
+        by_option: for each modality's name, the values of its option.
+        files: arguments.
+        modality: of the arguments, and of list lines without one.
+        lists: files with one source a line; ``-`` for standard input.
+        reader: ``MODALITY.NAME=VALUE`` assignments.
+        recursive, include: as in :func:`bindplug.cli.lists.expand`.
 
     Raises:
         click.UsageError: files without a stated modality, or nothing at all.
-        InputError: a list file cannot be read.
+        InputError: a list file cannot be read, or a directory or pattern stands for no file.
     """
     if files and modality is None:
         raise click.UsageError(
             f"say what {files[0]} is: --modality image|video|text|audio|depth|thermal|imu, "
             f"or --image {files[0]}, --audio {files[0]}, ..."
         )
-    items = [Source(m.value, value) for m in Modality for value in by_modality.get(m.value) or ()]
-    items += [Source(str(modality), value) for value in files]
-    for path in lists:
-        items += read_list(path, modality)
-    if not items:
-        raise click.UsageError(
-            "nothing to read: give FILES with --modality, or --image FILE, --text SENTENCE, ..."
-        )
-    return Sources(items, parse_reader_options(reader))
+    options = parse_reader_options(reader)
+    typed: list[Source] = []
+    for name, value in _in_order(by_option, lists):
+        typed += read_list(value, modality) if name == "lists" else [Source(name, value)]
+    typed += [Source(str(modality), value) for value in files]
+    if not typed:
+        choices = "FILES with --modality, or " if modality_is_an_option() else ""
+        raise click.UsageError(f"nothing to read: give {choices}--image FILE, --text SENTENCE, ...")
+    items: list[Source] = []
+    for source in typed:
+        if source.is_text:
+            _warn_of_file_name(source.value)
+            items.append(source)
+        else:
+            paths = expand(source.value, recursive=recursive, include=include)
+            items += [Source(source.modality, path) for path in paths]
+    return Sources(items, options)
+
+
+def modality_is_an_option() -> bool:
+    """Whether the running command has ``--modality``."""
+    context = click.get_current_context(silent=True)
+    return context is None or "modality" in context.params
 
 
 def read_list(path: str, modality: str | None) -> list[Source]:
-    """Sources from a file (``-`` for stdin) with one a line: ``source``, or ``modality<TAB>source``.
+    """Sources from a file (``-`` for standard input) with one a line: ``source``, or ``modality<TAB>source``.
 
     Raises:
         InputError: the file cannot be read, or a line names no modality and none was given.
     """
-    sources = []
-    try:
-        with nullcontext(sys.stdin) if path == "-" else Path(path).open(encoding="utf-8") as lines:
-            for number, line in enumerate(lines, start=1):
-                if line.strip():
-                    sources.append(_listed(line.rstrip("\n"), modality, f"{path}, line {number}"))
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(path, found=reason, expected="a UTF-8 text file with one source a line") from None
-    return sources
+    lines = read_lines(path, "a UTF-8 text file with one source a line")
+    return [_source_of_line(line, modality, f"{path}, line {number}") for number, line in lines]
 
 
-def _listed(line: str, modality: str | None, place: str) -> Source:
+def short_names(sources: Sequence[Source], width: int = 40) -> list[str]:
+    """How tables name sources: files by as much of their path's end as tells them apart, sentences in quotes."""
+    parts = {s.value: Path(s.value).parts for s in sources if not s.is_text}
+    names = []
+    for source in sources:
+        if source.is_text:
+            names.append(_cut(f"“{source.value}”", width))
+            continue
+        own = parts[source.value]
+        others = [path for value, path in parts.items() if value != source.value]
+        depth = next((n for n in range(1, len(own)) if all(p[-n:] != own[-n:] for p in others)), len(own))
+        name = str(Path(*own[-depth:])) if own else source.value
+        names.append(_cut(name, width) if depth == 1 else _cut_start(name, width))
+    return names
+
+
+def _in_order(by_option: Mapping[str, Sequence[str]], lists: Sequence[str]) -> list[tuple[str, str]]:
+    """``(parameter, value)`` as typed; by modality where the command keeps no order."""
+    values = {m.value: list(by_option.get(m.value) or ()) for m in Modality} | {"lists": list(lists)}
+    context = click.get_current_context(silent=True)
+    order = (context.meta.get(ORDER) if context else None) or []
+    pairs = [(name, values[name].pop(0)) for name in order if values.get(name)]
+    return pairs + [(name, value) for name, rest in values.items() for value in rest]
+
+
+def _source_of_line(line: str, modality: str | None, place: str) -> Source:
     head, tab, rest = line.partition("\t")
     stated = _NAMES.get(head.strip()) if tab else None
     if stated is not None:
@@ -199,11 +294,19 @@ def _listed(line: str, modality: str | None, place: str) -> Source:
     return Source(modality, line.strip())
 
 
-def short_names(sources: Sequence[Source], width: int = 40) -> list[str]:
-    """How tables name sources: files by as much of their path's end as tells them apart, sentences in quotes."""
-    names = [f"“{s.value}”" if s.is_text else Path(s.value).name for s in sources]
-    for i, source in enumerate(sources):
-        others = [o.value for o in sources if not o.is_text and Path(o.value).name == Path(source.value).name]
-        if not source.is_text and len(set(others)) > 1:
-            names[i] = "/".join(Path(source.value).parts[-2:])
-    return [name if len(name) <= width else f"{name[: width - 1]}…" for name in names]
+def _warn_of_file_name(sentence: str) -> None:
+    try:
+        is_file = bool(Path(sentence).suffix) and Path(sentence).is_file()
+    except (OSError, ValueError):  # a sentence may be no path at all
+        return
+    if is_file:
+        message = f"the text {sentence!r} is the name of a file; to read the file use --image, --audio, ..."
+        warnings.warn(message, stacklevel=3)
+
+
+def _cut(name: str, width: int) -> str:
+    return name if len(name) <= width else f"{name[: width - 1]}…"
+
+
+def _cut_start(name: str, width: int) -> str:
+    return name if len(name) <= width else f"…{name[len(name) - width + 1 :]}"

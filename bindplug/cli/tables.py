@@ -20,21 +20,27 @@ def console() -> Console:
 
 
 def print_json(value: Any) -> None:
-    """Print a value as indented JSON."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print a value as indented JSON; names of files that are not UTF-8 as escaped surrogates."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    if not text.isascii():
+        try:
+            text.encode("utf-8")
+        except UnicodeEncodeError:
+            text = json.dumps(value, indent=2)
+    click.echo(text)
 
 
 def heat(
     value: float, low: float, high: float, *, percent: bool = False, dim: bool = False, places: int = 3
 ) -> Text:
     """A cell with a number, on a background from cold at ``low`` to hot at ``high``."""
-    shown = f"{value * 100:5.1f} %" if percent else f"{value:+.{places}f}"
+    number = f"{value * 100:5.1f} %" if percent else f"{value:+.{places}f}"
     if dim:
-        return Text(shown, style="dim", justify="right")
-    place = 0.0 if high <= low else min(1.0, max(0.0, (value - low) / (high - low)))
-    first, second, rest = (COLD, MIDDLE, place * 2) if place < 0.5 else (MIDDLE, HOT, place * 2 - 1)
-    red, green, blue = (round(a + (b - a) * rest) for a, b in zip(first, second, strict=True))
-    return Text(f" {shown} ", style=f"bold white on rgb({red},{green},{blue})", justify="right")
+        return Text(number, style="dim", justify="right")
+    share = 0.0 if high <= low else min(1.0, max(0.0, (value - low) / (high - low)))
+    first, second, mix = (COLD, MIDDLE, share * 2) if share < 0.5 else (MIDDLE, HOT, share * 2 - 1)
+    red, green, blue = (round(a + (b - a) * mix) for a, b in zip(first, second, strict=True))
+    return Text(f" {number} ", style=f"bold white on rgb({red},{green},{blue})", justify="right")
 
 
 def heat_table(
@@ -69,11 +75,8 @@ def heat_table(
     table.add_column("", overflow="fold", min_width=min(24, max(map(len, rows))))
     for name in columns:
         table.add_column(Text(f" {name} "), justify="right", overflow="fold", min_width=places + 5)
-    shown = [v for i, row in enumerate(values) for j, v in enumerate(row) if not (same and i == j)] or [
-        0.0,
-        1.0,
-    ]
-    low, high = (0.0, 1.0) if percent else (min(shown), max(shown))
+    compared = [v for i, row in enumerate(values) for j, v in enumerate(row) if not (same and i == j)]
+    low, high = (0.0, 1.0) if percent or not compared else (min(compared), max(compared))
     for i, (name, row) in enumerate(zip(rows, values, strict=True)):
         cells = [
             heat(v, low, high, percent=percent, dim=same and i == j, places=places) for j, v in enumerate(row)

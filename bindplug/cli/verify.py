@@ -37,7 +37,7 @@ def verify(models: tuple[str, ...], samples: str | None, device: str, as_json: b
     Converted directories are compared with their checksums and loaded strictly. ImageBind's published
     checkpoint must moreover reproduce the figures that its authors and others published.
     """
-    from bindplug.cli.app import FAILED, OK
+    from bindplug.cli.messages import FAILED, OK
 
     chosen = list(models) or _found_here()
     if not chosen:
@@ -46,7 +46,7 @@ def verify(models: tuple[str, ...], samples: str | None, device: str, as_json: b
         raise InputError(samples, found="no such directory", expected="the original's six sample files")
     results = [checked(name, samples, device) for name in chosen]
     if as_json:
-        from bindplug.cli.screen import print_json
+        from bindplug.cli.tables import print_json
 
         print_json(results)
     else:
@@ -179,7 +179,7 @@ def _samples(model: ImageBind, directory: str) -> tuple[Tensor, Tensor]:
 def _show(results: list[dict[str, Any]]) -> None:
     from rich.markup import escape
 
-    from bindplug.cli.screen import console
+    from bindplug.cli.tables import console
 
     marks = {True: "[green]ok  [/]", False: "[bold red]FAIL[/]", None: "[dim]skip[/]"}
     out = console()

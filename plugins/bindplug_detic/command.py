@@ -11,6 +11,7 @@ import click
 
 from bindplug.cli.options import ModelChoice, model_options, output_options
 from bindplug.cli.sources import (
+    SourceCommand,
     Sources,
     check_reader_options,
     gather,
@@ -28,7 +29,7 @@ DEFAULT_DETECTOR = "toy_detic"
 SUMMARY = "detections.json"
 
 
-@click.command()
+@click.command(cls=SourceCommand)
 @click.argument("pictures", nargs=-1, required=True, metavar="PICTURE...")
 @source_options
 @reader_options
@@ -95,9 +96,10 @@ def detect(
     stems = _stems(pictures)
     _check_files(pictures, [directory / f"{stem}.png" for stem in stems])
     _make(directory)
+    sources.ensure_present()
     model = choice.load(_modalities(sources, route))
     check_reader_options(model, sources.options)
-    found = Detic.from_pretrained(detector, device=choice.device)
+    found = Detic.from_pretrained(detector, device=choice.torch_device)
     upgraded = upgrade(found, model, bridge=bridge, route=route)
     results = _detected(upgraded, pictures, sources, thresholds, suppress, masks, quiet)
     entries = [
@@ -112,7 +114,7 @@ def detect(
     }
     (directory / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", "utf-8")
     if as_json:
-        from bindplug.cli.screen import print_json
+        from bindplug.cli.tables import print_json
 
         print_json(summary)
     else:
@@ -227,7 +229,7 @@ def _show(summary: dict[str, Any], names: Sequence[str], directory: Path, quiet:
     from rich.table import Table
     from rich.text import Text
 
-    from bindplug.cli.screen import console, heat
+    from bindplug.cli.tables import console, heat
 
     out = console()
     table = Table(pad_edge=False)

@@ -9,10 +9,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bindplug.cli.options import DTYPES, ModelChoice, model_options, output_options
-from bindplug.cli.sources import Sources, check_reader_options, gather, reader_options, source_options
+from bindplug.cli.options import DtypeName, ModelChoice, model_options, output_options
+from bindplug.cli.sources import (
+    SourceCommand,
+    Sources,
+    check_reader_options,
+    gather,
+    reader_options,
+    source_options,
+)
 from bindplug.errors import InputError
-from bindplug.modality import Modality
 from bindplug.query import Query, interpolate
 from bindplug_diffusers.opening import DEFAULT_PIPELINE, hushed, open_pipeline
 
@@ -23,19 +29,9 @@ if TYPE_CHECKING:
 
 GRID_COLUMNS = 8
 SEEDS = 2**32
-ORDER = "bindplug_diffusers.order"
 
 
-class InOrder(click.Command):
-    """A command that remembers in which order options of different names were given."""
-
-    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        _, _, order = self.make_parser(ctx).parse_args(args=list(args))
-        ctx.meta[ORDER] = [parameter.name for parameter in order]
-        return super().parse_args(ctx, args)
-
-
-@click.command(cls=InOrder)
+@click.command(cls=SourceCommand)
 @source_options
 @reader_options
 @click.option(
@@ -98,7 +94,7 @@ class InOrder(click.Command):
     metavar="PATH_OR_ID:FILE",
     help="An IP-Adapter to load into it, as h94/IP-Adapter:models/ip-adapter_sd15.safetensors.",
 )
-@click.option("--pipeline-dtype", type=click.Choice(DTYPES), help="Of the pipeline's weights.")
+@click.option("--pipeline-dtype", type=DtypeName(), help="Of the pipeline's weights.")
 @click.option("--output", "-o", required=True, metavar="FILE", help="The picture to write, as out.png.")
 @model_options
 @output_options
@@ -142,7 +138,8 @@ def generate(
     if prototypes is not None and no_prototypes:
         raise click.UsageError("--prototypes and --no-prototypes exclude each other")
     path = _checked_output(output)
-    sources = _in_order(gather(given, reader=reader), ctx.meta[ORDER])
+    sources = gather(given, reader=reader)
+    sources.ensure_present()
     queries = queries_of(sources, weights, each, steps_between)
     prepared = {
         "prompt": prompt,
@@ -154,7 +151,7 @@ def generate(
     arguments = {name: value for name, value in prepared.items() if value is not None}
     # the bundled one opens within a second: bars for that would only flash
     with hushed(quiet or pipeline_name == DEFAULT_PIPELINE):
-        pipe, space = open_pipeline(pipeline_name, choice.device, pipeline_dtype, ip_adapter)
+        pipe, space = open_pipeline(pipeline_name, choice.torch_device, pipeline_dtype, ip_adapter)
     with hushed(quiet):
         if quiet:
             pipe.set_progress_bar_config(disable=True)
@@ -257,13 +254,6 @@ def sheet(pictures: Sequence[Image], columns: int) -> Image:
     return whole
 
 
-def _in_order(sources: Sources, order: Sequence[str | None]) -> Sources:
-    """Sources as the command line names them; ``gather`` puts them by modality."""
-    waiting = {m.value: [s for s in sources.items if s.modality == m.value] for m in Modality}
-    ordered = [waiting[name].pop(0) for name in order if name in waiting]
-    return Sources(ordered, sources.options)
-
-
 def _weights(weights: str | None, count: int) -> list[float]:
     if weights is None:
         return [1.0] * count
@@ -301,7 +291,7 @@ def _upgraded(pipe: Any, model: Any, options: dict[str, Any]) -> PipelineWithQue
 
 def _show(result: dict[str, Any], as_json: bool, quiet: bool) -> None:
     if as_json:
-        from bindplug.cli.screen import print_json
+        from bindplug.cli.tables import print_json
 
         print_json(result)
     elif not quiet:

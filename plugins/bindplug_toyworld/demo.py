@@ -59,7 +59,7 @@ def demo(
     page = write_page(show, directory / "report.html")
     sheet = draw_contact_sheet(show, directory / "report.png")
     if as_json:
-        from bindplug.cli.screen import print_json
+        from bindplug.cli.tables import print_json
 
         print_json({**show.to_dict(), "report": str(page), "picture": str(sheet)})
     else:
@@ -104,7 +104,7 @@ def _use_tools(
 def _print(show: Showcase, page: Path, sheet: Path, quiet: bool) -> None:
     from rich.text import Text
 
-    from bindplug.cli.screen import console, heat_table
+    from bindplug.cli.tables import console, heat_table
 
     out = console()
     if not quiet:
@@ -129,7 +129,7 @@ def _print(show: Showcase, page: Path, sheet: Path, quiet: bool) -> None:
 def _print_tools(show: Showcase) -> None:
     from rich.text import Text
 
-    from bindplug.cli.screen import console
+    from bindplug.cli.tables import console
 
     out = console()
     if show.search is not None:

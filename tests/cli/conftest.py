@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -40,7 +41,9 @@ def bindplug(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
 
     def call(*arguments: object) -> Ran:
         capsys.readouterr()
-        code = run([str(argument) for argument in arguments])
+        with warnings.catch_warnings():  # what is shown to a person must not be raised by pytest
+            warnings.simplefilter("always", UserWarning)
+            code = run([str(argument) for argument in arguments])
         printed = capsys.readouterr()
         return Ran(code, printed.out, printed.err)
 

@@ -17,18 +17,18 @@ def test_compare_prints_cosines_and_probabilities(bindplug, model_directory, fil
     assert ran.code == 0
     queries = [
         package.image(files["image"]),
+        package.audio(files["audio"]),
         package.text("a dog"),
         package.text("a car"),
-        package.audio(files["audio"]),
     ]
-    assert [item["modality"] for item in ran.json["items"]] == ["image", "text", "text", "audio"]
+    assert [item["modality"] for item in ran.json["items"]] == ["image", "audio", "text", "text"]
     model = package.load(model_directory)
     rows = model.embed(queries)
     np.testing.assert_allclose(ran.json["cosines"], (rows @ rows.T).numpy(), atol=1e-4)
     chances = ran.json["probabilities"]
     assert chances["against"] == "text"
-    assert (chances["rows"], chances["columns"]) == ([0, 3], [1, 2])
-    expected = model.similarity([queries[0], queries[3]], [queries[1], queries[2]])
+    assert (chances["rows"], chances["columns"]) == ([0, 1], [2, 3])
+    expected = model.similarity(queries[:2], queries[2:])
     np.testing.assert_allclose(chances["values"], expected.numpy(), atol=1e-4)
 
 
@@ -109,7 +109,7 @@ def test_classify_takes_files_of_several_kinds(bindplug, model_directory, files)
     assert ran.code == 3
     model = package.load(model_directory)
     for item, query in zip(
-        ran.json["files"], (package.image(files["image"]), package.depth(files["depth"])), strict=True
+        ran.json["files"], (package.depth(files["depth"]), package.image(files["image"])), strict=True
     ):
         (row,) = model.similarity([query], [package.text("a dog"), package.text("a car")]).tolist()
         assert item["top"][0]["probability"] == pytest.approx(max(row), abs=1e-4)

@@ -1,0 +1,41 @@
+"""Exit codes, and lines on stderr for the person at the terminal."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import click
+
+OK, FAILED, USAGE, SKIPPED, INTERRUPTED = 0, 1, 2, 3, 130
+"""Exit codes: done, an error, wrong usage, done with inputs skipped, stopped by the user."""
+
+
+def say(line: str) -> None:
+    """Print ``bindplug: line`` on stderr, on one line.
+
+    What a file name or an error text may hold besides is escaped: control characters, which could command the
+    terminal, and bytes that are not UTF-8.
+    """
+    click.echo(f"bindplug: {escape(' '.join(line.split()))}", err=True)
+
+
+def escape(text: str) -> str:
+    """The text with control characters and lone surrogates written as escapes."""
+    printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
+    return printable.encode("utf-8", errors="backslashreplace").decode("utf-8")
+
+
+def report_skipped(skipped: Sequence[dict[str, Any]]) -> int:
+    """Name the skipped inputs on stderr.
+
+    Args:
+        skipped: for each input its ``"source"`` and ``"reason"``.
+
+    Returns:
+        The exit code: 3 if there are any, else 0.
+    """
+    for item in skipped:
+        reason = item["reason"].removeprefix(f"{item['source']}: ")
+        say(f"skipped {item['source']}: {reason}")
+    return SKIPPED if skipped else OK
