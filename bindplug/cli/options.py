@@ -23,7 +23,7 @@ QUIET_VARIABLE = "BINDPLUG_QUIET"
 """Environment variable that withholds progress bars everywhere."""
 
 
-class DtypeName(click.Choice):  # type: ignore[type-arg]
+class DtypeName(click.Choice):
     """A dtype by torch's name; ``fp32``, ``fp16`` and ``bf16`` are understood too."""
 
     def __init__(self) -> None:

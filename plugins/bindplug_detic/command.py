@@ -99,7 +99,7 @@ def detect(
     sources.ensure_present()
     model = choice.load(_modalities(sources, route))
     check_reader_options(model, sources.options)
-    found = Detic.from_pretrained(detector, device=choice.torch_device)
+    found = Detic.from_pretrained(detector, device=str(choice.torch_device))
     upgraded = upgrade(found, model, bridge=bridge, route=route)
     results = _detected(upgraded, pictures, sources, thresholds, suppress, masks, quiet)
     entries = [

@@ -151,7 +151,7 @@ def generate(
     arguments = {name: value for name, value in prepared.items() if value is not None}
     # the bundled one opens within a second: bars for that would only flash
     with hushed(quiet or pipeline_name == DEFAULT_PIPELINE):
-        pipe, space = open_pipeline(pipeline_name, choice.torch_device, pipeline_dtype, ip_adapter)
+        pipe, space = open_pipeline(pipeline_name, str(choice.torch_device), pipeline_dtype, ip_adapter)
     with hushed(quiet):
         if quiet:
             pipe.set_progress_bar_config(disable=True)

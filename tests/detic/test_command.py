@@ -38,8 +38,11 @@ def picture(tmp_path):
 
 
 @pytest.fixture
-def planted(monkeypatch):
+def planted(monkeypatch, tmp_path):
     """Commands load the planted model and detector; notes what they were asked for."""
+    monkeypatch.chdir(tmp_path)
+    for name in ("train.wav", "dog.wav"):  # only their names are read
+        (tmp_path / name).touch()
     asked = {}
 
     def model(self, modalities=None):
@@ -68,11 +71,11 @@ def test_a_sound_and_a_word(planted, picture, tmp_path):
     ran = run(picture, "--audio", "train.wav", "--text", "a dog", "--text", "a bee", "-o", out)
     assert ran.exit_code == 0, ran.output
     found = found_in(out)
-    assert [p["source"] for p in found["prompts"]] == ["a dog", "a bee", "train.wav"], "in the options' order"
+    assert [p["source"] for p in found["prompts"]] == ["train.wav", "a dog", "a bee"], "in the order typed"
     assert {p["route"] for p in found["prompts"]} == {"vocabulary"}
     entry = found["pictures"][0]
     assert (entry["width"], entry["height"]) == (128, 64)
-    assert [(d["prompt"], d["label"]) for d in entry["detections"]] == [(0, "a dog"), (2, "audio train.wav")]
+    assert [(d["prompt"], d["label"]) for d in entry["detections"]] == [(1, "a dog"), (0, "audio train.wav")]
     assert all(0.8 < d["score"] <= 1 and len(d["box"]) == 4 for d in entry["detections"])
     assert sorted(path.name for path in out.iterdir()) == ["detections.json", "street.png"]
     with Image.open(entry["drawn"]) as drawn:
@@ -173,6 +176,8 @@ def test_a_real_network_from_its_directory(monkeypatch, picture, tmp_path):
     monkeypatch.setattr(ModelChoice, "load", lambda self, modalities=None: FakeEncoder())
     out = tmp_path / "out"
     options = ["--detector", tmp_path / "detic", "-t", "0", "--suppress", "0", "--masks", "-o", out]
+    (tmp_path / "bark.wav").touch()
+    monkeypatch.chdir(tmp_path)
     ran = run(picture, "--audio", "bark.wav", *options)
     assert ran.exit_code == 0, ran.output
     found = found_in(out)["pictures"][0]["detections"]
