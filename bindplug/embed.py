@@ -301,12 +301,17 @@ def sum_terms(
             skipped.append(SkippedQuery(index, *failed))
             continue
         kept.append(index)
-        sums.append(_direction(query, rows))
+        sums.append(weighted_sum(query, rows))
     stacked = torch.stack(sums) if sums else torch.empty(0, width, device=device)
     return Embedded(stacked, kept, skipped)
 
 
-def _direction(query: Query, rows: Mapping[AnyLeaf, Tensor]) -> Tensor:
+def weighted_sum(query: Query, rows: Mapping[AnyLeaf, Tensor]) -> Tensor:
+    """The normalized weighted sum (D,) of the unit rows of a query's leaves, (D,) each.
+
+    Raises:
+        NoDirection: the terms cancel.
+    """
     heaviest = max(abs(weight) for weight, _ in query.terms)  # so that no weight over- or underflows float32
     total = torch.stack([rows[leaf] * (weight / heaviest) for weight, leaf in query.terms]).sum(0)
     if not total.norm() > CANCELLATION_NORM:

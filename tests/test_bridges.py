@@ -11,7 +11,7 @@ from hypothesis.extra.numpy import arrays
 from torch.nn.functional import normalize
 
 from bindplug import embedding, text
-from bindplug.bridges import BridgeQuality, LinearBridge, VocabularyBridge, load_bridge
+from bindplug.bridges import BridgeQuality, LinearBridge, VocabularyBridge, load_bridge, map_queries
 from bindplug.errors import InputError, NoDirection, SpaceMismatch, UnknownModality
 from bindplug.space import EmbeddingSpace
 from bindplug.testing import FAKE_SPACE, FakeEncoder
@@ -126,7 +126,7 @@ def test_spaces_are_checked():
         bridge.embed(FakeEncoder(), [text("a dog")])
 
 
-def test_queries_are_embedded_and_centered_by_their_heaviest_modality():
+def test_queries_are_embedded_and_each_leaf_centered_by_its_own_modality():
     model = FakeEncoder()
     rows = clip_like(300, 16, 1)
     bridge = LinearBridge.fit(
@@ -136,9 +136,10 @@ def test_queries_are_embedded_and_centered_by_their_heaviest_modality():
     sound = embedding(clip_like(1, 16, 4)[0], FAKE_SPACE, modality="audio")
     unknown = embedding(clip_like(1, 16, 4)[0], FAKE_SPACE)
     both = [sound + 0.5 * text("a dog"), text("a dog") - 0.5 * sound, sound, unknown]
-    plain = model.embed(both)
     mapped = bridge.embed(model, both)
-    assert torch.allclose(mapped, bridge(plain, ["audio", "text", "audio", "text"]), atol=1e-6)
+    plain = model.embed([sound, unknown])
+    assert torch.allclose(mapped[2:], bridge(plain, ["audio", "text"]), atol=1e-6)
+    assert torch.equal(mapped, map_queries(model, bridge, both))
     assert not torch.allclose(mapped[2], mapped[3])
     assert bridge.embed(model, sound).shape == (1, 16)
 

@@ -9,11 +9,22 @@ from __future__ import annotations
 from bindplug.bridges.base import Bridge
 from bindplug.bridges.fitting import TextEmbedder, fit_bridge
 from bindplug.bridges.linear import LinearBridge
+from bindplug.bridges.lookup import as_bridge, fit_command, registered_bridge
+from bindplug.bridges.mapping import (
+    can_recenter,
+    compose,
+    distinct_leaves,
+    embed_leaves,
+    map_leaves,
+    map_queries,
+)
+from bindplug.bridges.protocol import AnyBridge
 from bindplug.bridges.quality import BridgeQuality, BridgeReport, Retrieval
 from bindplug.bridges.storage import load_bridge
 from bindplug.bridges.vocabulary import VocabularyBridge
 
 __all__ = [
+    "AnyBridge",
     "Bridge",
     "BridgeQuality",
     "BridgeReport",
@@ -21,6 +32,15 @@ __all__ = [
     "Retrieval",
     "TextEmbedder",
     "VocabularyBridge",
+    "as_bridge",
+    "can_recenter",
+    "compose",
+    "distinct_leaves",
+    "embed_leaves",
     "fit_bridge",
+    "fit_command",
     "load_bridge",
+    "map_leaves",
+    "map_queries",
+    "registered_bridge",
 ]

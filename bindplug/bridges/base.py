@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 import torch
 from torch import Tensor
 
+from bindplug.bridges.mapping import map_queries
 from bindplug.bridges.pairs import unit_rows
 from bindplug.bridges.quality import BridgeReport, Retrieval, retrieval
 from bindplug.errors import InputError, NoDirection
@@ -90,12 +91,12 @@ class Bridge(ABC):
         return torch.nn.functional.normalize(mapped, dim=1)
 
     def embed(self, model: Encoder, queries: Query | Sequence[Query], **options: Any) -> Tensor:
-        """Embed queries with ``model`` and map them; a query of several modalities counts as its heaviest.
+        """Embed queries with ``model`` and map them; see :func:`bindplug.bridges.map_queries`.
 
         Args:
             model: an encoder of the source space.
             queries: N queries, or one.
-            options: of :meth:`Encoder.embed`; ``on_error`` must stay ``"raise"``.
+            options: of :func:`bindplug.bridges.map_queries`.
 
         Returns:
             (N, D_target) float32 unit rows.
@@ -103,12 +104,7 @@ class Bridge(ABC):
         Raises:
             SpaceMismatch: the model lives in another space than this bridge starts from.
         """
-        from bindplug.query import Query
-
-        self.ensure(source=model.embedding_space)
-        listed = [queries] if isinstance(queries, Query) else list(queries)
-        rows = model.embed(listed, **options)
-        return self(rows, [_heaviest(query) for query in listed])
+        return map_queries(model, self, queries, **options)
 
     def recenter(self: B, modality: str | Modality, rows: Any, *, match_spread: bool = True) -> B:
         """Learn where a modality's rows lie, so that they are centered as they are and not as text is.
@@ -246,8 +242,3 @@ def center_of(unit: Tensor) -> tuple[Tensor, float]:
     mean = unit.mean(0)
     freedom = max(len(unit) - 1, 1)
     return mean.float(), float(((unit - mean).square().sum() / freedom).sqrt())
-
-
-def _heaviest(query: Query) -> str:
-    _, leaf = max(query.terms, key=lambda term: abs(term[0]))
-    return leaf.modality.value if leaf.modality is not None else "text"
