@@ -9,8 +9,9 @@ from PIL import Image
 from bindplug.errors import InputError
 from bindplug.inputs.arrayfiles import is_array_file, read_array
 from bindplug.inputs.exr import is_exr, read_exr
+from bindplug.inputs.pictures import is_sixteen_bit, load_pixels, open_picture
 from bindplug.inputs.source import check_choice, is_file_like, to_numpy
-from bindplug.inputs.spatial import check_plane, is_sixteen_bit, load_pixels, open_picture
+from bindplug.inputs.spatial import check_plane
 
 METRES_PER = {"m": 1.0, "cm": 0.01, "mm": 0.001}
 EXPECTED = "a depth map: a 16-bit PNG or TIFF, a float TIFF, PFM or EXR, an .npy file, or an array (H, W)"

@@ -12,15 +12,9 @@ from torch import Tensor
 
 from bindplug.errors import InputError
 from bindplug.inputs.base import Preprocess, to_device
+from bindplug.inputs.pictures import is_sixteen_bit, load_pixels, open_picture, refuse_programs
 from bindplug.inputs.source import check_choice, describe_source, is_file_like, to_numpy
-from bindplug.inputs.spatial import (
-    IMAGE_SIZE,
-    center_crop,
-    is_sixteen_bit,
-    load_pixels,
-    open_picture,
-    resize_short_side,
-)
+from bindplug.inputs.spatial import IMAGE_SIZE, center_crop, check_scaled_size, resize_short_side
 from bindplug.modality import Modality
 
 MEAN = (0.48145466, 0.4578275, 0.40821073)
@@ -34,7 +28,8 @@ ALPHAS = ("white", "drop")
 class ImagePreprocess(Preprocess):
     """Images to (3, 224, 224).
 
-    A source is a path, bytes or file object of any picture Pillow reads, a PIL image, a numpy array (H, W),
+    A source is a path, bytes or file object of any picture Pillow reads (HEIC with the extra ``heif``; EPS and
+    WMF are refused, since other programs would draw them), a PIL image, a numpy array (H, W),
     (H, W, 1), (H, W, 3) or (H, W, 4), or a tensor (3, H, W), (1, H, W) or (4, H, W); arrays and tensors hold
     8-bit integers or floats from 0 to 1 (rounded to 8 bits). Made RGB (CMYK, palettes, 16-bit grey
     included), short side to 224 bicubic, center crop, /255, less CLIP's mean, divided by its deviation.
@@ -62,7 +57,9 @@ class ImagePreprocess(Preprocess):
             alpha: overrides the constructor's.
 
         Raises:
-            InputError: the source is missing, damaged, no picture, of another shape or range.
+            InputError: the source is missing, damaged, incomplete, no picture, of another shape or range, or
+                so long and narrow that scaling its short side would take more than 2**26 pixels.
+            MissingDependency: it is HEIC, and pillow-heif is absent.
         """
         exif = self.exif if exif is None else exif
         alpha = self.alpha if alpha is None else alpha
@@ -71,16 +68,14 @@ class ImagePreprocess(Preprocess):
         if isinstance(source, (np.ndarray, torch.Tensor)):
             picture = picture_from_array(source, name)
         elif isinstance(source, Image.Image):
+            refuse_programs(source, name, EXPECTED)
             load_pixels(source, name, EXPECTED)
             picture = source
         elif is_file_like(source):
             picture = open_picture(source, EXPECTED)
         else:
             raise InputError(name, found=f"an object of type {type(source).__name__}", expected=EXPECTED)
-        if min(picture.size) == 0:
-            raise InputError(
-                name, found=f"a picture of {picture.width}x{picture.height} pixels", expected=EXPECTED
-            )
+        check_scaled_size(*picture.size, self.image_size, name)
         return to_rgb(ImageOps.exif_transpose(picture) if exif else picture, alpha, name)
 
     def finish(

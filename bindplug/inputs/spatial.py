@@ -1,24 +1,42 @@
-"""Resizing and cropping that all pictures share, and reading pictures of any bit depth."""
+"""Resizing and cropping that all pictures and maps share."""
 
 from __future__ import annotations
 
 import numpy as np
-from PIL import Image, UnidentifiedImageError
+from PIL import Image
 
 from bindplug.errors import InputError
-from bindplug.inputs.pillow_warnings import suppress_pillow_warnings
-from bindplug.inputs.source import describe_source, open_source
 
 IMAGE_SIZE = 224
-SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
+MOST_SCALED_PIXELS = 2**26
+"""Pixels after scaling the short side: a strip of 224 x 299593, under 300 MB in any of our formats."""
+
+
+def scaled_size(width: int, height: int, size: int) -> tuple[int, int]:
+    """Width and height with the short side at ``size`` and the proportions kept (rounded down)."""
+    short = min(width, height)
+    return max(size, size * width // short), max(size, size * height // short)
+
+
+def check_scaled_size(width: int, height: int, size: int, name: str) -> None:
+    """Refuse a picture that grows without bounds when its short side is scaled to ``size``.
+
+    Raises:
+        InputError: it has no pixels, or more than ``MOST_SCALED_PIXELS`` after scaling.
+    """
+    if min(width, height) == 0:
+        raise InputError(name, found=f"{width}x{height} pixels", expected="at least one pixel")
+    wide, high = scaled_size(width, height, size)
+    if wide * high > MOST_SCALED_PIXELS:
+        found = f"{width}x{height} pixels, which become {wide}x{high} as the short side is scaled to {size}"
+        expected = f"at most {MOST_SCALED_PIXELS} pixels after scaling"
+        raise InputError(name, found=found, expected=expected, remedy="Crop it to the part that matters.")
 
 
 def resize_short_side(picture: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:
     """``picture`` with its short side at ``size`` pixels and its proportions kept (rounded down)."""
-    width, height = picture.size
-    short = min(width, height)
-    target = (max(size, size * width // short), max(size, size * height // short))
-    return picture if target == (width, height) else picture.resize(target, resample)
+    target = scaled_size(*picture.size, size)
+    return picture if target == picture.size else picture.resize(target, resample)
 
 
 def center_crop(picture: Image.Image, size: int) -> Image.Image:
@@ -31,46 +49,6 @@ def resize_and_crop(values: np.ndarray, size: int, resample: Image.Resampling) -
     """A float map (H, W): short side to ``size``, center crop, (size, size) float32."""
     picture = Image.fromarray(np.ascontiguousarray(values, dtype=np.float32))
     return np.asarray(center_crop(resize_short_side(picture, size, resample), size), dtype=np.float32)
-
-
-def open_picture(source: object, expected: str) -> Image.Image:
-    """A picture from a path, bytes or file object, its pixels decoded (a moving one: its first frame).
-
-    Raises:
-        InputError: the source is missing, empty, no picture, damaged, or too large to be safe to decode.
-    """
-    name = describe_source(source)
-    with open_source(source, expected) as file, suppress_pillow_warnings():
-        try:
-            picture = Image.open(file)
-        except UnidentifiedImageError:
-            found = "data in no picture format that Pillow knows"
-            raise InputError(name, found=found, expected=expected) from None
-        except Image.DecompressionBombError as error:
-            raise InputError(
-                name, found=f"a picture too large to decode ({error})", expected=expected
-            ) from None
-        except (OSError, ValueError, SyntaxError) as error:
-            raise InputError(name, found=f"a damaged picture ({error})", expected=expected) from None
-        load_pixels(picture, name, expected)
-    return picture
-
-
-def load_pixels(picture: Image.Image, name: str, expected: str) -> None:
-    """Decode ``picture`` now, while its file is open.
-
-    Raises:
-        InputError: the data is truncated or damaged.
-    """
-    try:
-        picture.load()
-    except (OSError, ValueError, SyntaxError, IndexError, EOFError) as error:
-        raise InputError(name, found=f"a damaged picture ({error})", expected=expected) from None
-
-
-def is_sixteen_bit(picture: Image.Image) -> bool:
-    """Whether ``picture`` holds one channel of 16-bit (or 32-bit) integers."""
-    return picture.mode in SIXTEEN_BIT_MODES or picture.mode == "I"
 
 
 def check_plane(values: np.ndarray, name: str, what: str) -> np.ndarray:

@@ -14,14 +14,12 @@ from torch import Tensor
 from bindplug.errors import InputError, OptionError
 from bindplug.inputs.arrayfiles import is_array_file, read_array
 from bindplug.inputs.base import Preprocess, to_device
+from bindplug.inputs.pictures import is_sixteen_bit, load_pixels, open_picture
 from bindplug.inputs.source import check_choice, describe_source, is_file_like, to_numpy
 from bindplug.inputs.spatial import (
     IMAGE_SIZE,
     center_crop,
     check_plane,
-    is_sixteen_bit,
-    load_pixels,
-    open_picture,
     resize_and_crop,
     resize_short_side,
 )

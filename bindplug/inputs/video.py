@@ -18,8 +18,9 @@ from bindplug.errors import InputError, OptionError
 from bindplug.inputs.base import Preprocess, to_device
 from bindplug.inputs.clips import clip_starts
 from bindplug.inputs.image import normalize_rgb, to_eight_bit, to_rgb
+from bindplug.inputs.pictures import load_pixels
 from bindplug.inputs.source import describe_source, is_file_like, to_numpy
-from bindplug.inputs.spatial import IMAGE_SIZE, load_pixels
+from bindplug.inputs.spatial import IMAGE_SIZE
 from bindplug.inputs.videofiles import EXPECTED, frames_at, still_image
 from bindplug.modality import Modality
 

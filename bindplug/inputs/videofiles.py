@@ -11,9 +11,9 @@ from PIL import Image
 
 from bindplug.errors import InputError
 from bindplug.inputs.optional import import_optional
+from bindplug.inputs.pictures import load_pixels
 from bindplug.inputs.pillow_warnings import suppress_pillow_warnings
 from bindplug.inputs.source import describe_source, open_source
-from bindplug.inputs.spatial import load_pixels
 
 EXPECTED = "a video file with a video stream, an array (T, H, W, 3), or a still image"
 SEEK_OVER_S = 3

@@ -1,0 +1,144 @@
+"""Checks of TIFF files before libtiff decodes them, and what libtiff prints meanwhile."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any, BinaryIO
+
+from PIL import Image
+
+from bindplug.errors import InputError
+
+WIDTH, HEIGHT, BITS, COMPRESSION, OFFSETS, SAMPLES, ROWS_PER_STRIP, COUNTS, PLANAR = (
+    256, 257, 258, 259, 273, 277, 278, 279, 284,
+)  # fmt: skip
+TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
+GDAL_NO_DATA = 42113
+UNCOMPRESSED, JPEG_COMPRESSION, SEPARATE_PLANES = 1, 7, 2
+LIBTIFF_LINE = re.compile(
+    r"^(_?TIFF|LZW|ZIP|PackBits|Fax|O?JPEG|Thunder|NeXT|LogL|Pixar|LERC|ZSTD|LZMA|WebP|Predictor|horiz|fpAcc)\w*: "
+)
+_lock = threading.Lock()
+
+
+def check_strips(picture: Image.Image, file: BinaryIO, name: str) -> None:
+    """Refuse a TIFF that declares more rows than it stores; Pillow leaves those rows black.
+
+    Args:
+        picture: a TIFF whose header was read.
+        file: where it is read from.
+        name: what errors call it.
+
+    Raises:
+        InputError: strips or tiles are missing, lie outside the file, or are too short.
+    """
+    tags: Any = getattr(picture, "tag_v2", {})
+    width, height = _first(tags, WIDTH), _first(tags, HEIGHT)
+    samples = _first(tags, SAMPLES, 1)
+    planes = samples if _first(tags, PLANAR, 1) == SEPARATE_PLANES else 1
+    if TILE_OFFSETS in tags:
+        across, down = _first(tags, TILE_WIDTH, 1) or 1, _first(tags, TILE_HEIGHT, 1) or 1
+        needed = -(-width // across) * -(-height // down) * planes
+        offsets, counts, what = _all(tags, TILE_OFFSETS), _all(tags, TILE_COUNTS), "tiles"
+    else:
+        rows = min(_first(tags, ROWS_PER_STRIP, height) or height, height)
+        needed = -(-height // rows) * planes
+        offsets, counts, what = _all(tags, OFFSETS), _all(tags, COUNTS), "strips"
+    found = ""
+    if len(offsets) < needed or (counts and len(counts) < needed):
+        stored = min(len(offsets), len(counts) or len(offsets))
+        found = f"a TIFF that declares {height} rows in {needed} {what} and stores {stored} of them"
+    elif counts:
+        size = _size(file)
+        outside = sum(offset + count > size for offset, count in zip(offsets, counts, strict=False))
+        bits = sum(_all(tags, BITS)) or samples
+        bits //= planes if planes > 1 else 1
+        if outside:
+            found = f"a TIFF of which {outside} of {len(offsets)} {what} lie beyond the end of the file"
+        elif min(counts[:needed]) == 0:
+            found = f"a TIFF with empty {what}"
+        elif (
+            what == "strips"
+            and _first(tags, COMPRESSION, 1) == UNCOMPRESSED
+            and sum(counts) < height * planes * -(-width * bits // 8)
+        ):
+            found = f"a TIFF that declares {height} rows and stores {sum(counts)} bytes, too few for them"
+        elif what == "strips" and _first(tags, COMPRESSION, 1) == JPEG_COMPRESSION:
+            last = height - rows * (needed // planes - 1)
+            file.seek(offsets[needed - 1])
+            stored_rows = _jpeg_rows(file.read(counts[needed - 1]))
+            if 0 < stored_rows < last:
+                found = f"a TIFF whose last strip declares {last} rows and stores {stored_rows}"
+    if found:
+        raise InputError(name, found=found, expected="a complete picture", remedy="Copy or export it again.")
+
+
+def no_data_value(picture: Image.Image) -> float | None:
+    """The value that GDAL's tag of a TIFF declares as "no data", or None."""
+    text = getattr(picture, "tag_v2", {}).get(GDAL_NO_DATA)
+    try:
+        return float(str(text).strip("\x00 ")) if text is not None else None
+    except ValueError:
+        return None
+
+
+@contextmanager
+def captured_messages() -> Iterator[list[str]]:
+    """Collect the lines that libtiff prints on stderr inside the block instead of showing them.
+
+    libtiff writes to the process's file descriptor, so one thread at a time decodes with it, and what others
+    wrote to stderr in the meantime is written there afterwards.
+    """
+    messages: list[str] = []
+    with _lock:
+        try:
+            saved = os.dup(2)
+        except OSError:  # a process without stderr
+            yield messages
+            return
+        with tempfile.TemporaryFile() as sink:
+            os.dup2(sink.fileno(), 2)
+            try:
+                yield messages
+            finally:
+                os.dup2(saved, 2)
+                os.close(saved)
+                sink.seek(0)
+                lines = sink.read().decode(errors="replace").splitlines(keepends=True)
+                messages += [line.strip() for line in lines if LIBTIFF_LINE.match(line)]
+                others = "".join(line for line in lines if not LIBTIFF_LINE.match(line))
+                if others:
+                    os.write(2, others.encode())
+
+
+def _jpeg_rows(data: bytes) -> int:
+    """Rows that the frame header of a JPEG stream declares, 0 if there is none."""
+    place = 2
+    while place + 9 <= len(data) and data[place] == 0xFF:
+        marker, length = data[place + 1], int.from_bytes(data[place + 2 : place + 4], "big")
+        if 0xC0 <= marker <= 0xCF and marker not in (0xC4, 0xC8, 0xCC):
+            return int.from_bytes(data[place + 5 : place + 7], "big")
+        place += 2 + length
+    return 0
+
+
+def _all(tags: Any, tag: int) -> list[int]:
+    value = tags.get(tag, ())
+    return [int(number) for number in (value if isinstance(value, (tuple, list)) else (value,))]
+
+
+def _first(tags: Any, tag: int, default: int = 0) -> int:
+    numbers = _all(tags, tag)
+    return numbers[0] if numbers else default
+
+
+def _size(file: BinaryIO) -> int:
+    place = file.tell()
+    size = file.seek(0, os.SEEK_END)
+    file.seek(place)
+    return size

@@ -1,0 +1,200 @@
+"""Opening pictures: all their bits, upright, complete, and nothing that another program would have to run."""
+
+from __future__ import annotations
+
+import builtins
+import io
+import os
+import struct
+import zlib
+
+import numpy as np
+import pytest
+from PIL import EpsImagePlugin, Image, ImageOps, TiffImagePlugin
+
+from bindplug.errors import InputError, MissingDependency
+from bindplug.inputs import ImagePreprocess
+from bindplug.inputs.pictures import open_picture, read_raster, upright
+
+preprocess = ImagePreprocess()
+RNG = np.random.default_rng(5)
+RGB = RNG.integers(1, 256, (48, 64, 3), dtype=np.uint8)
+DEEP = RNG.integers(0, 65536, (12, 9, 4), dtype=np.uint16)
+
+
+def encoded(array, form="PNG", **options):
+    buffer = io.BytesIO()
+    Image.fromarray(array).save(buffer, form, **options)
+    return buffer.getvalue()
+
+
+def png_chunk(kind, body):
+    return struct.pack(">I", len(body)) + kind + body + struct.pack(">I", zlib.crc32(kind + body))
+
+
+def sixteen_bit_png(array, color_type, extra=b""):
+    height, width = array.shape[:2]
+    rows = b"".join(b"\0" + row.astype(">u2").tobytes() for row in array)
+    header = struct.pack(">IIBBBBB", width, height, 16, color_type, 0, 0, 0)
+    chunks = png_chunk(b"IHDR", header) + extra + png_chunk(b"IDAT", zlib.compress(rows))
+    return b"\x89PNG\r\n\x1a\n" + chunks + png_chunk(b"IEND", b"")
+
+
+def taller(data, rows):
+    """A PNG whose header declares another number of rows, its checksum right."""
+    header = data[16:20] + struct.pack(">I", rows) + data[24:29]
+    return data[:8] + png_chunk(b"IHDR", header) + data[33:]
+
+
+def with_tag(data, tag, value):
+    """A little-endian TIFF with the first value of one tag replaced."""
+    data = bytearray(data)
+    start = struct.unpack("<I", data[4:8])[0]
+    for entry in range(struct.unpack("<H", data[start : start + 2])[0]):
+        place = start + 2 + 12 * entry
+        name, kind = struct.unpack("<HH", data[place : place + 4])
+        if name == tag:
+            data[place + 8 : place + 12] = struct.pack("<I" if kind == 4 else "<Hxx", value)
+    return bytes(data)
+
+
+@pytest.mark.parametrize(("color_type", "channels"), [(2, [0, 1, 2]), (4, [0, 3]), (6, [0, 1, 2, 3])])
+def test_16_bit_channels_keep_all_bits(color_type, channels):
+    raster = read_raster(sixteen_bit_png(DEEP[..., channels], color_type), "a picture")
+    expected = DEEP[..., 0] if color_type == 4 else DEEP[..., :3]
+    assert raster.values.dtype == np.uint16
+    assert np.array_equal(raster.values, expected)
+    assert (raster.valid is None) == (color_type == 2)
+    if raster.valid is not None:
+        assert np.array_equal(raster.valid, DEEP[..., 3] > 0)
+
+
+def test_what_a_file_calls_transparent_is_not_valid():
+    plane = DEEP[..., 0]
+    data = sixteen_bit_png(plane[..., None], 0, png_chunk(b"tRNS", struct.pack(">H", plane[3, 4])))
+    raster = read_raster(data, "a picture")
+    assert np.array_equal(raster.values, plane)
+    assert np.array_equal(raster.valid, plane != plane[3, 4])
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[42113] = "-32767"  # GDAL's no-data value
+    heights = plane.astype(np.float32)
+    heights[2, 2] = -32767
+    raster = read_raster(encoded(heights, "TIFF", tiffinfo=tags), "a picture")
+    assert np.argwhere(~raster.valid).tolist() == [[2, 2]]
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+def test_orientation(orientation):
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    data = encoded(RGB, exif=exif.tobytes())
+    expected = np.asarray(ImageOps.exif_transpose(Image.open(io.BytesIO(data))))
+    assert np.array_equal(upright(RGB, orientation), expected)
+    assert np.array_equal(read_raster(data, "a picture").values, expected)
+    assert np.array_equal(read_raster(data, "a picture", exif=False).values, RGB)
+
+
+@pytest.mark.parametrize("array", [RGB, RGB[..., 0], DEEP[..., 0], DEEP[..., 0].astype(np.float32)])
+@pytest.mark.parametrize("compression", [None, "tiff_lzw", "tiff_adobe_deflate", "packbits"])
+def test_tiff_that_declares_more_rows_than_it_stores(array, compression, capfd):
+    data = encoded(array, "TIFF", **({"compression": compression} if compression else {}))
+    assert read_raster(data, "a picture").values.shape == array.shape
+    for damaged in (with_tag(data, 257, 480), with_tag(with_tag(data, 257, 480), 278, 480)):
+        with pytest.raises(InputError, match=r"declares 480 rows|damaged picture"):
+            preprocess(damaged)
+    assert capfd.readouterr().err == ""
+
+
+def test_tiff_strips_outside_the_file():
+    data = encoded(RGB, "TIFF")
+    with pytest.raises(InputError, match="beyond the end of the file"):
+        preprocess(with_tag(data, 273, len(data)))
+    with pytest.raises(InputError, match="empty strips"):
+        preprocess(with_tag(data, 279, 0))
+    jpeg = encoded(RGB, "TIFF", compression="jpeg")
+    with pytest.raises(InputError, match=r"last strip declares 480 rows and stores 48"):
+        preprocess(with_tag(with_tag(jpeg, 257, 480), 278, 480))
+
+
+@pytest.mark.parametrize("array", [RGB, RGB[..., 0], DEEP[..., 0]])
+def test_png_that_declares_more_rows_than_it_stores(array):
+    with pytest.raises(InputError, match="declares 480 rows and stores"):
+        preprocess(taller(encoded(array), 480))
+    with pytest.raises(InputError, match="declares 480 rows and stores"):
+        read_raster(taller(sixteen_bit_png(DEEP[..., :3], 2), 480), "a picture")
+
+
+def test_complete_png_with_a_black_last_row_is_read():
+    black = RGB.copy()
+    black[-1] = 0
+    for data in (
+        encoded(black),
+        encoded(black[..., 0]),
+        encoded(black[..., 0] // 200),
+        encoded(black[..., 0] > 200),
+    ):
+        assert open_picture(data, "a picture").size == (64, 48)
+
+
+def test_what_libtiff_prints_goes_into_the_error(capfd):
+    data = encoded(RGB, "TIFF", compression="tiff_lzw")
+    with pytest.raises(InputError, match=r"damaged picture.*LZWDecode"):
+        preprocess(with_tag(with_tag(data, 257, 49), 278, 49))
+    os.write(2, b"mine")
+    assert capfd.readouterr().err == "mine"
+
+
+@pytest.mark.parametrize(
+    "head", [b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 9 9\n", b"\xc5\xd0\xd3\xc6" + bytes(60)]
+)
+def test_postscript_reaches_no_interpreter(head, monkeypatch):
+    def run(*args, **options):
+        raise AssertionError("Ghostscript was called")
+
+    monkeypatch.setattr(EpsImagePlugin, "Ghostscript", run)
+    with pytest.raises(InputError, match=r"outside interpreter.*PNG"):
+        preprocess(head)
+    if head.startswith(b"%"):
+        with pytest.raises(InputError, match=r"outside interpreter.*PNG"):
+            preprocess(Image.open(io.BytesIO(head)))
+
+
+@pytest.mark.parametrize("size", [(8_000_000, 1), (1, 8_000_000)])
+def test_a_strip_that_would_grow_without_bounds(size):
+    with pytest.raises(InputError, match=r"8000000.*scaled to 224.*Crop it"):
+        preprocess(encoded(np.ones(size, bool)))
+
+
+def test_heic(monkeypatch):
+    pillow_heif = pytest.importorskip("pillow_heif")
+    pixels = np.zeros((64, 96, 3), np.uint8)
+    pixels[:, :48] = 255
+    exif = Image.Exif()
+    exif[0x0112] = 6  # the stored left side is the top
+    buffer = io.BytesIO()
+    pillow_heif.from_pillow(Image.fromarray(pixels)).save(buffer, exif=exif.tobytes())
+    picture = preprocess.read(buffer.getvalue())
+    assert picture.size == (64, 96)
+    shown = np.asarray(picture)
+    assert shown[:40].min() > 200
+    assert shown[-40:].max() < 50
+    with pytest.raises(InputError, match=r"damaged|decoded"):
+        preprocess(buffer.getvalue()[:300])
+
+    real_import = builtins.__import__
+
+    def absent(name, *args, **options):
+        if name == "pillow_heif":
+            raise ModuleNotFoundError("No module named 'pillow_heif'", name="pillow_heif")
+        return real_import(name, *args, **options)
+
+    monkeypatch.setattr("importlib.import_module", absent)
+    with pytest.raises(MissingDependency, match=r'pip install "bindplug\[heif\]"'):
+        preprocess(buffer.getvalue())
+
+
+def test_avif():
+    data = encoded(np.full((64, 96, 3), (200, 30, 60), np.uint8), "AVIF")
+    assert np.abs(np.asarray(preprocess.read(data)).astype(int) - (200, 30, 60)).max() < 8
+    with pytest.raises(InputError, match="AVIF"):
+        preprocess(data[: len(data) // 2])
