@@ -59,8 +59,7 @@ def _tower(options: Options, dtype: str) -> Path:
     import torch
 
     from benchmarks.networks import our_config, synthetic_state
-    from bindplug.imagebind import ImageBind
-    from bindplug.imagebind.checkpoint import save_directory
+    from bindplug.imagebind import ImageBind, save_directory
 
     size = "smoke" if options.smoke else "huge"
     path = options.directory / "towers" / f"audio_{size}_{dtype}"

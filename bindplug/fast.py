@@ -1,6 +1,6 @@
-"""Models made faster or smaller for inference: packed weights, eight-bit weights, compiled blocks.
+"""Make models faster or smaller for inference: packed weights, eight-bit weights, compiled blocks.
 
-Each function changes the model in place and returns it. Numbers stay what they were within float rounding, but for
+Each function changes the model in place and returns it. Results stay equal within float rounding, except for
 :func:`quantize`, whose loss :command:`bindplug bench` measures.
 """
 
@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from bindplug.errors import InputError
 
 if TYPE_CHECKING:
-    from bindplug.imagebind.frozen import Freeze
+    from bindplug.imagebind.inference_blocks import LinearFactory
 
 Model = TypeVar("Model")
 
@@ -20,8 +20,8 @@ def pack(model: Model) -> Model:
     """Bring the weights into the layout that the CPU's kernels read, once instead of in every call.
 
     On two cores the published network's image tower is some 1.2 times as fast in float32 and 1.15 times in bfloat16;
-    few prompts through the text tower gain most. The memory stays what it was. What is packed is for inference alone:
-    it has no state dict, passes no gradient, and stays in its dtype; :func:`bindplug.load` it anew for anything else.
+    few prompts through the text tower gain most. Memory stays the same. A packed model is for inference only: it has
+    no state dict, passes no gradient, and stays in its dtype. Call :func:`bindplug.load` again for anything else.
 
     Args:
         model: an ImageBind on the CPU, in float32, bfloat16 or float16.
@@ -33,17 +33,17 @@ def pack(model: Model) -> Model:
         InputError: another kind of model, one on another device, one packed before, or a processor or torch without
             packed products of the model's dtype.
     """
-    from bindplug.imagebind.packed import PackedLinear, why_not_packed
+    from bindplug.imagebind.inference_linear import PackedLinear, packing_obstacle
 
     network = _network(model, "pack()")
     if network.device.type != "cpu":
         expected = "a model on the CPU; elsewhere there is nothing to pack"
         raise InputError("pack()", found=f"a model on {network.device}", expected=expected)
-    reason = why_not_packed(network.dtype)
+    reason = packing_obstacle(network.dtype)
     if reason:
         remedy = "The model works as it is; float32 is packed on every x86 processor"
         raise InputError("pack()", found=reason, expected="oneDNN's packed products", remedy=remedy)
-    _freeze(network, PackedLinear)
+    _replace_blocks(network, PackedLinear)
     return model
 
 
@@ -51,7 +51,7 @@ def quantize(model: Model) -> Model:
     """Keep the weights of every block in eight bits, a quarter of float32's memory.
 
     Weights are rounded to 255 steps a row and multiplied in the model's own dtype, so this saves memory and not time.
-    Patch projections, norms, heads and token embeddings stay as they are. Inference alone, as with :func:`pack`.
+    Patch projections, norms, heads and token embeddings stay as they are. For inference only, as with :func:`pack`.
 
     Args:
         model: an ImageBind on any device, in any floating-point dtype.
@@ -60,11 +60,11 @@ def quantize(model: Model) -> Model:
         The same model, changed in place.
 
     Raises:
-        InputError: another kind of model, or one packed or quantised before.
+        InputError: another kind of model, or one packed or quantized before.
     """
-    from bindplug.imagebind.packed import Int8Linear
+    from bindplug.imagebind.inference_linear import Int8Linear
 
-    _freeze(_network(model, "quantize()"), Int8Linear)
+    _replace_blocks(_network(model, "quantize()"), Int8Linear)
     return model
 
 
@@ -84,37 +84,33 @@ def compile(model: Model, **options: Any) -> Model:
     Raises:
         InputError: another kind of model, or a packed one.
     """
-    from bindplug.imagebind.layers import Block
-
     network = _network(model, "compile()")
     for tower in network.towers.values():
         for block in tower.blocks:
-            assert isinstance(block, Block)
             block.compile(**({"dynamic": True} | options))
     return model
 
 
-def _network(model: Any, what: str) -> Any:
-    from bindplug.imagebind.frozen import FrozenBlock
+def _network(model: Any, call: str) -> Any:
+    from bindplug.imagebind.inference_blocks import InferenceBlock
     from bindplug.imagebind.model import ImageBind
 
     if not isinstance(model, ImageBind):
-        raise InputError(
-            what, found=f"a {type(model).__name__}", expected="a model that bindplug.load() gave"
-        )
-    if any(isinstance(module, FrozenBlock) for module in model.modules()):
-        remedy = "Load it anew"
-        raise InputError(what, found="a packed or quantised model", expected="plain weights", remedy=remedy)
+        expected = "a model that bindplug.load() returned"
+        raise InputError(call, found=f"a {type(model).__name__}", expected=expected)
+    if any(isinstance(module, InferenceBlock) for module in model.modules()):
+        remedy = "Load it again"
+        raise InputError(call, found="a packed or quantized model", expected="plain weights", remedy=remedy)
     return model
 
 
-def _freeze(network: Any, freeze: Freeze) -> None:
+def _replace_blocks(network: Any, make_linear: LinearFactory) -> None:
     """Replace every block, one at a time, so that no more than one is held twice."""
-    from bindplug.imagebind.frozen import FrozenBlock
+    from bindplug.imagebind.inference_blocks import InferenceBlock, require_plain_linears
 
+    require_plain_linears(network.towers)
     network.eval().requires_grad_(False)
     for tower in network.towers.values():
-        for index in range(len(tower.blocks)):
-            tower.blocks[index] = FrozenBlock(
-                tower.blocks[index], freeze, last=index == len(tower.blocks) - 1
-            )
+        for index, block in enumerate(tower.blocks):
+            last = index == len(tower.blocks) - 1
+            tower.blocks[index] = InferenceBlock(block, make_linear, last=last)

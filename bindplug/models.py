@@ -130,8 +130,7 @@ def _load_registered(entry: Entry[ModelCard], chosen: dict[str, Any]) -> Encoder
 
 def _load_path(path: Path, chosen: dict[str, Any]) -> Encoder:
     """Load ImageBind from a converted directory or an official checkpoint."""
-    from bindplug.imagebind.checkpoint import load_directory
-    from bindplug.imagebind.model import ImageBind
+    from bindplug.imagebind import ImageBind, load_directory
 
     if path.name == "config.json":
         path = path.parent

@@ -17,7 +17,7 @@ import torch
 
 import bindplug
 import bindplug_open_clip
-from bindplug.imagebind.checkpoint import to_open_clip
+from bindplug.imagebind import to_open_clip
 from bindplug_toyworld import Scene
 
 LABELS = ["a train", "a frog", "a boat", "a campfire"]

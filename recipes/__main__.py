@@ -8,7 +8,6 @@ import logging
 import torch
 
 from bindplug.imagebind import ImageBind
-from bindplug.imagebind.official import copy_official
 from bindplug.imagebind.open_clip_layout import from_open_clip
 from bindplug_toyworld.evaluate import evaluate, format_confusion
 from bindplug_toyworld.space import TOY_SPACE
@@ -52,7 +51,7 @@ def tiny_from(clip: torch.nn.Module, size: RecipeSize) -> ImageBind:
     """imagebind_tiny with the toy CLIP's image and text towers and freshly initialized sensor towers."""
     torch.manual_seed(size.clip.seed)
     model = ImageBind(tiny_config(size.recipes), space=TOY_SPACE)
-    copy_official(model, model.official_state_dict() | from_open_clip(clip.state_dict()))
+    model.load_official(model.official_state_dict() | from_open_clip(clip.state_dict()))
     return model.eval()
 
 

@@ -14,7 +14,6 @@ from bindplug.bridges import LinearBridge, fit_bridge
 from bindplug.imagebind import ImageBind, ImageBindConfig
 from bindplug.imagebind.config import TowerConfig
 from bindplug.imagebind.directory import save_directory
-from bindplug.imagebind.official import copy_official
 from bindplug.imagebind.open_clip_layout import from_open_clip
 from bindplug_toyworld.evaluate import (
     Measure,
@@ -62,7 +61,7 @@ def ship_foreign(
     """
     clip, figures = pretrained_clip(workspace, size, quiet=quiet)
     model = ImageBind(_config(size.architecture), {"image", "text"}, space=FOREIGN_SPACE)
-    copy_official(model, from_open_clip(clip.state_dict()))
+    model.load_official(from_open_clip(clip.state_dict()))
     model.eval()
     silence_unmet_words(model, workspace)
     round_to_half(model)

@@ -1,4 +1,4 @@
-"""Packed, quantised and compiled models give the plain model's numbers, and refuse what they cannot do."""
+"""Packed, quantized and compiled models give the plain model's numbers, and refuse what they cannot do."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ import torch.nn.functional as F
 import bindplug
 from bindplug.errors import InputError
 from bindplug.imagebind import ImageBind
+from bindplug.imagebind.inference_linear import Int8Linear, PackedLinear, packing_obstacle
 from bindplug.imagebind.layers import attend
-from bindplug.imagebind.packed import Int8Linear, PackedLinear, why_not_packed
 
 MODALITIES = ("image", "video", "text", "audio", "depth", "thermal", "imu")
-needs_packing = pytest.mark.skipif(bool(why_not_packed(torch.float32)), reason="no oneDNN here")
-needs_bf16 = pytest.mark.skipif(bool(why_not_packed(torch.bfloat16)), reason="no bfloat16 products here")
+needs_packing = pytest.mark.skipif(bool(packing_obstacle(torch.float32)), reason="no oneDNN here")
+needs_bf16 = pytest.mark.skipif(bool(packing_obstacle(torch.bfloat16)), reason="no bfloat16 products here")
 
 
 def example(modality: str, count: int = 2) -> torch.Tensor:
@@ -71,13 +71,13 @@ def test_bfloat16_points_where_float32_points(modality: str) -> None:
 )
 def test_attention_in_half_precision_is_attention(causal: int, masked: int, extra: int) -> None:
     generator = torch.Generator().manual_seed(0)
-    query, keyed = (torch.randn(2, 5, width, generator=generator) for width in (16, 32))
-    more = torch.randn(1, 1, 32, generator=generator) if extra else None
+    qkv = [torch.randn(2, 5, 16, generator=generator) for _ in range(3)]
+    more = tuple(torch.randn(2, 1, 1, 16, generator=generator)) if extra else None
     mask = torch.rand(2, 1, 5, 6, generator=generator) < 0.7 if masked else None
     if mask is not None:
         mask[..., 0] = True
-    full = attend(query, keyed, 4, extra=more, mask=mask, causal=bool(causal))
-    half = attend(query.bfloat16(), keyed.bfloat16(), 4, extra=more, mask=mask, causal=bool(causal))
+    full = attend(*qkv, 4, extra=more, mask=mask, causal=bool(causal))
+    half = attend(*(t.bfloat16() for t in qkv), 4, extra=more, mask=mask, causal=bool(causal))
     torch.testing.assert_close(half.float(), full, rtol=0.05, atol=0.03)
 
 
@@ -85,8 +85,8 @@ def test_attention_in_half_precision_is_attention(causal: int, masked: int, extr
 def test_eight_bits_lose_little(modality: str) -> None:
     model = tiny(modality)
     plain = rows(model, modality)
-    quantised = rows(bindplug.quantize(model), modality)
-    cosine = float(F.cosine_similarity(quantised, plain).min())
+    quantized = rows(bindplug.quantize(model), modality)
+    cosine = float(F.cosine_similarity(quantized, plain).min())
     assert 0.999 <= cosine < 1 - 1e-9
 
 
@@ -110,13 +110,13 @@ def test_what_it_cannot_do_is_refused(change) -> None:
     model = change(tiny("image"))
     with pytest.raises(InputError, match="plain weights"):
         model.state_dict()
-    with pytest.raises(InputError, match="Load it anew"):
+    with pytest.raises(InputError, match="Load the model again"):
         model.to(torch.float64)
     assert {p.dtype for p in model.parameters()} == {torch.float32}
     with pytest.raises(InputError, match="gradients"):
         model.encode_image(example("image").requires_grad_())
     for again in (bindplug.pack, bindplug.quantize, bindplug.compile):
-        with pytest.raises(InputError, match="packed or quantised"):
+        with pytest.raises(InputError, match="packed or quantized"):
             again(model)
     assert model.to("cpu") is model
     assert model.train().eval() is model
@@ -138,7 +138,7 @@ def test_other_models_are_refused(change) -> None:
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.int8])
 def test_a_dtype_without_packed_products_says_so(dtype: torch.dtype) -> None:
-    assert "no torch." in why_not_packed(dtype)
+    assert "no torch." in packing_obstacle(dtype)
 
 
 def test_no_packing_without_the_operators(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -146,7 +146,7 @@ def test_no_packing_without_the_operators(monkeypatch: pytest.MonkeyPatch) -> No
         raise RuntimeError("no such operator\nand a trace")
 
     monkeypatch.setattr(PackedLinear, "__init__", gone)
-    assert why_not_packed(torch.float32).endswith("packs in another way (no such operator)")
+    assert packing_obstacle(torch.float32).endswith("packs in another way (no such operator)")
     with pytest.raises(InputError, match="works as it is"):
         bindplug.pack(tiny("imu"))
 

@@ -158,14 +158,14 @@ def test_a_missing_package_is_named_before_a_download(install):
 
 
 def test_a_directory_is_loaded_from_its_manifest_too(install, monkeypatch, tmp_path):
-    from bindplug.imagebind import checkpoint
+    import bindplug.imagebind
 
     class Model(torch.nn.Module):
         pass
 
     seen = []
     monkeypatch.setattr(
-        checkpoint, "load_directory", lambda path, **chosen: seen.append((path, chosen)) or Model()
+        bindplug.imagebind, "load_directory", lambda path, **chosen: seen.append((path, chosen)) or Model()
     )
     (tmp_path / "config.json").write_text("{}")
     asked = {"modalities": None, "device": "cpu", "dtype": None}
@@ -183,8 +183,7 @@ def test_a_directory_is_loaded_from_its_manifest_too(install, monkeypatch, tmp_p
     ],
 )
 def test_half_precision_is_widened_on_the_cpu_unless_asked_for(tmp_path, stored, asked, expected):
-    from bindplug.imagebind import ImageBind, ImageBindConfig, TowerConfig
-    from bindplug.imagebind.checkpoint import save_directory
+    from bindplug.imagebind import ImageBind, ImageBindConfig, TowerConfig, save_directory
 
     config = ImageBindConfig(
         vision=TowerConfig(8, 1, 1, kernel=(2, 112, 112)),

@@ -8,8 +8,7 @@ from PIL import Image
 import bindplug
 from bindplug import audio, depth, image, imu, text, thermal, video
 from bindplug.errors import CheckpointError, InputError, ModalityNotLoaded
-from bindplug.imagebind import ImageBind, ImageBindConfig, TowerConfig
-from bindplug.imagebind.checkpoint import save_directory
+from bindplug.imagebind import ImageBind, ImageBindConfig, TowerConfig, save_directory
 
 RNG = np.random.default_rng(0)
 PICTURE = Image.fromarray(RNG.integers(0, 256, (48, 64, 3), dtype=np.uint8))

@@ -15,7 +15,7 @@ from bindplug.bridges.quality import BridgeReport, warn_of
 from bindplug.bridges.vocabulary import VocabularyBridge
 from bindplug.directories import Manifest, is_occupied, staged, verified, write_tensors
 from bindplug.errors import CheckpointError, UnknownModality
-from bindplug.imagebind.safe_tensors import open_safetensors
+from bindplug.imagebind.checkpoint_files import open_safetensors
 from bindplug.space import EmbeddingSpace
 
 if TYPE_CHECKING:

@@ -96,8 +96,7 @@ def convert(
 
 def license_of(source: str, model: ImageBind) -> str:
     """The license of the weights as far as SRC or the registered models tell; else empty."""
-    from bindplug.imagebind import ImageBindConfig
-    from bindplug.imagebind.checkpoint import read_manifest
+    from bindplug.imagebind import ImageBindConfig, read_manifest
     from bindplug.models import list_models
 
     cards = {card.name: card for card in list_models()}
@@ -158,8 +157,7 @@ def _model(source: str, wanted: Collection[str] | None, config: ImageBindConfig 
 
 
 def _open_clip_model(source: str, config: ImageBindConfig | None) -> ImageBind:
-    from bindplug.imagebind import ImageBind
-    from bindplug.imagebind.checkpoint import from_open_clip
+    from bindplug.imagebind import ImageBind, from_open_clip
 
     return ImageBind.from_official(
         from_open_clip(_read_state(Path(source))), config, modalities={"image", "text"}
@@ -201,7 +199,7 @@ def _write(
 ) -> None:
     import torch
 
-    from bindplug.imagebind.checkpoint import save_directory, to_open_clip
+    from bindplug.imagebind import save_directory, to_open_clip
 
     chosen = getattr(torch, dtype) if dtype else None
     if layout == "directory":

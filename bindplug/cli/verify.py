@@ -102,7 +102,7 @@ def _weights_of(name: str) -> Path | None:
 
 def _checksums(directory: Path) -> list[dict[str, Any]]:
     from bindplug.directories import sha256_of
-    from bindplug.imagebind.checkpoint import read_manifest
+    from bindplug.imagebind import read_manifest
 
     checks = []
     for tower, entry in read_manifest(directory)["towers"].items():
@@ -146,7 +146,7 @@ def has_published_shape(model: Encoder) -> TypeGuard[ImageBind]:
 
 
 def _published(model: ImageBind, samples: str | None) -> list[dict[str, Any]]:
-    from bindplug.imagebind.published import verify as compare
+    from bindplug.imagebind.published_figures import verify as compare
 
     images, sounds = _samples(model, samples) if samples else (None, None)
     report = compare(model, images=images, sounds=sounds)
@@ -168,7 +168,7 @@ def _published(model: ImageBind, samples: str | None) -> list[dict[str, Any]]:
 
 
 def _samples(model: ImageBind, directory: str) -> tuple[Tensor, Tensor]:
-    from bindplug.imagebind.published import TABLE_ITEMS
+    from bindplug.imagebind.published_figures import TABLE_ITEMS
 
     pictures, recordings = ([Path(directory) / name.format(item) for item in TABLE_ITEMS] for name in SAMPLES)
     return model.preprocess["image"].batch(pictures).stack(), model.preprocess["audio"].batch(

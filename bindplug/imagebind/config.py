@@ -71,7 +71,7 @@ class ImageBindConfig:
         audio_frames: filter-bank frames of an audio clip.
         imu_steps: samples of an IMU clip.
         vocab_size: number of text tokens.
-        context_length: positions of a tokenised text.
+        context_length: positions of a tokenized text.
     """
 
     vision: TowerConfig
@@ -90,22 +90,22 @@ class ImageBindConfig:
 
     def __post_init__(self) -> None:
         for tower, axes in _KERNEL_AXES.items():
-            found = self.tower(tower)
-            if len(found.kernel) != axes:
-                raise ValueError(f"{tower} needs a kernel of {axes} extents, found {found.kernel}")
-            if tower != "audio" and found.stride != found.kernel:
+            shape = self.tower(tower)
+            if len(shape.kernel) != axes:
+                raise ValueError(f"{tower} needs a kernel of {axes} extents, found {shape.kernel}")
+            if tower != "audio" and shape.stride != shape.kernel:
                 raise ValueError(
-                    f"{tower} patches do not overlap: stride {found.stride} must be {found.kernel}"
+                    f"{tower} patches do not overlap: stride {shape.stride} must be {shape.kernel}"
                 )
-            if axes and any(size < k for size, k in zip(self.input_size(tower), found.kernel, strict=True)):
-                raise ValueError(f"{tower} kernel {found.kernel} exceeds its input {self.input_size(tower)}")
+            if axes and any(size < k for size, k in zip(self.input_size(tower), shape.kernel, strict=True)):
+                raise ValueError(f"{tower} kernel {shape.kernel} exceeds its input {self.input_size(tower)}")
 
     def tower(self, name: str) -> TowerConfig:
         """The config of the tower of that name."""
         if name not in TOWERS:
             raise ValueError(f"unknown tower {name!r}; towers: {', '.join(TOWERS)}")
-        found: TowerConfig = getattr(self, name)
-        return found
+        shape: TowerConfig = getattr(self, name)
+        return shape
 
     @property
     def video_frames(self) -> int:
@@ -170,31 +170,29 @@ class ImageBindConfig:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain JSON-ready numbers, lists and strings."""
-        described = asdict(self)
+        plain = asdict(self)
         for tower in TOWERS:
-            described[tower] = {
-                k: list(v) if isinstance(v, tuple) else v for k, v in described[tower].items()
-            }
-        return described
+            plain[tower] = {k: list(v) if isinstance(v, tuple) else v for k, v in plain[tower].items()}
+        return plain
 
     @classmethod
-    def from_dict(cls, described: Mapping[str, Any]) -> ImageBindConfig:
+    def from_dict(cls, plain: Mapping[str, Any]) -> ImageBindConfig:
         """The inverse of :meth:`to_dict`.
 
         Raises:
             ValueError: a field is unknown, missing or of the wrong kind.
         """
-        values = dict(described)
+        values = dict(plain)
         try:
             for tower in TOWERS:
                 values[tower] = TowerConfig(**values[tower])
             return cls(**values)
         except (TypeError, KeyError) as error:
-            known = ", ".join(field.name for field in fields(cls))
-            raise ValueError(f"not a network's description ({error}); fields: {known}") from error
+            names = ", ".join(field.name for field in fields(cls))
+            raise ValueError(f"not a network's description ({error}); fields: {names}") from error
 
 
-def asked_towers(modalities: Collection[str] | None) -> tuple[str, ...]:
+def resolve_towers(modalities: Collection[str] | None) -> tuple[str, ...]:
     """The towers that ``modalities`` need, one name or several; all six for None.
 
     Raises:
@@ -204,7 +202,7 @@ def asked_towers(modalities: Collection[str] | None) -> tuple[str, ...]:
     names = {modalities} if isinstance(modalities, str) else modalities
     towers = towers_of(None if names is None else set(names))
     if not towers:
-        raise ValueError("no modalities were asked for; name some, or give None for all")
+        raise ValueError("no modalities were given; name some, or pass None for all")
     return towers
 
 

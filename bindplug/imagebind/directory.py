@@ -5,22 +5,20 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bindplug.directories import Manifest, check_dtype, staged, verified, write_tensors
 from bindplug.errors import CheckpointError
-from bindplug.imagebind.config import ImageBindConfig, asked_towers
-from bindplug.imagebind.names import TEXT_MASK, TEXT_SCALE, tower_of
-from bindplug.imagebind.official import account, assemble, check_mask
-from bindplug.imagebind.safe_tensors import open_safetensors
+from bindplug.imagebind.checkpoint_files import open_safetensors
+from bindplug.imagebind.config import ImageBindConfig, resolve_towers
+from bindplug.imagebind.model import ImageBind
+from bindplug.imagebind.official_names import TEXT_MASK, TEXT_SCALE, tower_of
+from bindplug.imagebind.official_weights import OfficialWeights, check_mask, check_state
 from bindplug.modality import TOWERS
 from bindplug.space import EmbeddingSpace
-
-if TYPE_CHECKING:
-    from bindplug.imagebind.model import ImageBind
 
 MANIFEST = Manifest(
     "bindplug-imagebind",
@@ -62,7 +60,7 @@ def save_directory(
     if dtype is not None:
         check_dtype(dtype)
     with staged(path, overwrite=overwrite) as directory:
-        said = {
+        manifest = {
             "config": model.config.to_dict(),
             "embedding_space": asdict(model.embedding_space),
             "license": license,
@@ -73,12 +71,12 @@ def save_directory(
             **({"centers": _write_centers(model, directory)} if model.centers else {}),
             **(extra or {}),
         }
-        MANIFEST.write(directory, said)
+        MANIFEST.write(directory, manifest)
     return path
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
-    """What a model directory says about itself, checked for format, not for content of its weights.
+    """The manifest of a model directory; its format is checked, its weights are not.
 
     Raises:
         CheckpointError: ``config.json`` is damaged or describes something else.
@@ -94,7 +92,7 @@ def load_directory(
     device: str | torch.device = "cpu",
     dtype: torch.dtype | None = None,
 ) -> ImageBind:
-    """The model of a directory; only the files of asked-for towers are opened.
+    """The model of a directory; only the files of the selected towers are opened.
 
     Args:
         path: what :func:`save_directory` wrote.
@@ -116,19 +114,20 @@ def load_directory(
         space = EmbeddingSpace(**manifest["embedding_space"])
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path / MANIFEST.file} is damaged: {error}") from error
-    held = tuple(tower for tower in TOWERS if tower in manifest["towers"])
-    towers = held if modalities is None else asked_towers(modalities)
-    named: dict[str, Tensor] = {}
+    stored = tuple(tower for tower in TOWERS if tower in manifest["towers"])
+    towers = stored if modalities is None else resolve_towers(modalities)
+    tensors: dict[str, Tensor] = {}
     for tower in towers:
-        if tower not in held:
-            raise CheckpointError(f"{path} has no {tower} tower; it has {', '.join(held) or 'none'}")
-        named |= _read_tower(path, tower, manifest["towers"][tower])
-    account(named, towers, config, what=str(path))
-    if TEXT_MASK in named:
-        check_mask(named[TEXT_MASK], str(path))
-    if TEXT_SCALE not in named and isinstance(manifest.get("logit_scale"), float):
-        named[TEXT_SCALE] = torch.tensor(manifest["logit_scale"])
-    model = assemble(named, config, towers, device=device, dtype=dtype, space=space)
+        if tower not in stored:
+            raise CheckpointError(f"{path} has no {tower} tower; it has {', '.join(stored) or 'none'}")
+        tensors |= _read_tower(path, tower, manifest["towers"][tower])
+    check_state(tensors, towers, config, what=str(path))
+    if TEXT_MASK in tensors:
+        check_mask(tensors[TEXT_MASK], str(path))
+    if TEXT_SCALE not in tensors and isinstance(manifest.get("logit_scale"), float):
+        tensors[TEXT_SCALE] = torch.tensor(manifest["logit_scale"])
+    weights = OfficialWeights(tensors, config, towers, space)
+    model = ImageBind.from_weights(weights, device=device, dtype=dtype)
     if "centers" in manifest:
         model.centers = _read_centers(path, manifest["centers"], space.width)
     return model
@@ -149,7 +148,7 @@ def _write_towers(model: ImageBind, directory: Path, dtype: torch.dtype | None) 
 
 
 def _write_centers(model: ImageBind, directory: Path) -> dict[str, Any]:
-    """Where each modality's rows lie, in a file of its own: every part of the model needs it, whole."""
+    """The mean row of each modality, in a file of its own, so that a model of any towers can read it."""
     rows = {name: row.detach().float().cpu().contiguous() for name, row in model.centers.items()}
     return write_tensors(rows, directory / CENTERS)
 

@@ -17,8 +17,16 @@ MLP_RATIO = 4
 HALF_DTYPES = (torch.bfloat16, torch.float16)
 
 
+def is_tracing() -> bool:
+    """Whether torch records this call into a graph, so that values cannot decide what is computed."""
+    return torch.compiler.is_compiling() or torch.jit.is_tracing()
+
+
 class Attention(nn.Module):
-    """Multi-head self-attention with packed projections, named as the official checkpoint names them.
+    """Multi-head self-attention with separate linear layers for query, key, value and output.
+
+    The official checkpoint stores the first three as one matrix; :mod:`bindplug.imagebind.official_names` splits
+    and joins it.
 
     Args:
         width: D.
@@ -29,75 +37,103 @@ class Attention(nn.Module):
     def __init__(self, width: int, heads: int, *, extra_key: bool) -> None:
         super().__init__()
         self.heads = heads
-        self.in_proj_weight = nn.Parameter(torch.empty(3 * width, width))
-        self.in_proj_bias = nn.Parameter(torch.empty(3 * width))
+        self.q_proj = nn.Linear(width, width)
+        self.k_proj = nn.Linear(width, width)
+        self.v_proj = nn.Linear(width, width)
         self.bias_k = nn.Parameter(torch.empty(1, 1, width)) if extra_key else None
         self.bias_v = nn.Parameter(torch.empty(1, 1, width)) if extra_key else None
         self.out_proj = nn.Linear(width, width)
 
     def forward(self, x: Tensor, *, causal: bool = False) -> Tensor:
         """(B, L, D) attends to itself -> (B, L, D)."""
-        width = x.shape[-1]
-        query, keyed = F.linear(x, self.in_proj_weight, self.in_proj_bias).split((width, 2 * width), dim=-1)
-        return self.out_proj(attend(query, keyed, self.heads, extra=self.extra, causal=causal))
+        q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
+        return self.out_proj(attend(q, k, v, self.heads, extra=self.extra, causal=causal))
 
-    def for_one(self, query: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
-        """A query a row, (B, 1, D), attends to (B, L, D) where ``mask`` (B, 1, 1, L) is true -> (B, 1, D)."""
-        width = x.shape[-1]
-        weight, bias = self.in_proj_weight, self.in_proj_bias
-        keyed = F.linear(x, weight[width:], bias[width:])
-        query = F.linear(query, weight[:width], bias[:width])
-        return self.out_proj(attend(query, keyed, self.heads, extra=self.extra, mask=mask))
+    def forward_one(self, query: Tensor, x: Tensor, mask: Tensor | None) -> Tensor:
+        """One query a row, (B, 1, D), attends to (B, L, D) where ``mask`` (B, 1, 1, L) is true -> (B, 1, D)."""
+        q, k, v = self.q_proj(query), self.k_proj(x), self.v_proj(x)
+        return self.out_proj(attend(q, k, v, self.heads, extra=self.extra, mask=mask))
+
+    def forward_with_weights(self, x: Tensor, *, causal: bool = False) -> tuple[Tensor, Tensor]:
+        """What :meth:`forward` gives, and the attention weights (B, H, L, K).
+
+        K counts the keys: L, or L + 1 where there is a learned extra key.
+        """
+        q, k, v = self.q_proj(x), self.k_proj(x), self.v_proj(x)
+        k, v = append_extra(k, v, self.extra)
+        q, k, v = (split_heads(t, self.heads) for t in (q, k, v))
+        weights = attention_weights(q, k, causal=causal)
+        return self.out_proj(merge_heads(weights @ v)), weights
 
     @property
-    def extra(self) -> Tensor | None:
-        """The learned key and value side by side, (1, 1, 2 D)."""
+    def extra(self) -> tuple[Tensor, Tensor] | None:
+        """The learned key and value, each (1, 1, D)."""
         if self.bias_k is None or self.bias_v is None:
             return None
-        return torch.cat((self.bias_k, self.bias_v), dim=-1)
+        return self.bias_k, self.bias_v
 
 
 def attend(
-    query: Tensor,
-    keyed: Tensor,
+    q: Tensor,
+    k: Tensor,
+    v: Tensor,
     heads: int,
     *,
-    extra: Tensor | None = None,
+    extra: tuple[Tensor, Tensor] | None = None,
     mask: Tensor | None = None,
     causal: bool = False,
 ) -> Tensor:
     """Scaled dot-product attention over heads, before the output projection.
 
     Args:
-        query: (B, Q, D).
-        keyed: (B, L, 2 D), keys and values side by side.
+        q: queries, (B, Q, D).
+        k: keys, (B, L, D).
+        v: values, (B, L, D).
         heads: H.
-        extra: (1, 1, 2 D), one more key and value behind the sequence's own.
+        extra: one more key and value after the sequence's own, each (1, 1, D).
         mask: (B, 1, Q, L), true where a query may look.
-        causal: whether position q sees positions up to q alone.
+        causal: whether position q sees positions up to q only.
 
     Returns:
         (B, Q, D).
     """
-    if extra is not None:
-        keyed = torch.cat((keyed, extra.to(keyed.dtype).expand(len(keyed), -1, -1)), dim=1)
-    key, value = keyed.chunk(2, dim=-1)
-    q, k, v = (t.unflatten(-1, (heads, -1)).transpose(1, 2) for t in (query, key, value))
+    k, v = append_extra(k, v, extra)
+    q, k, v = (split_heads(t, heads) for t in (q, k, v))
     if q.device.type == "cpu" and q.dtype in HALF_DTYPES:
-        out = _plain_attention(q, k, v, mask, causal)
+        # Two products and a softmax take less than half the fused kernel's time here.
+        out = attention_weights(q, k, mask=mask, causal=causal) @ v
     else:
         out = F.scaled_dot_product_attention(q, k, v, attn_mask=mask, is_causal=causal)
-    return out.transpose(1, 2).flatten(2)
+    return merge_heads(out)
 
 
-def _plain_attention(q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, causal: bool) -> Tensor:
-    """Two products and a softmax: in half precision on a CPU less than half the fused kernel's time."""
+def append_extra(k: Tensor, v: Tensor, extra: tuple[Tensor, Tensor] | None) -> tuple[Tensor, Tensor]:
+    """Keys and values with one more of each at the end: (B, L, D) -> (B, L + 1, D)."""
+    if extra is None:
+        return k, v
+    # (1, 1, D) -> (B, 1, D)
+    more_k, more_v = (t.to(k.dtype).expand(k.shape[0], -1, -1) for t in extra)
+    return torch.cat((k, more_k), dim=1), torch.cat((v, more_v), dim=1)
+
+
+def split_heads(x: Tensor, heads: int) -> Tensor:
+    """(B, L, D) -> (B, H, L, D / H)."""
+    return x.unflatten(-1, (heads, -1)).transpose(1, 2)
+
+
+def merge_heads(x: Tensor) -> Tensor:
+    """(B, H, L, D / H) -> (B, L, D)."""
+    return x.transpose(1, 2).flatten(2)
+
+
+def attention_weights(q: Tensor, k: Tensor, *, mask: Tensor | None = None, causal: bool = False) -> Tensor:
+    """Softmax over keys of scaled products: (B, H, Q, D / H), (B, H, L, D / H) -> (B, H, Q, L)."""
     scores = (q * q.shape[-1] ** -0.5) @ k.transpose(-1, -2)
     if causal:
         mask = torch.ones(scores.shape[-2:], dtype=torch.bool, device=q.device).tril()
     if mask is not None:
         scores = scores.masked_fill(~mask, float("-inf"))
-    return scores.softmax(dim=-1) @ v
+    return scores.softmax(dim=-1)
 
 
 class MLP(nn.Module):
@@ -133,43 +169,52 @@ class Block(nn.Module):
 
     def forward(self, x: Tensor, *, causal: bool = False) -> Tensor:
         """(B, L, D) -> (B, L, D)."""
-        x = x + self._dropped(self.attn(self.norm_1(x), causal=causal))
-        return x + self._dropped(self.mlp(self.norm_2(x)))
+        x = x + self._drop_path(self.attn(self.norm_1(x), causal=causal))
+        return x + self._drop_path(self.mlp(self.norm_2(x)))
 
-    def for_one(self, x: Tensor, position: Tensor | None = None) -> Tensor:
+    def forward_with_weights(self, x: Tensor, *, causal: bool = False) -> tuple[Tensor, Tensor]:
+        """What :meth:`forward` gives, and the attention weights (B, H, L, K)."""
+        out, weights = self.attn.forward_with_weights(self.norm_1(x), causal=causal)
+        x = x + self._drop_path(out)
+        return x + self._drop_path(self.mlp(self.norm_2(x))), weights
+
+    def forward_one(self, x: Tensor, position: Tensor | None = None) -> Tensor:
         """What :meth:`forward` gives at one position a row, without computing the others.
 
         Args:
             x: (B, L, D).
-            position: (B,) positions under a causal mask; ``None`` for position 0 under no mask.
+            position: (B,) positions under a causal mask; ``None`` for position 0 without a mask.
 
         Returns:
             (B, D).
         """
         normed = self.norm_1(x)
-        one, query, mask = pick(x, normed, position)
-        one = one + self._dropped(self.attn.for_one(query, normed, mask))
-        one = one + self._dropped(self.mlp(self.norm_2(one)))
-        return one[:, 0]
+        token, query, mask = select_position(x, normed, position)
+        token = token + self._drop_path(self.attn.forward_one(query, normed, mask))
+        token = token + self._drop_path(self.mlp(self.norm_2(token)))
+        return token[:, 0]  # (B, 1, D) -> (B, D)
 
-    def _dropped(self, branch: Tensor) -> Tensor:
+    def _drop_path(self, branch: Tensor) -> Tensor:
         if not self.training or self.drop_path == 0.0:
             return branch
-        keep = 1.0 - self.drop_path
-        kept = branch.new_empty((len(branch), 1, 1)).bernoulli_(keep)
-        return branch * (kept / keep)
+        rate = 1.0 - self.drop_path
+        # One draw a sample, the same for all its positions: (B, 1, 1).
+        mask = branch.new_empty((branch.shape[0], 1, 1)).bernoulli_(rate)
+        return branch * (mask / rate)
 
 
-def pick(x: Tensor, normed: Tensor, position: Tensor | None) -> tuple[Tensor, Tensor, Tensor | None]:
-    """One position a row of two tensors (B, L, D), and where it may look, as :meth:`Block.for_one` describes.
+def select_position(
+    x: Tensor, normed: Tensor, position: Tensor | None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """One position a row of two tensors (B, L, D), and where it may look, for :meth:`Block.forward_one`.
 
     Returns:
         The position of ``x`` and of ``normed``, each (B, 1, D), and the mask (B, 1, 1, L) or None.
     """
     if position is None:
         return x[:, :1], normed[:, :1], None
-    index = position[:, None, None].expand(-1, 1, x.shape[-1])
-    mask = (torch.arange(x.shape[1], device=x.device) <= position[:, None])[:, None, None]
+    index = position[:, None, None].expand(-1, 1, x.shape[-1])  # (B,) -> (B, 1, D)
+    mask = (torch.arange(x.shape[1], device=x.device) <= position[:, None])[:, None, None]  # (B, 1, 1, L)
     return x.gather(1, index), normed.gather(1, index), mask
 
 

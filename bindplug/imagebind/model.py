@@ -13,10 +13,12 @@ from torch import Tensor, nn
 
 from bindplug.encoder import Encoder
 from bindplug.errors import InputError, ModalityNotLoaded
-from bindplug.imagebind.checks import check_input, clip_axis
-from bindplug.imagebind.clips import average_raw, embed_clips, unit
-from bindplug.imagebind.config import ImageBindConfig, asked_towers, default_space
-from bindplug.imagebind.init import TEXT_LOG_SCALE, initialize_tower
+from bindplug.imagebind.config import ImageBindConfig, default_space, resolve_towers
+from bindplug.imagebind.initialization import TEXT_LOG_SCALE, initialize_tower
+from bindplug.imagebind.mapped_pages import MappedPages
+from bindplug.imagebind.official_names import LOGIT_SCALE, from_official, to_official
+from bindplug.imagebind.official_weights import OfficialWeights, check_state, read_weights, select_tensors
+from bindplug.imagebind.tower_inputs import average_raw, check_input, clip_axis, embed_clips, unit
 from bindplug.imagebind.towers import Tower, build_tower
 from bindplug.modality import Modality
 from bindplug.space import EmbeddingSpace
@@ -26,11 +28,6 @@ if TYPE_CHECKING:
 
 MAX_SCALE = 100.0
 """Where learned and fixed output scales are clipped. Source: ImageBind's published network."""
-
-
-def default_logit_scale() -> Tensor:
-    """The log scale of a model whose weights came without one."""
-    return torch.tensor(TEXT_LOG_SCALE)
 
 
 class ImageBind(Encoder, nn.Module):
@@ -64,7 +61,7 @@ class ImageBind(Encoder, nn.Module):
         dtype: torch.dtype | None = None,
     ) -> None:
         super().__init__()
-        names = asked_towers(modalities)
+        names = resolve_towers(modalities)
         self.config = config
         self.embedding_space = space or default_space(config)
         if self.embedding_space.width != config.embed_dim:
@@ -106,9 +103,42 @@ class ImageBind(Encoder, nn.Module):
             CheckpointError: the checkpoint is damaged, incomplete, unsafe, or of another network.
             WeightsNotFound: there is no such file.
         """
-        from bindplug.imagebind.official import load_official
+        return cls.from_weights(read_weights(source, config, modalities), device=device, dtype=dtype)
 
-        return load_official(source, config, modalities=modalities, device=device, dtype=dtype)
+    @classmethod
+    def from_weights(
+        cls,
+        weights: OfficialWeights,
+        *,
+        device: str | torch.device = "cpu",
+        dtype: torch.dtype | None = None,
+    ) -> ImageBind:
+        """A model that holds checked weights, without initializing or copying what needs neither.
+
+        Pages of a mapped file are given back once their tensors are converted, so memory peaks at the model's own
+        size. Output scales stay float32: a rounded logarithm would change every logit.
+
+        Args:
+            weights: what :func:`bindplug.imagebind.official_weights.read_weights` gave.
+            device: where to put them.
+            dtype: to convert them to; their own for None.
+
+        Returns:
+            The model in evaluation mode.
+        """
+        model = cls(weights.config, weights.towers, space=weights.space, device="meta")
+        state: dict[str, Tensor] = {}
+        pages = MappedPages()
+        for name, tensor in weights.tensors.items():
+            exact = name.endswith("log_logit_scale")
+            state[name] = tensor.detach().to(device, torch.float32 if exact else dtype)
+            if state[name].data_ptr() != tensor.data_ptr():
+                pages.release(tensor)
+        # Conversion comes first, so that query, key and value are views of one converted tensor.
+        own = from_official(state, weights.config)
+        own.setdefault(LOGIT_SCALE, torch.tensor(TEXT_LOG_SCALE, device=device))
+        model.load_state_dict(own, assign=True)
+        return model.eval()
 
     def reset_parameters(self, generator: torch.Generator | None = None) -> None:
         """Initialize every tower anew, as for training from scratch."""
@@ -123,14 +153,20 @@ class ImageBind(Encoder, nn.Module):
         Raises:
             CheckpointError: names are missing or unexpected, or shapes are wrong.
         """
-        from bindplug.imagebind.official import copy_official
-
-        copy_official(self, state)
+        towers = tuple(self.towers)
+        check_state(state, towers, self.config)
+        tensors = select_tensors(state, towers, self.config)
+        self.load_state_dict({LOGIT_SCALE: self.logit_scale} | from_official(tensors, self.config))
 
     def official_state_dict(self) -> dict[str, Tensor]:
-        """The weights under the official checkpoint's names, for the towers that were built; no copies."""
-        from bindplug.imagebind.names import to_official
+        """The weights under the official checkpoint's names, for the towers that were built.
 
+        Tensors share the model's memory, but for ``in_proj`` tensors of a model that was not loaded from a file or
+        was converted since: there query, key and value do not lie side by side, and are copied.
+
+        Raises:
+            CheckpointError: the model holds adapters, which the official layout has no place for.
+        """
         return to_official(self.state_dict(), self.config)
 
     @property
@@ -217,19 +253,26 @@ class ImageBind(Encoder, nn.Module):
             InputError: an input has another shape or dtype, values that are not finite, or nothing was given.
             ModalityNotLoaded: a tower was not built.
         """
-        named = {"text": text, "video": video, "audio": audio, "depth": depth, "thermal": thermal, "imu": imu}
-        given = {name: x for name, x in named.items() if x is not None}
+        keywords = {
+            "text": text,
+            "video": video,
+            "audio": audio,
+            "depth": depth,
+            "thermal": thermal,
+            "imu": imu,
+        }
+        inputs = {name: x for name, x in keywords.items() if x is not None}
         if isinstance(image, Mapping):
-            if given:
+            if inputs:
                 raise InputError("forward", found="a dict and keywords", expected="one of the two call forms")
             return {name: self.encode_official(name, x) for name, x in image.items() if x is not None}
         if image is not None:
-            given = {"image": image, **given}
-        if not given:
+            inputs = {"image": image, **inputs}
+        if not inputs:
             raise InputError(
-                "forward", found="no input", expected='a dict as {"vision": x}, or image=, text=, ...'
+                "forward", found="no input", expected='a dict such as {"vision": x}, or image=, text=, ...'
             )
-        features = {f"{name}_features": self.encode(name, x, normalize=True) for name, x in given.items()}
+        features = {f"{name}_features": self.encode(name, x, normalize=True) for name, x in inputs.items()}
         features["logit_scale"] = self.logit_scale.exp()
         return features if output_dict else tuple(features.values())
 

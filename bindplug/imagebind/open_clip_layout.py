@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bindplug.errors import CheckpointError
-from bindplug.imagebind.names import TEXT_MASK, TEXT_SCALE, causal_mask, tower_of
+from bindplug.imagebind.official_names import TEXT_MASK, TEXT_SCALE, causal_mask, tower_of
 
 _BLOCK = (
     ("ln_1.", "norm_1."),

@@ -5,14 +5,16 @@ from __future__ import annotations
 import math
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from bindplug.imagebind.config import IMU_CHANNELS, ImageBindConfig
-from bindplug.imagebind.frozen import FrozenBlock
-from bindplug.imagebind.layers import BLOCK_EPS, STEM_EPS, Block, Head
+from bindplug.imagebind.inference_blocks import InferenceBlock
+from bindplug.imagebind.layers import BLOCK_EPS, STEM_EPS, Block, Head, is_tracing
 
 
 @dataclass(frozen=True)
@@ -57,7 +59,7 @@ class Stem(nn.Module):
     def forward(self, x: Tensor) -> tuple[Tensor, tuple[int, ...]]:
         """One clip a row -> tokens (B, patches, D) and the grid they stand in."""
         patches = self.project(x)
-        tokens = patches.flatten(2).transpose(1, 2)
+        tokens = patches.flatten(2).transpose(1, 2)  # (B, D, *grid) -> (B, patches, D)
         return (tokens if self.norm is None else self.norm(tokens)), tuple(patches.shape[2:])
 
     def project(self, x: Tensor) -> Tensor:
@@ -69,27 +71,35 @@ class Stem(nn.Module):
 class VideoStem(Stem):
     """A Conv3d over clips; a still's equal frames make it a Conv2d with the weights summed over time."""
 
+    def __init__(self, proj: nn.Module, norm: nn.LayerNorm | None, frames: int) -> None:
+        super().__init__(proj, norm)
+        self.frames = frames
+
     def project(self, x: Tensor) -> Tensor:
         """(B, 3, H, W) stills or (B, 3, T, H, W) clips -> (B, D, 1, rows, columns)."""
-        assert isinstance(self.proj, nn.Conv3d)
         if x.ndim == 5 and x.shape[2] > 1:
-            return self.proj(x)
+            return super().project(x)
         still = x if x.ndim == 4 else x[:, :, 0]
-        folded = F.conv2d(still, self.proj.weight.sum(2), stride=self.proj.stride[1:])
-        return folded.unsqueeze(2)
+        if type(self.proj) is nn.Conv3d:
+            projected = F.conv2d(still, self.proj.weight.sum(2), stride=self.proj.stride[1:])
+            return projected.unsqueeze(2)  # (B, D, rows, columns) -> (B, D, 1, rows, columns)
+        # What wraps the convolution, such as a LoRA adapter, has more than its weight: call it on whole clips.
+        return super().project(still.unsqueeze(2).expand(-1, -1, self.frames, -1, -1))
 
 
 class WindowStem(Stem):
     """Windows of consecutive IMU steps, channel-major within a window, projected."""
 
-    def __init__(self, proj: nn.Linear, norm: nn.LayerNorm | None, window: int) -> None:
+    def __init__(self, proj: nn.Module, norm: nn.LayerNorm | None, window: int) -> None:
         super().__init__(proj, norm)
         self.window = window
 
     def project(self, x: Tensor) -> Tensor:
         """(B, 6, steps) -> (B, D, steps // window)."""
-        windows = x.unfold(-1, self.window, self.window).transpose(1, 2).flatten(2)
-        return self.proj(windows).transpose(1, 2)
+        # (B, 6, steps) -> (B, 6, windows, window) -> (B, windows, 6 * window)
+        count = x.shape[-1] // self.window
+        windows = x[..., : count * self.window].unflatten(-1, (count, self.window)).transpose(1, 2).flatten(2)
+        return super().project(windows).transpose(1, 2)
 
 
 def _stem(name: str, config: ImageBindConfig) -> Stem:
@@ -101,7 +111,7 @@ def _stem(name: str, config: ImageBindConfig) -> Stem:
     if name == "vision":
         frames, rows, columns = shape.kernel
         patch = (frames, rows, columns)
-        return VideoStem(nn.Conv3d(traits.channels, shape.width, patch, patch, bias=False), norm)
+        return VideoStem(nn.Conv3d(traits.channels, shape.width, patch, patch, bias=False), norm, frames)
     (rows, columns), (down, right) = shape.kernel, shape.stride
     return Stem(nn.Conv2d(traits.channels, shape.width, (rows, columns), (down, right), bias=False), norm)
 
@@ -112,6 +122,10 @@ class Tower(nn.Module):
     Args:
         name: one of the six towers.
         config: the network the tower belongs to.
+
+    Attributes:
+        gradient_checkpointing: whether training keeps the inputs of blocks only and computes the rest of a block
+            again in the backward pass: less memory for about a third more time.
     """
 
     log_scale: Tensor | None
@@ -120,11 +134,12 @@ class Tower(nn.Module):
         super().__init__()
         shape, traits = config.tower(name), TRAITS[name]
         self.name = name
+        self.gradient_checkpointing = False
         self.pos_embed = nn.Parameter(torch.empty(1, config.positions(name), shape.width))
         self.pre_norm = nn.LayerNorm(shape.width, eps=BLOCK_EPS) if traits.pre_norm else None
         self.blocks = nn.ModuleList(
             Block(shape.width, shape.heads, extra_key=traits.extra_key, drop_path=rate)
-            for rate in _rising(shape.drop_path, shape.blocks)
+            for rate in _drop_path_rates(shape.drop_path, shape.blocks)
         )
         self.head = Head(shape.width, config.embed_dim, kind=shape.head, dropout=traits.head_dropout)
         # Vision's scale is 1 and text's is learned, a parameter of the whole model.
@@ -132,26 +147,33 @@ class Tower(nn.Module):
         self.register_buffer("log_scale", log_scale)
 
     @property
-    def last_block(self) -> Block | FrozenBlock:
-        """The block in which one token alone asks."""
-        block = self.blocks[-1]
-        assert isinstance(block, (Block, FrozenBlock))
-        return block
-
-    @property
     def dtype(self) -> torch.dtype:
         """The dtype that inputs are cast to."""
         return self.pos_embed.dtype
 
     def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Tower:
-        for block in self.blocks:  # asked before anything is changed
-            if isinstance(block, FrozenBlock):
-                block.stay(fn)
+        # Every block may refuse before any tensor is changed.
+        for block in self.blocks:
+            if isinstance(block, InferenceBlock):
+                block.refuse_conversion(fn)
         return super()._apply(fn, recurse)
 
     def forward(self, x: Tensor) -> Tensor:
         """One clip a row -> (B, E), the head's raw output."""
         raise NotImplementedError
+
+    def _run_blocks(self, tokens: Tensor, position: Tensor | None = None, *, causal: bool = False) -> Tensor:
+        """(B, L, D) through every block -> (B, D), the last block's output at one position a row."""
+        *earlier, last = self.blocks
+        for block in earlier:
+            tokens = self._run(block, tokens, causal=causal)
+        return self._run(last.forward_one, tokens, position)  # type: ignore[arg-type]
+
+    def _run(self, block: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+        if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
+            output: Tensor = checkpoint(block, *args, use_reentrant=False, **kwargs)
+            return output
+        return block(*args, **kwargs)
 
 
 class PatchTower(Tower):
@@ -166,17 +188,20 @@ class PatchTower(Tower):
     def embed_tokens(self, x: Tensor) -> Tensor:
         """One clip a row -> (B, 1 + patches, D) with positions added."""
         tokens, grid = self.stem(x.to(self.dtype))
-        tokens = torch.cat((self.cls_token.to(tokens.dtype).expand(len(tokens), -1, -1), tokens), dim=1)
-        tokens = tokens + self.positions(grid)
+        # (1, 1, D) -> (B, 1, D), in front of (B, patches, D)
+        cls_token = self.cls_token.to(tokens.dtype).expand(tokens.shape[0], -1, -1)
+        tokens = torch.cat((cls_token, tokens), dim=1) + self.positions(grid)
         return tokens if self.pre_norm is None else self.pre_norm(tokens)
 
     def positions(self, grid: tuple[int, ...]) -> Tensor:
         """Position embeddings of a grid, (1, 1 + patches, D); interpolated for another image size."""
         if grid == self.grid:
             return self.pos_embed
+        # (1, patches, D) -> (1, D, rows, columns)
         learned = self.pos_embed[:, 1:].transpose(1, 2).unflatten(2, self.grid[-2:]).float()
         resized = F.interpolate(learned, size=grid[-2:], mode="bicubic", align_corners=False)
-        return torch.cat((self.pos_embed[:, :1], resized.flatten(2).transpose(1, 2).to(self.dtype)), dim=1)
+        patches = resized.flatten(2).transpose(1, 2).to(self.dtype)
+        return torch.cat((self.pos_embed[:, :1], patches), dim=1)
 
     def forward(self, x: Tensor) -> Tensor:
         """One clip a row -> (B, E), the head's raw output.
@@ -184,10 +209,7 @@ class PatchTower(Tower):
         Args:
             x: vision (B, 3, H, W) or (B, 3, T, H, W); audio, depth, thermal (B, 1, H, W); IMU (B, 6, steps).
         """
-        tokens = self.embed_tokens(x)
-        for block in self.blocks[:-1]:
-            tokens = block(tokens)
-        return self.head(self.last_block.for_one(tokens))
+        return self.head(self._run_blocks(self.embed_tokens(x)))
 
 
 class TextTower(Tower):
@@ -199,18 +221,20 @@ class TextTower(Tower):
         table = torch.empty(config.vocab_size, config.text.width)
         self.token_embedding = nn.Embedding.from_pretrained(table, freeze=False)
 
+    def embed_tokens(self, x: Tensor) -> Tensor:
+        """Token ids (B, L) -> (B, L, D) with positions added."""
+        tokens: Tensor = self.token_embedding(x)
+        return tokens + self.pos_embed[:, : x.shape[1]]
+
     def forward(self, x: Tensor) -> Tensor:
         """Token ids (B, L) -> (B, E), the head's raw output.
 
         Positions after the last end-of-text token cannot influence it, so they are not computed.
         """
         end = x.argmax(dim=-1)
-        if len(x) and not torch.compiler.is_compiling():
+        if not is_tracing() and x.shape[0]:
             x = x[:, : int(end.max()) + 1]
-        tokens = self.token_embedding(x) + self.pos_embed[:, : x.shape[1]]
-        for block in self.blocks[:-1]:
-            tokens = block(tokens, causal=True)
-        return self.head(self.last_block.for_one(tokens, end))
+        return self.head(self._run_blocks(self.embed_tokens(x), end, causal=True))
 
 
 def build_tower(name: str, config: ImageBindConfig) -> Tower:
@@ -218,6 +242,6 @@ def build_tower(name: str, config: ImageBindConfig) -> Tower:
     return TextTower(name, config) if name == "text" else PatchTower(name, config)
 
 
-def _rising(rate: float, blocks: int) -> list[float]:
+def _drop_path_rates(rate: float, blocks: int) -> list[float]:
     """Stochastic-depth rates from 0 in the first block to ``rate`` in the last. Source: arXiv 1603.09382."""
     return [rate * index / max(blocks - 1, 1) for index in range(blocks)]

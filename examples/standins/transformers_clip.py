@@ -13,7 +13,7 @@ import open_clip
 from transformers import CLIPConfig, CLIPImageProcessor, CLIPModel, CLIPProcessor, CLIPTokenizer
 
 import bindplug
-from bindplug.imagebind.checkpoint import to_open_clip
+from bindplug.imagebind import to_open_clip
 from bindplug_transformers import ImageBindConfig
 
 NAMES = (

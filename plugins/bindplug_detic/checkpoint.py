@@ -13,8 +13,7 @@ import torch
 from torch import Tensor
 
 from bindplug.errors import CheckpointError, WeightsNotFound
-from bindplug.imagebind.archive import listed
-from bindplug.imagebind.safe_tensors import open_safetensors
+from bindplug.imagebind.checkpoint_files import open_safetensors, shorten
 from bindplug_detic.config import DeticConfig
 from bindplug_detic.network import DeticNetwork
 from bindplug_detic.pickled import read_pickle
@@ -166,9 +165,9 @@ def _account(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: st
         if state[name].shape != wanted[name].shape
     ]
     problems = [
-        listed("missing", missing),
-        listed("unexpected", surplus),
-        listed("of another shape", shapes),
+        shorten("missing", missing),
+        shorten("unexpected", surplus),
+        shorten("of another shape", shapes),
     ]
     if any(problems):
         raise CheckpointError(
@@ -177,7 +176,7 @@ def _account(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: st
         )
     damaged = [name for name in shared if not state[name].isfinite().all()]
     if damaged:
-        raise CheckpointError(f"{what} is damaged: {listed('not finite', damaged)}")
+        raise CheckpointError(f"{what} is damaged: {shorten('not finite', damaged)}")
 
 
 def _check_positions(state: Mapping[str, Tensor], config: DeticConfig, what: str) -> None:

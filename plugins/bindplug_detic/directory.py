@@ -12,8 +12,7 @@ from torch import Tensor
 
 from bindplug.directories import Manifest, check_dtype, staged, verified, write_tensors
 from bindplug.errors import CheckpointError
-from bindplug.imagebind.archive import listed
-from bindplug.imagebind.safe_tensors import open_safetensors
+from bindplug.imagebind.checkpoint_files import open_safetensors, shorten
 from bindplug.space import EmbeddingSpace
 from bindplug_detic.config import DeticConfig
 from bindplug_detic.network import DeticNetwork
@@ -157,9 +156,9 @@ def _assemble(state: Mapping[str, Tensor], config: DeticConfig, path: Path) -> D
     wanted = network.state_dict()
     wrong = [name for name, tensor in wanted.items() if name in state and state[name].shape != tensor.shape]
     problems = [
-        listed("missing", [name for name in wanted if name not in state]),
-        listed("unexpected", [name for name in state if name not in wanted]),
-        listed("of another shape", wrong),
+        shorten("missing", [name for name in wanted if name not in state]),
+        shorten("unexpected", [name for name in state if name not in wanted]),
+        shorten("of another shape", wrong),
     ]
     if any(problems):
         reasons = "; ".join(filter(None, problems))

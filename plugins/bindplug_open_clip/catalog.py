@@ -10,8 +10,7 @@ from bindplug import hub
 from bindplug.cards import ModelCard
 from bindplug.download import download
 from bindplug.errors import InputError, UnknownModel
-from bindplug.imagebind import ImageBindConfig
-from bindplug.imagebind.checkpoint import infer_config, read_manifest
+from bindplug.imagebind import ImageBindConfig, infer_config, read_manifest
 from bindplug.imagebind.layers import BLOCK_EPS
 from bindplug.models import list_models
 from bindplug.plugins import registry
@@ -93,7 +92,7 @@ def config_at(path: Path) -> ImageBindConfig:
     """The shape of the network whose weights lie at a path."""
     if path.is_dir():
         return ImageBindConfig.from_dict(read_manifest(path)["config"])
-    from bindplug.imagebind.archive import open_official
+    from bindplug.imagebind.checkpoint_files import open_official
 
     return infer_config({name: tuple(t.shape) for name, t in open_official(path).items()}, what=str(path))
 

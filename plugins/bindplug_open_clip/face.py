@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bindplug.encoder import Encoder
 from bindplug.errors import InputError, ModalityNotLoaded
-from bindplug.imagebind.clips import unit
+from bindplug.imagebind.tower_inputs import unit
 from bindplug.inputs import (
     ImagePreprocess,
     Preprocess,

@@ -9,10 +9,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bindplug.imagebind import ImageBind
-from bindplug.imagebind.archive import open_official
-from bindplug.imagebind.checkpoint import to_open_clip
-from bindplug.imagebind.safe_tensors import open_safetensors
+from bindplug.imagebind import ImageBind, to_open_clip
+from bindplug.imagebind.checkpoint_files import open_official, open_safetensors
 
 DEFINING = (
     "modality_heads.text.proj.1.weight",

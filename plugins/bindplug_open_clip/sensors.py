@@ -11,8 +11,7 @@ from torch import Tensor, nn
 
 from bindplug.errors import InputError
 from bindplug.imagebind import ImageBind, ImageBindConfig
-from bindplug.imagebind.checks import check_input, clip_axis
-from bindplug.imagebind.clips import average_raw, embed_clips
+from bindplug.imagebind.tower_inputs import average_raw, check_input, clip_axis, embed_clips
 from bindplug.imagebind.towers import Tower
 
 SENSORS = ("audio", "depth", "thermal", "imu")

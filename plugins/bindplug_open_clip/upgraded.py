@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from bindplug.adapters import Upgraded
 from bindplug.encoder import Encoder
-from bindplug.imagebind.clips import average_raw
+from bindplug.imagebind.tower_inputs import average_raw
 from bindplug.inputs import ImagePreprocess, Preprocess, TextPreprocess, VideoPreprocess
 from bindplug.inputs.image import MEAN, STD
 from bindplug.modality import Modality

@@ -11,9 +11,8 @@ from torch import Tensor, nn
 
 import bindplug
 from bindplug.errors import CheckpointError, PluginError, WeightsNotFound
-from bindplug.imagebind import ImageBind
-from bindplug.imagebind.checkpoint import to_open_clip
-from bindplug.imagebind.names import causal_mask
+from bindplug.imagebind import ImageBind, to_open_clip
+from bindplug.imagebind.official_names import causal_mask
 from bindplug_open_clip.delegate import upstream
 from bindplug_open_clip.sensors import SENSORS
 
@@ -79,7 +78,7 @@ def is_imagebind(path: Path) -> bool:
     """Whether a path holds ImageBind's weights: a converted directory, or a checkpoint with its names."""
     if path.is_dir():
         return True
-    from bindplug.imagebind.archive import open_official
+    from bindplug.imagebind.checkpoint_files import open_official
 
     return any(name.startswith("modality_") for name in open_official(path))
 

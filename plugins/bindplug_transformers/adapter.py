@@ -15,8 +15,8 @@ from bindplug.cards import ModelCard
 from bindplug.encoder import Encoder
 from bindplug.errors import BindplugError, InputError, ModalityNotLoaded, SpaceMismatch
 from bindplug.hub import find_weights
-from bindplug.imagebind.clips import unit
 from bindplug.imagebind.model import MAX_SCALE
+from bindplug.imagebind.tower_inputs import unit
 from bindplug.inputs import ImagePreprocess, Preprocess, TextPreprocess, Tokenizer
 from bindplug.modality import Modality
 from bindplug_transformers.likeness import difference, open_reference

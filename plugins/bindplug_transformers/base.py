@@ -15,7 +15,7 @@ from typing_extensions import Self
 import bindplug
 from bindplug.errors import InputError
 from bindplug.imagebind import ImageBind
-from bindplug.imagebind.init import initialize_tower
+from bindplug.imagebind.initialization import initialize_tower
 from bindplug.imagebind.towers import Tower
 from bindplug.modality import towers_of
 from bindplug.space import EmbeddingSpace

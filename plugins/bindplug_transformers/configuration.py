@@ -11,7 +11,7 @@ from transformers import CLIPTextConfig, CLIPVisionConfig, PretrainedConfig
 from bindplug.errors import InputError
 from bindplug.imagebind import ImageBindConfig as NetworkConfig
 from bindplug.imagebind.config import default_space
-from bindplug.imagebind.init import TEXT_LOG_SCALE
+from bindplug.imagebind.initialization import TEXT_LOG_SCALE
 from bindplug.imagebind.layers import BLOCK_EPS, MLP_RATIO
 from bindplug.inputs.text import VOCABULARY_SIZE
 from bindplug.modality import Modality, towers_of

@@ -10,7 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from bindplug.imagebind.towers import PatchTower, TextTower
+from bindplug.imagebind import PatchTower, TextTower
 
 
 class FullPass(NamedTuple):
@@ -37,7 +37,7 @@ def full_image_pass(tower: PatchTower, x: Tensor) -> FullPass:
 
 def full_text_pass(tower: TextTower, x: Tensor) -> FullPass:
     """Token ids (B, L) through every block, all tokens."""
-    states = [tower.token_embedding(x) + tower.pos_embed[:, : x.shape[1]]]
+    states = [tower.embed_tokens(x)]
     for block in tower.blocks:
         states.append(block(states[-1], causal=True))
     ends = states[-1][torch.arange(len(x), device=x.device), x.argmax(dim=-1)]

@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bindplug.imagebind.archive import open_official
-from bindplug.imagebind.safe_tensors import open_safetensors
+from bindplug.imagebind.checkpoint_files import open_official, open_safetensors
 
 PATCHES = "modality_preprocessors.vision.rgbt_stem.proj.1.weight"
 SAME_TENSORS = {

@@ -10,9 +10,8 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bindplug.errors import InputError
-from bindplug.imagebind.checks import check_input
-from bindplug.imagebind.clips import unit
 from bindplug.imagebind.model import MAX_SCALE
+from bindplug.imagebind.tower_inputs import check_input, unit
 from bindplug.modality import Modality
 from bindplug.query import Query
 from bindplug_transformers.base import ImageBindPreTrainedModel

@@ -16,8 +16,7 @@ import torch
 from PIL import Image
 
 from bindplug.cli.app import run
-from bindplug.imagebind import ImageBind
-from bindplug.imagebind.checkpoint import save_directory
+from bindplug.imagebind import ImageBind, save_directory
 from bindplug.space import EmbeddingSpace
 from tests.small import SMALL
 

@@ -10,7 +10,7 @@ import torch
 from safetensors.torch import load_file
 
 import bindplug as package
-from bindplug.imagebind.checkpoint import read_manifest
+from bindplug.imagebind import read_manifest
 
 
 def test_round_trip_through_the_official_layout(bindplug, model_directory, tmp_path):

@@ -11,7 +11,7 @@ from PIL import Image
 from safetensors.torch import save_file
 
 from bindplug.cli.app import run
-from bindplug.imagebind.checkpoint import save_directory
+from bindplug.imagebind import save_directory
 from bindplug_diffusers.command import sheet
 from tests.diffusers import tiny
 from tests.diffusers.test_refusals import small_imagebind

@@ -16,7 +16,9 @@ def naive_block(block: Block, x: Tensor, *, causal: bool) -> Tensor:
     normed = block.norm_1(x)
     batch, length, width = x.shape
     attn = block.attn
-    q, k, v = F.linear(normed, attn.in_proj_weight, attn.in_proj_bias).chunk(3, dim=-1)
+    q, k, v = (
+        F.linear(normed, layer.weight, layer.bias) for layer in (attn.q_proj, attn.k_proj, attn.v_proj)
+    )
     if attn.bias_k is not None:
         k = torch.cat([k, attn.bias_k.expand(batch, 1, width)], dim=1)
         v = torch.cat([v, attn.bias_v.expand(batch, 1, width)], dim=1)

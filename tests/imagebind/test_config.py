@@ -10,7 +10,7 @@ import torch
 
 from bindplug.imagebind import ImageBind, ImageBindConfig, TowerConfig
 from bindplug.imagebind.config import default_space
-from bindplug.imagebind.names import TEXT_MASK, expected_shapes, our_shapes
+from bindplug.imagebind.official_names import TEXT_MASK, expected_shapes, model_shapes
 from bindplug.space import IMAGEBIND_SPACE
 from tests.imagebind.synthetic import GOLDEN
 
@@ -27,7 +27,7 @@ def test_every_official_name_and_shape(size: str, tiny_config: ImageBindConfig) 
 
 def test_shapes_of_a_shallow_build_are_those_of_the_whole(tiny_config: ImageBindConfig) -> None:
     built = ImageBind(tiny_config, device="meta").state_dict()
-    assert our_shapes(tiny_config) == {name: tuple(tensor.shape) for name, tensor in built.items()}
+    assert model_shapes(tiny_config) == {name: tuple(tensor.shape) for name, tensor in built.items()}
 
 
 def test_huge_has_the_published_number_of_parameters() -> None:

@@ -10,8 +10,7 @@ import torch
 from safetensors import safe_open
 
 from bindplug.errors import CheckpointError, WeightsNotFound
-from bindplug.imagebind import ImageBind
-from bindplug.imagebind.checkpoint import load_directory, read_manifest, save_directory
+from bindplug.imagebind import ImageBind, load_directory, read_manifest, save_directory
 from bindplug.space import EmbeddingSpace
 
 TOWERS = ("vision", "text", "audio", "depth", "thermal", "imu")

@@ -11,8 +11,8 @@ from safetensors.torch import save_file
 from torch import nn
 
 from bindplug.imagebind import mapped_pages
+from bindplug.imagebind.checkpoint_files import open_safetensors
 from bindplug.imagebind.mapped_pages import MappedPages, convert
-from bindplug.imagebind.safe_tensors import open_safetensors
 
 ON_LINUX = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="other systems do not say")
 ROWS = 4096

@@ -15,7 +15,7 @@ import torch
 from bindplug.encoder import Encoder
 from bindplug.errors import InputError, ModalityNotLoaded, UnknownModality
 from bindplug.imagebind import ImageBind, ImageBindConfig
-from bindplug.imagebind.clips import average_raw, unit
+from bindplug.imagebind.tower_inputs import average_raw, unit
 from tests.imagebind.naive import naive_tokens
 from tests.imagebind.synthetic import GOLDEN, golden_input, load_golden
 
@@ -286,7 +286,7 @@ def test_drop_path_and_dropout_act_in_training_only(tiny_config: ImageBindConfig
 def test_drop_path_keeps_the_mean(tiny_config: ImageBindConfig) -> None:
     torch.manual_seed(0)
     block = ImageBind(tiny_config, {"imu"}).towers["imu"].blocks[1].train()
-    branch = block._dropped(torch.ones(20_000, 1, 1))
+    branch = block._drop_path(torch.ones(20_000, 1, 1))
     torch.testing.assert_close(branch.unique(), torch.tensor([0.0, 1 / 0.3]))
     assert float(branch.mean()) == pytest.approx(1.0, abs=0.05)
 

@@ -13,10 +13,9 @@ import torch
 from safetensors.torch import save_file
 
 from bindplug.errors import CheckpointError, WeightsNotFound
-from bindplug.imagebind import ImageBind, ImageBindConfig, archive
-from bindplug.imagebind.archive import open_official
-from bindplug.imagebind.checkpoint import infer_config, read_official
-from bindplug.imagebind.names import TEXT_MASK, expected_shapes
+from bindplug.imagebind import ImageBind, ImageBindConfig, checkpoint_files, infer_config, read_official
+from bindplug.imagebind.checkpoint_files import open_official
+from bindplug.imagebind.official_names import TEXT_MASK, expected_shapes
 from bindplug.space import IMAGEBIND_SPACE
 from tests.imagebind.synthetic import golden_input, load_golden
 
@@ -71,8 +70,8 @@ def test_only_asked_for_towers_are_converted(
     pth: Path, tiny_config: ImageBindConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     summed: list[int] = []
-    real = archive._checksum
-    monkeypatch.setattr(archive, "_checksum", lambda t: summed.append(t.numel()) or real(t))
+    real = checkpoint_files._checksum
+    monkeypatch.setattr(checkpoint_files, "_checksum", lambda t: summed.append(t.numel()) or real(t))
     model = load(pth, tiny_config, modalities={"imu"})
     assert sum(summed) <= sum(t.numel() for t in model.state_dict().values()) + 1
 
@@ -294,7 +293,7 @@ def test_other_patches_are_read_from_shapes() -> None:
 
 
 def test_heads_are_not_guessed(tiny_state: State) -> None:
-    with pytest.raises(CheckpointError, match=r"width 64 and 2 blocks.*give the network's config"):
+    with pytest.raises(CheckpointError, match=r"width 64 and 2 blocks.*pass the network's config"):
         ImageBind.from_official(tiny_state)
 
 
@@ -316,3 +315,38 @@ def test_spaces_of_other_networks_are_told_apart(tiny_state: State, tiny_config:
     assert first.name != IMAGEBIND_SPACE.name
     assert not first.matches(second)
     assert first.matches(load(tiny_state, tiny_config, modalities={"audio"}).embedding_space)
+
+
+# Query, key and value: one tensor in the checkpoint, three in the model
+
+
+def test_projections_are_views_of_the_mapped_tensor_and_join_without_a_copy(
+    pth: Path, tiny_config: ImageBindConfig
+) -> None:
+    model = load(pth, tiny_config, modalities={"depth"})
+    attention = model.towers["depth"].blocks[0].attn
+    storages = {layer.weight.untyped_storage().data_ptr() for layer in (attention.q_proj, attention.k_proj)}
+    assert len(storages) == 1
+    joined = model.official_state_dict()["modality_trunks.depth.blocks.0.attn.in_proj_weight"]
+    assert joined.data_ptr() == attention.q_proj.weight.data_ptr()
+    assert torch.equal(joined[-len(attention.v_proj.weight) :], attention.v_proj.weight)
+
+
+def test_projections_apart_in_memory_are_joined_too(tiny_state: State, tiny_config: ImageBindConfig) -> None:
+    model = load(tiny_state, tiny_config)
+    for parameter in model.parameters():
+        parameter.data = parameter.data.clone()
+    exported = model.official_state_dict()
+    assert all(torch.equal(exported[name], tensor) for name, tensor in tiny_state.items())
+
+
+def test_adapters_have_no_place_in_an_official_checkpoint(
+    tiny_state: State, tiny_config: ImageBindConfig
+) -> None:
+    model = load(tiny_state, tiny_config, modalities={"imu"})
+    attention = model.towers["imu"].blocks[0].attn
+    attention.q_proj = torch.nn.Sequential(attention.q_proj)
+    with pytest.raises(
+        CheckpointError, match=r"such as towers\.imu\.blocks\.0\.attn\.q_proj\.0\.weight.*Merge"
+    ):
+        model.official_state_dict()

@@ -7,9 +7,8 @@ import torch
 from torch import nn
 
 from bindplug.errors import CheckpointError
-from bindplug.imagebind import ImageBind, ImageBindConfig
-from bindplug.imagebind.checkpoint import from_open_clip, to_open_clip
-from bindplug.imagebind.names import TEXT_MASK, expected_shapes
+from bindplug.imagebind import ImageBind, ImageBindConfig, from_open_clip, to_open_clip
+from bindplug.imagebind.official_names import TEXT_MASK, expected_shapes
 
 open_clip_model = pytest.importorskip("open_clip.model")
 

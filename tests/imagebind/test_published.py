@@ -7,8 +7,8 @@ import json
 import pytest
 import torch
 
-from bindplug.imagebind import ImageBind, published
-from bindplug.imagebind.published import SEEDED_VECTORS, seeded_inputs, verify
+from bindplug.imagebind import ImageBind, published_figures
+from bindplug.imagebind.published_figures import SEEDED_VECTORS, seeded_inputs, verify
 
 
 def test_seeded_inputs_are_those_of_a_seeded_global_generator() -> None:
@@ -59,7 +59,7 @@ def test_the_form_that_fits_is_found(
             "raw": lambda m: tokenised.encode(m, inputs[m]),
         }[form]
         vectors = {name: tuple(rows(name)[0, :5].tolist()) for name in SEEDED_VECTORS}
-    monkeypatch.setattr(published, "SEEDED_VECTORS", vectors)
+    monkeypatch.setattr(published_figures, "SEEDED_VECTORS", vectors)
     report = verify(tokenised)
     assert report.passed
     assert {check.form for check in report.checks if check.name != "seeded vision vector"} == {form}

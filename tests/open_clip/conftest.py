@@ -15,8 +15,7 @@ pytest.importorskip("open_clip")
 
 from bindplug import hookimpl, plugins
 from bindplug.cards import ModelCard
-from bindplug.imagebind import ImageBind, ImageBindConfig
-from bindplug.imagebind.checkpoint import save_directory
+from bindplug.imagebind import ImageBind, ImageBindConfig, save_directory
 from bindplug.modality import Modality
 from bindplug.space import EmbeddingSpace
 

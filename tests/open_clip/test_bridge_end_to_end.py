@@ -9,7 +9,7 @@ import torch
 import bindplug
 from bindplug.bridges import LinearBridge, fit_bridge, load_bridge
 from bindplug.errors import SpaceMismatch
-from bindplug.imagebind.checkpoint import to_open_clip
+from bindplug.imagebind import to_open_clip
 from bindplug.space import EmbeddingSpace
 from bindplug_toyworld import CLASSNAMES, NAMES, Scene
 from recipes.clip import clip_config

@@ -12,8 +12,7 @@ from torchvision.transforms import Compose
 
 import bindplug_open_clip as open_clip
 from bindplug.errors import CheckpointError, InputError, UnknownModel, WeightsNotFound
-from bindplug.imagebind import ImageBind
-from bindplug.imagebind.checkpoint import save_directory
+from bindplug.imagebind import ImageBind, save_directory
 from tests.open_clip.conftest import CONFIG, NAME, SPACE, inputs, picture, random_imagebind
 
 PIXELS = inputs()["image"]

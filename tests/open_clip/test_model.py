@@ -16,7 +16,7 @@ from torch.testing import assert_close
 import bindplug_open_clip as open_clip
 from bindplug import audio, image, text
 from bindplug.errors import InputError, ModalityNotLoaded
-from bindplug.imagebind.checkpoint import to_open_clip
+from bindplug.imagebind import to_open_clip
 from tests.open_clip.conftest import NAME, inputs, picture, random_imagebind
 
 X = inputs()

@@ -10,7 +10,7 @@ import torch
 from torch.testing import assert_close
 
 import bindplug_open_clip
-from bindplug.imagebind.checkpoint import to_open_clip
+from bindplug.imagebind import to_open_clip
 from tests.open_clip.conftest import NAME, picture, random_imagebind
 
 HEAD = """

@@ -15,7 +15,7 @@ import bindplug
 import bindplug_open_clip as open_clip
 from bindplug import EmbeddingSpace, audio, image, list_plugins, text
 from bindplug.errors import InputError, SpaceMismatch, UnsupportedTarget, WeightsNotFound
-from bindplug.imagebind.checkpoint import to_open_clip
+from bindplug.imagebind import to_open_clip
 from bindplug.testing import AdapterContract, difference, snapshot
 from bindplug_open_clip import UpgradedClip
 from bindplug_open_clip.adapter import BridgedClip

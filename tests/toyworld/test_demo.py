@@ -17,8 +17,7 @@ import torch
 from PIL import Image
 
 from bindplug.cli.app import run
-from bindplug.imagebind import ImageBind, ImageBindConfig
-from bindplug.imagebind.checkpoint import save_directory
+from bindplug.imagebind import ImageBind, ImageBindConfig, save_directory
 from bindplug.imagebind.config import TowerConfig
 from bindplug.space import EmbeddingSpace
 from bindplug_toyworld import showcase

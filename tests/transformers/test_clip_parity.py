@@ -40,10 +40,7 @@ def copy_into_clip(network: ImageBind, clip: CLIPModel) -> CLIPModel:
             theirs.layer_norm1.load_state_dict(ours.norm_1.state_dict())
             theirs.layer_norm2.load_state_dict(ours.norm_2.state_dict())
             theirs.mlp.load_state_dict(ours.mlp.state_dict())
-            theirs.self_attn.out_proj.load_state_dict(ours.attn.out_proj.state_dict())
-            for index, name in enumerate(("q_proj", "k_proj", "v_proj")):
-                getattr(theirs.self_attn, name).weight.copy_(ours.attn.in_proj_weight.chunk(3)[index])
-                getattr(theirs.self_attn, name).bias.copy_(ours.attn.in_proj_bias.chunk(3)[index])
+            theirs.self_attn.load_state_dict(ours.attn.state_dict())
     text, vision = network.towers["text"], network.towers["vision"]
     clip.text_model.embeddings.token_embedding.weight.copy_(text.token_embedding.weight)
     clip.text_model.embeddings.position_embedding.weight.copy_(text.pos_embed[0])

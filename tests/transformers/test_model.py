@@ -14,7 +14,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForZeroShotImageClassif
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 import bindplug_transformers as bt
-from bindplug.imagebind.checkpoint import save_directory
+from bindplug.imagebind import save_directory
 from tests.transformers.tiny import DTYPE, MODEL_INPUTS, TRANSFORMERS_4, rows_of, small_network
 
 MODALITIES = sorted(MODEL_INPUTS)

@@ -1,4 +1,4 @@
-"""What is known of the published checkpoint's numbers, and whether a model reproduces them."""
+"""Published figures of the official checkpoint, and whether a model reproduces them."""
 
 from __future__ import annotations
 
@@ -146,11 +146,11 @@ def _seeded_checks(model: ImageBind, skipped: dict[str, str]) -> list[Check]:
             "unit": model.encode(modality, x, normalize=True),
             "raw": model.encode(modality, x),
         }
-        tried = [
+        checks_by_form = [
             _check(f"seeded {tower} vector", SEEDED_VECTORS[tower], rows[0, :5], SEEDED_TOLERANCE, form)
             for form, rows in forms.items()
         ]
-        checks.append(min(tried, key=lambda check: check.deviation))
+        checks.append(min(checks_by_form, key=lambda check: check.deviation))
     return checks
 
 
@@ -177,12 +177,12 @@ def _table_checks(
         probabilities = (rows[first] @ rows[second].T).softmax(dim=-1)
         diagonal = TABLE_DIAGONALS.get(name)
         expected = diagonal or tuple(value for row in TABLE_VISION_AUDIO for value in row)
-        found = probabilities.diagonal() if diagonal else probabilities.flatten()
-        checks.append(_check(name, expected, found, TABLE_TOLERANCE, "probabilities"))
+        values = probabilities.diagonal() if diagonal else probabilities.flatten()
+        checks.append(_check(name, expected, values, TABLE_TOLERANCE, "probabilities"))
     return checks
 
 
-def _check(name: str, expected: tuple[float, ...], found: Tensor, tolerance: float, form: str) -> Check:
-    numbers = tuple(found.float().tolist())
+def _check(name: str, expected: tuple[float, ...], values: Tensor, tolerance: float, form: str) -> Check:
+    numbers = tuple(values.float().tolist())
     deviation = max(abs(a - b) for a, b in zip(numbers, expected, strict=True))
     return Check(name, expected, numbers, deviation, tolerance, form)

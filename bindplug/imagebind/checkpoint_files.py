@@ -1,4 +1,4 @@
-"""Open a checkpoint file: safely, without reading its tensors, and refuse what is damaged."""
+"""Open checkpoint files: safely, mapped and not read, and refuse damaged ones."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from collections.abc import Mapping
 from pathlib import Path
 
 import torch
+from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
 from bindplug.errors import CheckpointError, WeightsNotFound
 from bindplug.imagebind.mapped_pages import MappedPages
-from bindplug.imagebind.safe_tensors import open_safetensors
 
 LEGACY_PICKLE = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 """First bytes of PyTorch's format before 1.6: a pickled magic number, 0x1950A86A20F9469CFC6C."""
 
-SHOWN_NAMES = 20
+MAX_NAMES = 20
 """Most names of one kind that an error lists."""
 
 
@@ -43,6 +43,19 @@ def open_official(path: str | Path) -> dict[str, Tensor]:
     return state
 
 
+def open_safetensors(path: str | Path) -> dict[str, Tensor]:
+    """Every tensor of a safetensors file by name, on the CPU, mapped where the platform can.
+
+    Raises:
+        CheckpointError: the file is empty, truncated, contradicts itself or is no safetensors file.
+    """
+    try:
+        with safe_open(str(path), framework="pt", device="cpu") as file:
+            return {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118 - not a mapping
+    except (SafetensorError, OSError, ValueError) as error:
+        raise CheckpointError(f"{path} is not a whole safetensors file ({error})") from error
+
+
 def verify_checksums(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
     """Compare tensors with the checksums that a ``.pth`` archive keeps of its records.
 
@@ -52,23 +65,23 @@ def verify_checksums(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
     if not zipfile.is_zipfile(path):
         return
     with zipfile.ZipFile(path) as archive:
-        known = {(record.CRC, record.file_size) for record in archive.infolist()}
+        checksums = {(record.CRC, record.file_size) for record in archive.infolist()}
     damaged, pages = [], MappedPages()
     for name, tensor in tensors.items():
-        if _checksum(tensor) not in known:
+        if _checksum(tensor) not in checksums:
             damaged.append(name)
         pages.release(tensor)
     # An archive written without checksums matches nowhere, and says nothing about damage.
     if damaged and len(damaged) < len(tensors):
-        raise CheckpointError(f"{path} is damaged; {listed('not as written', damaged)}. Download it again")
+        raise CheckpointError(f"{path} is damaged; {shorten('not as written', damaged)}. Download it again")
 
 
-def listed(kind: str, names: list[str]) -> str:
+def shorten(kind: str, names: list[str]) -> str:
     """``"3 missing: a, b, c"``, shortened where there are many; empty for none."""
     if not names:
         return ""
-    more = f" and {len(names) - SHOWN_NAMES} more" if len(names) > SHOWN_NAMES else ""
-    return f"{len(names)} {kind}: {', '.join(names[:SHOWN_NAMES])}{more}"
+    more = f" and {len(names) - MAX_NAMES} more" if len(names) > MAX_NAMES else ""
+    return f"{len(names)} {kind}: {', '.join(names[:MAX_NAMES])}{more}"
 
 
 def _open_pth(path: Path) -> dict[str, Tensor]:

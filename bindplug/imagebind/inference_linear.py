@@ -1,4 +1,4 @@
-"""Linear layers in oneDNN's own layout, and linear layers in eight bits."""
+"""Linear layers for inference: in oneDNN's own layout, and in eight bits."""
 
 from __future__ import annotations
 
@@ -21,27 +21,27 @@ class PackedLinear(nn.Module):
     An ordinary layer on the CPU brings its weight into that layout in every call.
 
     Args:
-        weight: (N, K) float32, bfloat16 or float16, where :func:`why_not_packed` has no objection.
+        weight: (N, K) float32, bfloat16 or float16, where :func:`packing_obstacle` has no objection.
         bias: (N,).
     """
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
-        # an attribute, not a buffer: oneDNN's tensors are opaque to state dicts and conversions
+        # An attribute, not a buffer: oneDNN's tensors are opaque to state dicts and conversions.
         self.weight = torch.ops.mkldnn._reorder_linear_weight(weight.contiguous())
-        self.bias_values = bias.clone()
+        self.bias = bias.clone()
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., K) -> (..., N)."""
-        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias_values, "none", [], "")
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
 
     def gelu(self, x: Tensor) -> Tensor:
         """(..., K) -> (..., N), through the exact GELU."""
-        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias_values, "gelu", [], "none")
+        return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "gelu", [], "none")
 
     def plus(self, x: Tensor, residual: Tensor) -> Tensor:
         """(..., K) and (..., N) -> (..., N)."""
-        return torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.weight, self.bias_values, "add")
+        return torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.weight, self.bias, "add")
 
     def __getstate__(self) -> dict[str, Any]:
         """With the plain weight: oneDNN's layout may differ on the machine that unpickles it."""
@@ -51,7 +51,7 @@ class PackedLinear(nn.Module):
         super().__setstate__(state | {"weight": torch.ops.mkldnn._reorder_linear_weight(state["weight"])})
 
 
-def why_not_packed(dtype: torch.dtype) -> str:
+def packing_obstacle(dtype: torch.dtype) -> str:
     """Why packed layers of that dtype do not work on this machine; empty if they do.
 
     The operators are torch's own but carry no promise of stability, so a small product is tried.
@@ -67,12 +67,12 @@ def why_not_packed(dtype: torch.dtype) -> str:
         }
         if not supported.get(dtype):
             return f"oneDNN has no {dtype} products for this processor"
-        return "" if _agrees(dtype) else "oneDNN's packed product is wrong here"
+        return "" if _is_accurate(dtype) else "oneDNN's packed product is wrong here"
     except (AttributeError, RuntimeError, TypeError) as error:
         return f"torch {torch.__version__} packs in another way ({str(error).splitlines()[0]})"
 
 
-def _agrees(dtype: torch.dtype) -> bool:
+def _is_accurate(dtype: torch.dtype) -> bool:
     rows, inputs, outputs = PROBE
     generator = torch.Generator().manual_seed(0)
     x, weight = (torch.randn(n, inputs, generator=generator).to(dtype) for n in (rows, outputs))
@@ -87,7 +87,7 @@ def _agrees(dtype: torch.dtype) -> bool:
             (packed.gelu(x), F.gelu(plain)),
             (packed.plus(x, residual), plain + residual.float()),
         )
-        return all(torch.allclose(ours.float(), true, rtol=0.02, atol=0.05) for ours, true in pairs)
+        return all(torch.allclose(row.float(), truth, rtol=0.02, atol=0.05) for row, truth in pairs)
 
 
 class Int8Linear(nn.Module):
@@ -104,15 +104,12 @@ class Int8Linear(nn.Module):
         super().__init__()
         scale = weight.float().abs().amax(dim=1).clamp(min=torch.finfo(torch.float32).tiny) / INT8_MOST
         integers = (weight.float() / scale[:, None]).round().clamp(-INT8_MOST, INT8_MOST)
-        self.weight, self.scale, self.bias_values = (
-            integers.to(torch.int8),
-            scale.to(weight.dtype),
-            bias.clone(),
-        )
+        # Attributes, not buffers: conversions would turn the integers into floats.
+        self.weight, self.scale, self.bias = integers.to(torch.int8), scale.to(weight.dtype), bias.clone()
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., K) -> (..., N)."""
-        return F.linear(x, self.weight.to(x.dtype)) * self.scale + self.bias_values
+        return F.linear(x, self.weight.to(x.dtype)) * self.scale + self.bias
 
     def gelu(self, x: Tensor) -> Tensor:
         """(..., K) -> (..., N), through the exact GELU."""

@@ -1,61 +1,85 @@
-"""Read an official checkpoint: strictly, safely, and only the towers asked for."""
+"""Read official weights: strictly, safely, and only the towers asked for."""
 
 from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import torch
 from torch import Tensor
 
 from bindplug.errors import CheckpointError
-from bindplug.imagebind.archive import listed, open_official, verify_checksums
-from bindplug.imagebind.config import ImageBindConfig, asked_towers, default_space
-from bindplug.imagebind.infer import infer_config
-from bindplug.imagebind.mapped_pages import MappedPages
-from bindplug.imagebind.names import (
-    LOGIT_SCALE,
+from bindplug.imagebind.checkpoint_files import open_official, shorten, verify_checksums
+from bindplug.imagebind.config import ImageBindConfig, default_space, resolve_towers
+from bindplug.imagebind.config_inference import infer_config
+from bindplug.imagebind.official_names import (
     TEXT_MASK,
     TEXT_SCALE,
     causal_mask,
     expected_shapes,
-    from_official,
     names_of,
     tower_of,
 )
 from bindplug.space import IMAGEBIND_SPACE, EmbeddingSpace
 
-if TYPE_CHECKING:
-    from bindplug.imagebind.model import ImageBind
+
+@dataclass(frozen=True)
+class OfficialWeights:
+    """The checked tensors of some towers, and the network they belong to.
+
+    Attributes:
+        tensors: official names -> tensors.
+        config: the network.
+        towers: the towers that the tensors fill.
+        space: the space of the network's embeddings.
+    """
+
+    tensors: Mapping[str, Tensor]
+    config: ImageBindConfig
+    towers: tuple[str, ...]
+    space: EmbeddingSpace
 
 
-def load_official(
+def read_weights(
     source: Mapping[str, Tensor] | str | Path,
     config: ImageBindConfig | None = None,
-    *,
     modalities: Collection[str] | None = None,
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype | None = None,
-) -> ImageBind:
-    """See :meth:`ImageBind.from_official`."""
-    towers = asked_towers(modalities)
+) -> OfficialWeights:
+    """The weights of some towers, from a checkpoint's file or state dict; see :meth:`ImageBind.from_official`."""
+    towers = resolve_towers(modalities)
     if isinstance(source, Mapping):
-        # The caller's tensors stay the caller's: training the model must not change them.
+        # Training the model must not change the caller's tensors.
         what, state = "the state dict", {name: _cloned(name, t, towers) for name, t in source.items()}
     else:
         what, state = str(source), open_official(source)
-    config = account(state, towers, config, what=what)
-    wanted = {name: state[name] for name in names_of(config, towers)}
-    if TEXT_SCALE in state:
-        wanted[TEXT_SCALE] = state[TEXT_SCALE]
+    config = check_state(state, towers, config, what=what)
+    tensors = select_tensors(state, towers, config, what=what)
     if not isinstance(source, Mapping):
-        verify_checksums(source, wanted)
-    if TEXT_MASK in wanted:
-        check_mask(wanted[TEXT_MASK], what)
-    space = space_of(config, wanted)
-    return assemble(wanted, config, towers, device=device, dtype=dtype, space=space)
+        verify_checksums(source, tensors)
+    return OfficialWeights(tensors, config, towers, space_of(config, tensors))
+
+
+def select_tensors(
+    state: Mapping[str, Tensor],
+    towers: Collection[str],
+    config: ImageBindConfig,
+    *,
+    what: str = "the state dict",
+) -> dict[str, Tensor]:
+    """The tensors of some towers of a checked state dict, and the logit scale where it is there.
+
+    Raises:
+        CheckpointError: the text mask is not causal.
+    """
+    tensors = {name: state[name] for name in names_of(config, towers)}
+    if TEXT_SCALE in state:
+        tensors[TEXT_SCALE] = state[TEXT_SCALE]
+    if TEXT_MASK in tensors:
+        check_mask(tensors[TEXT_MASK], what)
+    return tensors
 
 
 def read_official(
@@ -77,73 +101,32 @@ def read_official(
         CheckpointError: the file is damaged, incomplete, unsafe, or of another network.
         WeightsNotFound: there is no such file.
     """
-    names = asked_towers(towers)
+    names = resolve_towers(towers)
     state = open_official(path)
-    found = account(state, names, config, what=str(path))
-    wanted = {name: state[name] for name in names_of(found, names)}
-    verify_checksums(path, wanted)
-    return wanted
+    config = check_state(state, names, config, what=str(path))
+    tensors = {name: state[name] for name in names_of(config, names)}
+    verify_checksums(path, tensors)
+    return tensors
 
 
-def assemble(
-    named: Mapping[str, Tensor],
-    config: ImageBindConfig,
-    towers: Collection[str],
-    *,
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype | None = None,
-    **options: Any,
-) -> ImageBind:
-    """A model in evaluation mode that holds ``named``, without initializing or copying what needs neither.
-
-    What is converted is let go of in the file that it is mapped from: memory peaks at the model's own size.
-    Output scales stay float32: a rounded logarithm would change every logit.
-    """
-    from bindplug.imagebind.model import ImageBind, default_logit_scale
-
-    model = ImageBind(config, list(towers), device="meta", **options)
-    ours = from_official(named, config)
-    ours.setdefault(LOGIT_SCALE, default_logit_scale())
-    placed, pages = {}, MappedPages()
-    for name, tensor in ours.items():
-        exact = name.endswith(("log_scale", LOGIT_SCALE))
-        placed[name] = tensor.detach().to(device, torch.float32 if exact else dtype)
-        if placed[name].data_ptr() != tensor.data_ptr():
-            pages.release(tensor)
-    model.load_state_dict(placed, assign=True)
-    return model.eval()
-
-
-def space_of(config: ImageBindConfig, named: Mapping[str, Tensor]) -> EmbeddingSpace:
+def space_of(config: ImageBindConfig, tensors: Mapping[str, Tensor]) -> EmbeddingSpace:
     """The space of a checkpoint: ImageBind's for the published shape, else one told apart by its weights."""
     space = default_space(config)
-    projection = named.get("modality_heads.text.proj.1.weight")
+    projection = tensors.get("modality_heads.text.proj.1.weight")
     if space == IMAGEBIND_SPACE or projection is None:
         return space
     content = projection.detach().to("cpu", torch.float32).contiguous().numpy()
     return EmbeddingSpace(space.name, space.width, hashlib.sha256(content.data).hexdigest())
 
 
-def copy_official(model: ImageBind, state: Mapping[str, Tensor]) -> None:
-    """See :meth:`ImageBind.load_official`."""
-    towers = tuple(model.towers)
-    account(state, towers, model.config)
-    wanted = {name: state[name] for name in names_of(model.config, towers)}
-    if TEXT_SCALE in state:
-        wanted[TEXT_SCALE] = state[TEXT_SCALE]
-    if TEXT_MASK in wanted:
-        check_mask(wanted[TEXT_MASK], "the state dict")
-    model.load_state_dict({LOGIT_SCALE: model.logit_scale} | from_official(wanted, model.config))
-
-
-def account(
+def check_state(
     state: Mapping[str, Tensor],
     towers: Collection[str],
     config: ImageBindConfig | None = None,
     *,
     what: str = "the state dict",
 ) -> ImageBindConfig:
-    """Account for every name of a state dict, and return the config it has.
+    """Check every name and shape of a state dict, and return the config it has.
 
     Names of towers that are not asked for may be absent, but must be right where they are present.
 
@@ -171,9 +154,9 @@ def account(
     ]
     problems = [
         *_missing(shapes, config, towers),
-        listed("unexpected", [str(name) for name in shapes if name not in expected]),
-        listed("of wrong shape", wrong),
-        listed("not floating-point", inexact),
+        shorten("unexpected", [str(name) for name in shapes if name not in expected]),
+        shorten("of wrong shape", wrong),
+        shorten("not floating-point", inexact),
     ]
     if any(problems):
         raise CheckpointError(f"{what} does not hold this network; {'; '.join(filter(None, problems))}")
@@ -191,14 +174,14 @@ def check_mask(mask: Tensor, what: str) -> None:
 
 
 def _cloned(name: str, value: Any, towers: Collection[str]) -> Any:
-    asked = tower_of(str(name)) in towers or name == TEXT_SCALE
-    return value.detach().clone() if asked and isinstance(value, Tensor) else value
+    needed = tower_of(str(name)) in towers or name == TEXT_SCALE
+    return value.detach().clone() if needed and isinstance(value, Tensor) else value
 
 
 def _missing(shapes: Collection[str], config: ImageBindConfig, towers: Collection[str]) -> list[str]:
     """What is absent: whole towers by their names, the rest tensor by tensor."""
-    held = {tower_of(name) for name in shapes}
-    absent = [tower for tower in towers if tower not in held]
-    names = [name for name in names_of(config, towers) if name not in shapes and tower_of(name) in held]
+    present = {tower_of(name) for name in shapes}
+    absent = [tower for tower in towers if tower not in present]
+    names = [name for name in names_of(config, towers) if name not in shapes and tower_of(name) in present]
     whole = f"nothing of the towers {', '.join(absent)} (ask for modalities it has)" if absent else ""
-    return [whole, listed("missing", names)]
+    return [whole, shorten("missing", names)]

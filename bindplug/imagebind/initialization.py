@@ -36,8 +36,6 @@ def initialize_tower(tower: Tower, generator: torch.Generator | None = None) -> 
             if module.bias is not None:
                 nn.init.zeros_(module.bias)
         elif isinstance(module, Attention):
-            normal(module.in_proj_weight)
-            nn.init.zeros_(module.in_proj_bias)
             normal(module.bias_k)
             normal(module.bias_v)
         elif isinstance(module, nn.Embedding):

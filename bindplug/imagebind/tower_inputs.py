@@ -1,12 +1,16 @@
-"""Refuse input that no tower can embed, before it becomes a wrong vector or an error from deep inside."""
+"""What towers take: refuse input that none can embed, fold clips into the batch, and average their rows."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from bindplug.errors import InputError
 from bindplug.imagebind.config import IMU_CHANNELS, ImageBindConfig
+from bindplug.imagebind.layers import is_tracing
 
 _ITEM_AXES = {"vision": 3, "text": 1, "audio": 3, "depth": 3, "thermal": 3, "imu": 2}
 """Axes of one clip without a batch axis; videos have one more, for frames."""
@@ -49,8 +53,47 @@ def check_input(modality: str, tower: str, x: Tensor, config: ImageBindConfig, d
         _refuse(modality, f"a tensor of shape {tuple(x.shape)}", expected_shapes(tower, config), remedy)
     if x.device != device:
         _refuse(modality, f"a tensor on {x.device}", f"one on the model's {device}", "Move it with .to(...).")
-    if not torch.compiler.is_compiling() and x.numel() and not x.is_meta:
+    if not is_tracing() and x.numel() and not x.is_meta:
         _check_values(modality, tower, x, config)
+
+
+def unit(rows: Tensor) -> Tensor:
+    """Rows of unit length; half precision is normalized in float32."""
+    if rows.dtype in (torch.float16, torch.bfloat16):
+        return F.normalize(rows.float(), dim=-1).to(rows.dtype)
+    return F.normalize(rows, dim=-1)
+
+
+def embed_clips(embed: Callable[[Tensor], Tensor], x: Tensor, *, once: bool) -> Tensor:
+    """Embed every clip of every item.
+
+    A sound under two seconds gives three equal clips, and a square video equal crops; runs of equal clips
+    are embedded once.
+
+    Args:
+        embed: (N, ...) -> (N, E).
+        x: (B, S, ...).
+        once: whether equal clips surely have equal embeddings (no dropout) and no gradient flows to ``x``.
+
+    Returns:
+        (B, S, E).
+    """
+    flat = x.flatten(0, 1)  # (B, S, ...) -> (B * S, ...)
+    if once and x.shape[1] > 1 and not is_tracing():
+        # (B, S): whether a clip differs from the one before it
+        changed = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        changed[:, 1:] = (x[:, 1:] != x[:, :-1]).flatten(2).any(-1)
+        if not bool(changed.all()):
+            changed = changed.flatten()
+            rows = embed(flat[changed])[changed.cumsum(0) - 1]  # (different, E) -> (B * S, E)
+            return rows.unflatten(0, x.shape[:2])
+    return embed(flat).unflatten(0, (-1, x.shape[1]))  # (B * S, E) -> (B, S, E)
+
+
+def average_raw(clips: Tensor) -> Tensor:
+    """One row an item from raw rows: the mean direction, at the clips' mean length. (B, S, E) -> (B, E)."""
+    length = clips.norm(dim=-1, keepdim=True).mean(1)
+    return unit(unit(clips).mean(1)) * length
 
 
 def _fits(tower: str, shape: tuple[int, ...], config: ImageBindConfig) -> bool:

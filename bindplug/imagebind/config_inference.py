@@ -1,4 +1,4 @@
-"""Tell a network's shape from the shapes of its tensors, and refuse to guess what they do not tell."""
+"""Infer a network's config from the shapes of its tensors; what shapes do not determine is never guessed."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 from bindplug.errors import CheckpointError
 from bindplug.imagebind.config import IMU_CHANNELS, ImageBindConfig, TowerConfig
-from bindplug.imagebind.names import official_prefixes
+from bindplug.imagebind.official_names import official_prefixes
 from bindplug.modality import TOWERS
 
 Shapes = Mapping[str, tuple[int, ...]]
@@ -19,7 +19,7 @@ Shapes = Mapping[str, tuple[int, ...]]
 def infer_config(shapes: Shapes, *, what: str = "the state dict") -> ImageBindConfig:
     """The config of a state dict, from its tensors' shapes.
 
-    Shapes do not tell the number of attention heads: a tower as wide and deep as the published one is taken
+    Shapes do not determine the number of attention heads: a tower as wide and deep as the published one is taken
     to have its heads. Towers without tensors get the published shape.
 
     Args:
@@ -37,17 +37,17 @@ def infer_config(shapes: Shapes, *, what: str = "the state dict") -> ImageBindCo
         prefixes = official_prefixes(name)
         pos_embed = shapes.get(prefixes["pos_embed"])
         if pos_embed is None or len(pos_embed) != 3:
-            continue  # absent, or damaged: then the accounting names what is missing
+            continue  # absent, or damaged: then check_state names what is missing
         width, published = pos_embed[-1], config.tower(name)
         blocks = _blocks(shapes, prefixes["blocks."])
         if (width, blocks) != (published.width, published.blocks):
             raise CheckpointError(
                 f"{what}: the {name} tower has width {width} and {blocks} blocks, the published one width "
-                f"{published.width} and {published.blocks}. Shapes do not tell the number of heads: "
-                f"give the network's config"
+                f"{published.width} and {published.blocks}. Shapes do not determine the number of heads: "
+                f"pass the network's config"
             )
-        towers[name], found = _with_stem(name, published, shapes, pos_embed[1] - 1)
-        _agree(sizes, found, what)
+        towers[name], stem_sizes = _with_stem(name, published, shapes, pos_embed[1] - 1)
+        _merge_sizes(sizes, stem_sizes, what)
         projection = shapes.get(prefixes["head.proj."] + "weight")
         if projection:
             sizes.setdefault("embed_dim", projection[0])
@@ -62,14 +62,14 @@ def infer_config(shapes: Shapes, *, what: str = "the state dict") -> ImageBindCo
 
 
 def _blocks(shapes: Shapes, prefix: str) -> int:
-    found = (re.match(rf"{re.escape(prefix)}(\d+)\.", name) for name in shapes)
-    return 1 + max((int(match[1]) for match in found if match), default=-1)
+    matches = (re.match(rf"{re.escape(prefix)}(\d+)\.", name) for name in shapes)
+    return 1 + max((int(match[1]) for match in matches if match), default=-1)
 
 
 def _with_stem(
     name: str, tower: TowerConfig, shapes: Shapes, patches: int
 ) -> tuple[TowerConfig, dict[str, int]]:
-    """The tower with its stem's kernel, and what the number of patches says about input sizes."""
+    """The tower with its stem's kernel, and the input sizes that the number of patches implies."""
     stem = shapes.get(official_prefixes(name).get("stem.proj.", "") + "weight")
     if stem is None:
         return tower, {}
@@ -96,7 +96,7 @@ def _audio_stride(kernel: tuple[int, ...], patches: int, published: tuple[int, .
     return fitting[0]
 
 
-def _agree(sizes: dict[str, int], found: dict[str, int], what: str) -> None:
-    for name, value in found.items():
+def _merge_sizes(sizes: dict[str, int], more: dict[str, int], what: str) -> None:
+    for name, value in more.items():
         if sizes.setdefault(name, value) != value:
             raise CheckpointError(f"{what}: towers disagree about {name}, {sizes[name]} against {value}")
