@@ -77,7 +77,8 @@ def files(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Path]:
     with made["imu"].open("w", newline="") as file:
         writer = csv.writer(file)
         writer.writerow(["timestamp_s", "acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z"])
-        writer.writerows([i / 200, *rng.normal(0, 1, 6).round(4)] for i in range(1000))
+        rest = np.array([0, 0, 9.8, 0, 0, 0])
+        writer.writerows([i / 200, *(rest + rng.normal(0, 1, 6)).round(4)] for i in range(1000))
     return made
 
 

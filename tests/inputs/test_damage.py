@@ -17,7 +17,8 @@ RNG = np.random.default_rng(3)
 RGB = RNG.integers(0, 256, (60, 70, 3), dtype=np.uint8)
 DEEP = RNG.integers(500, 5000, (60, 70), dtype=np.uint16)
 SOUND = (0.1 * RNG.standard_normal(20_000)).astype(np.float32)
-TABLE = RNG.random((100, 7)).cumsum(0) / 50
+TABLE = np.column_stack([np.arange(100) / 100, 9 + RNG.random((100, 3)), RNG.random((100, 3))])
+pytestmark = pytest.mark.filterwarnings("ignore::bindplug.errors.InputNote")
 
 
 def picture(array, form):

@@ -1,0 +1,376 @@
+"""The clock of a motion log: which column it is, its unit, and its stamps in seconds."""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from datetime import timezone
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from bindplug.errors import InputError
+from bindplug.inputs.imu.columns import ColumnName, Table
+from bindplug.inputs.imu.units import TIME, parse_unit
+from bindplug.inputs.optional import import_optional
+
+SLOWEST_HZ, FASTEST_HZ = 5.0, 20_000.0
+"""Rates that a clock of a known unit may have; below, motion is lost, and above is no motion sensor."""
+SLOWEST_GUESS_HZ, FASTEST_GUESS_HZ = 0.45, 4_500.0
+"""Rates among which a clock's unit is looked for; it is taken only if one unit alone falls among them."""
+EPOCH_S = (9.0e8, 4.2e9)
+"""1998 to 2103, as seconds since 1970."""
+GUESSED_UNITS = ("s", "ms", "us", "ns")
+_SCALES = {"s": 1.0, "ms": 1e-3, "us": 1e-6, "ns": 1e-9}
+XSENS_TICKS = ("100us", "us")
+"""Units of Xsens' SampleTimeFine: 10 kHz ticks of MTw and MTi, microseconds of DOT."""
+WRAPS = (2**16, 2**24, 2**31, 2**32)
+"""Where counters start again from 0, in ticks."""
+TEXT_WRAPS_S = (3600.0, 43_200.0, 86_400.0)
+"""Where written times start again from 0: the hour, noon, midnight."""
+
+
+@dataclass(frozen=True)
+class Clock:
+    """A clock that was read.
+
+    Attributes:
+        seconds: (T,) float64 relative to ``origin_s``.
+        origin_s: the first stamp, in seconds.
+        name: of its column.
+        unit: as it was taken.
+        notes: repairs.
+    """
+
+    seconds: np.ndarray
+    origin_s: float
+    name: str
+    unit: str
+    notes: tuple[str, ...] = ()
+
+
+def read_clock(
+    table: Table,
+    candidates: list[ColumnName],
+    rows: np.ndarray,
+    *,
+    time_unit: str | None,
+    any_rate: bool,
+    name: str,
+) -> Clock | None:
+    """The first candidate that can be read as a clock; ``None`` if there is no candidate.
+
+    Args:
+        table: the log.
+        candidates: clock columns, best first.
+        rows: (T,) bool, the rows that hold samples.
+        time_unit: its unit, if the caller states it.
+        any_rate: accept rates that are too slow or too fast for motion, because the caller states the rate.
+        name: of the source, for errors.
+
+    Raises:
+        InputError: no candidate can be read; the error is about the best one.
+    """
+    failure: InputError | None = None
+    for candidate in _joined_seconds(table, candidates):
+        try:
+            cells, column = candidate
+            clock = _read(cells[rows], column, table, time_unit, any_rate, name)
+        except InputError as error:
+            failure = failure or error
+            continue
+        if failure is not None:
+            note = f"clock {clock.name!r} used, as the preferred one cannot be ({failure.found})"
+            return Clock(clock.seconds, clock.origin_s, clock.name, clock.unit, (note, *clock.notes))
+        return clock
+    if failure is not None:
+        raise failure
+    return None
+
+
+def _joined_seconds(table: Table, candidates: list[ColumnName]) -> list[tuple[np.ndarray, ColumnName]]:
+    """The candidates' cells; whole seconds beside their nanoseconds (ROS) make one clock."""
+    units = {column.name: parse_unit(column.unit or "") for column in candidates}
+    joined: list[tuple[np.ndarray, ColumnName]] = []
+    used: set[str] = set()
+    for column in candidates:
+        cells, unit = table.columns[column.name], units[column.name]
+        rest = next(
+            (
+                other
+                for other in candidates
+                if other.words == column.words
+                and unit and unit.scale == 1 and (fine := units[other.name]) and fine.scale == 1e-9
+            ),
+            None,
+        )  # fmt: skip
+        if rest is not None:
+            whole, part = (_exact(table.columns[c.name]) for c in (column, rest))
+            if whole is not None and part is not None and whole.dtype.kind == part.dtype.kind == "i":
+                ticks = whole * 1_000_000_000 + part
+                joined.append((ticks, ColumnName(column.name, column.words, unit="ns")))
+                used |= {column.name, rest.name}
+        if column.name not in used:
+            joined.append((cells, column))
+    return joined
+
+
+def _exact(cells: np.ndarray) -> np.ndarray | None:
+    """Numbers of a column, whole ones as int64 so that nanoseconds since 1970 stay exact; ``None`` of texts."""
+    if cells.dtype.kind in "iu":
+        return cells.astype(np.int64)
+    if cells.dtype.kind in "fb":
+        return cells.astype(np.float64)
+    if cells.dtype.kind not in "US":
+        return None
+    try:
+        return cells.astype(np.int64)
+    except (ValueError, OverflowError):
+        pass
+    try:
+        return cells.astype(np.float64)
+    except ValueError:
+        pass
+    blank = np.isin(np.char.lower(cells), ["", "nan", "null", "none", "na", "n/a", "-"])
+    filled = np.where(blank, "nan", np.char.replace(cells, ",", "."))
+    try:
+        return filled.astype(np.float64)
+    except ValueError:
+        return None
+
+
+def _read(
+    cells: np.ndarray, column: ColumnName, table: Table, time_unit: str | None, any_rate: bool, name: str
+) -> Clock:
+    if cells.dtype.kind in "mM":
+        ticks, unit, written = _from_dates(cells, name), "ns", True
+    else:
+        exact = _exact(cells)
+        if exact is None:
+            ticks, unit, written = text_nanoseconds(cells, column.name, name), "ns", True
+        else:
+            ticks, unit, written = exact, "", False
+    _check_finite(ticks, name)
+    if len(ticks) < 2:
+        raise InputError(name, found=f"{len(ticks)} samples", expected="at least two samples")
+    with np.errstate(over="ignore", invalid="ignore"):
+        step = _step(ticks)
+    if written and step * 1e-9 < 1 / FASTEST_HZ and not any_rate:
+        _refuse_rate(1e9 / step, "written times", name)
+    if not written:
+        unit = _unit_of(ticks, step, column, table, time_unit, any_rate, name)
+    scale = _scale(unit)
+    with np.errstate(over="ignore", invalid="ignore"):
+        relative = (ticks - ticks[0]).astype(np.float64)
+    wraps = [wrap / scale for wrap in TEXT_WRAPS_S] if written else [float(wrap) for wrap in WRAPS]
+    relative, notes = _unwrap(relative, step, wraps)
+    if written and not any_rate and (rate := 1e9 / step) < SLOWEST_HZ:
+        _refuse_rate(rate, "written times", name)
+    return Clock(relative * scale, float(ticks[0]) * scale, column.name, unit, notes)
+
+
+def _scale(unit: str) -> float:
+    parsed = parse_unit(unit)
+    assert parsed is not None
+    return parsed.scale
+
+
+def _check_finite(ticks: np.ndarray, name: str) -> None:
+    bad = int((~np.isfinite(ticks)).sum()) if ticks.dtype.kind == "f" else 0
+    if bad:
+        remedy = "Remove these rows, or pass ignore_clock=True and sample_rate= if samples are evenly spaced."
+        found = f"{bad} time stamps that are no numbers"
+        raise InputError(name, found=found, expected="a time for each sample", remedy=remedy)
+
+
+def _step(ticks: np.ndarray) -> float:
+    """The usual time from one sample to the next, in ticks: of samples that share a stamp, their part of it.
+
+    Raises nothing; 0 if stamps never change.
+    """
+    changes = np.flatnonzero(np.diff(ticks) != 0)
+    if not changes.size:
+        return 0.0
+    starts = np.concatenate([[0], changes + 1])
+    counts = np.diff(np.append(starts, len(ticks)))[:-1]
+    steps = np.abs(np.diff(ticks[starts].astype(np.float64)))
+    shares = steps / counts
+    return float(np.median(np.repeat(shares, counts)))
+
+
+def _unit_of(
+    ticks: np.ndarray,
+    step: float,
+    column: ColumnName,
+    table: Table,
+    time_unit: str | None,
+    any_rate: bool,
+    name: str,
+) -> str:
+    """The clock's unit: stated, named, or the only one that makes a plausible rate."""
+    if step == 0:
+        raise InputError(
+            name, found=f"time stamps in {column.name!r} that never change", expected="a clock that runs"
+        )
+    if not np.isfinite(step):
+        raise InputError(name, found="time stamps beyond any clock", expected="a clock that runs")
+    text = table.unit_of(column)
+    if time_unit is not None:
+        return _checked(time_unit, step, any_rate, name)
+    if "".join(column.words) == "sampletimefine":
+        fitting = [unit for unit in XSENS_TICKS if SLOWEST_HZ <= 1 / (step * _scale(unit)) <= 2000]
+        if len(fitting) == 1:
+            return fitting[0]
+        raise _ambiguous(step, fitting, column, name)
+    if column.words == ("cts",) and text is None:  # GoPro: milliseconds since the video's start
+        text = "ms"
+    if text is not None:
+        parsed = parse_unit(text)
+        if parsed is None or parsed.kind != TIME:
+            found = f"a clock {column.name!r} in {text!r}, which is no unit of time that is known"
+            remedy = "State it: time_unit='ms', or '100us', '1/256 s' and so on."
+            raise InputError(name, found=found, expected="s, ms, us, ns or a multiple of them", remedy=remedy)
+        return _checked(text, step, any_rate, name)
+    fitting = [
+        unit for unit in GUESSED_UNITS if SLOWEST_GUESS_HZ <= 1 / (step * _SCALES[unit]) <= FASTEST_GUESS_HZ
+    ]
+    middle = float(np.median(ticks))
+    dated = [unit for unit in fitting if EPOCH_S[0] <= middle * _SCALES[unit] <= EPOCH_S[1]]
+    if len(dated) == 1:
+        return _checked(dated[0], step, any_rate, name)
+    if len(fitting) == 1:
+        return _checked(fitting[0], step, any_rate, name)
+    raise _ambiguous(step, fitting, column, name)
+
+
+def _ambiguous(step: float, fitting: list[str], column: ColumnName, name: str) -> InputError:
+    readings = " or ".join(f"{1 / (step * _scale(unit)):g} Hz in {unit}" for unit in fitting)
+    found = f"a clock {column.name!r} that names no unit, with a step of {step:g} ({readings or 'no plausible rate'})"
+    remedy = "State the unit: time_unit='s', 'ms', 'us' or 'ns', say."
+    return InputError(name, found=found, expected="a clock of one plausible unit", remedy=remedy)
+
+
+def _checked(unit: str, step: float, any_rate: bool, name: str) -> str:
+    rate = 1 / (step * _scale(unit))
+    if not any_rate and not SLOWEST_HZ <= rate <= FASTEST_HZ:
+        _refuse_rate(rate, f"a clock in {unit}", name)
+    return unit
+
+
+def _refuse_rate(rate: float, clock: str, name: str) -> None:
+    if rate < SLOWEST_HZ:
+        remedy = f"Motion is lost at this rate; pass sample_rate={rate:.3g} to read it nevertheless."
+    else:
+        remedy = "Is the clock really in that unit? State it: time_unit='us', say."
+    found = f"{clock} of {rate:.3g} samples a second"
+    raise InputError(name, found=found, expected=f"at least {SLOWEST_HZ:g} and at most {FASTEST_HZ:g} samples a second",
+                     remedy=remedy)  # fmt: skip
+
+
+def _unwrap(relative: np.ndarray, step: float, wraps: list[float]) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Stamps of a counter that started again from 0, continued."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        steps = np.diff(relative)
+    backward = np.flatnonzero(steps < 0)
+    if not backward.size:
+        return relative, ()
+    offsets = np.zeros_like(relative)
+    for at in backward:
+        fitting = [wrap for wrap in wraps if 0 <= steps[at] + wrap <= 3 * step]
+        if len(fitting) != 1:
+            return relative, ()
+        offsets[at + 1 :] += fitting[0]
+    return relative + offsets, (f"a clock that started again from 0 {backward.size} times was continued",)
+
+
+def _from_dates(cells: np.ndarray, name: str) -> np.ndarray:
+    if np.isnat(cells).any():
+        found = f"{int(np.isnat(cells).sum())} time stamps that are no times"
+        raise InputError(name, found=found, expected="a time for each sample")
+    kind = "datetime64[ns]" if cells.dtype.kind == "M" else "timedelta64[ns]"
+    return cells.astype(kind).astype(np.int64)
+
+
+def dates_of(values: np.ndarray) -> np.ndarray:
+    """Objects with a ``timestamp()`` (Python's and pandas' date-times) as datetime64[ns] in UTC."""
+    seconds = [
+        (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).timestamp() for value in values
+    ]
+    return (np.round(np.array(seconds) * 1e9)).astype(np.int64).astype("datetime64[ns]")
+
+
+_COLON_FRACTION = r"(\d{1,2}:\d{2}:\d{2})[:,_](\d+)"
+_HOURS = re.compile(r"^\d{1,3}:\d{2}:\d{2}(\.\d+)?$")
+_MINUTES = re.compile(r"^\d{1,3}:\d{2}\.\d+$")
+_YEAR_FIRST = re.compile(r"^\d{4}[-/.]\d{1,2}[-/.]\d{1,2}")
+_DAY_FIRST = re.compile(r"^\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}")
+_HALF_DAY = re.compile(r"^\d{1,2}:\d{2}:\d{2}(\.\d+)? ?[AaPp][Mm]$")
+
+
+def text_nanoseconds(cells: np.ndarray, column: str, name: str) -> np.ndarray:
+    """Written times (T,) as int64 nanoseconds, parsed by pandas: ISO with or without zone, h:m:s, day-first dates.
+
+    Raises:
+        InputError: they are in no form that is read, or day and month cannot be told apart.
+        MissingDependency: pandas is absent.
+    """
+    pandas = import_optional("pandas", "bindplug.inputs.imu", "imu")
+    texts = pandas.Series(cells.astype(object)).str.strip()
+    first = str(texts.iloc[0]) if len(texts) else ""
+    try:
+        parsed = _parse_text(pandas, texts)
+    except (ValueError, OverflowError):
+        parsed = None
+    if parsed is None or parsed.isna().any():
+        found = f"a clock {column!r} whose texts are no times that are read (the first: {first[:40]!r})"
+        remedy = "Write ISO times (2024-03-01T12:00:00.010Z), or pass ignore_clock=True and sample_rate=."
+        raise InputError(name, found=found, expected="numbers, ISO times or h:m:s", remedy=remedy)
+    kind = "timedelta64[ns]" if parsed.dtype.kind == "m" else "datetime64[ns]"
+    nanoseconds: np.ndarray = parsed.to_numpy().astype(kind).astype(np.int64)
+    return nanoseconds
+
+
+def _parse_text(pandas: ModuleType, texts: Any) -> Any:
+    """A pandas Series of dates or durations, or ``None``."""
+    series = texts.str.replace(_COLON_FRACTION, r"\1.\2", regex=True)
+    first = str(series.iloc[0])
+    if _HOURS.match(first):
+        return pandas.to_timedelta(series)
+    if _MINUTES.match(first):
+        return pandas.to_timedelta("00:" + series)
+    if _HALF_DAY.match(first):
+        series = series.str.replace(r" ?([AaPp][Mm])$", r" \1", regex=True)
+        return _with_format(pandas, series, "%I:%M:%S", " %p")
+    zone = series.str.replace(r"\[.*\]$", "", regex=True).str.replace(r" ?(UTC|GMT|Z)$", "Z", regex=True)
+    series = zone.str.replace(r" ([+-]\d\d:?\d\d)$", r"\1", regex=True)
+    if _YEAR_FIRST.match(first):
+        dates = series.str.replace(r"^(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})[T _]+", r"\1-\2-\3 ", regex=True)
+        dates = dates.str.replace(r"(?<!\d)(\d)(?=[- :])", r"0\1", regex=True)
+        return pandas.to_datetime(dates, format="ISO8601", utc=True).dt.tz_localize(None)
+    if not _DAY_FIRST.match(first):
+        return pandas.to_datetime(series, format="ISO8601", utc=True).dt.tz_localize(None)
+    series = series.str.replace(r"^(\d+)[-/.](\d+)[-/.](\d+)[T, _]+", r"\1-\2-\3 ", regex=True)
+    year = "%Y" if re.match(r"^\d+-\d+-\d{4}", str(series.iloc[0])) else "%y"
+    half = " %p" if re.search(r"[AaPp][Mm]$", str(series.iloc[0])) else ""
+    hour = "%I" if half else "%H"
+    readings = []
+    for order in ("%d-%m-", "%m-%d-"):
+        try:
+            readings.append(_with_format(pandas, series, f"{order}{year} {hour}:%M:%S", half))
+        except ValueError:
+            continue
+    if len(readings) == 2:
+        one, other = (reading - reading.iloc[0] for reading in readings)
+        if not one.equals(other):
+            return None
+    return readings[0] if readings else None
+
+
+def _with_format(pandas: ModuleType, series: Any, form: str, end: str) -> Any:
+    """Dates of one written form, with or without a fraction of the second."""
+    has_fraction = series.str.contains(".", regex=False)
+    if not has_fraction.all():
+        whole = series.str.replace(r"(:\d\d)(?=[^:\d.]|$)", r"\1.0", regex=True)
+        series = series.where(has_fraction, whole)
+    return pandas.to_datetime(series, format=f"{form}.%f{end}")

@@ -1,0 +1,316 @@
+"""Text logs of motion sensors: where the header is, how cells are separated, and the columns that matter.
+
+Cells are split by :mod:`csv`; a log is read line by line and only columns with a role are kept.
+"""
+
+from __future__ import annotations
+
+import codecs
+import csv
+import io
+import re
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from itertools import chain, islice
+from typing import BinaryIO, cast
+
+import numpy as np
+
+from bindplug.errors import InputError
+from bindplug.inputs.imu.columns import CHANNELS, Columns, Table, match_columns
+from bindplug.inputs.imu.units import parse_unit
+from bindplug.inputs.limits import MOST_COLUMNS, MOST_ROWS, check_limit
+
+EXPECTED = "a text log with a header that names its columns"
+SNIFFED_BYTES = 1 << 16
+HEADER_WITHIN = 80
+LONGEST_LINE = 1 << 20
+CHUNK_ROWS = 1 << 16
+SPACES = " "
+SEPARATORS = ("\t", ";", ",", "|", SPACES)
+COMMENTS = ("#", "//", "%")
+BLANK_CELLS = frozenset({"", "-", "na", "n/a", "null", "none", "nan", "<null>", "#n/a"})
+_SEP_LINE = re.compile(r'^"?sep=(.|\\t)"?$', re.IGNORECASE)
+_META_WORDS = frozenset({"cal", "raw", "calibrated", "uncal", "uncalibrated"})
+_SCALED_HEADER = re.compile(r"^gyroflow imu log", re.IGNORECASE)
+
+
+@dataclass
+class _Header:
+    """Where a header was found and how its line is split."""
+
+    line: int
+    separator: str
+    names: list[str]
+    matches: Columns
+
+
+@dataclass
+class _Cells:
+    """The chosen columns while rows are read: numbers by chunk, and what marks decimals."""
+
+    numbers: dict[int, list[np.ndarray]]
+    texts: dict[int, list[np.ndarray]]
+    points: bool = False
+    commas: bool = False
+    rows: list[list[str]] = field(default_factory=list)
+
+    def flush(self) -> None:
+        """Convert the rows that wait."""
+        if not self.rows:
+            return
+        for index, chunks in self.numbers.items():
+            chunks.append(self._floats([row[index] for row in self.rows]))
+        for index, chunks in self.texts.items():
+            chunks.append(np.array([row[index].strip() for row in self.rows], dtype=np.str_))
+        self.rows = []
+
+    def _floats(self, cells: list[str]) -> np.ndarray:
+        joined = "".join(cells)
+        self.points |= "." in joined
+        if "," in joined:
+            self.commas = True
+            cells = [cell.replace(",", ".") for cell in cells]
+        try:
+            return np.array(cells, dtype=np.float64)
+        except ValueError:
+            return np.array([number(cell) for cell in cells], dtype=np.float64)
+
+
+def read_text(
+    file: BinaryIO,
+    name: str,
+    *,
+    sensor: str | None = None,
+    columns: Mapping[str, str] | Sequence[str] | None = None,
+) -> Table:
+    """Read a text log.
+
+    Args:
+        file: seekable, at its beginning.
+        name: of the source, for errors.
+        sensor: whose log it is, where it holds one sensor's.
+        columns: names of the columns by channel, or all names in order for a log without a header.
+
+    Raises:
+        InputError: it is no text, has no header that names an axis, or rows that don't fit the header.
+    """
+    lines = _lines(file, name)
+    head = list(islice(lines, HEADER_WITHIN))
+    if head and _SCALED_HEADER.match(head[0]):
+        remedy = "Convert it to physical units: counts times gscale and ascale, time times tscale."
+        raise InputError(name, found="a Gyroflow log, whose counts need the scales in its first lines",
+                         expected=EXPECTED, remedy=remedy)  # fmt: skip
+    if columns is None or isinstance(columns, Mapping):
+        place = _find_header(head, sensor, columns)
+    else:
+        place = _place_names(head, columns, sensor, name)
+    if place is None:
+        raise _headless(head, name)
+    check_limit(name, len(place.names), MOST_COLUMNS, "columns")
+    body = chain(head[place.line + 1 :], lines)
+    preamble = tuple(line.lstrip("#%/ ").strip() for line in head[: place.line])
+    return _read_body(body, place, preamble, name)
+
+
+def number(cell: str) -> float:
+    """The number in a cell; NaN if it holds none."""
+    try:
+        return float(cell)
+    except ValueError:
+        return float("nan")
+
+
+def is_number(cell: str) -> bool:
+    """Whether a cell holds a number, a decimal comma included, or is blank."""
+    text = cell.strip().lower()
+    if text in BLANK_CELLS:
+        return True
+    try:
+        float(text.replace(",", "."))
+    except ValueError:
+        return False
+    return True
+
+
+def _lines(file: BinaryIO, name: str) -> Iterator[str]:
+    """The lines of a text without line ends, none longer than a megabyte; blank ones are left out."""
+    start = file.tell()
+    sample = file.read(SNIFFED_BYTES)
+    file.seek(start)
+    encoding = _encoding(sample, name)
+    text = io.TextIOWrapper(cast(BinaryIO, _Unclosed(file)), encoding=encoding, errors="replace")
+    while line := text.readline(LONGEST_LINE + 1):
+        if len(line) > LONGEST_LINE:
+            found = f"a line of more than {LONGEST_LINE:,} characters"
+            raise InputError(name, found=found, expected=EXPECTED)
+        if line.strip():
+            yield line.rstrip("\r\n")
+
+
+class _Unclosed(io.BufferedIOBase):
+    """A reader over a file that belongs to somebody else, and that is not closed with it."""
+
+    def __init__(self, file: BinaryIO) -> None:
+        self.file = file
+
+    def readable(self) -> bool:
+        return True
+
+    def read(self, size: int | None = -1, /) -> bytes:
+        return self.file.read(-1 if size is None else size)
+
+    def read1(self, size: int = -1, /) -> bytes:
+        return self.file.read(SNIFFED_BYTES if size < 0 else size)
+
+
+def _encoding(sample: bytes, name: str) -> str:
+    if sample[:2] in (b"\xff\xfe", b"\xfe\xff"):
+        return "utf-16"
+    try:
+        codecs.getincrementaldecoder("utf-8")().decode(sample)
+    except UnicodeDecodeError:
+        encoding = "cp1252"
+    else:
+        encoding = "utf-8-sig"
+    if b"\0" in sample:
+        expected = "a motion recording: a text log, Parquet, JSON, .npy, .npz or a zip of logs"
+        raise InputError(name, found="binary data of no kind that is read", expected=expected)
+    return encoding
+
+
+def _split(line: str, separator: str) -> list[str]:
+    if separator == SPACES:
+        return line.split()
+    return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+
+
+def _find_header(head: list[str], sensor: str | None, chosen: Mapping[str, str] | None) -> _Header | None:
+    """The line that names most axes, and the separator by which it does."""
+    best: _Header | None = None
+    separators: tuple[str, ...] = SEPARATORS
+    for at, line in enumerate(head):
+        mark = _SEP_LINE.match(line.strip())
+        if mark:
+            separators = ("\t" if mark.group(1) == r"\t" else mark.group(1),)
+            continue
+        for separator in separators:
+            if separator == SPACES and best is not None:
+                continue
+            names = _names(line, separator)
+            matches = match_columns(names, sensor, chosen)
+            if matches.channel_count > (best.matches.channel_count if best else 0):
+                best = _Header(at, separator, names, matches)
+    if best is not None and best.line + 1 < len(head):
+        best.separator = _separator_of_body(head[best.line + 1], best)
+    return best
+
+
+def _names(line: str, separator: str) -> list[str]:
+    names = [cell.strip().strip("\ufeff").strip() for cell in _split(line.lstrip("\ufeff#% "), separator)]
+    while names and not names[-1]:
+        names.pop()
+    return names
+
+
+def _separator_of_body(line: str, header: _Header) -> str:
+    """The header's separator, unless only another splits the first row into as many cells."""
+    width = len(header.names)
+    if len(_split(line, header.separator)) >= min(width, 2):
+        return header.separator
+    others = [mark for mark in SEPARATORS if len(_split(line, mark)) == width]
+    return others[0] if others else header.separator
+
+
+def _place_names(head: list[str], names: Sequence[str], sensor: str | None, name: str) -> _Header:
+    """A header given by the caller, before the first line of that many cells that are numbers."""
+    for at, line in enumerate(head):
+        for separator in SEPARATORS:
+            cells = _split(line, separator)
+            while cells and not cells[-1].strip():
+                cells.pop()
+            if len(cells) == len(names) and sum(map(is_number, cells)) >= len(cells) - 1:
+                return _Header(at - 1, separator, list(names), match_columns(names, sensor))
+    found = f"no line of {len(names)} numbers among the first {len(head)}"
+    raise InputError(name, found=found, expected=f"as many cells as columns={list(names)!r} has names")
+
+
+def _headless(head: list[str], name: str) -> InputError:
+    remedy = f"Name the columns in the file, or by columns=['time', {', '.join(map(repr, CHANNELS))}] in its order."
+    if any(match_columns(_names(line, mark), "accelerometer").channel_count == 3
+           for line in head[:HEADER_WITHIN] for mark in SEPARATORS[:-1]):  # fmt: skip
+        found = "one sensor's axes x, y and z, without saying whose"
+        remedy = 'Give both files: {"accelerometer": "a.csv", "gyroscope": "g.csv"}.'
+        return InputError(name, found=found, expected="accelerometer and gyroscope", remedy=remedy)
+    begins = head[0][:80] if head else ""
+    found = f"no line that names accelerometer or gyroscope columns (it begins: {begins!r})"
+    return InputError(name, found=found, expected=EXPECTED, remedy=remedy)
+
+
+def _read_body(lines: Iterator[str], header: _Header, preamble: tuple[str, ...], name: str) -> Table:
+    names, width = header.names, len(header.names)
+    roles = header.matches
+    axis_names = {
+        axis.name for group in roles.triples.values() for triple in group for axis in triple.axes.values()
+    }
+    clock_names = {clock.name for clock in roles.clocks}
+    axes = [index for index, title in enumerate(names) if title in axis_names]
+    clocks = [index for index, title in enumerate(names) if title in clock_names]
+    last = max([*axes, *clocks])
+    rows = _rows(lines, header.separator, name)
+    units, first = _units_rows(rows, names, axes, clocks)
+    cells = _Cells({index: [] for index in axes}, {index: [] for index in clocks})
+    total = ragged = 0
+    short_end = False
+    for row in chain(first, rows):
+        short_end = len(row) <= last
+        if short_end or (len(row) > width and any(cell.strip() for cell in row[width:])):
+            ragged += 1
+            continue
+        cells.rows.append(row)
+        total += 1
+        if len(cells.rows) >= CHUNK_ROWS:
+            check_limit(name, total, MOST_ROWS, "rows")
+            cells.flush()
+    cells.flush()
+    if ragged > short_end:  # a last line may be half written
+        found = f"{ragged} of {total + ragged} lines without the header's {width} cells"
+        remedy = "A decimal comma needs another separator than the comma."
+        raise InputError(name, found=found, expected=EXPECTED, remedy=remedy)
+    if cells.points and cells.commas:
+        raise InputError(name, found="decimal points and decimal commas in one log", expected="one of them")
+    columns = {names[index]: _joined(chunks, np.float64) for index, chunks in cells.numbers.items()}
+    columns |= {names[index]: _joined(chunks, np.str_) for index, chunks in cells.texts.items()}
+    return Table(columns, roles, tuple(names), units, preamble)
+
+
+def _joined(chunks: list[np.ndarray], dtype: type) -> np.ndarray:
+    return np.concatenate(chunks) if chunks else np.zeros(0, dtype)
+
+
+def _rows(lines: Iterator[str], separator: str, name: str) -> Iterator[list[str]]:
+    data = (line for line in lines if not line.lstrip().startswith(COMMENTS))
+    if separator == SPACES:
+        yield from (line.split() for line in data)
+        return
+    try:
+        yield from csv.reader(data, delimiter=separator, skipinitialspace=True)
+    except csv.Error as error:
+        raise InputError(name, found=f"a line that cannot be split ({error})", expected=EXPECTED) from None
+
+
+def _units_rows(
+    rows: Iterator[list[str]], names: list[str], axes: list[int], clocks: list[int]
+) -> tuple[dict[str, str], list[list[str]]]:
+    """Units that stand in rows below the header, and the first row of numbers, if it was reached."""
+    units: dict[str, str] = {}
+    for row in rows:
+        own = [row[index].strip() for index in axes if index < len(row)]
+        if not own or any(is_number(cell) for cell in own):
+            return units, [row]
+        for index in (*axes, *clocks):
+            text = row[index].strip() if index < len(row) else ""
+            if text and text.lower() not in _META_WORDS - {"raw"}:
+                known = parse_unit(units.get(names[index], ""))
+                units[names[index]] = units[names[index]] if known else text
+    return units, []
