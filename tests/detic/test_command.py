@@ -84,8 +84,8 @@ def test_a_sound_and_a_word(planted, picture, tmp_path):
     assert planted["modalities"] == ["audio", "image", "text"]
     table = [line for line in ran.output.splitlines() if "street.png" in line]
     assert len(table) == 3
-    assert "nothing" in table[1]
-    assert "train.wav" in table[2]
+    assert "train.wav" in table[0]
+    assert "nothing" in table[2]
 
 
 def test_json_and_masks(planted, picture, tmp_path):
