@@ -16,7 +16,7 @@ from urllib.error import HTTPError, URLError
 from urllib.request import Request, urlopen
 
 from bindplug.errors import BindplugError, CheckpointError
-from bindplug.inputs.progress import iterate_with_progress
+from bindplug.progress import iterate_with_progress
 
 MIB = 1 << 20
 TIMEOUT_S = 30.0
@@ -46,7 +46,7 @@ def download(
         url: http or https.
         destination: the final name; its directory is made.
         sha256: expected hex digest, where the publisher states one.
-        quiet: as in :func:`bindplug.inputs.progress.iterate_with_progress`.
+        quiet: as in :func:`bindplug.progress.iterate_with_progress`.
         pause_s: wait before the second connection, doubled for each further one.
 
     Raises:

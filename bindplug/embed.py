@@ -19,9 +19,9 @@ from bindplug.centers import shift_between
 from bindplug.errors import InputError, ModalityNotLoaded, NoDirection
 from bindplug.inputs.notes import Note, collected_notes
 from bindplug.inputs.pillow_warnings import suppress_pillow_warnings
-from bindplug.inputs.progress import iterate_with_progress
 from bindplug.modality import Modality
 from bindplug.prefetch import check_workers, run_ahead, until
+from bindplug.progress import iterate_with_progress
 from bindplug.query import CANCELLED, AnyLeaf, Leaf, Query, VectorLeaf
 
 if TYPE_CHECKING:

@@ -131,10 +131,18 @@ def _load_registered(entry: Entry[ModelCard], chosen: dict[str, Any]) -> Encoder
 def _load_path(path: Path, chosen: dict[str, Any]) -> Encoder:
     """Load ImageBind from a converted directory or an official checkpoint."""
     from bindplug.imagebind import ImageBind, load_directory
+    from bindplug.imagebind.sidecar import read_sidecar
 
     if path.name == "config.json":
         path = path.parent
-    model = load_directory(path, **chosen) if path.is_dir() else ImageBind.from_official(path, **chosen)
+    if path.is_dir():
+        return load_directory(path, **chosen).eval()
+    description = read_sidecar(path)
+    if description is None:
+        return ImageBind.from_official(path, **chosen).eval()
+    config, space = description
+    model = ImageBind.from_official(path, config, **chosen)
+    model.embedding_space = space
     return model.eval()
 
 

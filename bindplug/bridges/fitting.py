@@ -15,7 +15,7 @@ from bindplug.bridges.vocabulary import VocabularyBridge
 from bindplug.corpus import Corpus
 from bindplug.encoder import Encoder
 from bindplug.errors import InputError
-from bindplug.inputs.progress import iterate_with_progress
+from bindplug.progress import iterate_with_progress
 from bindplug.query import text
 from bindplug.space import EmbeddingSpace
 

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bindplug.cli.options import DEFAULT_MODEL, ModelChoice, output_options
+from bindplug.cli.options import DEFAULT_MODEL, ModelChoice, device_option, output_options
+from bindplug.device import resolve_device
 from bindplug.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,10 +21,21 @@ PLOT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @click.command()
-@click.argument("model", default=DEFAULT_MODEL)
-@click.option("--modalities", metavar="A,B,...", help="Which to measure; all, without video, by default.")
+@click.argument("name", default="", metavar="[MODEL]")
+@click.option("--model", help=f"As MODEL, {DEFAULT_MODEL} by default.")
 @click.option(
-    "--dtype", "dtypes", default="fp32,bf16", show_default=True, help="Some of fp32, bf16, fp16, int8."
+    "--modalities",
+    multiple=True,
+    metavar="A,B,...",
+    help="Which to measure; all, without video, by default. Repeatable.",
+)
+@click.option(
+    "--dtype",
+    "dtypes",
+    multiple=True,
+    default=["fp32,bf16"],
+    show_default=True,
+    help="Some of fp32, bf16, fp16, int8, or torch's names for them. Repeatable.",
 )
 @click.option(
     "--batch-size",
@@ -37,15 +49,16 @@ PLOT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 @click.option(
     "--repeats", type=click.IntRange(min=1), default=5, show_default=True, help="Measurements of each."
 )
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps, ...")
+@device_option
 @click.option("--pack", "packed", is_flag=True, help="Pack the weights for the CPU first.")
 @click.option("--compile", "compiled", is_flag=True, help="Compile the model's blocks first.")
 @click.option("--plot", metavar="FILE", help="Also draw the figures into FILE.png.")
 @output_options
 def bench(
-    model: str,
-    modalities: str | None,
-    dtypes: str,
+    name: str,
+    model: str | None,
+    modalities: tuple[str, ...],
+    dtypes: tuple[str, ...],
     batch_size: int,
     repeats: int,
     device: str,
@@ -67,26 +80,30 @@ def bench(
     from bindplug.bench.machine import describe
     from bindplug.bench.plan import modality_names, parse_dtypes, run
     from bindplug.cli.messages import FAILED, OK
-    from bindplug.inputs.progress import iterate_with_progress
+    from bindplug.progress import iterate_with_progress
 
     if plot and not plot.lower().endswith(PLOT_SUFFIXES):
         raise InputError(
             "--plot", found=repr(plot), expected=f"a file that ends in {', '.join(PLOT_SUFFIXES)}"
         )
-    chosen = parse_dtypes(dtypes)
+    if name and model:
+        raise click.UsageError(f"two models: {name} and --model {model}")
+    model = name or model or DEFAULT_MODEL
+    chosen = parse_dtypes(",".join(dtypes))
+    place = str(resolve_device(device))
 
     def load(modality: str | None, dtype: torch.dtype | None = None) -> Encoder:
-        name = None if dtype is None else str(dtype).removeprefix("torch.")
-        return ModelChoice(model, device, name).load(None if modality is None else [modality])
+        format_name = None if dtype is None else str(dtype).removeprefix("torch.")
+        return ModelChoice(model, device, format_name).load(None if modality is None else [modality])
 
-    names = modality_names(modalities, _modalities(model, load))
-    machine = describe(device)  # before this command's own load counts
+    names = modality_names(",".join(modalities) or None, _modalities(model, load))
+    machine = describe(place)  # before this command's own load counts
     steps = run(load, names, chosen, batch=batch_size, repeats=repeats, packed=packed, compiled=compiled)
     total = len(names) * len(chosen)
     found = list(iterate_with_progress(steps, label="measuring", total=total, quiet=quiet or None))
     report = {
         "model": model,
-        "device": device,
+        "device": place,
         "packed": packed,
         "compiled": compiled,
         "batch_size": batch_size,

@@ -164,7 +164,7 @@ def _rankings(
     quiet: bool,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The best classes of every file, and the files left out."""
-    from bindplug.inputs.progress import iterate_with_progress
+    from bindplug.progress import iterate_with_progress
     from bindplug.query import embedding
 
     rankings: list[dict[str, Any]] = []

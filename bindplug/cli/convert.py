@@ -5,13 +5,13 @@ from __future__ import annotations
 import json
 import os
 import tempfile
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bindplug.cli.options import DTYPES, output_options
+from bindplug.cli.options import DtypeName, output_options, split_names
 from bindplug.errors import CheckpointError
 from bindplug.modality import Modality
 
@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
     from bindplug.imagebind import ImageBind, ImageBindConfig
 
+OPEN_CLIP_TOWERS = ("vision", "text")
 LAYOUTS = ("directory", "official", "open-clip")
 SUFFIXES = {"official": (".pth", ".pt"), "open-clip": (".pt", ".pth", ".safetensors")}
 
@@ -33,7 +34,8 @@ SUFFIXES = {"official": (".pth", ".pt"), "open-clip": (".pt", ".pth", ".safetens
     type=click.Choice(LAYOUTS),
     default="directory",
     show_default=True,
-    help="directory: a file a tower, loads fastest; official: the original's .pth; open-clip: image and text towers.",
+    help="directory: a file a tower, loads fastest; official: the original's .pth, and for other networks than the "
+    "published one a .config.json beside it; open-clip: image and text towers.",
 )
 @click.option(
     "--from",
@@ -43,10 +45,13 @@ SUFFIXES = {"official": (".pth", ".pt"), "open-clip": (".pt", ".pth", ".safetens
     show_default=True,
     help="What SRC is: ImageBind in any layout (a path or a model's name), or an open_clip state dict.",
 )
-@click.option("--modalities", help="Only these, joined by commas, e.g. image,audio; all by default.")
 @click.option(
-    "--dtype", type=click.Choice(DTYPES), help="Convert the weights to this; kept as they are by default."
+    "--modalities",
+    multiple=True,
+    metavar="A,B,...",
+    help="Only these, joined by commas, e.g. image,audio; all by default. Repeatable.",
 )
+@click.option("--dtype", type=DtypeName(), help="Convert the weights to this; kept as they are by default.")
 @click.option(
     "--config", "config_file", metavar="FILE", help="The network's shape as JSON, where weights don't tell."
 )
@@ -60,7 +65,7 @@ def convert(
     destination: str,
     layout: str,
     origin: str,
-    modalities: str | None,
+    modalities: tuple[str, ...],
     dtype: str | None,
     config_file: str | None,
     license: str | None,
@@ -74,24 +79,29 @@ def convert(
     bindplug convert imagebind_huge.pth ~/.cache/bindplug/imagebind_huge --dtype float16
     bindplug convert imagebind_huge.pth vit_h_14.safetensors --to open-clip
     """
-    wanted = _modalities(modalities)
+    names = _modalities(modalities)
     target = Path(destination)
     _check_destination(target, layout, overwrite)
     config = _read_config(config_file) if config_file else None
-    model = _open_clip_model(source, config) if origin == "open-clip" else _model(source, wanted, config)
+    model = _open_clip_model(source, config) if origin == "open-clip" else _model(source, names, config)
+    towers = [tower for tower in model.towers if layout != "open-clip" or tower in OPEN_CLIP_TOWERS]
+    if layout == "open-clip" and len(towers) < len(OPEN_CLIP_TOWERS):
+        raise click.UsageError(
+            "--to open-clip writes the image and text towers; load both (--modalities image,text)"
+        )
     _write(model, target, layout, dtype, overwrite, license or license_of(source, model), source)
     report: dict[str, Any] = {
         "source": source,
         "destination": str(target),
         "layout": layout,
-        "towers": list(model.towers),
+        "towers": towers,
         "size_bytes": _size_of(target),
     }
     if as_json:
         click.echo(json.dumps(report, indent=2))
     elif not quiet:
         size = report["size_bytes"] / 1e6
-        click.echo(f"{target}: {layout} layout, towers {', '.join(model.towers)}, {size:.1f} MB", err=True)
+        click.echo(f"{target}: {layout} layout, towers {', '.join(towers)}, {size:.1f} MB", err=True)
 
 
 def license_of(source: str, model: ImageBind) -> str:
@@ -108,16 +118,14 @@ def license_of(source: str, model: ImageBind) -> str:
     return published.license if published and model.config == ImageBindConfig.huge() else ""
 
 
-def _modalities(given: str | None) -> set[str] | None:
-    if given is None:
-        return None
-    names = {name.strip() for name in given.split(",") if name.strip()}
-    known = {m.value for m in Modality}
-    if not names or names - known:
+def _modalities(values: Sequence[str]) -> set[str] | None:
+    names = set(split_names(values))
+    known = [m.value for m in Modality]
+    if values and (not names or names - set(known)):
         raise click.BadParameter(
-            f"{given!r}; known: {', '.join(m.value for m in Modality)}", param_hint="--modalities"
+            f"{', '.join(values)!r}; known: {', '.join(known)}", param_hint="--modalities"
         )
-    return names
+    return names or None
 
 
 def _check_destination(target: Path, layout: str, overwrite: bool) -> None:
@@ -141,14 +149,14 @@ def _read_config(path: str) -> ImageBindConfig:
         raise CheckpointError(f"{path} does not describe a network: {error}") from None
 
 
-def _model(source: str, wanted: Collection[str] | None, config: ImageBindConfig | None) -> ImageBind:
+def _model(source: str, modalities: Collection[str] | None, config: ImageBindConfig | None) -> ImageBind:
     from bindplug.imagebind import ImageBind
     from bindplug.models import load
 
     path = Path(source)
     if config is not None and path.is_file():
-        return ImageBind.from_official(path, config, modalities=wanted)
-    model = load(source, modalities=wanted, dtype="auto")
+        return ImageBind.from_official(path, config, modalities=modalities)
+    model = load(source, modalities=modalities, dtype="auto")
     if not isinstance(model, ImageBind):
         raise CheckpointError(
             f"{source} is a {type(model).__name__}; only ImageBind's weights can be converted"
@@ -200,6 +208,7 @@ def _write(
     import torch
 
     from bindplug.imagebind import save_directory, to_open_clip
+    from bindplug.imagebind.sidecar import is_published, write_sidecar
 
     chosen = getattr(torch, dtype) if dtype else None
     if layout == "directory":
@@ -216,6 +225,8 @@ def _write(
         for n, t in state.items()
     }
     _save_state(state, target)
+    if layout == "official" and not is_published(model.config):
+        write_sidecar(model, target)
 
 
 def _save_state(state: Mapping[str, Any], target: Path) -> None:
@@ -238,5 +249,5 @@ def _save_state(state: Mapping[str, Any], target: Path) -> None:
 
 
 def _size_of(path: Path) -> int:
-    files = path.iterdir() if path.is_dir() else [path]
+    files = list(path.iterdir()) if path.is_dir() else [path]
     return sum(file.stat().st_size for file in files)

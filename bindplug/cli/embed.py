@@ -192,7 +192,7 @@ def _embed_missing(
 ) -> list[dict[str, Any]]:
     """Embed and keep every part that is not on disk yet; all skipped items, of earlier runs included."""
     from bindplug.embed import embed_parts
-    from bindplug.inputs.progress import iterate_with_progress
+    from bindplug.progress import iterate_with_progress
 
     skipped: list[dict[str, Any]] = []
     missing: list[int] = []

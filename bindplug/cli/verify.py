@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 
 import click
 
-from bindplug.cli.options import output_options
+from bindplug.cli.options import device_option, output_options
 from bindplug.errors import BindplugError, CheckpointError, InputError
 
 if TYPE_CHECKING:
@@ -22,16 +22,22 @@ SAMPLES = ("{}_image.jpg", "{}_audio.wav")
 
 @click.command()
 @click.argument("models", nargs=-1)
+@click.option("--model", "further", multiple=True, metavar="MODEL", help="As MODELS. Repeatable.")
 @click.option(
     "--samples",
     metavar="DIR",
     help="Directory with the original's dog_image.jpg, dog_audio.wav, car_..., bird_..., for its published table.",
 )
-@click.option(
-    "--device", default="cpu", show_default=True, help="Where to run the published checkpoint's checks."
-)
+@device_option
 @output_options
-def verify(models: tuple[str, ...], samples: str | None, device: str, as_json: bool, quiet: bool) -> int:
+def verify(
+    models: tuple[str, ...],
+    further: tuple[str, ...],
+    samples: str | None,
+    device: str,
+    as_json: bool,
+    quiet: bool,
+) -> int:
     """Check weights: MODELS are names or paths; without any, all weights found on this machine.
 
     Converted directories are compared with their checksums and loaded strictly. ImageBind's published
@@ -39,12 +45,12 @@ def verify(models: tuple[str, ...], samples: str | None, device: str, as_json: b
     """
     from bindplug.cli.messages import FAILED, OK
 
-    chosen = list(models) or _found_here()
-    if not chosen:
+    names = [*models, *further] or _names_here()
+    if not names:
         raise CheckpointError("no weights are on this machine; name a model or a path")
     if samples and not Path(samples).is_dir():
         raise InputError(samples, found="no such directory", expected="the original's six sample files")
-    results = [checked(name, samples, device) for name in chosen]
+    results = [report_on(name, samples, device) for name in names]
     if as_json:
         from bindplug.cli.tables import print_json
 
@@ -54,7 +60,7 @@ def verify(models: tuple[str, ...], samples: str | None, device: str, as_json: b
     return OK if all(result["passed"] for result in results) else FAILED
 
 
-def checked(name: str, samples: str | None = None, device: str = "cpu") -> dict[str, Any]:
+def report_on(name: str, samples: str | None = None, device: str = "cpu") -> dict[str, Any]:
     """Every check that fits one model: ``{"model", "passed", "checks": [{"name", "passed", "note"}]}``."""
     checks: list[dict[str, Any]] = []
     try:
@@ -69,18 +75,18 @@ def checked(name: str, samples: str | None = None, device: str = "cpu") -> dict[
     return {"model": name, "passed": passed, "checks": checks}
 
 
-def _found_here() -> list[str]:
+def _names_here() -> list[str]:
     from bindplug.hub import find_weights
     from bindplug.models import list_models
 
-    found = []
+    names = []
     for card in list_models():
         try:
             if card.loader or find_weights(card) is not None:
-                found.append(card.name)
+                names.append(card.name)
         except BindplugError:
-            found.append(card.name)  # damaged or lacking: the check will say how
-    return found
+            names.append(card.name)  # damaged or lacking: the check will say how
+    return names
 
 
 def _weights_of(name: str) -> Path | None:
@@ -92,12 +98,12 @@ def _weights_of(name: str) -> Path | None:
     if name not in cards:
         return Path(name)
     card = cards[name]
-    found = find_weights(card) if card.weights or card.url else None
-    if found is None and not card.loader:
+    weights = find_weights(card) if card.weights or card.url else None
+    if weights is None and not card.loader:
         raise WeightsNotFound(
             f"the weights of {name} are not on this machine; `bindplug models` says where they go"
         )
-    return found
+    return weights
 
 
 def _checksums(directory: Path) -> list[dict[str, Any]]:

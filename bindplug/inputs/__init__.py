@@ -17,12 +17,12 @@ from bindplug.inputs.depth import DepthPreprocess
 from bindplug.inputs.image import ImagePreprocess
 from bindplug.inputs.imu import ImuPreprocess
 from bindplug.inputs.notes import Note, note
-from bindplug.inputs.progress import iterate_with_progress
 from bindplug.inputs.source import describe_source
 from bindplug.inputs.text import TextPreprocess, Tokenizer
 from bindplug.inputs.thermal import ThermalPreprocess
 from bindplug.inputs.video import VideoPreprocess
 from bindplug.modality import Modality
+from bindplug.progress import iterate_with_progress
 
 __all__ = [
     "AudioPreprocess",

@@ -15,9 +15,9 @@ from torch import Tensor
 
 from bindplug.errors import BindplugError, InputError
 from bindplug.inputs.notes import Note, collected_notes, deliver, notes_on
-from bindplug.inputs.progress import iterate_with_progress
 from bindplug.inputs.source import check_choice, describe_source
 from bindplug.modality import Modality
+from bindplug.progress import iterate_with_progress
 
 Options = Mapping[str, Any]
 LONGEST_REASON = 200

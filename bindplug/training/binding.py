@@ -12,8 +12,8 @@ import torch
 from torch import Tensor, nn
 
 from bindplug.imagebind import ImageBind
-from bindplug.inputs.progress import iterate_with_progress
 from bindplug.modality import Modality
+from bindplug.progress import iterate_with_progress
 from bindplug.training.augment import frequency_mask, random_erase
 from bindplug.training.data import BindingPairs
 from bindplug.training.loss import symmetric_info_nce

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bindplug.errors import InputError
-from bindplug.inputs.progress import iterate_with_progress
+from bindplug.progress import iterate_with_progress
 from bindplug_detic.prompts import Prompt, as_queries, label_of
 
 FLOOR = 0.02

@@ -156,7 +156,7 @@ def _detected(
     masks: bool,
     quiet: bool,
 ) -> list[Detections]:
-    from bindplug.inputs.progress import iterate_with_progress
+    from bindplug.progress import iterate_with_progress
 
     threshold: Any = None if not thresholds else thresholds[0] if len(thresholds) == 1 else list(thresholds)
     prompts = upgraded.prepare(sources.queries())

@@ -14,7 +14,7 @@ from torch import Tensor
 
 from bindplug.errors import InputError, ModalityNotLoaded, UnsupportedTarget
 from bindplug.inputs.image import normalize_rgb
-from bindplug.inputs.progress import iterate_with_progress
+from bindplug.progress import iterate_with_progress
 from bindplug_diffusers.directions import Directions
 from bindplug_diffusers.inspection import device_of
 from bindplug_diffusers.prototypes import Prototypes

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 from PIL import Image
 
 import bindplug
-from bindplug.inputs.progress import iterate_with_progress
+from bindplug.progress import iterate_with_progress
 from bindplug_toyworld.commands import Asked, arguments_for, find_command, run_command, typed
 from bindplug_toyworld.evaluate_generation import Judge
 from bindplug_toyworld.things import CLASSNAMES, label_of

@@ -17,7 +17,7 @@ from torch import Tensor
 
 import bindplug
 from bindplug.encoder import Encoder
-from bindplug.inputs.progress import iterate_with_progress
+from bindplug.progress import iterate_with_progress
 from bindplug.query import Query
 from bindplug_toyworld.scene import Scene
 from bindplug_toyworld.things import CLASSNAMES, MOVING, NAMES, label_of

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 import bindplug
-from bindplug.inputs.progress import iterate_with_progress
+from bindplug.progress import iterate_with_progress
 from bindplug.query import Query
 from bindplug_toyworld.dataset import group_at
 from bindplug_toyworld.evaluate import query_of, things_of

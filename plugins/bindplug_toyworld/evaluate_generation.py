@@ -18,7 +18,7 @@ from torch import Tensor
 import bindplug
 from bindplug.encoder import Encoder
 from bindplug.errors import InputError
-from bindplug.inputs.progress import iterate_with_progress
+from bindplug.progress import iterate_with_progress
 from bindplug.query import Query
 from bindplug_toyworld.evaluate import query_of, things_of
 from bindplug_toyworld.scene import Scene

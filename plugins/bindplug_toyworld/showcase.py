@@ -16,8 +16,8 @@ from torch import Tensor
 
 import bindplug
 from bindplug.encoder import Encoder
-from bindplug.inputs.progress import iterate_with_progress
 from bindplug.modality import Modality
+from bindplug.progress import iterate_with_progress
 from bindplug.query import Query, embedding
 from bindplug.templates import OPENAI_IMAGENET_TEMPLATES
 from bindplug_toyworld.drawing import Gallery

@@ -39,6 +39,7 @@ def test_round_trip_through_the_official_layout(bindplug, model_directory, tmp_p
 def test_shape_is_asked_for_where_weights_do_not_tell(bindplug, model_directory, tmp_path):
     official = tmp_path / "small.pth"
     bindplug("convert", model_directory, official, "--to", "official")
+    (tmp_path / "small.config.json").unlink()
     ran = bindplug("convert", official, tmp_path / "back")
     assert ran.code == 1
     assert "config" in ran.err
@@ -81,6 +82,39 @@ def test_nothing_is_overwritten_unasked(bindplug, model_directory, tmp_path):
     assert taken.read_bytes() == b"precious"
     assert bindplug("convert", model_directory, taken, "--to", "official", "--overwrite").code == 0
     assert taken.stat().st_size > 1000
+
+
+def test_a_small_network_survives_the_official_layout(bindplug, model_directory, tmp_path):
+    """Shapes do not tell the number of heads: it is written beside the weights."""
+    path = tmp_path / "small.pth"
+    assert bindplug("convert", model_directory, path, "--to", "official").code == 0
+    before, after = package.load(model_directory), package.load(path)
+    assert after.embedding_space == before.embedding_space
+    words = [package.text("a dog"), package.text("a car")]
+    torch.testing.assert_close(after.embed(words), before.embed(words), atol=1e-6, rtol=0)
+    assert bindplug("convert", path, tmp_path / "again").code == 0
+    (tmp_path / "small.config.json").write_text("[]")
+    ran = bindplug("compare", "--text", "a", "--text", "b", "--model", path)
+    assert ran.code == 1
+    assert "small.config.json" in ran.err
+
+
+def test_open_clip_layout_names_the_towers_that_it_wrote(bindplug, model_directory, tmp_path):
+    ran = bindplug("convert", model_directory, tmp_path / "clip.safetensors", "--to", "open-clip", "--json")
+    assert ran.json["towers"] == ["vision", "text"]
+    ran = bindplug(
+        "convert",
+        model_directory,
+        tmp_path / "x.pt",
+        "--to",
+        "open-clip",
+        "--modalities",
+        "image",
+        "--modalities",
+        "audio",
+    )
+    assert ran.code == 2
+    assert "image,text" in ran.err
 
 
 @pytest.mark.parametrize("content", [b"", b"no weights", b"PK\x03\x04 cut"])

@@ -4,8 +4,8 @@ import io
 
 import pytest
 
-from bindplug.inputs import progress
-from bindplug.inputs.progress import is_quiet, iterate_with_progress
+from bindplug import progress
+from bindplug.progress import is_quiet, iterate_with_progress
 
 
 @pytest.fixture

@@ -1,0 +1,55 @@
+"""A description beside an official checkpoint, for networks whose shapes do not tell all of it.
+
+``weights.pth`` is described by ``weights.config.json``: the network's config, which holds the numbers of heads, and
+the space its embeddings live in. The published checkpoint needs none.
+"""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bindplug.errors import CheckpointError
+from bindplug.imagebind.config import ImageBindConfig
+from bindplug.space import EmbeddingSpace
+
+if TYPE_CHECKING:
+    from bindplug.imagebind.model import ImageBind
+
+
+def sidecar_of(path: Path) -> Path:
+    """Where the description of a checkpoint file stands: ``weights.pth`` -> ``weights.config.json``."""
+    return path.with_suffix(".config.json")
+
+
+def is_published(config: ImageBindConfig) -> bool:
+    """Whether a network is the published one, which shapes alone identify."""
+    return config == ImageBindConfig.huge()
+
+
+def write_sidecar(model: ImageBind, path: Path) -> Path:
+    """Describe a model's network and space beside its checkpoint; returns the description's path."""
+    description = {"config": model.config.to_dict(), "embedding_space": asdict(model.embedding_space)}
+    sidecar = sidecar_of(path)
+    sidecar.write_text(json.dumps(description, indent=2) + "\n", encoding="utf-8")
+    return sidecar
+
+
+def read_sidecar(path: Path) -> tuple[ImageBindConfig, EmbeddingSpace] | None:
+    """The config and space described beside a checkpoint file; None where there is no description.
+
+    Raises:
+        CheckpointError: the description is damaged.
+    """
+    sidecar = sidecar_of(path)
+    if not sidecar.is_file():
+        return None
+    try:
+        description = json.loads(sidecar.read_text(encoding="utf-8"))
+        return ImageBindConfig.from_dict(description["config"]), EmbeddingSpace(
+            **description["embedding_space"]
+        )
+    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
+        raise CheckpointError(f"{sidecar} does not describe a network: {error}") from None
