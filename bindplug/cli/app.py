@@ -6,13 +6,13 @@ import os
 import sys
 import warnings
 from collections.abc import Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import click
 
 from bindplug import plugins
 from bindplug.cards import resolve
+from bindplug.cli.groups import SuggestingGroup
 from bindplug.cli.messages import FAILED, INTERRUPTED, OK, say
 from bindplug.errors import BindplugError
 
@@ -37,19 +37,6 @@ BUILTIN = {
     "bench": ("bindplug.cli.bench:bench", "Measure how fast a model runs here, at equal numbers."),
 }
 """Commands of the core: where they are and what they do, so that listing them imports none."""
-
-
-class SuggestingGroup(click.Group):
-    """A group that answers a mistyped command with the nearest ones."""
-
-    def resolve_command(
-        self, ctx: click.Context, args: list[str]
-    ) -> tuple[str | None, click.Command | None, list[str]]:
-        if self.get_command(ctx, args[0]) is None:
-            near = get_close_matches(args[0], self.list_commands(ctx), n=2, cutoff=0.5)
-            if near and not args[0].startswith("-"):
-                ctx.fail(f"No such command {args[0]!r}. Did you mean {' or '.join(near)}?")
-        return super().resolve_command(ctx, args)
 
 
 class Root(SuggestingGroup):

@@ -7,8 +7,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bindplug.cli.options import ModelChoice, output_options
-from bindplug.errors import CheckpointError
+from bindplug.cli.groups import SuggestingGroup
+from bindplug.cli.lists import STANDARD_INPUT, read_lines
+from bindplug.cli.options import DEFAULT_MODEL, ModelChoice, device_option, output_options
+from bindplug.device import resolve_device
+from bindplug.errors import CheckpointError, InputError
 
 if TYPE_CHECKING:
     from bindplug.bridges import Bridge, TextEmbedder
@@ -18,14 +21,19 @@ METHODS = ("procrustes", "ridge", "vocabulary")
 BUILTIN = "builtin"
 
 
-@click.group()
+@click.group(cls=SuggestingGroup)
 def bridge() -> None:
     """Maps between embedding spaces, fitted from text alone."""
 
 
 @bridge.command()
 @click.option(
-    "--source", default="imagebind_tiny", show_default=True, help="Name of a model, or path to weights."
+    "--source",
+    "--model",
+    "source",
+    default=DEFAULT_MODEL,
+    show_default=True,
+    help="Name of a model, or path to weights.",
 )
 @click.option(
     "--target",
@@ -40,7 +48,9 @@ def bridge() -> None:
     "--target-space", metavar="NAME", help="Name of the target's space, where its origin does not tell."
 )
 @click.option(
-    "--corpus", metavar="FILE", help="Texts to fit with, one a line; the built-in English phrases by default."
+    "--corpus",
+    metavar="FILE",
+    help="Texts to fit with, one a line (- for standard input); the built-in English phrases by default.",
 )
 @click.option("--method", type=click.Choice(METHODS), default="procrustes", show_default=True)
 @click.option(
@@ -65,7 +75,7 @@ def bridge() -> None:
 )
 @click.option("--output", "-o", required=True, metavar="DIR", help="The directory to write.")
 @click.option("--overwrite", is_flag=True, help="Replace a bridge that is there.")
-@click.option("--device", default="cpu", show_default=True, help="cpu, cuda, cuda:1, mps, ...")
+@device_option
 @click.option(
     "--batch-size", type=click.IntRange(min=1), default=256, show_default=True, help="Texts in one pass."
 )
@@ -100,11 +110,11 @@ def fit(
     options = _options(method, strength, scale)
     # The small things first: a wrong name is told before gigabytes are read.
     names, texts = _texts(target, target_names, corpus)
-    aim = _target(target, names, target_space, device)
+    embedder = _target(target, names, target_space, str(resolve_device(device)))
     model = ModelChoice(source, device).load({"text"})
-    made = fit_bridge(
+    fitted = fit_bridge(
         model,
-        aim,
+        embedder,
         texts,
         method=method,
         batch_size=batch_size,
@@ -114,23 +124,55 @@ def fit(
         provenance={"source": source},
         **options,
     )
-    made.save(output, overwrite=overwrite)
-    _show(made, output, as_json)
+    fitted.save(output, overwrite=overwrite)
+    _show(fitted, output, as_json)
+
+
+@bridge.command("list")
+@output_options
+def list_bridges(as_json: bool, quiet: bool) -> None:
+    """Bridges that are known by name, and the spaces they lead between."""
+    from bindplug.plugins import registry
+
+    cards = [entry.card for entry in registry().bridges.values()]
+    if as_json:
+        from bindplug.cli.tables import print_json
+
+        print_json(
+            [
+                {
+                    "name": card.name,
+                    "description": card.description,
+                    "source": {"name": card.source.name, "width": card.source.width},
+                    "target": {"name": card.destination.name, "width": card.destination.width},
+                }
+                for card in cards
+            ]
+        )
+        return
+    for card in cards:
+        click.echo(f"{card.name}: {card.source} -> {card.destination}")
+        click.echo(f"  {card.description}")
+    if not cards and not quiet:
+        click.echo("no bridge is registered; fit one with `bindplug bridge fit`", err=True)
 
 
 @bridge.command()
-@click.argument("directory")
+@click.argument("name", metavar="BRIDGE")
 @output_options
-def report(directory: str, as_json: bool, quiet: bool) -> None:
-    """What a bridge was fitted with and how well it maps."""
+def report(name: str, as_json: bool, quiet: bool) -> None:
+    """What BRIDGE, a directory or a registered name, was fitted with and how well it maps."""
     import warnings
 
-    from bindplug.bridges import BridgeQuality, load_bridge
+    from bindplug.bridges import Bridge, BridgeQuality, as_bridge
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BridgeQuality)  # the report says the same
-        loaded = load_bridge(directory)
-    _show(loaded, directory, as_json)
+        loaded = as_bridge(name, source=None, target=None)
+    if not isinstance(loaded, Bridge):
+        kind = f"a {type(loaded).__name__}, which keeps no report"
+        raise InputError(name, found=kind, expected="a bridge that was fitted")
+    _show(loaded, name, as_json)
 
 
 def _check_output(path: Path, overwrite: bool) -> None:
@@ -149,12 +191,12 @@ def _options(method: str, strength: float | None, scale: float | None) -> dict[s
 def _texts(target: str, target_names: str | None, corpus: str | None) -> tuple[list[str] | None, Corpus]:
     """The names of the target's rows, if it has any, and the texts to fit with."""
     from bindplug.bridges.targets import read_names
-    from bindplug.corpus import Corpus, builtin_corpus, read_corpus
+    from bindplug.corpus import Corpus, builtin_corpus
 
     if not target.endswith(".npy"):
         if target_names:
             raise click.UsageError("--target-names belongs to --target FILE.npy")
-        return None, builtin_corpus() if corpus in (None, BUILTIN) else read_corpus(corpus)
+        return None, builtin_corpus() if corpus in (None, BUILTIN) else _corpus(str(corpus))
     if corpus is not None:
         raise click.UsageError("with --target FILE.npy the names are the corpus; leave --corpus out")
     if target_names is None:
@@ -163,26 +205,33 @@ def _texts(target: str, target_names: str | None, corpus: str | None) -> tuple[l
     return names, Corpus.of(names, name=Path(target_names).name)
 
 
+def _corpus(path: str) -> Corpus:
+    from bindplug.corpus import Corpus
+
+    lines = [line for _, line in read_lines(path, "a UTF-8 text file, one text a line")]
+    return Corpus.of(lines, name="standard input" if path == STANDARD_INPUT else Path(path).name)
+
+
 def _target(target: str, names: list[str] | None, space: str | None, device: str) -> TextEmbedder:
     from bindplug.bridges.targets import open_target
 
     return open_target(target, names=names, space=space, device=device)
 
 
-def _show(made: Bridge, directory: str, as_json: bool) -> None:
+def _show(fitted: Bridge, name: str, as_json: bool) -> None:
     card = {
-        "path": directory,
-        "kind": made.kind,
-        "source": {"name": made.source.name, "width": made.source.width},
-        "target": {"name": made.target.name, "width": made.target.width},
-        "modalities": list(made.modalities),
-        "report": made.report.to_dict(),
-        "provenance": made.provenance,
+        "path": name,
+        "kind": fitted.kind,
+        "source": {"name": fitted.source.name, "width": fitted.source.width},
+        "target": {"name": fitted.target.name, "width": fitted.target.width},
+        "modalities": list(fitted.modalities),
+        "report": fitted.report.to_dict(),
+        "provenance": fitted.provenance,
     }
     if as_json:
         from bindplug.cli.tables import print_json
 
         print_json(card)
         return
-    click.echo(f"{directory}: {made.source} -> {made.target}")
-    click.echo(str(made.report))
+    click.echo(f"{name}: {fitted.source} -> {fitted.target}")
+    click.echo(str(fitted.report))

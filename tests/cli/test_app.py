@@ -55,7 +55,7 @@ def test_help_lists_every_command(bindplug):
 
 
 def test_help(bindplug):
-    for command in [*sorted(COMMANDS - {"bridge"}), "bridge fit", "bridge report"]:
+    for command in [*sorted(COMMANDS - {"bridge"}), "bridge fit", "bridge report", "bridge list"]:
         ran = bindplug(*command.split(), "--help")
         assert ran.code == 0
         assert "--json" in ran.out
@@ -88,6 +88,79 @@ def test_wrong_usage_exits_with_2(bindplug, wrong):
     assert ran.code == 2
     assert ran.out == ""
     assert "Error: " in ran.err
+
+
+@pytest.mark.parametrize(
+    ("typed", "meant"),
+    [(["comapre"], "compare"), (["clasify", "x"], "classify"), (["bridge", "repotr"], "report")],
+)
+def test_a_mistyped_command_is_answered_with_the_nearest(bindplug, typed, meant):
+    ran = bindplug(*typed)
+    assert ran.code == 2
+    assert f"Did you mean {meant}" in ran.err
+
+
+def test_a_registered_bridge_is_listed_and_reported_by_name(bindplug):
+    (card,) = [card for card in bindplug("bridge", "list", "--json").json if card["name"] == "toy_bridge"]
+    assert (card["source"]["width"], card["target"]["width"]) == (128, 64)
+    assert "toy_bridge" in bindplug("bridge", "list").out
+    report = bindplug("bridge", "report", "toy_bridge", "--json").json
+    assert report["kind"] == "linear"
+    assert report["report"]["method"] == "ridge"
+    assert bindplug("bridge", "report", "no_such_bridge").code == 1
+
+
+def test_a_missing_device_names_those_there_are(bindplug, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    ran = bindplug("compare", "--text", "a", "--text", "b", "--device", "cuda:7")
+    assert ran.code == 1
+    assert "cuda:7" in ran.err
+    assert "(cpu)" in ran.err
+    assert "auto" in ran.err
+
+
+def test_the_device_that_auto_takes_is_said_once(bindplug, model_directory, monkeypatch):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    arguments = ["compare", "--text", "a", "--text", "b", "--model", model_directory]
+    assert bindplug(*arguments).err == "bindplug: device cpu\n"
+    assert bindplug(*arguments, "--quiet").err == ""
+    assert bindplug(*arguments, "--device", "cpu").err == ""
+
+
+@pytest.mark.parametrize("name", ["bf16", "BF16", "bfloat16"])
+def test_dtypes_have_short_names(bindplug, model_directory, tmp_path, name):
+    output = tmp_path / "half"
+    assert bindplug("convert", model_directory, output, "--dtype", name).code == 0
+    ran = bindplug("compare", "--text", "a", "--text", "b", "--model", output, "--dtype", "fp32", "--json")
+    assert ran.code == 0
+
+
+def test_error_lines_command_no_terminal(bindplug):
+    ran = bindplug("compare", "--image", "\x1b[31mred\x07.png", "--text", "b")
+    assert ran.code == 1
+    assert "\x1b" not in ran.err
+    assert "\\x1b[31mred" in ran.err
+
+
+def test_an_interruption_during_imports_shows_no_traceback():
+    code = (
+        "import sys, builtins\n"
+        "real = builtins.__import__\n"
+        "def interrupted(name, *rest, **more):\n"
+        "    if name == 'rich': raise KeyboardInterrupt\n"
+        "    return real(name, *rest, **more)\n"
+        "from bindplug.cli import main\n"
+        "builtins.__import__ = interrupted\n"
+        "main(['models'])"
+    )
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert (ran.returncode, ran.stderr) == (130, "bindplug: interrupted\n")
+
+
+def test_listing_models_imports_no_torch():
+    code = "import sys; from bindplug.cli.app import run; run(['models']); print('torch' in sys.modules)"
+    ran = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "False"
 
 
 def test_modality_is_never_guessed(bindplug):
