@@ -7,6 +7,7 @@ classifier, (D, C + 1) with a zero column for the background; ``predictor.metada
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from types import SimpleNamespace
 from typing import Any
 
@@ -15,7 +16,29 @@ import torch
 from PIL import Image
 from torch import Tensor, nn
 
-from bindplug_detic import Detic
+from bindplug_detic import Detections, Detic
+
+
+@dataclass
+class Instances:
+    """The fields of detectron2's that a script reads."""
+
+    image_size: tuple[int, int]
+    pred_boxes: Any
+    scores: Tensor
+    pred_classes: Tensor
+    pred_masks: Tensor | None
+
+    @classmethod
+    def of(cls, detections: Detections) -> Instances:
+        """The same detections."""
+        boxes = SimpleNamespace(tensor=detections.boxes)
+        return cls(
+            detections.image_size, boxes, detections.scores, detections.label_indices, detections.masks
+        )
+
+    def __len__(self) -> int:
+        return len(self.scores)
 
 
 class ZeroShotClassifier(nn.Module):
@@ -49,8 +72,8 @@ class GeneralizedRCNN(nn.Module):
             )
             for one in batched_inputs
         ]
-        found = self.detic(pictures, vocabulary=classes, threshold=stage.test_score_thresh)
-        return [{"instances": detections.to_detectron2()} for detections in found]
+        results = self.detic(pictures, vocabulary=classes, threshold=stage.test_score_thresh)
+        return [{"instances": Instances.of(detections)} for detections in results]
 
 
 class DefaultPredictor:

@@ -60,7 +60,10 @@ def read_official(path: str | Path) -> dict[str, Tensor]:
         raise CheckpointError(
             f"{path} holds no weights; expected names with tensors, alone or under {ENTRY!r}"
         )
-    return {_checked_name(name, path): _as_tensor(name, value, path) for name, value in content.items()}
+    tensors: dict[int, Tensor] = {}  # by the identity of the value: what the file shares stays shared
+    for name, value in content.items():
+        tensors.setdefault(id(value), _as_tensor(_checked_name(name, path), value, path))
+    return {name: tensors[id(value)] for name, value in content.items()}
 
 
 def network_from_official(
@@ -129,19 +132,18 @@ def _open_archive(path: Path) -> object:
 
 def _checked_name(name: object, path: Path) -> str:
     if not isinstance(name, str):
-        raise CheckpointError(f"{path} names a tensor {name!r}; expected text")
+        shown = repr(name)[:80] if isinstance(name, (int, float, bytes)) else f"a {type(name).__name__}"
+        raise CheckpointError(f"{path} names a tensor {shown}; expected text")
     return name
 
 
 def _as_tensor(name: str, value: object, path: Path) -> Tensor:
     if isinstance(value, Tensor):
         return value
-    if isinstance(value, np.ndarray | np.generic) and value.dtype.kind in "fiub":
-        array = np.asarray(value)
-        # torch knows the machine's byte order only
-        return torch.from_numpy(array.astype(array.dtype.newbyteorder("="), order="C"))
-    found = f"an array of {value.dtype}" if isinstance(value, np.ndarray) else f"a {type(value).__name__}"
-    raise CheckpointError(f"{path}: {name} holds {found}; expected a tensor of numbers")
+    if isinstance(value, np.ndarray):
+        # torch accepts the machine's byte order only
+        return torch.from_numpy(value.astype(value.dtype.newbyteorder("="), order="C", copy=False))
+    raise CheckpointError(f"{path}: {name} holds a {type(value).__name__}; expected a tensor of numbers")
 
 
 def _published_config(state: Mapping[str, Tensor], what: str) -> DeticConfig:
