@@ -13,6 +13,7 @@ from torch import Tensor, nn
 
 from bindplug.embed import Embedded, SkippedInputs, embed_queries
 from bindplug.errors import InputError
+from bindplug.fingerprint import Fingerprint
 from bindplug.inputs.notes import warn_notes
 from bindplug.modality import Modality
 from bindplug.query import Query, text
@@ -40,6 +41,7 @@ class Encoder:
         device: where its weights are.
         dtype: of its weights.
         centers: for some modalities the mean unit row (D,), which ``embed(recenter=...)`` needs; may be empty.
+        fingerprint: of the weights that define the space, loaded or not; None if they are not known.
     """
 
     embedding_space: EmbeddingSpace
@@ -49,6 +51,7 @@ class Encoder:
     device: torch.device
     dtype: torch.dtype
     centers: Mapping[str, Tensor] = MappingProxyType({})
+    fingerprint: Fingerprint | None = None
 
     def encode(self, modality: str, x: Tensor, normalize: bool = False) -> Tensor:
         """Embed a batch of preprocessed input; with ``normalize`` the (B, D) rows have unit length."""

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from bindplug.errors import SpaceMismatch
+from bindplug.fingerprint import same_fingerprints
 
 
 @dataclass(frozen=True)
@@ -16,18 +17,22 @@ class EmbeddingSpace:
     Args:
         name: ``"library:architecture:weights"``, e.g. ``"open_clip:ViT-H-14:laion2b_s32b_b79k"``.
         width: length of a vector.
-        fingerprint: digest of the weights that define the space, where one could be read cheaply.
+        fingerprint: of the weights that define the space, where they could be read: the text of a
+            :class:`bindplug.fingerprint.Fingerprint`, which starts with a digest, or any text that is equal for
+            equal weights.
     """
 
     name: str
     width: int
-    fingerprint: str | None = None
+    fingerprint: str | None = field(default=None, repr=False)
 
     def matches(self, other: EmbeddingSpace) -> bool:
         """Whether vectors of both may be compared: same name and width, and no contradicting fingerprint."""
         if (self.name, self.width) != (other.name, other.width):
             return False
-        return self.fingerprint is None or other.fingerprint is None or self.fingerprint == other.fingerprint
+        if self.fingerprint is None or other.fingerprint is None:
+            return True
+        return same_fingerprints(self.fingerprint, other.fingerprint)
 
     def ensure(self, other: EmbeddingSpace, doing: str = "comparing them") -> None:
         """Return if vectors of ``other`` may be used where this space is expected.

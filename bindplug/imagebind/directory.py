@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,11 +12,13 @@ from torch import Tensor
 
 from bindplug.directories import Manifest, check_dtype, staged, verified, write_tensors
 from bindplug.errors import CheckpointError
-from bindplug.imagebind.checkpoint_files import open_safetensors
+from bindplug.fingerprint import Fingerprint
+from bindplug.imagebind.checkpoint_files import open_official, open_safetensors
 from bindplug.imagebind.config import ImageBindConfig, resolve_towers
 from bindplug.imagebind.model import ImageBind
 from bindplug.imagebind.official_names import TEXT_MASK, TEXT_SCALE, tower_of
 from bindplug.imagebind.official_weights import OfficialWeights, check_mask, check_state
+from bindplug.imagebind.same_weights import fingerprint_of, fingerprint_of_files
 from bindplug.modality import TOWERS
 from bindplug.space import EmbeddingSpace
 
@@ -63,6 +65,7 @@ def save_directory(
         manifest = {
             "config": model.config.to_dict(),
             "embedding_space": asdict(model.embedding_space),
+            "fingerprint": None if model.fingerprint is None else str(model.fingerprint),
             "license": license,
             "source": source,
             "dtype": str(dtype or model.dtype).removeprefix("torch."),
@@ -126,11 +129,40 @@ def load_directory(
         check_mask(tensors[TEXT_MASK], str(path))
     if TEXT_SCALE not in tensors and isinstance(manifest.get("logit_scale"), float):
         tensors[TEXT_SCALE] = torch.tensor(manifest["logit_scale"])
-    weights = OfficialWeights(tensors, config, towers, space)
+    fingerprint = _fingerprint(path, manifest)
+    if fingerprint is not None and space.fingerprint is None:
+        space = replace(space, fingerprint=str(fingerprint))
+    weights = OfficialWeights(tensors, config, towers, space, fingerprint)
     model = ImageBind.from_weights(weights, device=device, dtype=dtype)
     if "centers" in manifest:
         model.centers = _read_centers(path, manifest["centers"], space.width)
     return model
+
+
+def read_fingerprint(path: str | Path) -> Fingerprint | None:
+    """The fingerprint of the image and text towers on disk, which are mapped and not loaded; None if one is absent.
+
+    Args:
+        path: an official checkpoint, or a converted directory; this one may store the fingerprint of towers that it
+            does not hold.
+
+    Raises:
+        CheckpointError: the file or the directory is damaged.
+        WeightsNotFound: there is none.
+    """
+    path = Path(path)
+    return _fingerprint(path, read_manifest(path)) if path.is_dir() else fingerprint_of(open_official(path))
+
+
+def _fingerprint(path: Path, manifest: Mapping[str, Any]) -> Fingerprint | None:
+    """As stored, or of the files of a directory that stores none."""
+    text = manifest.get("fingerprint")
+    if text is None:
+        return fingerprint_of_files(path)
+    fingerprint = Fingerprint.parse(text) if isinstance(text, str) else None
+    if fingerprint is None:
+        raise CheckpointError(f"{path / MANIFEST.file} is damaged: its fingerprint cannot be read")
+    return fingerprint
 
 
 def _write_towers(model: ImageBind, directory: Path, dtype: torch.dtype | None) -> dict[str, dict[str, Any]]:

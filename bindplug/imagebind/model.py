@@ -13,11 +13,13 @@ from torch import Tensor, nn
 
 from bindplug.encoder import Encoder
 from bindplug.errors import InputError, ModalityNotLoaded
+from bindplug.fingerprint import Fingerprint
 from bindplug.imagebind.config import ImageBindConfig, default_space, resolve_towers
 from bindplug.imagebind.initialization import TEXT_LOG_SCALE, initialize_tower
 from bindplug.imagebind.mapped_pages import MappedPages
 from bindplug.imagebind.official_names import LOGIT_SCALE, from_official, to_official
 from bindplug.imagebind.official_weights import OfficialWeights, check_state, read_weights, select_tensors
+from bindplug.imagebind.same_weights import fingerprint_of
 from bindplug.imagebind.tower_inputs import average_raw, check_input, clip_axis, embed_clips, unit
 from bindplug.imagebind.towers import Tower, build_tower
 from bindplug.modality import Modality
@@ -68,6 +70,7 @@ class ImageBind(Encoder, nn.Module):
             raise ValueError(f"embeddings of width {config.embed_dim} do not live in {self.embedding_space}")
         self.modalities = tuple(m.value for m in Modality if m.tower in names)
         self.centers: Mapping[str, Tensor] = {}
+        self._checkpoint_fingerprint: Fingerprint | None = None
         with torch.device("meta"):
             self.towers = nn.ModuleDict({name: build_tower(name, config) for name in names})
             self.logit_scale = nn.Parameter(torch.empty(()))
@@ -127,6 +130,7 @@ class ImageBind(Encoder, nn.Module):
             The model in evaluation mode.
         """
         model = cls(weights.config, weights.towers, space=weights.space, device="meta")
+        model._checkpoint_fingerprint = weights.fingerprint
         state: dict[str, Tensor] = {}
         pages = MappedPages()
         for name, tensor in weights.tensors.items():
@@ -168,6 +172,16 @@ class ImageBind(Encoder, nn.Module):
             CheckpointError: the model holds adapters, which the official layout has no place for.
         """
         return to_official(self.state_dict(), self.config)
+
+    @property
+    def fingerprint(self) -> Fingerprint | None:  # type: ignore[override]
+        """Of the image and text towers, which define the space: of those loaded, else of those in the checkpoint.
+
+        None where neither the model nor its checkpoint has both; see :mod:`bindplug.imagebind.same_weights`.
+        """
+        whole = {"vision", "text"} <= set(self.towers)
+        loaded = fingerprint_of(self.official_state_dict()) if whole else None
+        return self._checkpoint_fingerprint if loaded is None else loaded
 
     @property
     def device(self) -> torch.device:  # type: ignore[override]

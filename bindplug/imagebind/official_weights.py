@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Collection, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from bindplug.errors import CheckpointError
+from bindplug.fingerprint import Fingerprint
 from bindplug.imagebind.checkpoint_files import open_official, shorten, verify_checksums
 from bindplug.imagebind.config import ImageBindConfig, default_space, resolve_towers
 from bindplug.imagebind.config_inference import infer_config
@@ -23,6 +24,7 @@ from bindplug.imagebind.official_names import (
     names_of,
     tower_of,
 )
+from bindplug.imagebind.same_weights import fingerprint_of
 from bindplug.space import IMAGEBIND_SPACE, EmbeddingSpace
 
 
@@ -35,12 +37,14 @@ class OfficialWeights:
         config: the network.
         towers: the towers that the tensors fill.
         space: the space of the network's embeddings.
+        fingerprint: of the image and text towers of the whole checkpoint; None if it lacks one of them.
     """
 
     tensors: Mapping[str, Tensor]
     config: ImageBindConfig
     towers: tuple[str, ...]
     space: EmbeddingSpace
+    fingerprint: Fingerprint | None = None
 
 
 def read_weights(
@@ -59,7 +63,8 @@ def read_weights(
     tensors = select_tensors(state, towers, config, what=what)
     if not isinstance(source, Mapping):
         verify_checksums(source, tensors)
-    return OfficialWeights(tensors, config, towers, space_of(config, tensors))
+    fingerprint = fingerprint_of(state)
+    return OfficialWeights(tensors, config, towers, space_of(config, tensors, fingerprint), fingerprint)
 
 
 def select_tensors(
@@ -109,9 +114,20 @@ def read_official(
     return tensors
 
 
-def space_of(config: ImageBindConfig, tensors: Mapping[str, Tensor]) -> EmbeddingSpace:
-    """The space of a checkpoint: ImageBind's for the published shape, else one told apart by its weights."""
+def space_of(
+    config: ImageBindConfig, tensors: Mapping[str, Tensor], fingerprint: Fingerprint | None
+) -> EmbeddingSpace:
+    """The space of a checkpoint: ImageBind's for the published shape, else a nameless one; with its fingerprint.
+
+    Args:
+        config: of the network.
+        tensors: official names -> tensors.
+        fingerprint: of the image and text towers; None if one is absent. In a nameless space a digest of the text
+            projection then stands for it.
+    """
     space = default_space(config)
+    if fingerprint is not None:
+        return replace(space, fingerprint=str(fingerprint))
     projection = tensors.get("modality_heads.text.proj.1.weight")
     if space == IMAGEBIND_SPACE or projection is None:
         return space
