@@ -131,14 +131,13 @@ def _rounded(numbers: np.ndarray, name: str) -> np.ndarray:
     if name == "float16":
         with np.errstate(over="ignore"):
             return numbers.astype(np.float16).astype(np.float32)
-    bits = numbers.view(np.uint32).astype(np.uint64)
     # Round half to even: bfloat16 is the upper half of a float32.
-    bits = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
-    return bits.astype(np.uint32).view(np.float32)
+    bits = numbers.view(np.uint32).astype(np.int64)
+    rounded = (bits + 0x7FFF + ((bits >> 16) & 1)) & 0xFFFF0000
+    return rounded.astype(np.uint32).view(np.float32)
 
 
 def joined(samples: Sequence[np.ndarray]) -> np.ndarray:
     """(N,) float32 of all samples, one after the other."""
-    return np.concatenate(
-        [np.asarray(sample, dtype=np.float32).ravel() for sample in samples] or [np.zeros(0)]
-    )
+    flat = [np.asarray(sample, dtype=np.float32).ravel() for sample in samples]
+    return np.concatenate(flat) if flat else np.zeros(0, dtype=np.float32)

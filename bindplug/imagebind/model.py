@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bindplug.encoder import Encoder
-from bindplug.errors import InputError, ModalityNotLoaded
+from bindplug.errors import CheckpointError, InputError, ModalityNotLoaded
 from bindplug.fingerprint import Fingerprint
 from bindplug.imagebind.config import ImageBindConfig, default_space, resolve_towers
 from bindplug.imagebind.initialization import TEXT_LOG_SCALE, initialize_tower
@@ -179,8 +179,12 @@ class ImageBind(Encoder, nn.Module):
 
         None where neither the model nor its checkpoint has both; see :mod:`bindplug.imagebind.same_weights`.
         """
-        whole = {"vision", "text"} <= set(self.towers)
-        loaded = fingerprint_of(self.official_state_dict()) if whole else None
+        if not {"vision", "text"} <= set(self.towers):
+            return self._checkpoint_fingerprint
+        try:
+            loaded = fingerprint_of(self.official_state_dict())
+        except CheckpointError:  # adapters beside the weights have no official names
+            loaded = None
         return self._checkpoint_fingerprint if loaded is None else loaded
 
     @property

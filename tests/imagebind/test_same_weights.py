@@ -5,6 +5,7 @@ import json
 import pytest
 import torch
 
+from bindplug import quantize
 from bindplug.errors import CheckpointError
 from bindplug.imagebind import (
     ImageBind,
@@ -122,3 +123,11 @@ def test_training_the_towers_further_shows(network):
 def test_without_image_or_text_there_is_none():
     assert ImageBind(SMALL, modalities={"audio"}).fingerprint is None
     assert ImageBind(SMALL, device="meta").fingerprint is None
+
+
+def test_packed_weights_and_adapters_keep_the_checkpoints(network):
+    state = {name: tensor.clone() for name, tensor in network.official_state_dict().items()}
+    for change in (quantize, lambda model: model.towers["text"].add_module("adapter", torch.nn.Linear(2, 2))):
+        model = ImageBind.from_official(state, SMALL)
+        change(model)
+        assert model.fingerprint.matches(network.fingerprint)
