@@ -22,6 +22,7 @@ from bindplug_detic.prompted_detector import REGION_THRESHOLD, PromptedDetector
 from bindplug_detic.prompts import DetectorClasses
 from bindplug_detic.rescore import MOST_REGIONS, REGION_OVERLAP
 from bindplug_detic.results import Detections
+from bindplug_detic.routes import Bridges
 
 __all__ = ["DeticWithQueries", "upgrade"]
 
@@ -30,7 +31,7 @@ def upgrade(
     original: Any,
     model: Encoder | None = None,
     *,
-    bridge: Any = None,
+    bridge: Bridges | None = None,
     route: str | None = None,
     **options: Any,
 ) -> PromptedDetector:
@@ -73,7 +74,7 @@ class DeticWithQueries(PromptedDetector):
     RUN_OPTIONS: ClassVar[tuple[str, ...]] = ("nms_threshold", "top_k", "resize")
 
     def __init__(
-        self, original: Detic, model: Encoder, *, bridge: Any = None, route: str | None = None
+        self, original: Detic, model: Encoder, *, bridge: Bridges | None = None, route: str | None = None
     ) -> None:
         super().__init__(
             original,

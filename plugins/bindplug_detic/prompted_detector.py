@@ -19,7 +19,7 @@ from bindplug_detic.options import checked_thresholds
 from bindplug_detic.prompts import DetectorClasses, as_queries, label_of
 from bindplug_detic.rescore import DISTRACTORS, Alternatives, leaf_rows, rescore_regions
 from bindplug_detic.results import Detections
-from bindplug_detic.routes import Router
+from bindplug_detic.routes import Bridges, Router
 
 DEFAULT_THRESHOLD = 0.3
 """Lower than Detic's 0.5 for its own classes: a vector mapped by a bridge scores lower than the text of its meaning."""
@@ -78,7 +78,7 @@ class PromptedDetector(Upgraded, ABC):
         space: EmbeddingSpace,
         classes: Callable[[], DetectorClasses | None],
         *,
-        bridge: Any = None,
+        bridge: Bridges | None = None,
         route: str | None = None,
         text_encoder: Callable[[list[str]], Tensor] | None = None,
     ) -> None:

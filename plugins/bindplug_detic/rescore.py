@@ -15,12 +15,13 @@ from torch import Tensor
 from torchvision.ops import nms
 
 from bindplug import Encoder, Query, image
+from bindplug.bridges import can_recenter, compose, distinct_leaves
 from bindplug.errors import InputError, ModalityNotLoaded
 from bindplug.modality import Modality
 from bindplug.query import AnyLeaf
 from bindplug_detic.competition import own_classes
 from bindplug_detic.results import Detections
-from bindplug_detic.routes import compose, embed_leaves, is_movable
+from bindplug_detic.routes import text_centered_rows
 
 DISTRACTORS = (
     "a wall", "the sky", "grass", "the ground", "a road", "water", "a tree", "leaves", "a building", "a window",
@@ -178,10 +179,10 @@ def leaf_rows(model: Encoder, queries: Sequence[Query]) -> dict[AnyLeaf, Tensor]
     """
     if "image" not in model.modalities:
         raise ModalityNotLoaded("image", model.modalities)
-    leaves = list(dict.fromkeys(leaf for query in queries for _, leaf in query.terms))
+    leaves = distinct_leaves(queries)
     for leaf in leaves:
-        _ensure_movable(model, leaf)
-    return dict(zip(leaves, embed_leaves(model, leaves), strict=True))
+        _ensure_centers(model, leaf)
+    return text_centered_rows(model, leaves)
 
 
 def best_boxes(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
@@ -190,8 +191,8 @@ def best_boxes(boxes: Tensor, scores: Tensor, threshold: float) -> Tensor:
     return passing[nms(boxes[passing], scores[passing], OVERLAP)]
 
 
-def _ensure_movable(model: Encoder, leaf: AnyLeaf) -> None:
-    if leaf.modality is Modality.TEXT or is_movable(model, leaf):
+def _ensure_centers(model: Encoder, leaf: AnyLeaf) -> None:
+    if leaf.modality is Modality.TEXT or can_recenter(model, leaf, "text"):
         return
     kind = leaf.modality.value if leaf.modality is not None else "vector of unknown modality"
     raise InputError(

@@ -7,20 +7,27 @@ ranks crops by the query.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from pathlib import Path
-from typing import Any
+import os
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
 
 from bindplug import EmbeddingSpace, Encoder, Query, text
-from bindplug.bridges import VocabularyBridge, load_bridge
-from bindplug.errors import InputError, NoDirection, SpaceMismatch
+from bindplug.bridges import (
+    AnyBridge,
+    VocabularyBridge,
+    as_bridge,
+    can_recenter,
+    compose,
+    distinct_leaves,
+    fit_command,
+    map_queries,
+    registered_bridge,
+)
+from bindplug.errors import InputError, SpaceMismatch
 from bindplug.modality import Modality
-from bindplug.models import list_models
-from bindplug.plugins import registry
-from bindplug.query import CANCELLED, AnyLeaf, VectorLeaf
+from bindplug.query import AnyLeaf, VectorLeaf
 from bindplug_detic.prompts import DetectorClasses
 
 ROUTES = ("direct", "linear", "vocabulary", "rescore")
@@ -29,8 +36,8 @@ CLASS_PROMPT = "a {}"
 """The sentence of a class name for the encoder. Source: the prompt behind Detic's own class vectors."""
 FEWEST_FOR_A_MEAN = 20
 """Least number of a detector's class vectors whose mean estimates the mean of its space."""
-VANISHED = 1e-6
-"""A weighted sum shorter than this is float noise and has no direction."""
+Bridges = AnyBridge | str | os.PathLike[str]
+"""A bridge, its path, or the name of a registered one."""
 
 
 class Router:
@@ -40,7 +47,8 @@ class Router:
         model: embeds the queries.
         space: of the detector's classifier.
         classes: returns the detector's present vocabulary, or None; called at every use, as it may change.
-        bridge: a map from the model's space to ``space``, or the path of one; without it a registered one is used.
+        bridge: a map from the model's space to ``space``, its path, or the name of a registered one; without it a
+            registered bridge between the two spaces is used.
         text_encoder: N texts to (N, D) rows in ``space``, if the detector has one; its texts then go direct.
 
     Raises:
@@ -54,7 +62,7 @@ class Router:
         space: EmbeddingSpace,
         classes: Callable[[], DetectorClasses | None],
         *,
-        bridge: Any = None,
+        bridge: Bridges | None = None,
         text_encoder: Callable[[list[str]], Tensor] | None = None,
     ) -> None:
         if not isinstance(model, Encoder):
@@ -64,9 +72,13 @@ class Router:
                 "upgrade()", found=problem, expected="the encoder that embeds queries", remedy=remedy
             )
         self.model, self.space, self._classes, self.text_encoder = model, space, classes, text_encoder
-        self.bridge = None if bridge is None else _checked_bridge(bridge, model, space)
-        self._registered: Any = None
-        self._vocabulary_bridge: tuple[DetectorClasses, Any] | None = None
+        self.bridge = (
+            None
+            if bridge is None
+            else as_bridge(bridge, source=model.embedding_space, target=space, doing="this detector")
+        )
+        self._registered: AnyBridge | None = None
+        self._vocabulary_bridge: tuple[DetectorClasses, AnyBridge] | None = None
         self._text_rows: tuple[tuple[str, ...], Tensor] | None = None
 
     @property
@@ -83,7 +95,7 @@ class Router:
         if self._is_native(query) or self.space.matches(self.model.embedding_space):
             return "direct"
         if self.bridge is not None:
-            return "vocabulary" if getattr(self.bridge, "kind", "") == "vocabulary" else "linear"
+            return "vocabulary" if self.bridge.kind == "vocabulary" else "linear"
         if self._registered_bridge() is not None:
             return "linear"
         classes = self.classes
@@ -92,11 +104,11 @@ class Router:
             return "vocabulary"
         if "image" in self.model.modalities:
             return "rescore"
+        source = self.model.embedding_space
         raise SpaceMismatch(
-            f"this detector takes vectors of {self.space}, and the model makes vectors of "
-            f"{self.model.embedding_space}. No bridge between them is given or registered "
-            f"({fit_command(self.model, self.space)}); the vocabulary route needs a model with text and a detector "
-            f"with class names; the rescore route needs a model with image"
+            f"this detector takes vectors of {self.space}, and the model makes vectors of {source}. No bridge "
+            f"between them is given or registered ({fit_command(source, self.space)}); the vocabulary route needs a "
+            f"model with text and a detector with class names; the rescore route needs a model with image"
         )
 
     def routes(self, queries: Sequence[Query], route: str | Sequence[str] | None) -> list[str]:
@@ -117,13 +129,8 @@ class Router:
         return names
 
     def rows(self, queries: Sequence[Query], routes: Sequence[str]) -> Tensor:
-        """Rows in the detector's space.
-
-        A query of several leaves is mapped leaf by leaf, each with the center of its own modality. Every mapped
-        leaf is a unit row ``y = m + d``, m the mean that all text of the detector's space shares. The mean is
-        taken out before the weighted sum and put back after it, so that a difference of two leaves keeps the mean
-        on which the classifier's scale rests: ``normalize(m + r * D / |D|)`` with ``D = sum(w d)`` and r the mean
-        length of the d, weighted by ``|w|``. A single leaf of positive weight is the bridge's own row.
+        """Rows in the detector's space; a query of several leaves is mapped leaf by leaf, see
+        :func:`bindplug.bridges.map_queries`.
 
         Args:
             queries: P of them.
@@ -165,7 +172,7 @@ class Router:
             self._text_rows = (texts, rows.detach().float().cpu())
         return self._text_rows[1]
 
-    def vocabulary_bridge(self) -> Any:
+    def vocabulary_bridge(self) -> AnyBridge:
         """The upgrade's vocabulary bridge, or one made of the detector's present classes; made once for each.
 
         Raises:
@@ -175,7 +182,7 @@ class Router:
         Warns:
             BridgeQuality: it maps words poorly, or there are too few to tell.
         """
-        if getattr(self.bridge, "kind", "") == "vocabulary":
+        if self.bridge is not None and self.bridge.kind == "vocabulary":
             return self.bridge
         classes = self.classes
         if classes is None or classes.names is None or len(classes.names) < 2:
@@ -203,18 +210,19 @@ class Router:
             )
         return self._vocabulary_bridge[1]
 
-    def linear_bridge(self) -> Any:
+    def linear_bridge(self) -> AnyBridge:
         """The upgrade's bridge, or a registered one between the two spaces.
 
         Raises:
             SpaceMismatch: there is none; the message has the command that fits one.
         """
-        own = None if getattr(self.bridge, "kind", "") == "vocabulary" else self.bridge
-        bridge = own if own is not None else self._registered_bridge()
+        is_linear = self.bridge is not None and self.bridge.kind != "vocabulary"
+        bridge = self.bridge if is_linear else self._registered_bridge()
         if bridge is None:
+            source = self.model.embedding_space
             raise SpaceMismatch(
-                f"no bridge leads from {self.model.embedding_space} to {self.space}. Fit one: "
-                f"{fit_command(self.model, self.space)}, then upgrade(detector, model, bridge='my-bridge')"
+                f"no bridge leads from {source} to {self.space}. Fit one: {fit_command(source, self.space)}, "
+                f"then upgrade(detector, model, bridge='my-bridge')"
             )
         return bridge
 
@@ -222,18 +230,15 @@ class Router:
         if route == "direct":
             return [self._direct(query) for query in queries]
         bridge = self.linear_bridge() if route == "linear" else self.vocabulary_bridge()
-        leaves = list(dict.fromkeys(leaf for query in queries for _, leaf in query.terms))
-        rows = dict(zip(leaves, mapped_leaves(bridge, self.model, leaves), strict=True))
-        mean = getattr(bridge, "target_mean", None)
-        return [compose(query, rows, mean) for query in queries]
+        return list(map_queries(self.model, bridge, queries).cpu())
 
     def _direct(self, query: Query) -> Tensor:
+        leaves = distinct_leaves([query])
         if self._is_native(query):
-            rows = {leaf: self._native_row(leaf) for _, leaf in query.terms}
+            rows = {leaf: self._native_row(leaf) for leaf in leaves}
         else:
             self.space.ensure(self.model.embedding_space, doing="the route 'direct'")
-            leaves = [leaf for _, leaf in query.terms]
-            rows = dict(zip(leaves, embed_leaves(self.model, leaves), strict=True))
+            rows = text_centered_rows(self.model, leaves)
         return compose(query, rows, self._mean())
 
     def _mean(self) -> Tensor | None:
@@ -262,117 +267,24 @@ class Router:
             row = self.text_encoder([str(leaf.source)])[0].detach().float().cpu()
         return torch.nn.functional.normalize(row, dim=0)
 
-    def _registered_bridge(self) -> Any:
-        if self._registered is None:
-            for entry in registry().bridges.values():
-                card = entry.card
-                if card.source.matches(self.model.embedding_space) and card.destination.matches(self.space):
-                    self._registered = entry.load(card.target)()
-                    break
+    def _registered_bridge(self) -> AnyBridge | None:
+        if self._registered is None:  # loaded once
+            self._registered = registered_bridge(self.model.embedding_space, self.space)
         return self._registered
 
 
-def fit_command(model: Encoder, space: EmbeddingSpace) -> str:
-    """The command line that fits a bridge from a model to a space."""
-    names = [card.name for card in list_models() if card.space.matches(model.embedding_space)]
-    return f"bindplug bridge fit --source {names[0] if names else 'YOUR_MODEL'} --target {space.name} -o my-bridge"
-
-
-def mapped_leaves(bridge: Any, model: Encoder, leaves: Sequence[AnyLeaf]) -> Tensor:
-    """Leaves embedded by the model and mapped, each by the center of its own modality.
-
-    A modality for which the bridge has no center is first moved to the center of the model's text, if the model has
-    both centers, and then mapped as text.
-
-    Args:
-        bridge: called as ``bridge(rows, modality=[...])``.
-        model: of the bridge's source space.
-        leaves: L of them.
-
-    Returns:
-        (L, D_target) float32 unit rows on the CPU.
-    """
-    towers = {Modality.parse(name).tower for name in getattr(bridge, "modalities", ())} | {
-        Modality.TEXT.tower
-    }
-    as_text = [leaf.modality is None or leaf.modality.tower not in towers for leaf in leaves]
-    rows = embed_leaves(model, leaves, recentered=as_text)
-    names = [
-        "text" if is_text or leaf.modality is None else leaf.modality.value
-        for is_text, leaf in zip(as_text, leaves, strict=True)
-    ]
-    return bridge(rows, modality=names).detach().float().cpu()
-
-
-def embed_leaves(
-    model: Encoder, leaves: Sequence[AnyLeaf], recentered: Sequence[bool] | None = None
-) -> Tensor:
-    """(L, D) unit rows of leaves on the CPU, moved to the center of text where both centers are known.
-
-    Args:
-        model: embeds them.
-        leaves: L of them.
-        recentered: for each, whether to move it; all of them for None.
-    """
-    moves = [
-        move and is_movable(model, leaf)
-        for move, leaf in zip(recentered or [True] * len(leaves), leaves, strict=True)
-    ]
-    rows: list[Tensor | None] = [None] * len(leaves)
-    for move in (False, True):
-        positions = [index for index, is_moved in enumerate(moves) if is_moved is move]
-        if positions:
-            queries = [Query([(1.0, leaves[index])]) for index in positions]
-            embedded = model.embed(queries, recenter="text" if move else None)
-            for index, row in zip(positions, embedded.detach().float().cpu(), strict=True):
-                rows[index] = row
-    return torch.stack([row for row in rows if row is not None])
-
-
-def compose(query: Query, rows: Mapping[AnyLeaf, Tensor], mean: Tensor | None) -> Tensor:
-    """The unit row (D,) of a query from the unit rows of its leaves; see :meth:`Router.rows`.
-
-    Args:
-        query: the leaves and their weights.
-        rows: (D,) for each leaf.
-        mean: (D,) that the rows of the space share; None for none.
-
-    Raises:
-        NoDirection: the terms cancel.
-    """
-    if len(query.terms) == 1 and query.terms[0][0] > 0:
-        return rows[query.terms[0][1]]
-    weights = torch.tensor([weight for weight, _ in query.terms])
-    weights = weights / weights.abs().max()
-    stacked = torch.stack([rows[leaf] for _, leaf in query.terms])  # (L, D)
-    offsets = stacked if mean is None else stacked - mean.to(stacked)
-    total = weights @ offsets  # (L,) @ (L, D) -> (D,)
-    if not total.norm() > VANISHED:
-        raise NoDirection(f"{query!r}: {CANCELLED}")
-    if mean is None:
-        return torch.nn.functional.normalize(total, dim=0)
-    reach = (weights.abs() @ offsets.norm(dim=1)) / weights.abs().sum()
-    return torch.nn.functional.normalize(mean.to(total) + reach * total / total.norm(), dim=0)
-
-
-def is_movable(model: Encoder, leaf: AnyLeaf) -> bool:
-    """Whether the model has the centers of text and of the leaf's modality, so that the leaf can be moved."""
-    if leaf.modality is None or leaf.modality is Modality.TEXT or "text" not in model.centers:
-        return False
-    names = ("video", "image") if leaf.modality is Modality.VIDEO else (leaf.modality.value,)
-    return any(name in model.centers for name in names)
+def text_centered_rows(model: Encoder, leaves: Sequence[AnyLeaf]) -> dict[AnyLeaf, Tensor]:
+    """For each leaf its unit row (D,) on the CPU, moved to the center of the model's text where both are known."""
+    rows: dict[AnyLeaf, Tensor] = {}
+    for moves in (False, True):
+        group = [leaf for leaf in leaves if can_recenter(model, leaf, "text") is moves]
+        if group:
+            embedded = model.embed(
+                [Query([(1.0, leaf)]) for leaf in group], recenter="text" if moves else None
+            )
+            rows.update(zip(group, embedded.detach().float().cpu(), strict=True))
+    return rows
 
 
 def _are_equal(one: DetectorClasses, other: DetectorClasses) -> bool:
     return one.names == other.names and torch.equal(one.embeddings, other.embeddings.to(one.embeddings))
-
-
-def _checked_bridge(bridge: Any, model: Encoder, space: EmbeddingSpace) -> Any:
-    if isinstance(bridge, (str, Path)):
-        bridge = load_bridge(bridge)
-    if not (callable(bridge) and hasattr(bridge, "source") and hasattr(bridge, "target")):
-        expected = "a bindplug.bridges.Bridge, or its path"
-        raise InputError("upgrade()", found=f"bridge={type(bridge).__name__}", expected=expected)
-    bridge.source.ensure(model.embedding_space, doing=f"the bridge to {bridge.target.name!r}")
-    space.ensure(bridge.target, doing="this detector")
-    return bridge

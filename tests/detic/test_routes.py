@@ -2,21 +2,16 @@
 
 from __future__ import annotations
 
-from types import SimpleNamespace
-
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 from torch.testing import assert_close
 
-from bindplug import EmbeddingSpace, audio, depth, embedding, image, text, thermal
+from bindplug import EmbeddingSpace, audio, depth, embedding, text, thermal
 from bindplug.bridges import LinearBridge, VocabularyBridge
-from bindplug.cards import BridgeCard
 from bindplug.errors import InputError, ModalityNotLoaded, NoDirection, SpaceMismatch
 from bindplug.testing import FakeEncoder
 from bindplug_detic.prompts import DetectorClasses, as_queries, label_of
-from bindplug_detic.routes import ROUTES, Router, compose
+from bindplug_detic.routes import ROUTES, Router
 from tests.detic.planted import HERE, NAMES, THERE, PlantedEncoder, here, there
 
 pytestmark = pytest.mark.filterwarnings("ignore::bindplug.bridges.BridgeQuality")
@@ -77,17 +72,15 @@ class TestChoice:
         )
         assert router(bridge=words).choose(text("dog")) == "vocabulary"
 
-    def test_a_registered_bridge_is_found(self, monkeypatch):
-        bridge, asked = linear_bridge(), []
-        card = BridgeCard(name="planted", source=HERE, destination=THERE, target="somewhere:bridge")
-        entry = SimpleNamespace(card=card, load=lambda target: lambda: asked.append(target) or bridge)
+    def test_a_registered_bridge_is_used_and_loaded_once(self, monkeypatch):
+        bridge, searches = linear_bridge(), []
         monkeypatch.setattr(
-            "bindplug_detic.routes.registry", lambda: SimpleNamespace(bridges={"planted": entry})
+            "bindplug_detic.routes.registered_bridge", lambda *spaces: searches.append(spaces) or bridge
         )
-        found = router()
-        assert [found.choose(text("dog")), found.choose(text("cat"))] == ["linear", "linear"]
-        assert found.linear_bridge() is bridge
-        assert asked == ["somewhere:bridge"], "loaded once"
+        routes = router()
+        assert [routes.choose(text("dog")), routes.choose(text("cat"))] == ["linear", "linear"]
+        assert routes.linear_bridge() is bridge
+        assert searches == [(HERE, THERE)]
 
     def test_then_the_vocabulary_then_crops(self):
         assert router().choose(audio("dog.wav")) == "vocabulary"
@@ -185,7 +178,13 @@ class TestRows:
         bridge, asked = linear_bridge(), []
 
         class Spy:
-            source, target, modalities, target_mean = HERE, THERE, ("text", "audio"), bridge.target_mean
+            kind, source, target, modalities, target_mean = (
+                "linear",
+                HERE,
+                THERE,
+                ("text", "audio"),
+                bridge.target_mean,
+            )
 
             def __call__(self, rows, modality="text"):
                 asked.append(list(modality))
@@ -226,45 +225,6 @@ class TestRows:
         assert model.embedded[0] == [text(f"a {name}") for name in NAMES]
         held[0] = DetectorClasses(NAMES[:12], WORDS.embeddings[:12])
         assert found.vocabulary_bridge().names == NAMES[:12]
-
-
-def query_of(weights):
-    leaves = [text("dog"), audio("cat.wav"), image("car.png")]
-    return sum((w * leaf for w, leaf in zip(weights, leaves, strict=True)), start=0 * leaves[0])
-
-
-ROWS = {
-    leaf: there(name)
-    for name, (_, leaf) in zip(("dog", "cat", "car"), query_of([1, 1, 1]).terms, strict=True)
-}
-MEAN = WORDS.embeddings.mean(0)
-weights = st.lists(st.floats(-3, 3).filter(lambda w: abs(w) > 0.05), min_size=3, max_size=3)
-
-
-class TestCompose:
-    @settings(max_examples=40)
-    @given(weights, st.floats(0.01, 100), st.sampled_from([MEAN, None]))
-    def test_unit_length_and_no_length_of_its_own(self, numbers, factor, mean):
-        row = compose(query_of(numbers), ROWS, mean)
-        assert float(row.norm()) == pytest.approx(1.0, abs=1e-5)
-        assert_close(compose(query_of([factor * n for n in numbers]), ROWS, mean), row, atol=1e-4, rtol=0)
-
-    @settings(max_examples=40)
-    @given(weights)
-    def test_every_sum_keeps_the_mean(self, numbers):
-        single = float(there("dog") @ MEAN)
-        assert float(compose(query_of(numbers), ROWS, MEAN) @ MEAN) == pytest.approx(single, abs=0.1)
-
-    def test_one_leaf_comes_out_as_it_went_in(self):
-        leaf, row = next(iter(ROWS.items()))
-        for weight in (1.0, 0.3, 5.0):
-            assert torch.equal(compose(weight * text("dog"), {leaf: row}, MEAN), row)
-
-    def test_terms_that_cancel_in_the_target(self):
-        query = text("dog") - text("dogs")
-        rows = {leaf: there("dog") for _, leaf in query.terms}
-        with pytest.raises(NoDirection, match="cancel"):
-            compose(query, rows, MEAN)
 
 
 def test_the_routes_have_an_order():
