@@ -4,9 +4,10 @@ import bindplug_open_clip as open_clip
 model, _, preprocess = open_clip.create_model_and_transforms("imagebind_tiny")
 model.encode_audio(sounds, normalize=True) @ model.encode_text(tokens, normalize=True).T
 
-Everything the installed open_clip exports is here under its name and is the same object, but for the few functions
-that also know bindplug's models; for open_clip's own models those pass every argument through. Nothing is patched:
-``import open_clip`` beside it is as it was. open_clip itself is imported when a name is first used.
+Every name of the installed open_clip is available here and is the same object, except the functions that also know
+bindplug's models. Those pass all arguments for open_clip's own models on to open_clip. Submodules can be imported too:
+``from bindplug_open_clip.loss import ClipLoss``. open_clip itself is not changed, and is imported when a name is first
+used.
 """
 
 from __future__ import annotations
@@ -14,9 +15,9 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
-from bindplug_open_clip.delegate import public_names, upstream, upstream_attribute
+from bindplug_open_clip.passthrough import install_finder, public_names, upstream, upstream_attribute
 
-_HOMES = {
+_MODULES = {
     "ClipImageBind": "model",
     "CustomTextClipImageBind": "model",
     "UpgradedClip": "adapter",
@@ -36,21 +37,23 @@ _HOMES = {
     "list_pretrained_tags_by_model": "pretrained",
     "load_checkpoint": "factory",
 }
-"""Names that are not simply open_clip's own, and the modules here that hold them."""
+"""Names that differ from open_clip's, and the modules of this package that define them."""
 
-_ROOMS = ("clip", "factory", "model", "pretrained")
-"""Modules here that extend open_clip's of the same name, or stand beside them."""
+_SUBMODULES = ("clip", "factory", "model", "pretrained")
+"""Public modules of this package. All but ``clip`` extend open_clip's module of the same name."""
+
+install_finder()
 
 
 def __getattr__(name: str) -> Any:
-    if name in _HOMES:
-        return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    if name in _ROOMS:
+    if name in _MODULES:
+        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+    if name in _SUBMODULES:
         return import_module(f"{__name__}.{name}")
     if name == "__all__":
-        return sorted({*_HOMES, *public_names(upstream())})
+        return sorted({*_MODULES, *public_names(upstream())})
     return upstream_attribute("", name)
 
 
 def __dir__() -> list[str]:
-    return sorted({*globals(), *_HOMES, *_ROOMS, *dir(upstream())})
+    return sorted({*globals(), *_MODULES, *_SUBMODULES, *dir(upstream())})

@@ -1,4 +1,4 @@
-"""bindplug's models as open_clip sees them: names, tags, configs, and where their weights lie."""
+"""bindplug's models in open_clip's terms: names, tags, configs and paths of weights."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from bindplug.plugins import registry
 from bindplug.space import IMAGEBIND_SPACE
 
 TAG = "bindplug"
-"""The pretrained tag of every bindplug model: its name alone already says which weights are meant."""
+"""The pretrained tag of every bindplug model; each model has one set of weights."""
 
 
 class UnknownName(UnknownModel, RuntimeError):  # noqa: N818 - as in bindplug.errors
@@ -25,39 +25,39 @@ class UnknownName(UnknownModel, RuntimeError):  # noqa: N818 - as in bindplug.er
 
 
 def cards() -> dict[str, ModelCard]:
-    """The registered models that are ImageBind networks, by name; others have no image and text towers to give."""
+    """The registered models that are ImageBind networks, by name. Only these have image and text towers."""
     return {card.name: card for card in list_models() if not card.loader}
 
 
 def card_of(model_name: object) -> ModelCard | None:
-    """The card of a model of ours; None for any other name.
+    """The card of a bindplug model; None for any other name.
 
     Raises:
         InputError: the name is a registered model of another network than ImageBind.
     """
     if not isinstance(model_name, str):
         return None
-    known = cards()
-    if model_name not in known and model_name in registry().models:
+    by_name = cards()
+    if model_name not in by_name and model_name in registry().models:
         raise InputError(
             f"create_model({model_name!r})",
             found="a registered encoder of another network than ImageBind",
-            expected=f"one of {', '.join(known)}",
+            expected=f"one of {', '.join(by_name)}",
             remedy=f"Load it with bindplug.load({model_name!r})",
         )
-    return known.get(model_name)
+    return by_name.get(model_name)
 
 
 def locate(card: ModelCard, cache_dir: str | Path | None = None) -> Path:
-    """A model's weights on this machine, fetched if they are not here.
+    """The path of a model's weights, downloaded if necessary.
 
     Args:
         card: the model.
-        cache_dir: looked into first, and downloaded to, in place of ``BINDPLUG_HOME``.
+        cache_dir: the directory to search first and to download to, in place of ``BINDPLUG_HOME``.
 
     Raises:
-        WeightsNotFound: they are not here and cannot be fetched.
-        CheckpointError: what was found is damaged.
+        WeightsNotFound: they are not on this machine and cannot be downloaded.
+        CheckpointError: they are damaged.
     """
     if cache_dir is None or card.weights:
         return hub.fetch_weights(card)
@@ -67,21 +67,21 @@ def locate(card: ModelCard, cache_dir: str | Path | None = None) -> Path:
         return directory
     if card.filename and file.is_file():
         return file
-    found = hub.find_weights(card)
-    if found is not None or not card.url or _offline():
-        return found or hub.fetch_weights(card)
+    path = hub.find_weights(card)
+    if path is not None or not card.url or _offline():
+        return path or hub.fetch_weights(card)
     return download(card.url, file, sha256=card.sha256)
 
 
 def config_of(card: ModelCard, cache_dir: str | Path | None = None) -> ImageBindConfig:
-    """The shape of a model's network, without reading or fetching the published weights.
+    """The config of a model's network. The published model's is known without its weights.
 
     Args:
         card: the model.
         cache_dir: as in :func:`locate`.
 
     Raises:
-        WeightsNotFound: a model of another shape whose weights are not here.
+        WeightsNotFound: a model of another shape whose weights are not on this machine.
     """
     if card.space == IMAGEBIND_SPACE:
         return ImageBindConfig.huge()
@@ -89,7 +89,7 @@ def config_of(card: ModelCard, cache_dir: str | Path | None = None) -> ImageBind
 
 
 def config_at(path: Path) -> ImageBindConfig:
-    """The shape of the network whose weights lie at a path."""
+    """The config of the network whose weights are at a path."""
     if path.is_dir():
         return ImageBindConfig.from_dict(read_manifest(path)["config"])
     from bindplug.imagebind.checkpoint_files import open_official
@@ -101,14 +101,14 @@ def clip_config(config: ImageBindConfig) -> dict[str, Any]:
     """The image and text towers as an open_clip model config: ``open_clip.CLIP(**clip_config(config))``.
 
     Raises:
-        InputError: a tower has a head or patches that open_clip's towers cannot have.
+        InputError: a tower has a head or patches that open_clip's classes do not support.
     """
     vision, text = config.vision, config.text
     _, rows, columns = vision.kernel
     if vision.head != "linear" or text.head != "linear" or rows != columns:
         raise InputError(
             "open_clip",
-            found="image or text towers of a form open_clip lacks",
+            found="image or text towers that open_clip's classes cannot hold",
             expected="linear heads, square patches",
         )
     return {

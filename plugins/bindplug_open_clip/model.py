@@ -1,4 +1,4 @@
-"""open_clip's CLIP classes with ImageBind's further senses. Everything else here is ``open_clip.model``'s own."""
+"""open_clip's CLIP classes with ImageBind's sensor towers. Every other name is ``open_clip.model``'s own."""
 
 from __future__ import annotations
 
@@ -8,17 +8,16 @@ import torch
 from torch import Tensor, nn
 
 from bindplug.space import EmbeddingSpace
-from bindplug_open_clip.checks import check_image, check_text
-from bindplug_open_clip.delegate import upstream, upstream_attribute
-from bindplug_open_clip.face import LENT, SensorFace, forward_with_sensors
+from bindplug_open_clip.passthrough import upstream, upstream_attribute
+from bindplug_open_clip.sensor_mixin import CACHES, SensorMixin, check_image, check_text, forward_with_sensors
 from bindplug_open_clip.sensors import Sensors
 
 _upstream = upstream("model")
-_Below: Any = object  # what follows in the method order is open_clip's class
+_ClipBase: Any = object  # for type checkers: the next class in the method resolution order is open_clip's
 
 
-class _Senses(_Below):
-    """What stands before open_clip's own methods in both classes below; :class:`SensorFace` stands after them."""
+class _ClipMethods(_ClipBase):
+    """Methods that override open_clip's in both classes below; :class:`SensorMixin` comes after open_clip's class."""
 
     def _attach(self, sensors: Sensors, space: EmbeddingSpace) -> None:
         self.sensors = sensors
@@ -47,23 +46,23 @@ class _Senses(_Below):
         thermal: Tensor | None = None,
         imu: Tensor | None = None,
     ) -> Any:
-        """open_clip's forward; with sensors see :func:`bindplug_open_clip.face.forward_with_sensors`."""
+        """open_clip's forward; with sensors see :func:`bindplug_open_clip.sensor_mixin.forward_with_sensors`."""
         sensors = {"video": video, "audio": audio, "depth": depth, "thermal": thermal, "imu": imu}
         return forward_with_sensors(self, super().forward, image, text, sensors)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Readers and tokenizer are made anew where the model is unpickled."""
-        return {name: value for name, value in self.__dict__.items() if name not in LENT}
+        """Preprocessors and tokenizer are left out and made again on first use."""
+        return {name: value for name, value in self.__dict__.items() if name not in CACHES}
 
 
-class ClipImageBind(_Senses, _upstream.CLIP, SensorFace):  # type: ignore[name-defined]
-    """An ``open_clip.CLIP`` whose image and text towers are ImageBind's, with its sensors' towers beside them.
+class ClipImageBind(_ClipMethods, _upstream.CLIP, SensorMixin):  # type: ignore[name-defined]
+    """An ``open_clip.CLIP`` that holds ImageBind's image and text towers, with its sensor towers beside them.
 
-    ``create_model`` makes it. Its ``state_dict`` is open_clip's with the sensors' tensors under ``sensors.``.
+    Created by ``create_model``. Its ``state_dict`` is open_clip's, with the sensors' tensors under ``sensors.``.
 
     Args:
-        sensors: the further towers.
-        space: where the embeddings live.
+        sensors: the sensor towers.
+        space: the space of the embeddings.
         clip: arguments of ``open_clip.CLIP``.
     """
 
@@ -72,8 +71,8 @@ class ClipImageBind(_Senses, _upstream.CLIP, SensorFace):  # type: ignore[name-d
         self._attach(sensors, space)
 
 
-class CustomTextClipImageBind(_Senses, _upstream.CustomTextCLIP, SensorFace):  # type: ignore[name-defined]
-    """As :class:`ClipImageBind` for ``open_clip.CustomTextCLIP``, whose text tower is one module ``text``."""
+class CustomTextClipImageBind(_ClipMethods, _upstream.CustomTextCLIP, SensorMixin):  # type: ignore[name-defined]
+    """:class:`ClipImageBind` for ``open_clip.CustomTextCLIP``, whose text tower is one module ``text``."""
 
     def __init__(self, *, sensors: Sensors, space: EmbeddingSpace, **clip: Any) -> None:
         super().__init__(**clip)
@@ -81,7 +80,7 @@ class CustomTextClipImageBind(_Senses, _upstream.CustomTextCLIP, SensorFace):  #
 
 
 def convert_weights_to_lp(model: nn.Module, dtype: torch.dtype = torch.float16) -> None:
-    """open_clip's conversion to half precision, in place; sensor towers are cast whole, but for their scales.
+    """open_clip's conversion to half precision, in place. Sensor towers are cast whole, except their scales.
 
     Args:
         model: any open_clip model.

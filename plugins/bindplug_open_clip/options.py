@@ -1,8 +1,9 @@
-"""The arguments of open_clip's constructors: bound as open_clip binds them, then honoured or refused by name."""
+"""The arguments of open_clip's constructors: which of them ImageBind supports, ignores or refuses."""
 
 from __future__ import annotations
 
 import inspect
+import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -20,23 +21,22 @@ PRECISIONS = {
     "amp_bf16": torch.float32,
     "amp_bfloat16": torch.float32,
 }
-"""open_clip's names of precisions, and what the towers' large weights are held in."""
+"""open_clip's precisions, and the dtype of the towers' matrices in each."""
 
-HONOURED = {
+SUPPORTED = {
     "model_name", "pretrained", "load_weights", "precision", "device", "force_custom_text", "force_patch_dropout",
     "force_image_size", "force_context_length", "force_preprocess_cfg", "image_mean", "image_std",
     "image_interpolation", "image_resize_mode", "aug_cfg", "cache_dir", "output_dict", "return_transform",
     "require_pretrained", "weights_only", "load_weights_only", "modalities", "init_logit_scale", "init_logit_bias",
-    "nonscalar_logit_scale",
+    "nonscalar_logit_scale", "jit",
 }  # fmt: skip
 
-WITHOUT_EFFECT = {"pretrained_image", "pretrained_text", "pretrained_hf"}
-"""Without effect on open_clip's own ViT towers too: they switch on weights of timm and transformers towers."""
+IGNORED = {"pretrained_image", "pretrained_text", "pretrained_hf"}
+"""These load weights of timm and transformers towers; open_clip's own ViT towers ignore them too."""
 
-SHAPE = "these weights have one shape; for another network use an open_clip model"
-SPACE = "other weights in one tower would leave the space that the sensors were bound to"
+SHAPE = "the weights fit one shape of network; for another one use an open_clip model"
+SPACE = "other weights in one tower would leave the space that the sensors were trained for"
 REFUSED = {
-    "jit": "sensor towers are not scriptable; use torch.compile(model)",
     "force_quick_gelu": "the weights were trained with the exact GELU; QuickGELU would give other embeddings",
     "quick_gelu": "the weights were trained with the exact GELU; QuickGELU would give other embeddings",
     "pretrained_image_path": SPACE,
@@ -44,52 +44,57 @@ REFUSED = {
     "embed_dim": SHAPE,
     "vision_cfg": SHAPE,
     "text_cfg": SHAPE,
-    "cast_dtype": "it follows from precision=",
+    "cast_dtype": "precision= determines it",
 }
 
 
 def bind(function: Callable[..., Any], *args: Any, **kwargs: Any) -> dict[str, Any]:
-    """The arguments of a call by name, as the installed open_clip would receive them, defaults included.
+    """The arguments of a call by name, as the installed open_clip would receive them, with its defaults.
 
     Args:
-        function: open_clip's own.
-        args, kwargs: the caller's.
+        function: open_clip's function.
+        args, kwargs: the caller's arguments.
 
     Raises:
         TypeError: open_clip would not accept the call either.
-        InputError: an argument cannot be honoured for ImageBind; the reason is given.
+        InputError: ImageBind does not support an argument; the message gives the reason.
     """
     bound = inspect.signature(function).bind(*args, **kwargs)
     bound.apply_defaults()
-    named = dict(bound.arguments)
+    options = dict(bound.arguments)
     defaults = {name: p.default for name, p in inspect.signature(function).parameters.items()}
-    further: Mapping[str, Any] = named.pop("model_kwargs", {})
-    for name, value in named.items():
-        if name not in HONOURED | WITHOUT_EFFECT and value != defaults[name]:
+    model_kwargs: Mapping[str, Any] = options.pop("model_kwargs", {})
+    for name, value in options.items():
+        if name not in SUPPORTED | IGNORED and value != defaults[name]:
             refuse(
-                function.__name__, name, value, REFUSED.get(name, "this version of bindplug does not know it")
+                function.__name__,
+                name,
+                value,
+                REFUSED.get(name, "this version of bindplug does not support it"),
             )
-    for name, value in further.items():
-        if name not in HONOURED | WITHOUT_EFFECT:
+    for name, value in model_kwargs.items():
+        if name not in SUPPORTED | IGNORED:
             refuse(
                 function.__name__,
                 name,
                 value,
                 REFUSED.get(name, "ImageBind's constructor has no such argument"),
             )
-    return {**named, **further}
+    if options.get("jit"):
+        warn_about_jit(function.__name__, stacklevel=4)
+    return {**options, **model_kwargs}
 
 
 def check(function: str, options: Mapping[str, Any], patch: int) -> None:
-    """Return if the values of bound arguments are possible.
+    """Check the values of bound arguments.
 
     Args:
-        function: the caller's, for messages.
+        function: the name of the function, for messages.
         options: what :func:`bind` returned.
         patch: side of an image patch in pixels.
 
     Raises:
-        InputError: one of them is not.
+        InputError: one of them is out of its range.
     """
     if options.get("precision", "fp32") not in PRECISIONS:
         refuse(function, "precision", options["precision"], f"known: {', '.join(PRECISIONS)}")
@@ -104,12 +109,25 @@ def check(function: str, options: Mapping[str, Any], patch: int) -> None:
         )
     length = options.get("force_context_length")
     if length is not None and length < 2:
-        refuse(function, "force_context_length", length, "a text has at least its two marks")
+        refuse(function, "force_context_length", length, "a text has at least a start and an end token")
+
+
+def warn_about_jit(function: str, stacklevel: int) -> None:
+    """Warn that a model is not scripted although ``jit=True`` was given."""
+    warnings.warn(
+        f"{function}(jit=True): ImageBind is not scripted, because TorchScript cannot compile its sensor towers; the "
+        f"ordinary model is returned. Use torch.compile(model) for speed, or torch.jit.trace",
+        UserWarning,
+        stacklevel=stacklevel,
+    )
 
 
 def refuse(function: str, name: str, value: object, reason: str) -> None:
     """Raise :class:`InputError` for an argument."""
-    shown = repr(value) if len(repr(value)) < 80 else f"a {type(value).__name__}"
+    description = repr(value) if len(repr(value)) < 80 else f"a {type(value).__name__}"
     raise InputError(
-        f"{function}()", found=f"{name}={shown}", expected="another value or none", remedy=reason
+        f"{function}()",
+        found=f"{name}={description}",
+        expected="another value, or the argument left out",
+        remedy=reason,
     )

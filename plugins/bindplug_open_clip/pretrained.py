@@ -1,4 +1,4 @@
-"""open_clip's lists of pretrained weights, which also name bindplug's. The rest is ``open_clip.pretrained``'s own."""
+"""open_clip's lists of pretrained weights, extended by bindplug's. Other names are ``open_clip.pretrained``'s own."""
 
 from __future__ import annotations
 
@@ -6,27 +6,27 @@ from functools import wraps
 from typing import Any
 
 from bindplug_open_clip.catalog import TAG, cards
-from bindplug_open_clip.delegate import upstream, upstream_attribute
+from bindplug_open_clip.passthrough import upstream, upstream_attribute
 
 _upstream = upstream("pretrained")
 
 
 @wraps(_upstream.list_pretrained)
 def list_pretrained(as_str: bool = False) -> list[Any]:
-    """(model, tag) pairs, or ``"model:tag"`` strings: open_clip's, then ours."""
+    """(model, tag) pairs, or ``"model:tag"`` strings: open_clip's, then bindplug's."""
     ours = [f"{name}:{TAG}" if as_str else (name, TAG) for name in cards()]
     return [*_upstream.list_pretrained(as_str=as_str), *ours]
 
 
 @wraps(_upstream.list_pretrained_models_by_tag)
 def list_pretrained_models_by_tag(tag: str) -> list[str]:
-    """Models that have the tag."""
+    """Names of the models that have the tag."""
     return [*_upstream.list_pretrained_models_by_tag(tag), *(cards() if _is_ours(tag) else ())]
 
 
 @wraps(_upstream.list_pretrained_tags_by_model)
 def list_pretrained_tags_by_model(model: str) -> list[str]:
-    """Tags that the model has."""
+    """Tags of the model."""
     return [TAG] if model in cards() else _upstream.list_pretrained_tags_by_model(model)
 
 
@@ -38,15 +38,15 @@ def is_pretrained_cfg(model: str, tag: str) -> bool:
 
 @wraps(_upstream.get_pretrained_cfg)
 def get_pretrained_cfg(model: str, tag: str) -> dict[str, Any]:
-    """Where the weights come from, and their preprocessing; empty for an unknown pair."""
-    known = cards()
-    if model not in known:
+    """Source and preprocessing of the weights; empty for an unknown pair."""
+    by_name = cards()
+    if model not in by_name:
         return _upstream.get_pretrained_cfg(model, tag)
     if not _is_ours(tag):
         return {}
     constants = upstream("constants")
     return {
-        "url": known[model].url,
+        "url": by_name[model].url,
         "hf_hub": "",
         "mean": constants.OPENAI_DATASET_MEAN,
         "std": constants.OPENAI_DATASET_STD,
@@ -57,7 +57,7 @@ def get_pretrained_cfg(model: str, tag: str) -> dict[str, Any]:
 
 @wraps(_upstream.get_pretrained_url)
 def get_pretrained_url(model: str, tag: str) -> str:
-    """Where the weights can be downloaded; empty where they ship with a package."""
+    """The URL of the weights; empty for weights that ship with a package."""
     return get_pretrained_cfg(model, tag).get("url", "")
 
 

@@ -1,4 +1,4 @@
-"""What ImageBind has beyond a CLIP: the sensors' towers, and how the patch projection sees two frames."""
+"""ImageBind's sensor towers and its video patch projection, as one module beside a CLIP."""
 
 from __future__ import annotations
 
@@ -10,25 +10,31 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from bindplug.errors import InputError
-from bindplug.imagebind import ImageBind, ImageBindConfig
-from bindplug.imagebind.tower_inputs import average_raw, check_input, clip_axis, embed_clips
-from bindplug.imagebind.towers import Tower
+from bindplug.imagebind import (
+    ImageBind,
+    ImageBindConfig,
+    Tower,
+    average_raw,
+    check_input,
+    clip_axis,
+    embed_clips,
+)
 
 SENSORS = ("audio", "depth", "thermal", "imu")
-"""The towers that a CLIP lacks."""
+"""Names of the towers that a CLIP lacks."""
 
 FRAME_TOLERANCE = 1e-6
-"""Frames of the patch projection that differ by less, relative to its largest number, count as equal."""
+"""Frames of the patch projection count as equal if they differ by less, relative to its largest weight."""
 
 
 class Sensors(nn.Module):
-    """The sensors' towers of an ImageBind, and what its image tower needs for moving pictures.
+    """The sensor towers of an ImageBind, and its patch projection for videos.
 
     Args:
         towers: some of the four sensor towers, by name.
-        config: the network they come from.
-        frames: (D, 3, T, h, w), the patch projection over T frames; None where all frames weigh the same, as an
-            inflated CLIP's do: the projection of a clip is then that of its mean frame.
+        config: of their ImageBind.
+        frames: (D, 3, T, h, w), the patch projection over T frames; None where all frames have the same weights, as
+            in an inflated CLIP. The projection of a clip is then that of its mean frame.
 
     Attributes:
         towers: the towers.
@@ -45,15 +51,14 @@ class Sensors(nn.Module):
 
     @classmethod
     def of(cls, model: ImageBind, modalities: Collection[str] | None = None) -> Sensors:
-        """The sensors of a model; the towers are shared with it, not copied.
+        """The sensors of a model. The towers are shared, not copied.
 
         Args:
             model: whole or in part.
             modalities: only these; all it has for None.
         """
-        towers = {
-            n: t for n, t in model.towers.items() if n in SENSORS and (modalities is None or n in modalities)
-        }
+        names = [name for name in SENSORS if modalities is None or name in modalities]
+        towers = {name: model.towers[name] for name in names if name in model.towers}
         frames = None
         if "vision" in model.towers:
             frames = uneven_frames(model.towers["vision"].get_parameter("stem.proj.weight").detach())
@@ -65,7 +70,7 @@ class Sensors(nn.Module):
         return tuple(self.towers)
 
     def encode(self, modality: str, x: Tensor) -> Tensor:
-        """(B, ...) of a sensor -> (B, D), raw; clips averaged as :meth:`ImageBind.encode` does.
+        """Embed a batch of one sensor, (B, ...) -> (B, D), not normalized; clips are averaged as in ImageBind.
 
         Raises:
             InputError: ``x`` has another shape or dtype, or values that are not finite.
@@ -84,7 +89,7 @@ class Sensors(nn.Module):
         return float(log_scale.detach().exp().clamp(max=100.0))
 
     def cast(self, dtype: torch.dtype) -> Sensors:
-        """The weights in another precision, in place; output scales stay float32."""
+        """Cast the weights in place. Output scales stay float32."""
         for tower in self.towers.values():
             scale = tower.log_scale
             tower.to(dtype)
@@ -95,7 +100,7 @@ class Sensors(nn.Module):
 
 
 def uneven_frames(weight: Tensor) -> Tensor | None:
-    """The patch projection (D, 3, T, h, w) if its frames differ, else None."""
+    """The patch projection (D, 3, T, h, w) if its frames differ, else None; see :class:`Sensors`."""
     spread = (weight - weight.mean(2, keepdim=True)).abs().max()
     return weight if bool(spread > FRAME_TOLERANCE * weight.abs().max()) else None
 
@@ -107,10 +112,10 @@ def encode_video(visual: nn.Module, x: Tensor, frames: Tensor | None, config: Im
         visual: open_clip's VisionTransformer.
         x: (B, S, 3, T, H, W), (B, S, 3, H, W) for clips of one frame, or (B, 3, H, W).
         frames: see :class:`Sensors`.
-        config: the network whose input is checked.
+        config: for the check of the input.
 
     Returns:
-        (B, D), raw; clips averaged as :meth:`ImageBind.encode` does.
+        (B, D), not normalized; clips are averaged as in ImageBind.
 
     Raises:
         InputError: ``x`` has another shape or dtype, or values that are not finite.
@@ -139,9 +144,10 @@ def encode_video(visual: nn.Module, x: Tensor, frames: Tensor | None, config: Im
 
 
 def _embed_moving(visual: Any, clips: Tensor, frames: Tensor) -> Tensor:
-    """Clips (N, 3, T, H, W) -> (N, D): open_clip's image tower from the patch projection on."""
+    """Clips (N, 3, T, H, W) -> (N, D): open_clip's image tower with ImageBind's patch projection."""
+    # (N, 3, T, H, W) -> (N, width, 1, rows, columns) -> (N, rows * columns, width)
     tokens = F.conv3d(clips, frames.to(clips.dtype), stride=frames.shape[2:]).flatten(2).transpose(1, 2)
-    start = visual.class_embedding.to(tokens.dtype).expand(len(tokens), 1, -1)
-    tokens = torch.cat((start, tokens), dim=1) + visual.positional_embedding.to(tokens.dtype)
+    class_token = visual.class_embedding.to(tokens.dtype).expand(len(tokens), 1, -1)  # (N, 1, width)
+    tokens = torch.cat((class_token, tokens), dim=1) + visual.positional_embedding.to(tokens.dtype)
     tokens = visual.transformer(visual.ln_pre(visual.patch_dropout(tokens)))
     return visual.ln_post(tokens)[:, 0] @ visual.proj

@@ -1,4 +1,4 @@
-"""What ``bindplug.upgrade`` returns for an open_clip model: the model itself, wrapped, with further senses."""
+"""What ``bindplug.upgrade`` returns for a CLIP: the model itself, wrapped, with sensor encoders and queries."""
 
 from __future__ import annotations
 
@@ -9,45 +9,54 @@ import torch
 from torch import Tensor, nn
 
 from bindplug.adapters import Upgraded
+from bindplug.cards import is_instance_by_name
 from bindplug.encoder import Encoder
-from bindplug.imagebind.tower_inputs import average_raw
+from bindplug.imagebind import average_raw, unit
 from bindplug.inputs import ImagePreprocess, Preprocess, TextPreprocess, VideoPreprocess
 from bindplug.inputs.image import MEAN, STD
 from bindplug.modality import Modality
 from bindplug.space import EmbeddingSpace
-from bindplug_open_clip.delegate import upstream
-from bindplug_open_clip.face import LENT, SensorFace, forward_with_sensors
+from bindplug_open_clip.image_transforms import image_transform
+from bindplug_open_clip.passthrough import upstream
+from bindplug_open_clip.sensor_mixin import CACHES, SensorMixin, forward_with_sensors, logits
 from bindplug_open_clip.sensors import SENSORS, Sensors
-from bindplug_open_clip.transforms import image_transform
 
 
-class UpgradedClip(Upgraded, SensorFace, nn.Module):
-    """An open_clip model in ImageBind's space, with ImageBind's sensor towers beside it.
+class UpgradedClip(Upgraded, SensorMixin, nn.Module):
+    """A CLIP in ImageBind's space, with ImageBind's sensor towers beside it.
 
-    The model's towers are shared and computed by the model's own code. Every attribute it has is there; moving the
-    wrapper with ``.to`` or training it moves and trains the shared towers, for they are the same.
-    ``state_dict`` has the model's own names, and the sensors' under ``sensors.``.
+    The model's towers are shared and run by the model's own code, so ``.to`` and training act on the original too. All
+    attributes of the original are available. ``state_dict`` has the model's own names, and the sensors' under
+    ``sensors.``.
 
     Args:
-        original: the open_clip model.
+        original: the CLIP.
         sensors: the towers to add.
-        space: where the embeddings live.
+        space: the space of the embeddings.
+        wrapper: the parallel or compiled module around ``original``, if there is one. ``forward`` runs it.
     """
 
-    FURTHER: ClassVar[tuple[str, ...]] = ("sensors",)
+    ADDED: ClassVar[tuple[str, ...]] = ("sensors",)
     """Submodules besides the original."""
 
-    def __init__(self, original: nn.Module, sensors: Sensors, space: EmbeddingSpace) -> None:
+    def __init__(
+        self,
+        original: nn.Module,
+        sensors: Sensors,
+        space: EmbeddingSpace,
+        *,
+        wrapper: nn.Module | None = None,
+    ) -> None:
         nn.Module.__init__(self)
         self.original = original
         self.sensors = sensors
         self.embedding_space = space
         self.modalities = ("image", "video", "text", *sensors.modalities)
-        self.training = original.training
+        self._wrap(wrapper)
 
     @property
     def model(self) -> Encoder:
-        """The encoder of queries: the wrapper itself."""
+        """The encoder of queries: this object."""
         return self
 
     def encode_image(self, image: Tensor, normalize: bool = False) -> Tensor:
@@ -69,23 +78,32 @@ class UpgradedClip(Upgraded, SensorFace, nn.Module):
         thermal: Tensor | None = None,
         imu: Tensor | None = None,
     ) -> Any:
-        """The original's; with sensors see :func:`bindplug_open_clip.face.forward_with_sensors`."""
+        """The original's; with sensors see :func:`bindplug_open_clip.sensor_mixin.forward_with_sensors`."""
         sensors = {"video": video, "audio": audio, "depth": depth, "thermal": thermal, "imu": imu}
-        return forward_with_sensors(self, self.original, image, text, sensors)
+        return forward_with_sensors(self, self._forward_module, image, text, sensors)
 
     def state_dict(
         self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False
     ) -> Any:
-        """The original's tensors under its own names, and the further towers'."""
-        made = self.original.state_dict(*args, destination=destination, prefix=prefix, keep_vars=keep_vars)
-        for name in self.FURTHER:
+        """The original's tensors under its own names, and those of the added towers."""
+        state = self.original.state_dict(*args, destination=destination, prefix=prefix, keep_vars=keep_vars)
+        for name in self.ADDED:
             child = getattr(self, name)
             if isinstance(child, nn.Module):
-                child.state_dict(destination=made, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
-        return made
+                child.state_dict(destination=state, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
+        return state
+
+    @property
+    def _forward_module(self) -> nn.Module:
+        return self.original if self.wrapper is None else self.wrapper
+
+    def _wrap(self, wrapper: nn.Module | None) -> None:
+        # not as a submodule: its parameters are the original's
+        self.__dict__["wrapper"] = wrapper
+        self.training = self.original.training
 
     def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
-        own = tuple(f"{prefix}{name}." for name in ("original", *self.FURTHER))
+        own = tuple(f"{prefix}{name}." for name in ("original", *self.ADDED))
         for name in [name for name in state_dict if name.startswith(prefix) and not name.startswith(own)]:
             state_dict[f"{prefix}original.{name.removeprefix(prefix)}"] = state_dict.pop(name)
         super()._load_from_state_dict(state_dict, prefix, *args)
@@ -96,30 +114,38 @@ class UpgradedClip(Upgraded, SensorFace, nn.Module):
         except AttributeError:
             if name == "original" or (name.startswith("__") and name.endswith("__")):
                 raise
-        return getattr(self.original, name)
+        wrapper = self.__dict__.get("wrapper")
+        return getattr(self.original if wrapper is None or hasattr(self.original, name) else wrapper, name)
 
     def __getstate__(self) -> dict[str, Any]:
-        """Readers and tokenizer are made anew where the model is unpickled."""
-        return {name: value for name, value in self.__dict__.items() if name not in LENT}
+        """Preprocessors and tokenizer are left out and made again on first use."""
+        return {name: value for name, value in self.__dict__.items() if name not in CACHES}
 
 
 class BridgedClip(UpgradedClip):
-    """An open_clip model of another space than ImageBind's, with sensors that a bridge maps into its space.
+    """A CLIP of another space than ImageBind's, with sensors that a bridge maps into its space.
 
-    Pictures and texts pass the model's own towers; videos too, frame by frame. A sensor's embedding is ImageBind's,
-    mapped; its rows have unit length whether or not ``normalize`` is asked for.
+    Images and texts pass through the model's own towers, videos frame by frame. A sensor's embedding is ImageBind's,
+    mapped by the bridge. Its rows have unit length with and without ``normalize``.
 
     Args:
-        original: the open_clip model.
+        original: the CLIP of open_clip or OpenAI. With OpenAI's, ``forward`` returns logits.
         source: the encoder of sensors, an ImageBind.
-        bridge: has ``source`` and ``target`` spaces, and maps unit rows when called with ``modality=``.
+        bridge: maps unit rows from the source's space to the original's.
         tokenizer: texts to the original's token ids.
+        wrapper: as in :class:`UpgradedClip`.
     """
 
-    FURTHER: ClassVar[tuple[str, ...]] = ("source",)
+    ADDED: ClassVar[tuple[str, ...]] = ("source",)
 
     def __init__(
-        self, original: nn.Module, source: Encoder, bridge: Any, tokenizer: Callable[..., Tensor]
+        self,
+        original: nn.Module,
+        source: Encoder,
+        bridge: Any,
+        tokenizer: Callable[..., Tensor],
+        *,
+        wrapper: nn.Module | None = None,
     ) -> None:
         nn.Module.__init__(self)
         self.original = original
@@ -128,8 +154,22 @@ class BridgedClip(UpgradedClip):
         self.embedding_space = bridge.target
         sensors = tuple(name for name in source.modalities if name in SENSORS)
         self.modalities = ("image", *(["video"] if self._standard_colors() else []), "text", *sensors)
-        self.training = original.training
         self.__dict__["_tokenizer"] = tokenizer
+        self._wrap(wrapper)
+
+    def encode_image(self, image: Tensor, normalize: bool = False) -> Tensor:
+        """The original's."""
+        if not is_openai_clip(self.original):
+            return super().encode_image(image, normalize)
+        rows = self.original.encode_image(image)
+        return unit(rows) if normalize else rows
+
+    def encode_text(self, text: Tensor, normalize: bool = False) -> Tensor:
+        """The original's."""
+        if not is_openai_clip(self.original):
+            return super().encode_text(text, normalize)
+        rows = self.original.encode_text(text)
+        return unit(rows) if normalize else rows
 
     def encode(self, modality: str, x: Tensor, normalize: bool = False) -> Tensor:
         """As :meth:`bindplug.Encoder.encode`; sensors through the bridge, in float32 unit rows."""
@@ -138,42 +178,57 @@ class BridgedClip(UpgradedClip):
             return super().encode(modality, x, normalize)
         return self.bridge(self.source.encode(name, x, normalize=True), modality=name)
 
+    def forward(self, image: Tensor | None = None, text: Tensor | None = None, **sensors: Any) -> Any:
+        """The original's; sensors as in :class:`UpgradedClip`, or as logits for OpenAI's CLIP."""
+        present = {name: x for name, x in sensors.items() if x is not None}
+        if present and is_openai_clip(self.original):
+            return logits(self, text, {"image": image, **present})
+        return super().forward(image, text, **sensors)
+
     def scale_of(self, modality: str) -> float:
-        """The factor on cosines: a sensor's is ImageBind's, the others the original's."""
+        """The factor on cosines: ImageBind's for sensors, else the original's."""
         return self.source.scale_of(modality) if str(modality) in SENSORS else super().scale_of(modality)
 
     def _encode_video(self, x: Tensor) -> Tensor:
+        # (B, S, 3, T, H, W) -> (B, S, T, 3, H, W) -> (B, S * T, 3, H, W)
         frames = x.movedim(3, 2).flatten(1, 2) if x.ndim == 6 else x
-        flat = self.original.encode_image(frames.flatten(0, 1))
-        return average_raw(flat.unflatten(0, frames.shape[:2]))
+        rows = self.encode_image(frames.flatten(0, 1))  # (B * S * T, D)
+        return average_raw(rows.unflatten(0, frames.shape[:2]))
 
     def _standard_colors(self) -> bool:
-        cfg = upstream("model").get_model_preprocess_cfg(self.original)
-        same = all(tuple(cfg.get(key, known)) == known for key, known in (("mean", MEAN), ("std", STD)))
+        cfg = self._preprocess_cfg()
+        same = all(tuple(cfg.get(key, usual)) == usual for key, usual in (("mean", MEAN), ("std", STD)))
         return same and isinstance(self._side(), int)
 
     def _side(self) -> int | None:
-        size = getattr(self.original.visual, "image_size", None)
+        size = self._preprocess_cfg().get("size")
         sides = {size} if isinstance(size, int) else set(size or ())
         return sides.pop() if len(sides) == 1 else None
 
+    def _preprocess_cfg(self) -> dict[str, Any]:
+        if is_openai_clip(self.original):
+            return {"size": self.original.visual.input_resolution}
+        cfg: dict[str, Any] = upstream("model").get_model_preprocess_cfg(self.original)
+        return cfg
+
     def _make_preprocess(self) -> Mapping[str, Preprocess]:
-        cfg = upstream("model").get_model_preprocess_cfg(self.original)
-        made: dict[str, Preprocess] = {
-            "image": TransformPreprocess(cfg),
-            "text": _AnyTokenizer(self.tokenizer),
+        preprocess: dict[str, Preprocess] = {
+            "image": TransformPreprocess(self._preprocess_cfg()),
+            "text": TokenizerPreprocess(self.tokenizer),
         }
         if "video" in self.modalities:
-            made["video"] = VideoPreprocess(image_size=self._side() or 0)
-        return made | {name: self.source.preprocess[name] for name in self.modalities if name in SENSORS}
+            preprocess["video"] = VideoPreprocess(image_size=self._side() or 0)
+        return preprocess | {
+            name: self.source.preprocess[name] for name in self.modalities if name in SENSORS
+        }
 
     def __getstate__(self) -> dict[str, Any]:
-        """Readers are made anew where the model is unpickled."""
+        """Preprocessors are left out and made again on first use."""
         return {name: value for name, value in self.__dict__.items() if name != "_preprocess"}
 
 
 class TransformPreprocess(ImagePreprocess):
-    """Pictures read as bindplug reads them, then through the transform of an open_clip model.
+    """Images read as bindplug reads them, then transformed as an open_clip model needs them.
 
     Args:
         preprocess_cfg: the model's ``visual.preprocess_cfg``.
@@ -184,18 +239,23 @@ class TransformPreprocess(ImagePreprocess):
         self.transform = image_transform(preprocess_cfg, is_train=False)
 
     def finish(self, readings: Sequence[Any], device: torch.device | str | None = None) -> list[Tensor]:
-        """(3, H, W) float32 for each picture."""
+        """(3, H, W) float32 for each image."""
         return [self.transform(picture).to(device or "cpu") for picture in readings]
 
 
-class _AnyTokenizer(TextPreprocess):
-    """Texts through a tokenizer that is not CLIP's own."""
+class TokenizerPreprocess(TextPreprocess):
+    """Texts through a tokenizer that may be another than CLIP's."""
 
     def __init__(self, tokenizer: Callable[..., Tensor]) -> None:
         super().__init__()
-        self.given = tokenizer
+        self.encode_texts = tokenizer
 
     def read(self, source: object, **options: Any) -> Tensor:
-        """Token ids of one text."""
+        """Token ids of one text, (context_length,)."""
         super().read(source, truncate=True)
-        return self.given([source])[0]
+        return self.encode_texts([source])[0]
+
+
+def is_openai_clip(model: object) -> bool:
+    """Whether a model is OpenAI's CLIP, whose encoders have no ``normalize``."""
+    return is_instance_by_name(model, "clip.model.CLIP")

@@ -1,20 +1,27 @@
-"""Filling a model of ours: from a registered model, an ImageBind checkpoint, or a checkpoint of the model itself."""
+"""Read weights into a bindplug model: of a registered model, an ImageBind checkpoint, or its own checkpoint."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
+from zipfile import is_zipfile
 
 import torch
+from bindplug.imagebind.checkpoint import to_open_clip
+from bindplug.imagebind.names import causal_mask
+from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 import bindplug
 from bindplug.errors import CheckpointError, PluginError, WeightsNotFound
-from bindplug.imagebind import ImageBind, to_open_clip
-from bindplug.imagebind.official_names import causal_mask
-from bindplug_open_clip.delegate import upstream
+from bindplug.imagebind import ImageBind
+from bindplug_open_clip.passthrough import upstream
 from bindplug_open_clip.sensors import SENSORS
+
+_READ_ERRORS = (RuntimeError, UnpicklingError, OSError, EOFError, KeyError, ValueError, SafetensorError)
+"""What damaged or unfitting files raise."""
 
 
 def read_imagebind(path: Path, modalities: Collection[str] | None, dtype: torch.dtype) -> ImageBind:
@@ -24,24 +31,24 @@ def read_imagebind(path: Path, modalities: Collection[str] | None, dtype: torch.
         CheckpointError: the weights are damaged, or lack the image or the text tower.
         WeightsNotFound: there is nothing at ``path``.
     """
-    wanted = None if modalities is None else {"image", "text", *modalities}
-    model = bindplug.load(path, modalities=wanted, dtype=dtype)
+    names = None if modalities is None else {"image", "text", *modalities}
+    model = bindplug.load(path, modalities=names, dtype=dtype)
     if not isinstance(model, ImageBind):
         raise PluginError(f"{path} holds a {type(model).__name__}; expected an ImageBind")
     absent = [tower for tower in ("vision", "text") if tower not in model.towers]
     if absent:
         raise CheckpointError(
-            f"{path} has no {' and no '.join(absent)} tower, so there is no CLIP to make of it; convert the whole "
-            f"model (bindplug convert without --modalities)"
+            f"{path} has no {' and no '.join(absent)} tower, and a CLIP needs both; convert the whole model (bindplug "
+            f"convert without --modalities)"
         )
     return model
 
 
 def fill(model: Any, source: ImageBind) -> None:
-    """Give a CLIP that was built on ``meta`` the image and text towers of ``source``; what needs no change is shared.
+    """Give a CLIP that was built on ``meta`` the weights of ``source``. Tensors that need no change are shared.
 
     Raises:
-        CheckpointError: they are of another shape.
+        CheckpointError: they have another shape.
     """
     state = to_open_clip(source.official_state_dict())
     upstream_model = upstream("model")
@@ -60,7 +67,7 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], **options: Any) ->
     """Load strictly.
 
     Raises:
-        CheckpointError: names or shapes differ; open_clip's list of them is passed on.
+        CheckpointError: names or shapes differ; the message lists them.
     """
     try:
         model.load_state_dict(state, **options)
@@ -69,39 +76,30 @@ def load_state(model: nn.Module, state: Mapping[str, Tensor], **options: Any) ->
 
 
 def renew_mask(model: Any, length: int) -> None:
-    """The causal mask is no part of a state dict; a model built on ``meta`` needs it anew."""
+    """Set the causal mask, which no state dict holds and a model built on ``meta`` lacks."""
     holder = getattr(model, "text", model)
     holder.attn_mask = causal_mask(length, torch.empty(0))
 
 
 def is_imagebind(path: Path) -> bool:
-    """Whether a path holds ImageBind's weights: a converted directory, or a checkpoint with its names."""
-    if path.is_dir():
-        return True
-    from bindplug.imagebind.checkpoint_files import open_official
-
-    return any(name.startswith("modality_") for name in open_official(path))
-
-
-def existing(path: str | Path) -> Path:
-    """The path, if something is there.
+    """Whether a path holds ImageBind's weights: a converted directory, or a checkpoint with its names.
 
     Raises:
-        WeightsNotFound: nothing is.
+        CheckpointError: the file is damaged, holds pickled code, or is no checkpoint.
     """
-    found = Path(path).expanduser()
-    if not found.exists():
-        raise WeightsNotFound(f"there is no file or directory {str(found)!r}")
-    return found
+    return path.is_dir() or any(name.startswith("modality_") for name in _tensor_names(path))
 
 
 def load_own(model: nn.Module, path: str | Path, strict: bool = True, **options: Any) -> Any:
-    """Load a checkpoint of a model of ours, as ``torch.save(model.state_dict())`` wrote it, into the model.
+    """Load a checkpoint of a bindplug model into the model.
+
+    The file holds a state dict as ``torch.save(model.state_dict())`` writes it, or a training checkpoint with the
+    state dict under ``"state_dict"``; names may start with ``module.``, as DistributedDataParallel's do.
 
     Args:
-        model: a model of ours.
+        model: a bindplug model.
         path: the file.
-        strict: whether every name must be there; ``False`` loads a CLIP's file and leaves the sensors alone.
+        strict: whether every name must be present; ``False`` loads a CLIP's file and keeps the model's own sensors.
         options: of open_clip's ``load_checkpoint``.
 
     Returns:
@@ -109,18 +107,38 @@ def load_own(model: nn.Module, path: str | Path, strict: bool = True, **options:
 
     Raises:
         WeightsNotFound: there is no such file.
-        CheckpointError: the file does not fit; if only the sensors are missing, it says so.
+        CheckpointError: the file is damaged or does not fit; if only sensors are missing, the message says so.
     """
+    file = Path(path).expanduser()
+    if not file.exists():
+        raise WeightsNotFound(f"there is no file or directory {str(file)!r}")
     try:
-        return upstream("factory").load_checkpoint(model, str(existing(path)), strict=strict, **options)
-    except RuntimeError as error:
-        lacking = [name for name in SENSORS if f'"sensors.towers.{name}.' in str(error)]
+        return upstream("factory").load_checkpoint(model, str(file), strict=strict, **options)
+    except _READ_ERRORS as error:
+        absent = [name for name in SENSORS if f'"sensors.towers.{name}.' in str(error)]
         hint = ""
-        if lacking and "Unexpected key" not in str(error):
+        if absent and "Unexpected key" not in str(error):
             hint = (
-                f" It holds a CLIP's two towers and no {', '.join(lacking)}. Load it with strict=False to keep the "
+                f" It holds a CLIP's two towers and no {', '.join(absent)}. Load it with strict=False to keep the "
                 f"model's own sensors, or into open_clip's own class"
             )
         raise CheckpointError(
             f"{path} does not fit {type(model).__name__}.{hint or ' ' + str(error)}"
         ) from error
+
+
+def _tensor_names(path: Path) -> list[str]:
+    """Names in a checkpoint's state dict, whose tensors are mapped and not read."""
+    try:
+        if path.suffix == ".safetensors":
+            with safe_open(str(path), framework="pt") as file:
+                return list(file.keys())
+        # PyTorch's format from before 1.6 cannot be mapped
+        checkpoint = torch.load(path, map_location="cpu", mmap=is_zipfile(path), weights_only=True)
+    except _READ_ERRORS as error:
+        reason = (str(error) or "it ends too early").splitlines()[0]
+        raise CheckpointError(f"{path} is damaged, or no checkpoint of tensors alone: {reason}") from error
+    state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
+    if not isinstance(state, dict):
+        raise CheckpointError(f"{path} holds a {type(checkpoint).__name__}; expected a state dict")
+    return [str(name).removeprefix("module.") for name in state]

@@ -13,11 +13,11 @@ import pytest
 import bindplug_open_clip
 from bindplug import list_plugins
 from bindplug.errors import MissingDependency
-from bindplug_open_clip import delegate
+from bindplug_open_clip import passthrough
 from tests.open_clip.conftest import NAME
 
 ROOT = Path(__file__).parents[2]
-EXTENDED = set(bindplug_open_clip._HOMES)
+EXTENDED = set(bindplug_open_clip._MODULES)
 PUBLIC = [name for name in vars(open_clip) if not name.startswith("_")]
 HERE = {"factory", "model", "pretrained"}
 
@@ -126,6 +126,6 @@ def test_without_open_clip_the_pip_line_is_named(monkeypatch):
     def absent(name):
         raise ModuleNotFoundError("No module named 'open_clip'", name="open_clip")
 
-    monkeypatch.setattr(delegate, "import_module", absent)
+    monkeypatch.setattr(passthrough, "import_module", absent)
     with pytest.raises(MissingDependency, match=r'pip install "bindplug\[open-clip\]"'):
         _ = bindplug_open_clip.tokenize

@@ -217,7 +217,6 @@ def test_the_transforms_read_files_and_augment_as_upstream(tmp_path):
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"jit": True}, "torch.compile"),
         ({"force_quick_gelu": True}, "exact GELU"),
         ({"quick_gelu": True}, "exact GELU"),
         ({"embed_dim": 3}, "one shape"),

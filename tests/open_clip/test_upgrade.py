@@ -170,12 +170,127 @@ def test_a_bridge_that_leads_elsewhere_is_refused():
         bindplug.upgrade(toy_clip(), bridge=Bridge())
     wrong = Bridge()
     wrong.source = EmbeddingSpace("nowhere", 128)
-    with pytest.raises(SpaceMismatch, match="no registered model lives"):
+    with pytest.raises(SpaceMismatch, match="no registered model has that space"):
         bindplug.upgrade(other_clip(), bridge=wrong)
     with pytest.raises(SpaceMismatch, match="nowhere"):
         bindplug.upgrade(other_clip(), random_imagebind(), bridge=wrong)
     with pytest.raises(InputError, match="Bridge"):
         bindplug.upgrade(other_clip(), bridge=3)
+
+
+@pytest.mark.parametrize("wrap", [nn.DataParallel, lambda clip: torch.compile(clip, backend="eager")])
+def test_a_wrapped_clip_is_recognized_and_its_wrapper_runs_forward(wrap):
+    clip = toy_clip()
+    wrapper = wrap(clip)
+    calls = []
+    wrapper.register_forward_hook(lambda *_: calls.append(1))
+    upgraded = bindplug.upgrade(wrapper)
+    assert upgraded.original is clip
+    assert upgraded.wrapper is wrapper
+    with torch.inference_mode():
+        assert_close(
+            upgraded.encode_audio(X["audio"]),
+            random_imagebind().encode_audio(X["audio"]),
+            atol=2e-5,
+            rtol=1e-4,
+        )
+        assert not calls
+        assert_close(upgraded(X["image"], TOKENS)[0], clip(X["image"], TOKENS)[0])
+    assert calls == [1]
+    assert set(clip.state_dict()) < set(upgraded.state_dict())
+    if isinstance(wrapper, nn.DataParallel):
+        assert upgraded.device_ids == wrapper.device_ids
+
+
+def test_distributed_data_parallel_is_looked_through(tmp_path):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        clip = toy_clip()
+        upgraded = bindplug.upgrade(nn.parallel.DistributedDataParallel(clip), modalities={"audio"})
+        assert upgraded.original is clip
+        assert_close(upgraded(X["image"], TOKENS)[0], clip(X["image"], TOKENS)[0])
+    finally:
+        torch.distributed.destroy_process_group()
+
+
+def openai_clip():
+    """OpenAI's class where its package imports, else a class of its name, attributes and call forms."""
+    torch.manual_seed(5)
+    try:
+        from clip.model import CLIP
+    except ImportError:
+        CLIP = OpenAiShaped  # noqa: N806
+    model = CLIP(
+        embed_dim=64, image_resolution=32, vision_layers=1, vision_width=64, vision_patch_size=16,
+        context_length=77, vocab_size=49408, transformer_width=64, transformer_heads=1, transformer_layers=1,
+    )  # fmt: skip
+    return model.eval()
+
+
+class OpenAiShaped(nn.Module):
+    """Attributes and call forms of OpenAI's CLIP; its towers are open_clip's."""
+
+    def __init__(self, embed_dim, image_resolution, vision_layers, vision_width, vision_patch_size, context_length,
+                 vocab_size, transformer_width, transformer_heads, transformer_layers):  # fmt: skip
+        super().__init__()
+        towers = real.CLIP(
+            embed_dim,
+            {
+                "image_size": image_resolution, "layers": vision_layers, "width": vision_width,
+                "patch_size": vision_patch_size,
+            },
+            {
+                "context_length": context_length, "vocab_size": vocab_size, "width": transformer_width,
+                "heads": transformer_heads, "layers": transformer_layers,
+            },
+            quick_gelu=True,
+        )  # fmt: skip
+        for name, child in towers.named_children():
+            setattr(self, name, child)
+        del self.visual.image_size
+        self.visual.input_resolution = image_resolution
+        self.text_projection, self.logit_scale = towers.text_projection, towers.logit_scale
+        self.positional_embedding = towers.positional_embedding
+        self.context_length, self.vocab_size = context_length, vocab_size
+        self.__dict__["towers"] = towers
+
+    def encode_image(self, image):
+        return self.towers.encode_image(image)
+
+    def encode_text(self, text):
+        return self.towers.encode_text(text)
+
+    def forward(self, image, text):
+        rows, texts = (
+            nn.functional.normalize(r, dim=1) for r in (self.encode_image(image), self.encode_text(text))
+        )
+        logits = self.logit_scale.exp() * rows @ texts.t()
+        return logits, logits.t()
+
+
+OpenAiShaped.__module__, OpenAiShaped.__qualname__, OpenAiShaped.__name__ = "clip.model", "CLIP", "CLIP"
+
+
+def test_openais_clip_takes_queries_over_a_bridge():
+    clip, bridge = openai_clip(), Bridge()
+    with pytest.raises(SpaceMismatch, match="bindplug bridge fit"):
+        bindplug.upgrade(clip)
+    upgraded = bindplug.upgrade(clip, random_imagebind(), bridge=bridge)
+    assert type(upgraded) is BridgedClip
+    pixels = torch.randn(2, 3, 32, 32)
+    sound = audio(torch.zeros(16000).numpy(), sample_rate=16000)
+    with torch.inference_mode():
+        rows = upgraded.embed([sound, text("a dog"), image(picture())])
+        assert_close(rows.norm(dim=1), torch.ones(3))
+        assert_close(rows[1], nn.functional.normalize(clip.encode_text(real.tokenize("a dog")), dim=1)[0])
+        assert torch.equal(upgraded.encode_image(pixels), clip.encode_image(pixels))
+        assert_close(upgraded.encode_image(pixels, normalize=True).norm(dim=1), torch.ones(2))
+        per_sound, per_text = upgraded(audio=X["audio"], text=TOKENS)
+        assert_close(per_sound, clip.logit_scale.exp() * upgraded.encode_audio(X["audio"]) @
+                     upgraded.encode_text(TOKENS, normalize=True).T)  # fmt: skip
+        assert torch.equal(per_text, per_sound.T)
+        assert torch.equal(upgraded(pixels, TOKENS)[0], clip(pixels, TOKENS)[0])
+    assert upgraded.preprocess["image"](picture()).shape == (3, 32, 32)
 
 
 def test_a_vocabulary_of_its_own_needs_its_tokenizer():
@@ -217,9 +332,10 @@ def test_wrappers_survive_what_modules_survive(bridge):
     assert not upgraded.eval().training
 
 
-def test_a_drop_in_model_needs_no_upgrade(model):
-    with pytest.raises(UnsupportedTarget):
-        bindplug.upgrade(model)
+def test_a_model_that_takes_queries_already_needs_no_upgrade(model):
+    for target in (model, bindplug.upgrade(toy_clip()), nn.DataParallel(model)):
+        with pytest.raises(UnsupportedTarget, match="takes queries already"):
+            bindplug.upgrade(target)
     assert [plugin.status for plugin in list_plugins() if plugin.name == "open_clip"] == ["ready"]
 
 
