@@ -10,8 +10,7 @@ from bindplug import hub
 from bindplug.cards import ModelCard
 from bindplug.download import download
 from bindplug.errors import InputError, UnknownModel
-from bindplug.imagebind import ImageBindConfig, infer_config, read_manifest
-from bindplug.imagebind.layers import BLOCK_EPS
+from bindplug.imagebind import BLOCK_EPS, ImageBindConfig, infer_config, open_official, read_manifest
 from bindplug.models import list_models
 from bindplug.plugins import registry
 from bindplug.space import IMAGEBIND_SPACE
@@ -92,7 +91,6 @@ def config_at(path: Path) -> ImageBindConfig:
     """The config of the network whose weights are at a path."""
     if path.is_dir():
         return ImageBindConfig.from_dict(read_manifest(path)["config"])
-    from bindplug.imagebind.checkpoint_files import open_official
 
     return infer_config({name: tuple(t.shape) for name, t in open_official(path).items()}, what=str(path))
 

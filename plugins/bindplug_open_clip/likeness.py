@@ -9,8 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bindplug.imagebind import ImageBind, to_open_clip
-from bindplug.imagebind.checkpoint_files import open_official, open_safetensors
+from bindplug.imagebind import ImageBind, open_official, open_safetensors, to_open_clip
 
 DEFINING = (
     "modality_heads.text.proj.1.weight",

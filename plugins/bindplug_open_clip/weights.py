@@ -9,14 +9,12 @@ from typing import Any
 from zipfile import is_zipfile
 
 import torch
-from bindplug.imagebind.checkpoint import to_open_clip
-from bindplug.imagebind.names import causal_mask
 from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 import bindplug
 from bindplug.errors import CheckpointError, PluginError, WeightsNotFound
-from bindplug.imagebind import ImageBind
+from bindplug.imagebind import ImageBind, causal_mask, to_open_clip
 from bindplug_open_clip.passthrough import upstream
 from bindplug_open_clip.sensors import SENSORS
 
