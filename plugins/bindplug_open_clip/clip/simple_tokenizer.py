@@ -21,7 +21,7 @@ class SimpleTokenizer(_Tokenizer):
     def __init__(self, bpe_path: str | None = None) -> None:
         super().__init__(**({} if bpe_path is None else {"bpe_path": bpe_path}))
         names = {"<start_of_text>": "<|startoftext|>", "<end_of_text>": "<|endoftext|>"}
-        pattern = self.pat.pattern
+        pattern: str = vars(self)["pat"].pattern
         for upstream_name, name in names.items():
             self.encoder[name] = self.encoder.pop(upstream_name)
             self.cache[name] = name
