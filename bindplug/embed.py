@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import threading
+import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, field
@@ -16,9 +17,10 @@ import torch
 from torch import Tensor, nn
 
 from bindplug.centers import shift_between
-from bindplug.errors import InputError, ModalityNotLoaded, NoDirection
-from bindplug.inputs.notes import Note, collected_notes
+from bindplug.errors import InputError, ModalityNotLoaded, NoDirection, UnknownWords
+from bindplug.inputs.notes import Note, collected_notes, outer_level
 from bindplug.inputs.pillow_warnings import suppress_pillow_warnings
+from bindplug.inputs.text import word_tokens
 from bindplug.modality import Modality
 from bindplug.prefetch import check_workers, run_ahead, until
 from bindplug.progress import iterate_with_progress
@@ -57,12 +59,32 @@ class Embedded:
         kept: index of the query behind each row.
         skipped: the queries left out.
         notes: what readers remarked on the sources of the kept queries; ``index`` is the query's.
+        unknown_words: words of texts that carry no meaning in the model, each once.
     """
 
     rows: Tensor
     kept: list[int]
     skipped: list[SkippedQuery]
     notes: list[Note] = field(default_factory=list)
+    unknown_words: list[str] = field(default_factory=list)
+
+
+MOST_WORDS = 10
+"""Words that a warning names; of further ones it gives the number."""
+
+
+def warn_unknown_words(words: Sequence[str]) -> None:
+    """Issue one :class:`UnknownWords` warning that names the words, if there are any."""
+    if not words:
+        return
+    more = len(words) - MOST_WORDS
+    names = ", ".join(map(repr, words[:MOST_WORDS])) + (f" and {more} more" if more > 0 else "")
+    warnings.warn(
+        f"the model does not know {names}: a text counts by its other words, and one of unknown words alone means "
+        f"nothing to it",
+        UnknownWords,
+        stacklevel=outer_level(),
+    )
 
 
 def validated(queries: Any, model: Encoder) -> list[Query]:
@@ -109,6 +131,7 @@ class _Part:
     rows: dict[AnyLeaf, Tensor] = field(default_factory=dict)
     failures: dict[AnyLeaf, tuple[str, str]] = field(default_factory=dict)
     notes: dict[AnyLeaf, list[Note]] = field(default_factory=dict)
+    unknown_tokens: set[int] = field(default_factory=set)
 
 
 @dataclass
@@ -153,13 +176,19 @@ def embed_parts(
 
     A part is asked for when the readers come to it and forgotten once its rows are given, so that a job of any
     length takes constant memory. Close the generator to end early.
+
+    Warns:
+        UnknownWords: once, after the last part.
     """
     _check_options(batch_size, on_error, workers)
     jobs = (job for queries in parts for job in _jobs_of(_part_of(model, queries, None), batch_size))
+    unknown_words: dict[str, None] = {}
     with closing(_embedded(model, jobs, batch_size, on_error, workers)) as finished:
         for done in finished:
             if done is not None:
+                unknown_words |= dict.fromkeys(done.unknown_words)
                 yield done
+    warn_unknown_words(list(unknown_words))
 
 
 def _check_options(batch_size: int, on_error: str, workers: int | None) -> None:
@@ -245,6 +274,8 @@ def _encode_chunk(model: Encoder, job: _Job, batch: Batch, batch_size: int) -> N
     for positions in _equal_shapes(batch.items, batch_size):
         x = torch.stack([batch.items[i] for i in positions]).to(model.device)
         x = x.to(model.dtype) if x.is_floating_point() else x
+        if modality == "text":
+            job.part.unknown_tokens |= model.unknown_tokens(x)
         for i, row in zip(positions, model.encode(modality, x, normalize=True).float(), strict=True):
             job.part.rows[chunk[batch.kept[i]]] = unit(row)
 
@@ -263,7 +294,16 @@ def _finished(model: Encoder, part: _Part) -> Embedded:
         for _, leaf in part.queries[index].terms
         for item in part.notes.get(leaf, ())
     ]
+    embedded.unknown_words = _unknown_words(part)
     return embedded
+
+
+def _unknown_words(part: _Part) -> list[str]:
+    if not part.unknown_tokens:
+        return []
+    texts = [leaf.source for leaf in part.leaves if isinstance(leaf, Leaf) and leaf.modality is Modality.TEXT]
+    words = (pair for text in texts if isinstance(text, str) for pair in word_tokens(text))
+    return list(dict.fromkeys(word for word, ids in words if not part.unknown_tokens.isdisjoint(ids)))
 
 
 @contextmanager

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bindplug.embed import Embedded, SkippedInputs, embed_queries
+from bindplug.embed import Embedded, SkippedInputs, embed_queries, warn_unknown_words
 from bindplug.errors import InputError
 from bindplug.fingerprint import Fingerprint
 from bindplug.inputs.notes import warn_notes
+from bindplug.inputs.text import word_tokens
 from bindplug.modality import Modality
 from bindplug.query import Query, text
 from bindplug.space import EmbeddingSpace
@@ -42,6 +43,8 @@ class Encoder:
         dtype: of its weights.
         centers: for some modalities the mean unit row (D,), which ``embed(recenter=...)`` needs; may be empty.
         fingerprint: of the weights that define the space, loaded or not; None if they are not known.
+        similarity_scales: for some modalities a factor on cosines that was fitted on held-out samples, which
+            :meth:`similarity` uses in place of :meth:`scale_of`; may be empty.
     """
 
     embedding_space: EmbeddingSpace
@@ -52,10 +55,15 @@ class Encoder:
     dtype: torch.dtype
     centers: Mapping[str, Tensor] = MappingProxyType({})
     fingerprint: Fingerprint | None = None
+    similarity_scales: Mapping[str, float] = MappingProxyType({})
 
     def encode(self, modality: str, x: Tensor, normalize: bool = False) -> Tensor:
         """Embed a batch of preprocessed input; with ``normalize`` the (B, D) rows have unit length."""
         raise NotImplementedError(f"{type(self).__name__} is an Encoder and must define encode()")
+
+    def unknown_tokens(self, ids: Tensor) -> frozenset[int]:
+        """Those of the token ids that carry no meaning: their embeddings are zero. None, unless a subclass knows."""
+        return frozenset()
 
     def scale_of(self, modality: str) -> float:
         """The factor on cosines at which this modality was trained against images (1 for images)."""
@@ -104,6 +112,7 @@ class Encoder:
         Every distinct source among all queries is read and encoded once, in batches of one modality. What
         readers remark on sources (padding, filled holes, repeated samples) is issued as
         :class:`~bindplug.errors.InputNote` warnings, one a source; :meth:`embed_with_report` has them as data.
+        So are words that the model does not know, in one :class:`~bindplug.errors.UnknownWords` warning.
 
         Args:
             queries: a sequence of N queries; a single one counts as a sequence of one.
@@ -141,6 +150,7 @@ class Encoder:
             count = f"{len(embedded.skipped)} of {len(embedded.skipped) + len(embedded.kept)}"
             warnings.warn(f"left out {count} queries:{lines}", SkippedInputs, stacklevel=2)
         warn_notes(embedded.notes)
+        warn_unknown_words(embedded.unknown_words)
         return embedded.rows
 
     def embed_with_report(
@@ -179,11 +189,12 @@ class Encoder:
     def similarity(self, a: Side, b: Side, *, scale: float | None = None) -> Tensor:
         """How likely each of ``b`` belongs to each of ``a``.
 
-        Softmax over ``b`` of scale x cosine. A modality's scale is the one it was trained with against
-        images: image with X uses X's scale, two modalities other than image the smaller of theirs, image with
-        image the text's. A query of several modalities counts as that of its heaviest term, a video as an
-        image, and a row embedded earlier, whose modality is unknown, takes the other side's scale. Where the
-        members of ``b`` would differ in scale, a row uses the smallest, so that its numbers stay comparable.
+        Softmax over ``b`` of scale x cosine. A modality's scale is the one in :attr:`similarity_scales`, else the
+        one it was trained with. Image or text with a sensor X uses X's scale, two sensors the smaller of theirs,
+        image and text among themselves the text's. A query of several modalities counts as that of its heaviest
+        term, a video as an image, and a row embedded earlier, whose modality is unknown, takes the other side's
+        scale. Where the members of ``b`` would differ in scale, a row uses the smallest, so that its numbers stay
+        comparable.
 
         Args:
             a: Na queries, or (Na, D) rows in this model's space, of any length.
@@ -228,12 +239,20 @@ class Encoder:
 
         Raises:
             InputError: no names or no templates, a name that is no text, or a template without ``{}``.
+
+        Warns:
+            UnknownWords: the model does not know words of ``classnames``.
         """
         prompts = [_prompts(name, templates) for name in _names(classnames)]
         classes = [
             Query((1.0 / len(texts), leaf) for t in texts for _, leaf in text(t).terms) for texts in prompts
         ]
-        return self.embed(classes, batch_size=batch_size, progress=progress).T
+        embedded = self.embed_with_report(classes, batch_size=batch_size, on_error="raise", progress=progress)
+        in_names = {word for name in classnames for word, _ in word_tokens(name)}
+        warn_unknown_words(
+            [word for word in embedded.unknown_words if word in in_names]
+        )  # templates may hold some
+        return embedded.rows.T
 
     def _rows(self, side: Side, name: str) -> Tensor:
         if not isinstance(side, (Tensor, np.ndarray)):
@@ -249,21 +268,25 @@ class Encoder:
         return nn.functional.normalize(rows, dim=-1)
 
     def _pair_scale(self, first: Modality | None, second: Modality | None) -> float:
-        scales = {
-            m.value: 1.0 if m.tower == "vision" else self.scale_of(m.value) for m in (first, second) if m
-        }
-        trained = [scale for name, scale in scales.items() if Modality.parse(name).tower != "vision"]
-        if trained:
-            return min(trained)
-        if not scales or "text" not in self.modalities:
-            found = "two sides of unknown modality" if not scales else "images only, in a model without text"
+        modalities = [modality for modality in (first, second) if modality is not None]
+        sensors = [m.value for m in modalities if m.tower != "vision" and m is not Modality.TEXT]
+        if sensors:
+            return min(map(self._similarity_scale, sensors))
+        if not modalities or "text" not in self.modalities:
+            found = (
+                "two sides of unknown modality" if not modalities else "images only, in a model without text"
+            )
             raise InputError(
                 "similarity",
                 found=found,
                 expected="a modality that was trained with a scale",
                 remedy="Give the scale yourself: similarity(a, b, scale=...)",
             )
-        return self.scale_of("text")
+        return self._similarity_scale("text")
+
+    def _similarity_scale(self, modality: str) -> float:
+        fitted = self.similarity_scales.get(modality)
+        return self.scale_of(modality) if fitted is None else fitted
 
 
 def _modalities(side: Side) -> list[Modality | None]:

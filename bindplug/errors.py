@@ -17,6 +17,7 @@ BindplugError
 └── AmbiguousUpgrade      (TypeError)          several adapters claim the object
 
 InputNote is a warning: a source was read, but something about it deserves a look.
+UnknownWords is a warning: words of a text carry no meaning in the model.
 """
 
 # ruff: noqa: N818 - a name such as SpaceMismatch says what happened without the suffix
@@ -60,6 +61,14 @@ class OptionError(BindplugError, ValueError):
 
 class InputNote(UserWarning):
     """A source was read, but something about it deserves a look: padding, filled holes, repeated samples."""
+
+
+class UnknownWords(UserWarning):
+    """Words of a text carry no meaning in the model: it never met them in training.
+
+    Small models are trained on few words of CLIP's vocabulary; the token embeddings of all others are zero. A text
+    counts by its other words, and a text of unknown words alone is placed arbitrarily.
+    """
 
 
 class CheckpointError(BindplugError, ValueError):

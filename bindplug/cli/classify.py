@@ -164,11 +164,13 @@ def _rankings(
     quiet: bool,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """The best classes of every file, and the files left out."""
+    from bindplug.embed import warn_unknown_words
     from bindplug.progress import iterate_with_progress
     from bindplug.query import embedding
 
     rankings: list[dict[str, Any]] = []
     skipped: list[dict[str, Any]] = []
+    unknown_words: dict[str, None] = {}
     queries = sources.queries()
     # (D, C) -> C queries
     classes = [embedding(column, model.embedding_space, modality="text") for column in classifier.T]
@@ -178,6 +180,7 @@ def _rankings(
         part = model.embed_with_report(
             queries[start : start + step], batch_size=batch_size, on_error=on_error, progress=False
         )
+        unknown_words |= dict.fromkeys(part.unknown_words)
         skipped += [{"source": s.source, "reason": s.reason} for s in part.skipped]
         items = [sources.items[start + index] for index in part.kept]
         rows: list[Query] = [
@@ -195,6 +198,7 @@ def _rankings(
                 for index, probability in zip(indices, probabilities, strict=True)
             ]
             rankings.append({"source": item.value, "modality": item.modality, "top": top})
+    warn_unknown_words(list(unknown_words))
     return rankings, skipped
 
 

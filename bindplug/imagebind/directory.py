@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
@@ -19,7 +20,7 @@ from bindplug.imagebind.model import ImageBind
 from bindplug.imagebind.official_names import TEXT_MASK, TEXT_SCALE, tower_of
 from bindplug.imagebind.official_weights import OfficialWeights, check_mask, check_state
 from bindplug.imagebind.same_weights import fingerprint_of, fingerprint_of_files
-from bindplug.modality import TOWERS
+from bindplug.modality import TOWERS, Modality
 from bindplug.space import EmbeddingSpace
 
 MANIFEST = Manifest(
@@ -71,6 +72,7 @@ def save_directory(
             "dtype": str(dtype or model.dtype).removeprefix("torch."),
             "logit_scale": float(model.logit_scale.detach()),
             "towers": _write_towers(model, directory, dtype),
+            **({"similarity_scales": dict(model.similarity_scales)} if model.similarity_scales else {}),
             **({"centers": _write_centers(model, directory)} if model.centers else {}),
             **(extra or {}),
         }
@@ -134,6 +136,7 @@ def load_directory(
         space = replace(space, fingerprint=str(fingerprint))
     weights = OfficialWeights(tensors, config, towers, space, fingerprint)
     model = ImageBind.from_weights(weights, device=device, dtype=dtype)
+    model.similarity_scales = _read_scales(path, manifest.get("similarity_scales", {}))
     if "centers" in manifest:
         model.centers = _read_centers(path, manifest["centers"], space.width)
     return model
@@ -177,6 +180,18 @@ def _write_towers(model: ImageBind, directory: Path, dtype: torch.dtype | None) 
         entry = write_tensors(tensors, file, {"tower": tower})
         written[tower] = entry | {"parameters": parameters}
     return written
+
+
+def _read_scales(path: Path, scales: Any) -> dict[str, float]:
+    """The factors on cosines by modality, checked: a negative one would turn every ranking around."""
+    names = {modality.value for modality in Modality}
+    sound = isinstance(scales, dict) and all(
+        name in names and type(scale) in (int, float) and 0 < scale < math.inf
+        for name, scale in scales.items()
+    )
+    if not sound:
+        raise CheckpointError(f"{path / MANIFEST.file} is damaged: similarity_scales is {scales!r}")
+    return {name: float(scale) for name, scale in scales.items()}
 
 
 def _write_centers(model: ImageBind, directory: Path) -> dict[str, Any]:

@@ -48,6 +48,7 @@ class ImageBind(Encoder, nn.Module):
         towers: the towers that were built, by name.
         logit_scale: log of text's output scale and of CLIP's factor on cosines, a learned parameter.
         centers: mean unit row of modalities, for ``embed(recenter=...)``; what its directory ships, or empty.
+        similarity_scales: factors on cosines that were fitted on held-out samples; what its directory ships, or empty.
 
     Raises:
         UnknownModality: a name is none of the modalities.
@@ -71,6 +72,7 @@ class ImageBind(Encoder, nn.Module):
         self.modalities = tuple(m.value for m in Modality if m.tower in names)
         self.centers: Mapping[str, Tensor] = {}
         self._checkpoint_fingerprint: Fingerprint | None = None
+        self.similarity_scales: Mapping[str, float] = {}
         with torch.device("meta"):
             self.towers = nn.ModuleDict({name: build_tower(name, config) for name in names})
             self.logit_scale = nn.Parameter(torch.empty(()))
@@ -293,6 +295,14 @@ class ImageBind(Encoder, nn.Module):
         features = {f"{name}_features": self.encode(name, x, normalize=True) for name, x in inputs.items()}
         features["logit_scale"] = self.logit_scale.exp()
         return features if output_dict else tuple(features.values())
+
+    def unknown_tokens(self, ids: Tensor) -> frozenset[int]:
+        """Those of the token ids whose embeddings are zero, as of words that training never met."""
+        table = self.towers["text"].token_embedding
+        assert isinstance(table, nn.Embedding)
+        # only the rows in use are read: the table may be a mapped file
+        used = ids.unique()
+        return frozenset(used[~table.weight[used].any(dim=1)].tolist())
 
     def scale_of(self, modality: str) -> float:
         """The factor on cosines at which a modality was trained against images; 1 for images and videos."""

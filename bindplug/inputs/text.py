@@ -150,6 +150,12 @@ def clean(text: str) -> str:
     return " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split()).lower()
 
 
+def word_tokens(text: str) -> list[tuple[str, tuple[int, ...]]]:
+    """The words of a text, cleaned and in lower case, each with its token ids; punctuation is left out."""
+    words = [piece for piece in _pieces().findall(clean(text)) if any(map(str.isalnum, piece))]
+    return [(word, _word_ids(word)) for word in words]
+
+
 def _quote(text: object) -> str:
     shown = repr(text)
     return f"the text {shown[:LONGEST_QUOTE]}…" if len(shown) > LONGEST_QUOTE else f"the text {shown}"

@@ -5,6 +5,7 @@ from bindplug.training.binding import Augmentation, BindingResult, bind, bind_to
 from bindplug.training.data import BindingPairs, TensorPairs
 from bindplug.training.loss import symmetric_info_nce
 from bindplug.training.recipe import PUBLISHED, BindingRecipe
+from bindplug.training.scales import HeldOut, calibration_error, fit_scale
 from bindplug.training.schedule import parameter_groups, warmup_cosine
 
 __all__ = [
@@ -13,9 +14,12 @@ __all__ = [
     "BindingPairs",
     "BindingRecipe",
     "BindingResult",
+    "HeldOut",
     "TensorPairs",
     "bind",
     "bind_tower",
+    "calibration_error",
+    "fit_scale",
     "frequency_mask",
     "parameter_groups",
     "random_erase",

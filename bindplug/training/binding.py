@@ -18,6 +18,7 @@ from bindplug.training.augment import frequency_mask, random_erase
 from bindplug.training.data import BindingPairs
 from bindplug.training.loss import symmetric_info_nce
 from bindplug.training.recipe import BindingRecipe
+from bindplug.training.scales import HeldOut, fit_scale
 from bindplug.training.schedule import parameter_groups, warmup_cosine
 
 logger = logging.getLogger(__name__)
@@ -36,12 +37,14 @@ class BindingResult:
         seconds: wall-clock time of training.
         losses: mean loss of each epoch.
         scale: final inverse temperature, now the modality's output scale.
+        similarity_scale: factor on cosines that was fitted on held-out samples, or None where none were given.
     """
 
     steps: int
     seconds: float
     scale: float
     losses: list[float] = field(default_factory=list)
+    similarity_scale: float | None = None
 
 
 def bind(
@@ -50,6 +53,7 @@ def bind(
     pairs: BindingPairs,
     recipe: BindingRecipe,
     *,
+    held_out: HeldOut | None = None,
     autocast_dtype: torch.dtype | None = None,
     quiet: bool | None = None,
 ) -> BindingResult:
@@ -63,11 +67,14 @@ def bind(
         modality: ``"audio"``, ``"depth"``, ``"thermal"`` or ``"imu"``.
         pairs: the training pairs.
         recipe: hyper-parameters; ``drop_path`` and ``head`` are the model config's, and are checked against it.
+        held_out: samples beside the pairs, with their right answers; the modality's similarity scale is fitted on
+            them and kept in ``model.similarity_scales``. A scale fitted earlier is dropped if none are given.
         autocast_dtype: ``torch.bfloat16`` for mixed precision, None for float32.
         quiet: True shows no progress, None asks the environment.
 
     Returns:
-        Steps, time, losses and the final scale, which is also set as the modality's output scale.
+        Steps, time, losses, the final scale, which is also set as the modality's output scale, and the similarity
+        scale.
 
     Raises:
         ValueError: there are fewer pairs than one batch, the config contradicts the recipe, or the loss is not finite.
@@ -88,11 +95,14 @@ def bind(
         return model.encode(modality, inputs)
 
     try:
-        result = _run(tower, encode, pairs, recipe, augment, modality, autocast_dtype, quiet)
+        result = _run(tower, encode, pairs, recipe, augment, modality, held_out, autocast_dtype, quiet)
     finally:
         for name, parameter in model.named_parameters():
             parameter.requires_grad_(frozen[name])
     model.set_scale(modality, result.scale)
+    others = {name: scale for name, scale in model.similarity_scales.items() if name != modality}
+    fitted = {} if result.similarity_scale is None else {modality: result.similarity_scale}
+    model.similarity_scales = others | fitted
     return result
 
 
@@ -102,6 +112,7 @@ def bind_tower(
     recipe: BindingRecipe,
     *,
     augment: Augmentation | None = None,
+    held_out: HeldOut | None = None,
     name: str = "tower",
     autocast_dtype: torch.dtype | None = None,
     quiet: bool | None = None,
@@ -115,12 +126,13 @@ def bind_tower(
         recipe: hyper-parameters; those about ImageBind's own towers (``drop_path``, ``head``, ``frequency_mask``,
             ``random_erase``) must be left alone: build them into the tower, and use ``augment``.
         augment: changes a batch of inputs (B, …) before the tower sees it, with all chance from the generator.
+        held_out: samples beside the pairs, with their right answers, on which a similarity scale is fitted.
         name: of the tower, for log and progress.
         autocast_dtype: ``torch.bfloat16`` for mixed precision, None for float32.
         quiet: True shows no progress, None asks the environment.
 
     Returns:
-        Steps, time, losses and the final scale, at which ``bindplug.classify(..., scale=)`` is calibrated.
+        Steps, time, losses, the final scale, and the similarity scale, for ``bindplug.classify(..., scale=)``.
 
     Raises:
         ValueError: there are fewer pairs than one batch, the tower has nothing to learn or makes rows of another
@@ -136,7 +148,7 @@ def bind_tower(
             f"the recipe sets {', '.join(asked)}, which only ImageBind's own towers know: build drop path and head "
             f"into the tower, and give masks and erasing as augment="
         )
-    return _run(tower, tower, pairs, recipe, augment, name, autocast_dtype, quiet)
+    return _run(tower, tower, pairs, recipe, augment, name, held_out, autocast_dtype, quiet)
 
 
 def _ensure_a_batch(pairs: BindingPairs, recipe: BindingRecipe) -> None:
@@ -161,6 +173,7 @@ def _run(
     recipe: BindingRecipe,
     augment: Augmentation | None,
     name: str,
+    held_out: HeldOut | None,
     autocast_dtype: torch.dtype | None,
     quiet: bool | None,
 ) -> BindingResult:
@@ -208,7 +221,18 @@ def _run(
                 running = []
     finally:
         tower.eval()
-    return BindingResult(total, time.perf_counter() - started, float(log_scale.detach().exp()), losses)
+    seconds = time.perf_counter() - started
+    similarity_scale = None if held_out is None else _fitted(encode, held_out, recipe.batch_size, device)
+    return BindingResult(total, seconds, float(log_scale.detach().exp()), losses, similarity_scale)
+
+
+@torch.inference_mode()
+def _fitted(
+    encode: Callable[[Tensor], Tensor], held_out: HeldOut, batch_size: int, device: torch.device
+) -> float:
+    batches = held_out.inputs.split(batch_size)
+    rows = torch.cat([encode(inputs.float().to(device)).float().cpu() for inputs in batches])
+    return fit_scale(rows, held_out.candidates.float().cpu(), held_out.labels.cpu())
 
 
 def _batches(count: int, size: int, generator: torch.Generator) -> Iterator[Tensor]:

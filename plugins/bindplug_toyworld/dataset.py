@@ -23,7 +23,7 @@ def scene_at(
     """Scene number ``index``.
 
     Args:
-        split: ``"train"`` or ``"eval"``.
+        split: one of :data:`~bindplug_toyworld.scene.SPLITS`.
         index: its seed, 0 or more.
         label: its first thing; ``None`` for thing number ``index % 20``, so any run of 20 holds every thing once.
         things: how many things, 1 to 5; those after the first are picked by the seed.
@@ -47,7 +47,7 @@ def group_at(
     """Scene number ``index`` of several things.
 
     Args:
-        split: ``"train"`` or ``"eval"``.
+        split: one of :data:`~bindplug_toyworld.scene.SPLITS`.
         index: 0 or more.
         things: how many, 1 to 5; ``None`` varies it from 2 to 5.
         canvas: (height, width) in pixels.

@@ -26,8 +26,9 @@ from bindplug_toyworld.render import (
 )
 from bindplug_toyworld.things import MOVING, NAMES, THINGS, label_of
 
-SPLITS = {"train": 0, "eval": 1}
-"""Splits enter the seed of every random stream, so train and eval scenes never share a draw."""
+SPLITS = {"train": 0, "eval": 1, "calibration": 2}
+"""Splits enter the seed of every random stream, so scenes of different splits never share a draw. Scales are
+fitted on the third."""
 _STREAMS = (
     "layout",
     "looks",
@@ -50,7 +51,7 @@ class Scene:
 
     Args:
         seed: 0 or more.
-        split: ``"train"`` or ``"eval"``; the same seed is another scene in the other split.
+        split: one of :data:`SPLITS`; the same seed is another scene in another split.
         labels: things that are in it, by name or label.
         canvas: (height, width) of all pictures in pixels, each 64 or more.
         things: how many there are, one to five; those beyond ``labels`` are picked. ``None`` means just ``labels``,

@@ -11,6 +11,7 @@ from safetensors import safe_open
 
 from bindplug.errors import CheckpointError, WeightsNotFound
 from bindplug.imagebind import ImageBind, load_directory, read_manifest, save_directory
+from bindplug.query import embedding
 from bindplug.space import EmbeddingSpace
 
 TOWERS = ("vision", "text", "audio", "depth", "thermal", "imu")
@@ -102,6 +103,9 @@ def test_damaged_manifests(saved: Path, tmp_path: Path) -> None:
         (json.dumps(good | {"config": {}}), "is damaged"),
         (json.dumps(good | {"embedding_space": {"nom": 1}}), "is damaged"),
         (json.dumps(good | {"towers": {"imu": {}}}), "no checksum of the imu tower"),
+        (json.dumps(good | {"similarity_scales": {"imu": -3.0}}), "similarity_scales"),
+        (json.dumps(good | {"similarity_scales": {"smell": 3.0}}), "similarity_scales"),
+        (json.dumps(good | {"similarity_scales": [3.0]}), "similarity_scales"),
     ]
     for content, said in cases:
         file.write_text(content)
@@ -150,3 +154,16 @@ def test_overwriting_a_directory_the_model_is_mapped_from(saved: Path) -> None:
 def test_the_space_is_kept(tiny: ImageBind, tmp_path: Path) -> None:
     tiny.embedding_space = EmbeddingSpace("open_clip:toy:1", 32, "abc")
     assert load_directory(save_directory(tiny, tmp_path / "m")).embedding_space == tiny.embedding_space
+
+
+def test_fitted_scales_are_kept_beside_those_of_training(
+    tiny: ImageBind, saved: Path, tmp_path: Path
+) -> None:
+    assert load_directory(saved).similarity_scales == {}
+    tiny.similarity_scales = {"depth": 13.5, "text": 31.0}
+    loaded = load_directory(save_directory(tiny, tmp_path / "m"), {"depth", "text"})
+    assert loaded.similarity_scales == tiny.similarity_scales
+    assert loaded.scale_of("depth") == pytest.approx(tiny.scale_of("depth"))
+    depth, words = (embedding(torch.ones(32), tiny.embedding_space, modality=m) for m in ("depth", "text"))
+    assert loaded.scales([depth], [words]).item() == 13.5
+    assert loaded.scales([words], [words]).item() == 31.0

@@ -7,9 +7,10 @@ import math
 import pytest
 import torch
 
+import bindplug
 from bindplug.imagebind import ImageBind, ImageBindConfig
 from bindplug.imagebind.config import TowerConfig
-from bindplug.training import PUBLISHED, BindingRecipe, TensorPairs, bind, bind_tower
+from bindplug.training import PUBLISHED, BindingRecipe, HeldOut, TensorPairs, bind, bind_tower, fit_scale
 
 
 def small_config(**imu: object) -> ImageBindConfig:
@@ -75,6 +76,26 @@ def test_the_temperature_becomes_the_output_scale(bound):
     model, _, result = bound
     assert result.scale == pytest.approx(5.0)
     assert model.scale_of("imu") == pytest.approx(5.0, rel=1e-5)
+
+
+def test_held_out_samples_fit_the_similarity_scale():
+    pairs, later = planted_pairs(), planted_pairs(96)
+    held_out = HeldOut(later.inputs[64:], torch.eye(8)[:4], torch.arange(64, 96) % 4)
+    model = ImageBind(small_config(), {"imu", "text"})
+    model.similarity_scales = {"text": 30.0, "imu": 1.0}
+    result = bind(model, "imu", pairs, RECIPE, held_out=held_out, quiet=True)
+    rows = model.encode("imu", held_out.inputs)
+    assert result.similarity_scale == pytest.approx(
+        fit_scale(rows, held_out.candidates, held_out.labels), rel=1e-3
+    )
+    assert model.similarity_scales == {"text": 30.0, "imu": result.similarity_scale}
+    motion, words = (
+        bindplug.embedding(rows[0].detach(), model.embedding_space, modality="imu"),
+        bindplug.text("a"),
+    )
+    assert model.scales([motion], [words]).item() == pytest.approx(result.similarity_scale)
+    assert bind(model, "imu", pairs, RECIPE, quiet=True).similarity_scale is None
+    assert model.similarity_scales == {"text": 30.0}  # that of the earlier tower is gone
 
 
 def test_a_learned_temperature_moves():
