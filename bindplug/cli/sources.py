@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import click
 
 from bindplug.cli.lists import expand, read_lines
-from bindplug.errors import InputError
+from bindplug.errors import BindplugError, InputError, OptionError
 from bindplug.modality import Modality
 from bindplug.query import Leaf, Query
 
@@ -26,6 +26,8 @@ ReaderOptions = Mapping[str, Mapping[str, Any]]
 
 ORDER = "bindplug.order"
 """Key of the context's ``meta`` under which :class:`SourceCommand` keeps the names of parameters as typed."""
+
+NO_SOURCE = "no-such-directory/no-such-file"
 
 _HELP = {
     Modality.IMAGE: "An image file.",
@@ -172,6 +174,32 @@ def parse_reader_options(assignments: Sequence[str]) -> dict[str, dict[str, Any]
     return options
 
 
+def check_option_values(options: ReaderOptions) -> None:
+    """Refuse values that bindplug's own readers do not take, before a model is loaded.
+
+    Readers look at their options before they open a source, so a source that does not exist tells.
+
+    Raises:
+        OptionError: naming the modality, the option and the values that it takes.
+    """
+    if not options:
+        return
+    from bindplug.inputs import make_preprocess
+
+    for modality, chosen in options.items():
+        reader = make_preprocess([modality])[modality]
+        names = inspect.signature(reader.read).parameters
+        values = {name: value for name, value in chosen.items() if name in names}
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore")
+                reader.read(NO_SOURCE, **values)
+        except OptionError as error:
+            raise OptionError(f"-O {modality}: {error}") from None
+        except BindplugError:
+            continue
+
+
 def check_reader_options(model: Encoder, options: ReaderOptions) -> None:
     """Refuse options that a reader does not know, before any file is read.
 
@@ -217,6 +245,7 @@ def gather(
     Raises:
         click.UsageError: files without a stated modality, or nothing at all.
         InputError: a list file cannot be read, or a directory or pattern stands for no file.
+        OptionError: a reader option has a value that the reader does not take.
     """
     if files and modality is None:
         raise click.UsageError(
@@ -239,6 +268,7 @@ def gather(
         else:
             paths = expand(source.value, recursive=recursive, include=include)
             items += [Source(source.modality, path) for path in paths]
+    check_option_values(options)
     return Sources(items, options)
 
 

@@ -152,3 +152,30 @@ def test_a_missing_file_is_told_before_a_model_is_loaded(bindplug, command, monk
     assert "absent.png" in ran.err
     assert "--on-error" not in ran.err or command[0] in ("embed", "classify")
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    ("option", "named"),
+    [
+        ("depth.preset=foo", "metric"),
+        ("depth.unit=furlong", "unit"),
+        ("depth.unit=0", "unit"),
+        ("depth.focal=-1", "focal"),
+        ("audio.clips=0", "clips"),
+        ("audio.channel=nine", "channel"),
+        ("audio.channel=-9", "channel"),
+        ("video.clips=0", "clips"),
+        ("imu.clips=none", "clips"),
+        ("imu.sample_rate=-5", "sample_rate"),
+        ("imu.time_unit=fortnight", "time_unit"),
+        ("thermal.range=hot", "range"),
+    ],
+)
+def test_a_wrong_option_value_is_told_before_a_model_is_loaded(bindplug, files, option, named, monkeypatch):
+    monkeypatch.setattr("bindplug.models.load", lambda *a, **k: pytest.fail("a model was loaded"))
+    modality = option.partition(".")[0]
+    source = files.get(modality, files["image"])
+    ran = bindplug("compare", f"--{modality}", source, "--text", "a", "-O", option)
+    assert ran.code == 1
+    assert ran.err.count("\n") == 1
+    assert named in ran.err

@@ -269,7 +269,6 @@ def columns_without(*missing):
         (np.zeros((6, 0)), {"sample_rate": 200}, "0 samples"),
         (np.full((6, 100), np.inf), {"sample_rate": 200}, "300 of 300 values"),
         (np.zeros((6, 100)), {}, "no clock"),
-        (np.zeros((6, 100)), {"sample_rate": -1}, "positive number"),
         (np.zeros((6, 100)), {"sample_rate": 200, "layout": "time_first"}, "layout='time_first'"),
         ({"acc": np.zeros((9, 3)), "gyro": np.zeros((8, 3))}, {"sample_rate": 200}, "as many samples"),
         (42, {}, "type int"),

@@ -148,9 +148,13 @@ class ImuPreprocess(Preprocess):
         check_choice("long_gaps", long_gaps, ("refuse", "cut"))
         if layout is not None:
             check_choice("layout", layout, LAYOUTS)
-        name = describe_recording(source)
         if sample_rate is not None and not (np.isfinite(sample_rate) and sample_rate > 0):
-            raise InputError(name, found=f"sample_rate={sample_rate!r}", expected="a positive number of Hz")
+            raise OptionError(f"sample_rate={sample_rate!r}; expected a positive number of Hz")
+        if stride is not None and not stride > 0:
+            raise OptionError(f"stride={stride}; expected a positive number of seconds")
+        if clips not in ("first", "all") and not (isinstance(clips, int) and clips >= 1):
+            raise OptionError(f"clips={clips!r}; expected 'first', 'all' or a number of at least 1")
+        name = describe_recording(source)
         options = SignalOptions(
             acc_unit, gyro_unit, time_unit, sample_rate, columns, sort, long_gaps, ignore_clock
         )
@@ -193,8 +197,6 @@ def _window_starts(
     duration_s: float, window_s: float, clips: str | int, stride_s: float | None, name: str
 ) -> list[float]:
     """Where each window starts, in seconds."""
-    if stride_s is not None and not stride_s > 0:
-        raise OptionError(f"stride={stride_s}; expected a positive number of seconds")
     if clips == "first":
         return [0.0]
     spare_s = max(0.0, duration_s - window_s)
@@ -202,10 +204,9 @@ def _window_starts(
         stride_s = window_s if stride_s is None else stride_s
         check_limit(name, spare_s / stride_s, MOST_WINDOWS, "windows", "Pass a longer stride=.")
         return [index * stride_s for index in range(int(spare_s / stride_s + 1e-9) + 1)]
-    if isinstance(clips, int) and clips >= 1:
-        check_limit(name, clips, MOST_WINDOWS, "windows", "Pass fewer clips=.")
-        return [float(start) for start in clip_starts(Fraction(spare_s), clips)]
-    raise OptionError(f"clips={clips!r}; expected 'first', 'all' or a number of at least 1")
+    count = int(clips)
+    check_limit(name, count, MOST_WINDOWS, "windows", "Pass fewer clips=.")
+    return [float(start) for start in clip_starts(Fraction(spare_s), count)]
 
 
 def _window(track: Track, start_s: float, rate_hz: float) -> Tensor:
