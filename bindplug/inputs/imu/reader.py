@@ -15,7 +15,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bindplug.errors import InputError, OptionError
+from bindplug.errors import OptionError
 from bindplug.inputs.base import Preprocess, to_device
 from bindplug.inputs.clips import clip_starts
 from bindplug.inputs.imu.files import LAYOUTS, ColumnChoice, describe_recording, read_tables
