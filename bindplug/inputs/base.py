@@ -152,6 +152,21 @@ class Preprocess(ABC):
             InputError: the source cannot become model input.
         """
 
+    def duration(self, source: object, **options: Any) -> float:
+        """Length of a recording in seconds.
+
+        Args:
+            source: see the class.
+            options: the reader's options.
+
+        Raises:
+            InputError: the source cannot be read, or has no length in time.
+        """
+        found = f"a source of {self.modality}, which has no length in time"
+        raise InputError(
+            describe_source(source), found=found, expected="a sound, a video or a motion recording"
+        )
+
     @abstractmethod
     def finish(self, readings: Sequence[Any], device: torch.device | str | None = None) -> list[Tensor]:
         """Model inputs, float32 on ``device`` (CPU by default), one for each of ``readings``."""

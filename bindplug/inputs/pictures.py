@@ -10,10 +10,11 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from bindplug.errors import InputError
+from bindplug.inputs.decoder_messages import decoder_messages
 from bindplug.inputs.optional import import_optional
 from bindplug.inputs.pillow_warnings import suppress_pillow_warnings
 from bindplug.inputs.source import describe_source, open_source
-from bindplug.inputs.tiff import captured_messages, check_strips, no_data_value
+from bindplug.inputs.tiff import check_strips, no_data_value
 
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 ORIENTATION_TAG = 0x0112
@@ -60,7 +61,7 @@ def open_picture(source: object, expected: str) -> Image.Image:
     name = describe_source(source)
     with open_source(source, expected) as file, suppress_pillow_warnings():
         start = file.tell()
-        picture = _identify(file, name, expected)
+        picture = identify(file, name, expected)
         load_pixels(picture, name, expected)
         _check_rows(picture, file, start, name)
     return picture
@@ -84,7 +85,7 @@ def read_raster(source: object, expected: str, *, exif: bool = True) -> Raster:
         return _raster_of(source, exif)
     with open_source(source, expected) as file, suppress_pillow_warnings():
         start = file.tell()
-        picture = _identify(file, name, expected)
+        picture = identify(file, name, expected)
         tiles = getattr(picture, "tile", None)
         rows = tiles[0][3] if picture.format == "PNG" and tiles else None
         if isinstance(rows, str) and rows in CHANNELS_OF_16_BITS:
@@ -107,7 +108,7 @@ def load_pixels(picture: Image.Image, name: str, expected: str) -> None:
         if not by_libtiff:
             picture.load()
             return
-        with captured_messages() as messages:
+        with decoder_messages() as messages:
             picture.load()
     except Exception as error:  # decoders raise almost anything on damaged data
         reason = "; ".join([str(error), *messages[:1]]) if by_libtiff else str(error)
@@ -142,7 +143,7 @@ def upright(values: np.ndarray, orientation: int) -> np.ndarray:
     return values
 
 
-def _identify(file: BinaryIO, name: str, expected: str) -> Image.Image:
+def identify(file: BinaryIO, name: str, expected: str) -> Image.Image:
     """The picture in ``file``, its header read and its pixels not yet decoded."""
     start = file.tell()
     head = file.read(32)
@@ -266,7 +267,7 @@ def _sixteen_bit_channels(file: BinaryIO, start: int, rows: str, name: str, expe
 
     def decoded(raw: str) -> np.ndarray:
         file.seek(start)
-        picture: Any = _identify(file, name, expected)
+        picture: Any = identify(file, name, expected)
         (tile,) = picture.tile
         changed = (*tile[:3], raw)
         picture.tile = [changed if type(tile) is tuple else type(tile)(*changed)]

@@ -41,6 +41,11 @@ def resample(waveform: Tensor, from_hz: int, to_hz: int) -> Tensor:
     return resampled.reshape(*waveform.shape[:-1], length)
 
 
+def reach(from_hz: int, to_hz: int) -> int:
+    """Samples at ``from_hz`` on either side of an instant that :func:`resample` looks at."""
+    return math.ceil(ZERO_CROSSINGS * max(1.0, from_hz / to_hz) / ROLLOFF) + 1
+
+
 def sample_at(
     waveform: Tensor, positions: Tensor, *, cutoff: float = 1.0, zero_crossings: int = ZERO_CROSSINGS
 ) -> Tensor:

@@ -1,13 +1,8 @@
-"""Checks of TIFF files before libtiff decodes them, and what libtiff prints meanwhile."""
+"""Checks of TIFF files before libtiff decodes them."""
 
 from __future__ import annotations
 
 import os
-import re
-import tempfile
-import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from typing import Any, BinaryIO
 
 from PIL import Image
@@ -20,10 +15,6 @@ WIDTH, HEIGHT, BITS, COMPRESSION, OFFSETS, SAMPLES, ROWS_PER_STRIP, COUNTS, PLAN
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
 GDAL_NO_DATA = 42113
 UNCOMPRESSED, JPEG_COMPRESSION, SEPARATE_PLANES = 1, 7, 2
-LIBTIFF_LINE = re.compile(
-    r"^(_?TIFF|LZW|ZIP|PackBits|Fax|O?JPEG|Thunder|NeXT|LogL|Pixar|LERC|ZSTD|LZMA|WebP|Predictor|horiz|fpAcc)\w*: "
-)
-_lock = threading.Lock()
 
 
 def check_strips(picture: Image.Image, file: BinaryIO, name: str) -> None:
@@ -85,35 +76,6 @@ def no_data_value(picture: Image.Image) -> float | None:
         return float(str(text).strip("\x00 ")) if text is not None else None
     except ValueError:
         return None
-
-
-@contextmanager
-def captured_messages() -> Iterator[list[str]]:
-    """Collect the lines that libtiff prints on stderr inside the block instead of showing them.
-
-    libtiff writes to the process's file descriptor, so one thread at a time decodes with it, and what others
-    wrote to stderr in the meantime is written there afterwards.
-    """
-    messages: list[str] = []
-    with _lock:
-        try:
-            saved = os.dup(2)
-        except OSError:  # a process without stderr
-            yield messages
-            return
-        with tempfile.TemporaryFile() as sink:
-            os.dup2(sink.fileno(), 2)
-            try:
-                yield messages
-            finally:
-                os.dup2(saved, 2)
-                os.close(saved)
-                sink.seek(0)
-                lines = sink.read().decode(errors="replace").splitlines(keepends=True)
-                messages += [line.strip() for line in lines if LIBTIFF_LINE.match(line)]
-                others = "".join(line for line in lines if not LIBTIFF_LINE.match(line))
-                if others:
-                    os.write(2, others.encode())
 
 
 def _jpeg_rows(data: bytes) -> int:

@@ -15,19 +15,31 @@ from PIL import Image, ImageOps
 from torch import Tensor
 
 from bindplug.errors import InputError, OptionError
-from bindplug.inputs.base import Preprocess, to_device
-from bindplug.inputs.clips import clip_starts
+from bindplug.inputs.base import Preprocess, decoding, to_device
+from bindplug.inputs.clips import check_span, clip_starts, span_within
 from bindplug.inputs.image import normalize_rgb, to_eight_bit, to_rgb
+from bindplug.inputs.limits import check_limit
 from bindplug.inputs.pictures import load_pixels
 from bindplug.inputs.source import describe_source, is_file_like, to_numpy
 from bindplug.inputs.spatial import IMAGE_SIZE
-from bindplug.inputs.videofiles import EXPECTED, frames_at, still_image
+from bindplug.inputs.videofiles import (
+    EXPECTED,
+    Spans,
+    animation_frames,
+    frame_indices,
+    frames_at,
+    is_animated,
+    picture_of,
+    video_duration,
+)
 from bindplug.modality import Modality
 
 CLIPS = 5
 CLIP_SECONDS = 2
 CROPS = 3
 """Source: measured on the original ImageBind loaders; each clip gives its first and its last frame."""
+MOST_SCALED = 1 << 25
+"""Pixels of a frame once its short side is scaled to the crop's."""
 
 
 @dataclass(frozen=True)
@@ -48,11 +60,12 @@ class VideoFrames:
 class VideoPreprocess(Preprocess):
     """Videos to (15, 3, 2, 224, 224): 5 clips x 3 crops, then color, time, height, width.
 
-    A source is a path, bytes or file object of anything PyAV demuxes, an array (T, H, W, 3) or tensor
-    (T, 3, H, W) together with ``fps`` (8-bit integers or floats from 0 to 1), or a still image, which is a
-    video of one frame. Of each of 5 evenly spaced clips of 2 s (see :func:`bindplug.inputs.clips.clip_starts`)
-    the first and the last frame are taken, the decoder seeking to them; short side to 224 bilinear, crops
-    at the start, middle and end of the long side. Crops of a square video are equal and computed once.
+    A source is a path, bytes or file object of anything PyAV demuxes, an animated GIF, PNG, WebP or AVIF, an
+    array (T, H, W, 3) or tensor (T, 3, H, W) together with ``fps`` (8-bit integers or floats from 0 to 1), or a
+    still image, which is a video of one frame. Of each of 5 evenly spaced clips of 2 s (see
+    :func:`bindplug.inputs.clips.clip_starts`) the first and the last frame are taken, the decoder seeking to
+    them; short side to 224 bilinear, crops at the start, middle and end of the long side. Crops of a square
+    video are equal and computed once.
 
     Args:
         image_size: side of the crops in pixels.
@@ -64,35 +77,82 @@ class VideoPreprocess(Preprocess):
     def __init__(self, *, image_size: int = IMAGE_SIZE, clips: int = CLIPS) -> None:
         self.image_size, self.clips = image_size, clips
 
-    def read(self, source: object, *, fps: float | None = None, clips: int | None = None) -> VideoFrames:
+    def read(
+        self,
+        source: object,
+        *,
+        fps: float | None = None,
+        clips: int | None = None,
+        start: float | None = None,
+        end: float | None = None,
+    ) -> VideoFrames:
         """The frames of one video, in its own size.
 
         Args:
             source: see the class.
-            fps: frames a second; required for arrays of more than one frame.
+            fps: frames a second; required for arrays of more than one frame, and for raw streams 25 by
+                default. Files with a clock of their own go by that.
             clips: overrides the constructor's; at least 1.
+            start: where to begin, in seconds; the clips are spread between ``start`` and ``end``.
+            end: where to end, in seconds.
 
         Raises:
-            InputError: the source is missing, damaged, has no video stream or no frame, or is an array of
-                another shape or range or without ``fps``.
-            MissingDependency: PyAV is absent.
+            InputError: the source is missing, damaged, has no video stream or no frame, ends before ``start``,
+                or is an array of another shape or range or without ``fps``.
+            OptionError: an option has a value that it does not take.
+            MissingDependency: PyAV is absent or too old.
         """
         clips = self.clips if clips is None else clips
         if clips < 1:
             raise OptionError(f"clips={clips}; expected at least 1")
+        check_span(start, end)
         name = describe_source(source)
+        if fps is not None and not (math.isfinite(fps) and fps > 0):
+            raise InputError(name, found=f"fps={fps!r}", expected="a positive number of frames a second")
+
+        def spans_of(duration: Fraction) -> list[tuple[Fraction, Fraction]]:
+            first, last = span_within(start, end, float(duration), name)
+            last_s = duration if last >= float(duration) else Fraction(last)
+            first_s = Fraction(first)
+            return [(first_s + a, first_s + b) for a, b in clip_spans(last_s - first_s, clips)]
+
         if isinstance(source, (np.ndarray, torch.Tensor)):
-            return _from_array(source, fps, clips, name)
+            return self._checked(_from_array(source, fps, spans_of, name), name)
         if isinstance(source, Image.Image):
             load_pixels(source, name, EXPECTED)
-            return _still(source, clips, name)
+            return self._checked(_still(source, clips, name), name)
         if not is_file_like(source):
             raise InputError(name, found=f"an object of type {type(source).__name__}", expected=EXPECTED)
-        picture = still_image(source)
-        if picture is not None:
-            return _still(picture, clips, name)
-        frames, order, duration_s = frames_at(source, lambda duration: clip_spans(duration, clips))
-        return VideoFrames(frames, order, duration_s)
+        picture = picture_of(source)
+        if picture is None:
+            frames, order, duration_s = frames_at(source, spans_of, fps)
+        elif is_animated(picture):
+            frames, order, duration_s = animation_frames(source, spans_of)
+        else:
+            return self._checked(_still(picture, clips, name), name)
+        return self._checked(VideoFrames(frames, order, duration_s), name)
+
+    def duration(self, source: object, *, fps: float | None = None, **options: object) -> float:
+        """Length of a video in seconds, 0 for a still picture; the other reader options are ignored."""
+        name = describe_source(source)
+        if isinstance(source, (np.ndarray, torch.Tensor)):
+            return len(source) / _checked_rate(fps, len(source), name)
+        with decoding(source, EXPECTED):
+            picture = source if isinstance(source, Image.Image) else picture_of(source)
+            if picture is None:
+                return float(video_duration(source, fps))
+            if isinstance(source, Image.Image) or not is_animated(picture):
+                return 0.0
+            return animation_frames(source, lambda duration: [(Fraction(0), duration)])[2]
+
+    def _checked(self, reading: VideoFrames, name: str) -> VideoFrames:
+        """``reading``, unless its frames would grow beyond measure when their short side is scaled."""
+        height, width = reading.frames.shape[1:3]
+        short = min(height, width)
+        pixels = self.image_size**2 * max(height, width) / max(short, 1)
+        remedy = "Crop the long side."
+        check_limit(name, pixels, MOST_SCALED, f"pixels after scaling {width}x{height}", remedy)
+        return reading
 
     def finish(
         self, readings: Sequence[VideoFrames], device: torch.device | str | None = None
@@ -124,7 +184,7 @@ def _still(picture: Image.Image, clips: int, name: str) -> VideoFrames:
     return VideoFrames(pixels[None], (0,) * (2 * clips), 0.0)
 
 
-def _from_array(source: np.ndarray | Tensor, fps: float | None, clips: int, name: str) -> VideoFrames:
+def _from_array(source: np.ndarray | Tensor, fps: float | None, spans_of: Spans, name: str) -> VideoFrames:
     frames = to_numpy(source)
     if isinstance(source, Tensor) and frames.ndim == 4:
         frames = frames.transpose(0, 2, 3, 1)
@@ -132,19 +192,18 @@ def _from_array(source: np.ndarray | Tensor, fps: float | None, clips: int, name
         expected = "an array (T, H, W, 3) or a tensor (T, 3, H, W) with at least one frame"
         raise InputError(name, found=f"shape {tuple(source.shape)}", expected=expected)
     count = frames.shape[0]
+    rate = Fraction(_checked_rate(fps, count, name)).limit_denominator(1_001_000)
+    indices = frame_indices(spans_of(count / rate), rate, count)
+    distinct = sorted(set(indices))
+    pixels = to_eight_bit(frames[distinct], name)
+    return VideoFrames(pixels, tuple(distinct.index(index) for index in indices), float(count / rate))
+
+
+def _checked_rate(fps: float | None, count: int, name: str) -> float:
     if fps is None and count > 1:
         remedy = "Give it: fps=25, say."
         raise InputError(name, found="frames without a rate", expected="fps, frames a second", remedy=remedy)
-    if fps is not None and not (math.isfinite(fps) and fps > 0):
-        raise InputError(name, found=f"fps={fps!r}", expected="a positive number of frames a second")
-    rate = Fraction(fps or 1).limit_denominator(1_001_000)
-    wanted = []
-    for start, end in clip_spans(Fraction(count) / rate, clips):
-        first = min(math.ceil(start * rate), count - 1)
-        wanted += [first, max(first, min(math.ceil(end * rate), count) - 1)]
-    distinct = sorted(set(wanted))
-    pixels = to_eight_bit(frames[distinct], name)
-    return VideoFrames(pixels, tuple(distinct.index(index) for index in wanted), float(count / rate))
+    return fps or 1
 
 
 def _short_side(pixels: Tensor, size: int) -> Tensor:

@@ -1,72 +1,174 @@
-"""Decoding a few frames of a video with PyAV, by seeking."""
+"""Decoding a few frames of a video: with PyAV by seeking, animated pictures with Pillow."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import math
+import os
+from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
-from typing import Any
+from typing import Any, BinaryIO
 
 import numpy as np
-from PIL import Image
+from PIL import Image, ImageOps
 
 from bindplug.errors import InputError
-from bindplug.inputs.optional import import_optional
-from bindplug.inputs.pictures import load_pixels
+from bindplug.inputs.containers import claimed_duration, import_av, open_container, seek, stamp, stream_end
+from bindplug.inputs.image import to_rgb
+from bindplug.inputs.limits import MOST_PIXELS, check_limit
+from bindplug.inputs.notes import note
+from bindplug.inputs.pictures import identify, open_picture
 from bindplug.inputs.pillow_warnings import suppress_pillow_warnings
 from bindplug.inputs.source import describe_source, open_source
 
 EXPECTED = "a video file with a video stream, an array (T, H, W, 3), or a still image"
+OWNER = "bindplug.inputs.video"
 SEEK_OVER_S = 3
 """A frame farther ahead than this is sought; a nearer one is reached by decoding on."""
+ANIMATED = ("GIF", "WEBP", "PNG", "AVIF")
+"""Formats of Pillow whose several frames are one moving picture."""
+VIDEO = ("FLI",)
+"""Formats that Pillow opens and PyAV decodes better."""
+SHORTEST_DELAY_MS, DEFAULT_DELAY_MS = 20, 100
+"""A frame of an animated picture shown for less than the first is shown for the second. Source: what browsers and
+FFmpeg do with GIFs of delay 0 and 1."""
+SEEK_BACK_S = (0, 2, 10, 60, 1_000_000)
+"""How far before the place that is sought a container is asked to go, one after another."""
+RAW_FPS = Fraction(25)
+MOST_FAULTS = 100
+TOLERANCE_S = Fraction(1, 10)
+"""By how much the packets of a stream may end before or after what its header says."""
 
-Spans = Callable[[Fraction], list[tuple[Fraction, Fraction]]]
+Span = tuple[Fraction, Fraction]
+Spans = Callable[[Fraction], list[Span]]
+"""Start and end of each clip in seconds, from the video's duration in seconds."""
+Frames = tuple[np.ndarray, tuple[int, ...], float]
 
 
-def still_image(source: object) -> Image.Image | None:
-    """The picture, if ``source`` is a picture that does not move; else ``None``."""
+def picture_of(source: object) -> Image.Image | None:
+    """The source as an open Pillow picture, if it is one, moving or not; else ``None``.
+
+    A still picture's pixels are decoded. Of a moving one, read the frames with :func:`animation_frames`.
+    """
+    name = describe_source(source)
     with open_source(source, EXPECTED) as file, suppress_pillow_warnings():
         start = file.tell()
         try:
-            picture = Image.open(file)
-            moves = getattr(picture, "is_animated", False)
-        except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-            picture, moves = None, True
-        if picture is not None and not moves and picture.format != "MPEG":
-            load_pixels(picture, describe_source(source), EXPECTED)
-            return picture
+            picture = identify(file, name, EXPECTED)
+        except InputError:
+            picture = None
         file.seek(start)
-    return None
+        if picture is None or picture.format in VIDEO:
+            return None
+        return picture if is_animated(picture) else open_picture(_again(source, file), EXPECTED)
 
 
-def frames_at(source: object, spans_of: Spans) -> tuple[np.ndarray, tuple[int, ...], float]:
+def _again(source: object, file: BinaryIO) -> object:
+    """``source`` to be opened once more: itself, or for a stream what was read of it."""
+    return source if isinstance(source, (str, os.PathLike, bytes, bytearray, memoryview)) else file
+
+
+def is_animated(picture: Image.Image) -> bool:
+    """Whether ``picture`` moves; the pages of a TIFF or the two eyes of an MPO do not."""
+    return picture.format in ANIMATED and bool(getattr(picture, "is_animated", False))
+
+
+def animation_frames(source: object, spans_of: Spans) -> Frames:
+    """As :func:`frames_at`, for an animated GIF, PNG, WebP or AVIF."""
+    name = describe_source(source)
+    with open_source(source, EXPECTED) as file, suppress_pillow_warnings():
+        picture = Image.open(file)
+        starts = [Fraction(0)]
+        try:
+            for index in range(picture.n_frames):  # type: ignore[attr-defined]
+                picture.seek(index)
+                picture.load()  # the delay of some formats is known after decoding
+                delay = round(picture.info.get("duration", 0))
+                starts.append(
+                    starts[-1] + Fraction(delay if delay >= SHORTEST_DELAY_MS else DEFAULT_DELAY_MS, 1000)
+                )
+        except (OSError, ValueError, SyntaxError, EOFError) as error:
+            if len(starts) == 1:
+                raise
+            note(f"the animation breaks off after {len(starts) - 1} frames ({error})")
+        *starts, duration = starts
+        spans = spans_of(duration)
+
+        def index_at(time: Fraction) -> int:
+            return max(0, sum(start <= time for start in starts) - 1)
+
+        wanted = [
+            place
+            for start, end in spans
+            for place in (index_at(start), max(index_at(start), _before(starts, end)))
+        ]
+        distinct = sorted(set(wanted))
+        pixels: list[np.ndarray] = []
+        picture.seek(0)
+        for index in distinct:
+            picture.seek(index)
+            frame = to_rgb(ImageOps.exif_transpose(picture.copy()), name=name)
+            pixels.append(np.array(frame))
+    return np.stack(pixels), tuple(distinct.index(place) for place in wanted), float(duration)
+
+
+def _before(starts: Sequence[Fraction], end: Fraction) -> int:
+    """Index of the last frame that begins before ``end``."""
+    return max(0, sum(start < end for start in starts) - 1)
+
+
+def frames_at(source: object, spans_of: Spans, fps: float | None = None) -> Frames:
     """The first and last frame of each span of a video.
 
     Args:
         source: a path, bytes or file object.
         spans_of: gives the (start, end) of each clip in seconds from the video's duration in seconds.
+        fps: frames a second of a raw stream, which has no clock of its own; 25 by default.
 
     Returns:
         Distinct frames (F, H, W, 3) uint8, two places in them for each span, and the duration in seconds.
 
     Raises:
         InputError: it is missing, empty, damaged, or without video stream or frames.
-        MissingDependency: PyAV is absent.
+        MissingDependency: PyAV is absent or too old.
     """
-    av = import_optional("av", "bindplug.inputs.video", "video")
     name = describe_source(source)
     with open_source(source, EXPECTED) as file:
-        try:
-            with av.open(file, mode="r", metadata_errors="replace") as container:
-                if not container.streams.video:
-                    kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "no streams"
-                    raise InputError(name, found=f"no video stream (it has: {kinds})", expected=EXPECTED)
-                stream = container.streams.video[0]
-                stream.thread_type = "AUTO"
-                return _Reader(container, stream, name).read(spans_of)
-        except (av.error.FFmpegError, EOFError, UnicodeDecodeError) as error:
-            raise InputError(
-                name, found=f"data that cannot be decoded ({error})", expected=EXPECTED
-            ) from None
+        start = file.tell()
+        with open_container(file, name, EXPECTED, OWNER) as container:
+            reader = _Reader(container, _stream(container, name), name)
+            duration = reader.duration()
+            if duration > 0:
+                return reader.read(spans_of(duration), duration)
+        file.seek(start)
+        return _raw_frames(file, name, spans_of, fps)
+
+
+def video_duration(source: object, fps: float | None = None) -> Fraction:
+    """Length of a video in seconds; 0 for a still picture.
+
+    Raises:
+        InputError, MissingDependency: as :func:`frames_at`.
+    """
+    name = describe_source(source)
+    with open_source(source, EXPECTED) as file:
+        start = file.tell()
+        with open_container(file, name, EXPECTED, OWNER) as container:
+            duration = _Reader(container, _stream(container, name), name).duration()
+        if duration > 0:
+            return duration
+        file.seek(start)
+        with open_container(file, name, EXPECTED, OWNER) as container:
+            stream = _stream(container, name)
+            return _packets(container, stream) / _raw_rate(stream, fps)
+
+
+def _stream(container: Any, name: str) -> Any:
+    if not container.streams.video:
+        kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "no streams"
+        raise InputError(name, found=f"no video stream (it has: {kinds})", expected=EXPECTED)
+    stream = container.streams.video[0]
+    stream.thread_type = "AUTO"
+    return stream
 
 
 class _Reader:
@@ -74,44 +176,39 @@ class _Reader:
 
     def __init__(self, container: Any, stream: Any, name: str) -> None:
         self.container, self.stream, self.name = container, stream, name
-        self.origin = Fraction(stream.start_time or 0) * stream.time_base
         self.pending: Any = None
         self.frames: Iterator[Any] = iter(())
-        self.decoded = 0
+        self.decoded = self.faults = 0
 
-    def read(self, spans_of: Spans) -> tuple[np.ndarray, tuple[int, ...], float]:
-        duration = self._duration()
-        spans = spans_of(duration)
-        rate = self.stream.average_rate or self.stream.guessed_rate or Fraction(25)
+    def duration(self) -> Fraction:
+        """Length of the stream in seconds: its packets', where the header disagrees; 0 without time stamps."""
+        claimed, end = claimed_duration(self.container, self.stream), stream_end(self.container, self.stream)
+        if end == 0:
+            return Fraction(0)
+        if self.stream.duration is None or not self.container.format.name.startswith("mov"):
+            return end  # other containers state their own length as their streams'
+        if claimed - end > 1:
+            note(f"the video ends at {float(end):.1f} s; its header says {float(claimed):.1f} s")
+        return claimed if abs(claimed - end) <= TOLERANCE_S else end  # edit lists may hide packets at the end
+
+    def read(self, spans: list[Span], duration: Fraction) -> Frames:
+        """The frames of these spans, and the duration."""
+        rate = self.stream.average_rate or self.stream.guessed_rate or RAW_FPS
         half = Fraction(1, 2) / rate  # stamps are rounded; a frame belongs to the half step around its time
-        wanted = sorted({time for start, end in spans for time in (start, max(start, end - 1 / rate))})
+        times = [time for start, end in spans for time in (start, max(start, end - 1 / rate))]
+        distinct = sorted(set(times))
         frames = np.empty((0, 0, 0, 3), np.uint8)
-        for place, time in enumerate(wanted):
-            pixels = _upright(self._frame_at(time - half))
+        for place, time in enumerate(distinct):
+            pixels = _upright(self._frame_at(time - half), self.name)
             if place == 0:
-                frames = np.empty((len(wanted), *pixels.shape), np.uint8)
+                frames = np.empty((len(distinct), *pixels.shape), np.uint8)
             elif pixels.shape != frames.shape[1:]:
                 raise InputError(self.name, found="frames that change in size", expected="frames of one size")
             frames[place] = pixels
             del pixels  # not to be held while the next one is decoded
-        order = [wanted.index(time) for start, end in spans for time in (start, max(start, end - 1 / rate))]
-        return frames, tuple(order), float(duration)
-
-    def _duration(self) -> Fraction:
-        stream = self.stream
-        if stream.duration:
-            return Fraction(stream.duration) * stream.time_base
-        if self.container.duration:
-            return Fraction(self.container.duration, 1_000_000)
-        if stream.frames and stream.average_rate:
-            return Fraction(stream.frames) / stream.average_rate
-        last, step = self.origin, Fraction(0)  # a raw stream says nothing: its packets' times do
-        for packet in self.container.demux(stream):
-            if packet.pts is not None:
-                last = max(last, Fraction(packet.pts) * stream.time_base)
-                step = Fraction(packet.duration or 0) * stream.time_base or step
-        self.container.seek(0)
-        return last - self.origin + step
+        if self.faults:
+            note(f"{self.faults} damaged places were passed over")
+        return frames, tuple(distinct.index(time) for time in times), float(duration)
 
     def _frame_at(self, earliest: Fraction) -> Any:
         """The first frame not before ``earliest``, else the last one there is."""
@@ -119,27 +216,96 @@ class _Reader:
         if position is None or earliest - position > SEEK_OVER_S:
             self._seek(earliest)
         while self._time(self.pending) < earliest:
-            following = next(self.frames, None)
+            following = self._next()
             if following is None:
                 break
             self.pending, self.decoded = following, self.decoded + 1
         return self.pending
 
     def _seek(self, time: Fraction) -> None:
-        target = int((max(time, Fraction(0)) + self.origin) / self.stream.time_base)
-        if target > (self.stream.start_time or 0) or self.pending is not None:
-            self.container.seek(target, stream=self.stream, backward=True)
-        self.frames = self.container.decode(self.stream)
-        first = next(self.frames, None)
-        if first is None and self.pending is None:
+        """Decode the key frame before ``time``; farther back where a container finds a later one (MPEG-TS)."""
+        before = self.pending
+        for back in SEEK_BACK_S:
+            seek(self.container, self.stream, time - back)
+            self.frames = self.container.decode(self.stream)
+            first = self._next()
+            if first is not None and self._time(first) <= max(time, Fraction(0)):
+                break
+        if first is None and before is None:
             raise InputError(self.name, found="a video stream of no frames", expected=EXPECTED)
-        self.pending, self.decoded = first or self.pending, self.decoded + 1
+        self.pending, self.decoded = first or before, self.decoded + 1
+
+    def _next(self) -> Any:
+        """The next frame that can be decoded, None at the end."""
+        error = import_av(OWNER).error
+        while True:
+            try:
+                return next(self.frames, None)
+            except error.EOFError:
+                return None
+            except error.InvalidDataError:
+                self.faults += 1
+                if self.faults > MOST_FAULTS:
+                    raise
+                self.frames = self.container.decode(self.stream)
 
     def _time(self, frame: Any) -> Fraction:
-        return Fraction(frame.pts or 0) * frame.time_base - self.origin
+        return stamp(frame, self.stream) or Fraction(0)
 
 
-def _upright(frame: Any) -> np.ndarray:
+def _raw_frames(file: BinaryIO, name: str, spans_of: Spans, fps: float | None) -> Frames:
+    """Frames of a stream without time stamps, such as raw H.264: counted, then decoded from the start."""
+    start = file.tell()
+    with open_container(file, name, EXPECTED, OWNER) as container:
+        stream = _stream(container, name)
+        count, rate = _packets(container, stream), _raw_rate(stream, fps)
+    if count == 0:
+        raise InputError(name, found="a video stream of no frames", expected=EXPECTED)
+    if fps is None:
+        note(f"a raw stream has no clock; {float(rate):g} frames a second assumed, fps= says otherwise")
+    duration = count / rate
+    wanted = frame_indices(spans_of(duration), rate, count)
+    distinct = sorted(set(wanted))
+    frames: dict[int, np.ndarray] = {}
+    file.seek(start)
+    with open_container(file, name, EXPECTED, OWNER) as container:
+        last = None
+        for index, frame in enumerate(container.decode(_stream(container, name))):
+            last = index
+            if index in distinct:
+                frames[index] = _upright(frame, name)
+            if index >= distinct[-1]:
+                break
+    if not frames or last is None:
+        raise InputError(name, found="a video stream of no frames", expected=EXPECTED)
+    places = [min(frames, key=lambda index: abs(index - place)) for place in wanted]
+    order = sorted(frames)
+    if len({frames[index].shape for index in order}) > 1:
+        raise InputError(name, found="frames that change in size", expected="frames of one size")
+    return np.stack([frames[index] for index in order]), tuple(map(order.index, places)), float(duration)
+
+
+def frame_indices(spans: Sequence[Span], rate: Fraction, count: int) -> list[int]:
+    """Index of the first and of the last frame of each span, of ``count`` frames at an even rate."""
+    indices = []
+    for start, end in spans:
+        first = min(math.ceil(start * rate), count - 1)
+        indices += [first, max(first, min(math.ceil(end * rate), count) - 1)]
+    return indices
+
+
+def _packets(container: Any, stream: Any) -> int:
+    return sum(packet.size > 0 for packet in container.demux(stream))
+
+
+def _raw_rate(stream: Any, fps: float | None) -> Fraction:
+    if fps is not None:
+        return Fraction(fps).limit_denominator(1_001_000)
+    return stream.average_rate or stream.guessed_rate or RAW_FPS
+
+
+def _upright(frame: Any, name: str) -> np.ndarray:
     """A frame's pixels (H, W, 3), turned as the file says it was held."""
+    check_limit(name, frame.width * frame.height, MOST_PIXELS, "pixels in a frame")
     pixels = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(pixels, round(getattr(frame, "rotation", 0) / 90) % 4))
+    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))

@@ -91,3 +91,26 @@ def make_video() -> MakeVideo:
         return buffer.getvalue()
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_sound() -> Callable[..., bytes]:
+    """``make_sound(samples, rate, form, codec)``: mono float samples in a container of FFmpeg's."""
+    av = pytest.importorskip("av")
+
+    def make(samples: np.ndarray, rate: int, form: str, codec: str) -> bytes:
+        buffer = io.BytesIO()
+        with av.open(buffer, "w", format=form) as container:
+            track = container.add_stream(codec, rate=rate, layout="mono")
+            convert = av.AudioResampler(format=track.codec_context.format or "fltp", layout="mono", rate=rate)
+            whole = av.AudioFrame.from_ndarray(samples[None].astype(np.float32), format="fltp", layout="mono")
+            whole.sample_rate, whole.pts, whole.time_base = rate, 0, Fraction(1, rate)
+            queue = av.AudioFifo()
+            for frame in convert.resample(whole):
+                queue.write(frame)
+            for size in iter(lambda: min(track.codec_context.frame_size or 1024, queue.samples), 0):
+                container.mux(track.encode(queue.read(size)))
+            container.mux(track.encode())
+        return buffer.getvalue()
+
+    return make

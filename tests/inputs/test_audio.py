@@ -9,9 +9,10 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bindplug.errors import InputError, MissingDependency
+from bindplug.errors import InputError, InputNote, MissingDependency
 from bindplug.inputs import AudioPreprocess
 from bindplug.inputs import audio as audio_module
+from bindplug.inputs.filterbank import FRAME_SAMPLES
 
 TOLERANCE = 1e-4
 NAMES = ("short_0p5s_16k", "exact_2s_16k", "mono_5s_44k1", "stereo_3s_48k", "long_12s_22k05", "mono_1s_8k")
@@ -42,7 +43,7 @@ def test_original_samples(reference):
         assert np.abs(out.numpy() - numbers).max() < TOLERANCE, name
 
 
-@given(st.integers(1, 70_000), st.sampled_from([8000, 16_000, 22_050, 44_100]))
+@given(st.integers(FRAME_SAMPLES * 3, 70_000), st.sampled_from([8000, 16_000, 22_050, 44_100]))
 @settings(max_examples=25)
 def test_any_length_gives_finite_input(samples, rate):
     sound = np.random.default_rng(samples).standard_normal(samples).astype(np.float32)
@@ -52,8 +53,16 @@ def test_any_length_gives_finite_input(samples, rate):
     assert out.isfinite().all()
 
 
+@pytest.mark.parametrize("samples", [1, 2, 399])
+def test_sounds_under_a_window_are_padded_with_a_note(samples):
+    sound = np.full(samples, 0.1, np.float32)
+    with pytest.warns(InputNote, match="ms of sound, padded with silence to 25 ms"):
+        out = preprocess(sound, sample_rate=16_000)
+    assert out.isfinite().all()
+
+
 def test_batch_equals_one_by_one_in_a_single_filter_bank_call(rng, monkeypatch):
-    sounds = [rng.standard_normal(n).astype(np.float32) for n in (1, 300, 8000, 32_000, 50_000)]
+    sounds = [rng.standard_normal(n).astype(np.float32) for n in (400, 700, 8000, 32_000, 50_000)]
     singles = [preprocess(sound, sample_rate=16_000) for sound in sounds]
     calls = []
     original = audio_module.filter_banks

@@ -1,0 +1,99 @@
+"""What C libraries print on stderr while they decode, kept off the user's screen."""
+
+from __future__ import annotations
+
+import os
+import re
+import tempfile
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import IO
+
+STDERR = 2
+MESSAGE = re.compile(
+    rb"\[src/libmpg123/|(Note|Warning|Error|warning|error): |\s*$|"
+    rb"(_?TIFF|LZW|ZIP|PackBits|Fax|O?JPEG|Thunder|NeXT|LogL|Pixar|LERC|ZSTD|LZMA|WebP|Predictor|horiz|fpAcc)\w*: |"
+    rb"lib(png|jpeg)|Corrupt JPEG|Premature end of JPEG"
+)
+"""How lines of libmpg123, libtiff, libjpeg and libpng begin; anything else on stderr is somebody else's."""
+
+
+class _Capture:
+    """File descriptor 2 diverted to a temporary file while at least one thread decodes."""
+
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.inside = self.entries = 0
+        self.saved: int | None = None
+        self.file: IO[bytes] | None = None
+
+    def enter(self) -> int:
+        with self.lock:
+            self.inside += 1
+            self.entries += 1
+            if self.inside == 1:
+                self._divert()
+            return self.entries if self.inside == 1 else -1
+
+    def leave(self, entry: int) -> list[str]:
+        """The messages since the last call, if this thread was alone since :meth:`enter`."""
+        with self.lock:
+            messages = self._drain()
+            self.inside -= 1
+            if self.inside == 0:
+                self._restore()
+            return messages if entry == self.entries else []
+
+    def _divert(self) -> None:
+        try:
+            self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - open until the last thread leaves
+            self.saved = os.dup(STDERR)
+            os.dup2(self.file.fileno(), STDERR)
+        except OSError:  # no stderr, or no place for a file: nothing is diverted
+            self._restore()
+
+    def _drain(self) -> list[str]:
+        if self.file is None or self.saved is None:
+            return []
+        size = self.file.seek(0, os.SEEK_END)
+        if not size:
+            return []
+        self.file.seek(0)
+        lines = self.file.read(size).splitlines(keepends=True)
+        self.file.seek(0)
+        self.file.truncate()
+        others = b"".join(line for line in lines if not MESSAGE.match(line))
+        if others:
+            os.write(self.saved, others)
+        return [line.decode("utf-8", "replace").strip() for line in lines if MESSAGE.match(line)]
+
+    def _restore(self) -> None:
+        if self.saved is not None:
+            os.dup2(self.saved, STDERR)
+            os.close(self.saved)
+        if self.file is not None:
+            self.file.close()
+        self.saved = self.file = None
+
+
+_capture = _Capture()
+
+
+@contextmanager
+def decoder_messages() -> Iterator[list[str]]:
+    """Catch what decoders print on stderr in the block.
+
+    The descriptor belongs to the whole process, so lines that no known decoder writes are passed on when a
+    thread leaves its block.
+
+    Yields:
+        A list that holds the messages after the block; empty where other threads decoded at the same time,
+        since their messages cannot be told apart.
+    """
+    messages: list[str] = []
+    entry = _capture.enter()
+    try:
+        yield messages
+    finally:
+        messages += [line for line in _capture.leave(entry) if line]

@@ -1,0 +1,87 @@
+"""Sources that stay open between reads, for the windows of one recording."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, ExitStack, contextmanager
+from pathlib import Path
+from typing import Generic, TypeVar
+
+T = TypeVar("T")
+
+OPEN_AT_ONCE = 4
+
+
+class SharedSources(Generic[T]):
+    """Opens a path once for many reads, also of several threads, which then take turns.
+
+    A file that changed is opened anew. The least recently used is closed when more than a few are open. Sources
+    other than paths are opened for each read.
+
+    Args:
+        opened: what opens a source.
+        at_once: how many stay open.
+    """
+
+    def __init__(
+        self, opened: Callable[[object], AbstractContextManager[T]], *, at_once: int = OPEN_AT_ONCE
+    ) -> None:
+        self.opened, self.at_once = opened, at_once
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[tuple[object, ...], _Entry[T]] = OrderedDict()
+
+    @contextmanager
+    def __call__(self, source: object) -> Iterator[T]:
+        """The open source, for this thread alone until the block ends."""
+        key = _identity(source)
+        if key is None:
+            with self.opened(source) as value:
+                yield value
+            return
+        entry, evicted = self._entry(key)
+        for other in evicted:
+            with other.lock:
+                other.stack.close()
+                other.values.clear()
+        with entry.lock:
+            if not entry.values:
+                entry.values.append(entry.stack.enter_context(self.opened(source)))
+            yield entry.values[0]
+
+    def close(self) -> None:
+        """Close what is open."""
+        with self._lock:
+            entries = list(self._entries.values())
+            self._entries.clear()
+        for entry in entries:
+            with entry.lock:
+                entry.stack.close()
+                entry.values.clear()
+
+    def _entry(self, key: tuple[object, ...]) -> tuple[_Entry[T], list[_Entry[T]]]:
+        with self._lock:
+            entry = self._entries.setdefault(key, _Entry())
+            self._entries.move_to_end(key)
+            evicted = [self._entries.popitem(last=False)[1] for _ in range(len(self._entries) - self.at_once)]
+            return entry, evicted
+
+
+class _Entry(Generic[T]):
+    def __init__(self) -> None:
+        self.lock = threading.Lock()
+        self.stack = ExitStack()
+        self.values: list[T] = []
+
+
+def _identity(source: object) -> tuple[object, ...] | None:
+    if not isinstance(source, (str, os.PathLike)):
+        return None
+    path = Path(source)
+    try:
+        state = path.stat()
+    except (OSError, ValueError):
+        return None
+    return (str(path.absolute()), state.st_size, state.st_mtime_ns)
