@@ -9,10 +9,10 @@ model.similarity([audio("dog.wav")], [text("a dog"), text("a car")])
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from bindplug.errors import BindplugError
+from bindplug.lazy import lazy_names
 from bindplug.modality import Modality
 from bindplug.query import Query, audio, depth, embedding, image, imu, interpolate, text, thermal, video
 from bindplug.space import IMAGEBIND_SPACE, EmbeddingSpace
@@ -61,7 +61,7 @@ __all__ = [
     "video",
 ]
 
-_LAZY = {
+_MODULES = {
     "AdapterCard": "cards",
     "CommandCard": "cards",
     "Encoder": "encoder",
@@ -80,14 +80,4 @@ _LAZY = {
 }
 """Names whose modules import torch or look for plugins, and are imported when first used."""
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _LAZY:
-        raise AttributeError(f"module 'bindplug' has no attribute {name!r}")
-    value = getattr(import_module(f"bindplug.{_LAZY[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _MODULES, __all__)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from bindplug.lazy import lazy_names
 
 if TYPE_CHECKING:
     from bindplug.bench.flops import Product, tower_flops, tower_products
@@ -11,7 +12,7 @@ if TYPE_CHECKING:
 
 __all__ = ["Measurement", "Product", "measure", "tower_flops", "tower_products"]
 
-_HOMES = {
+_MODULES = {
     "Measurement": "throughput",
     "Product": "flops",
     "measure": "throughput",
@@ -20,8 +21,4 @@ _HOMES = {
 }
 """Names whose modules import torch, which asking about memory does not need."""
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'bindplug.bench' has no attribute {name!r}")
-    return getattr(import_module(f"bindplug.bench.{_HOMES[name]}"), name)
+__getattr__, __dir__ = lazy_names(__name__, _MODULES, __all__)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
-from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,8 @@ from torch import Tensor
 
 from bindplug.bridges.fitting import TextEmbedder
 from bindplug.bridges.pairs import unit_rows
-from bindplug.errors import CheckpointError, InputError, MissingDependency, WeightsNotFound
+from bindplug.errors import CheckpointError, InputError, WeightsNotFound
+from bindplug.lazy import require
 from bindplug.space import EmbeddingSpace
 
 FORMS = "open_clip:NAME:TAG, transformers:ID, or FILE.npy with names"
@@ -117,7 +117,7 @@ class OpenClipText:
     """
 
     def __init__(self, name: str, tag: str, *, device: str = "cpu") -> None:
-        open_clip = _library("open_clip", "open-clip")
+        open_clip = require("open_clip", owner="fitting a bridge to it", extra="open-clip")
         file = Path(tag).expanduser()
         known = open_clip.list_pretrained_tags_by_model(name)
         if name not in open_clip.list_models():
@@ -158,7 +158,7 @@ class TransformersText:
     """
 
     def __init__(self, name: str, *, device: str = "cpu") -> None:
-        transformers = _library("transformers", "transformers")
+        transformers = require("transformers", owner="fitting a bridge to it", extra="transformers")
 
         def read() -> tuple[Any, Any]:
             config = transformers.AutoConfig.from_pretrained(name)
@@ -230,14 +230,6 @@ def _read_vectors(path: Path) -> np.ndarray:
     if rows.ndim != 2 or 0 in rows.shape:
         raise InputError(str(path), found=f"shape {rows.shape}", expected="(names, width)")
     return rows
-
-
-def _library(module: str, extra: str) -> Any:
-    try:
-        return import_module(module)
-    except ImportError as error:
-        reason = "absent" if isinstance(error, ModuleNotFoundError) and error.name == module else str(error)
-        raise MissingDependency("fitting a bridge to it", module, extra, reason) from error
 
 
 def _fetched(what: str, remedy: str, read: Callable[[], Any]) -> Any:

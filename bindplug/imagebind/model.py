@@ -185,7 +185,7 @@ class ImageBind(Encoder, nn.Module):
             return self._checkpoint_fingerprint
         try:
             loaded = fingerprint_of(self.official_state_dict())
-        except CheckpointError:  # adapters beside the weights have no official names
+        except (CheckpointError, InputError):  # packed weights and adapters have no official names
             loaded = None
         return self._checkpoint_fingerprint if loaded is None else loaded
 

@@ -14,10 +14,9 @@ Importing this package imports neither torch nor torchvision.
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bindplug.errors import MissingDependency
+from bindplug.lazy import lazy_names, require
 
 if TYPE_CHECKING:
     from bindplug_detic.adapter import DeticWithQueries
@@ -38,7 +37,7 @@ __all__ = [
     "Vocabulary",
 ]
 
-_HOMES = {
+_MODULES = {
     "Detections": "results",
     "Detic": "detector",
     "DeticConfig": "config",
@@ -51,24 +50,9 @@ _HOMES = {
 _WITHOUT_TORCHVISION = ("config", "results", "vocabulary")
 
 
-def _require_torchvision() -> None:
-    try:
-        import_module("torchvision")
-    except ImportError as error:
-        absent = isinstance(error, ModuleNotFoundError) and error.name == "torchvision"
-        reason = "absent" if absent else str(error)
-        raise MissingDependency("bindplug_detic", "torchvision", "detic", reason) from error
+def _require_torchvision(module: str) -> None:
+    if module not in _WITHOUT_TORCHVISION:
+        require("torchvision", owner=__name__, extra="detic")
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    if _HOMES[name] not in _WITHOUT_TORCHVISION:
-        _require_torchvision()
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _MODULES, __all__, before=_require_torchvision)

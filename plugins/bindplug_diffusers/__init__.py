@@ -10,10 +10,9 @@ Importing this package imports neither torch nor diffusers; the first name taken
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bindplug.errors import MissingDependency
+from bindplug.lazy import lazy_names, require
 
 if TYPE_CHECKING:
     from bindplug_diffusers.adapter import upgrade
@@ -43,7 +42,7 @@ __all__ = [
 OLDEST = (0, 32)
 """The oldest diffusers release that is supported."""
 
-_HOMES = {
+_MODULES = {
     "DEFAULT_NORM": "strength",
     "Entrance": "entrances",
     "PipelineWithQueries": "pipeline",
@@ -59,30 +58,13 @@ _HOMES = {
 }
 
 
-def require_diffusers() -> None:
+def require_diffusers(module: str = "") -> None:
     """Return if diffusers is there and new enough.
 
     Raises:
         MissingDependency: it is absent, too old, or does not import.
     """
-    try:
-        version = import_module("diffusers").__version__
-    except ImportError as error:
-        absent = isinstance(error, ModuleNotFoundError) and error.name == "diffusers"
-        reason = "absent" if absent else str(error)
-        raise MissingDependency("bindplug_diffusers", "diffusers", "diffusers", reason) from error
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
-        raise MissingDependency("bindplug_diffusers", "diffusers", "diffusers", "too old")
+    require("diffusers", owner=__name__, extra="diffusers", oldest=OLDEST)
 
 
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    require_diffusers()
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _MODULES, __all__, before=require_diffusers)

@@ -15,6 +15,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import Any
 
+from bindplug.lazy import lazy_names
 from bindplug_open_clip.passthrough import install_finder, public_names, upstream, upstream_attribute
 
 _MODULES = {
@@ -43,11 +44,12 @@ _SUBMODULES = ("clip", "factory", "model", "pretrained")
 """Public modules of this package. All but ``clip`` extend open_clip's module of the same name."""
 
 install_finder()
+_own, _ = lazy_names(__name__, _MODULES)
 
 
 def __getattr__(name: str) -> Any:
     if name in _MODULES:
-        return getattr(import_module(f"{__name__}.{_MODULES[name]}"), name)
+        return _own(name)
     if name in _SUBMODULES:
         return import_module(f"{__name__}.{name}")
     if name == "__all__":

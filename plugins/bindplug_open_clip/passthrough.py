@@ -11,7 +11,7 @@ from importlib.util import find_spec, spec_from_loader
 from types import ModuleType
 from typing import Any
 
-from bindplug.errors import MissingDependency
+from bindplug.lazy import require
 
 PACKAGE = "bindplug_open_clip"
 EXTRA = "open-clip"
@@ -23,11 +23,7 @@ def upstream(submodule: str = "") -> ModuleType:
     Raises:
         MissingDependency: open_clip is absent or fails to import; the message has the ``pip install`` line.
     """
-    try:
-        return import_module(f"open_clip.{submodule}" if submodule else "open_clip")
-    except ImportError as error:
-        absent = isinstance(error, ModuleNotFoundError) and error.name == "open_clip"
-        raise MissingDependency(PACKAGE, "open_clip", EXTRA, "absent" if absent else str(error)) from error
+    return require(f"open_clip.{submodule}" if submodule else "open_clip", owner=OWNER, extra=EXTRA)
 
 
 def upstream_attribute(submodule: str, name: str) -> Any:

@@ -7,8 +7,9 @@ scene.image, scene.audio, scene.depth, scene.thermal, scene.caption
 
 from __future__ import annotations
 
-from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from bindplug.lazy import lazy_names
 
 if TYPE_CHECKING:
     from bindplug_toyworld.dataset import scene_at
@@ -29,7 +30,7 @@ __all__ = [
     "scene_at",
 ]
 
-_HOMES = {
+_MODULES = {
     "CLASSNAMES": "things",
     "MOVING": "things",
     "Measure": "evaluate",
@@ -41,12 +42,4 @@ _HOMES = {
     "scene_at": "dataset",
 }
 
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-
-
-def __dir__() -> list[str]:
-    return sorted(__all__)
+__getattr__, __dir__ = lazy_names(__name__, _MODULES, __all__)

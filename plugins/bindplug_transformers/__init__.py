@@ -14,9 +14,9 @@ Importing this package imports neither torch nor transformers. The first class t
 from __future__ import annotations
 
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from bindplug.errors import MissingDependency
+from bindplug.lazy import lazy_names, require
 
 if TYPE_CHECKING:
     from bindplug_transformers.configuration import ImageBindConfig
@@ -52,7 +52,7 @@ __all__ = [
 OLDEST = (4, 50)
 """The oldest transformers release that the tests run with."""
 
-_HOMES = {
+_MODULES = {
     "ImageBindConfig": "configuration",
     "ImageBindFeatureExtractor": "feature_extraction",
     "ImageBindImageProcessor": "image_processing",
@@ -76,29 +76,8 @@ def register() -> None:
     Raises:
         MissingDependency: transformers is absent, too old, or does not import.
     """
-    _require_transformers()
+    require("transformers", owner=__name__, extra="transformers", oldest=OLDEST)
     import_module("bindplug_transformers.auto").register()
 
 
-def _require_transformers() -> None:
-    try:
-        version = import_module("transformers").__version__
-    except ImportError as error:
-        absent = isinstance(error, ModuleNotFoundError) and error.name == "transformers"
-        reason = "absent" if absent else str(error)
-        raise MissingDependency("bindplug_transformers", "transformers", "transformers", reason) from error
-    if tuple(int(part) for part in version.split(".")[:2]) < OLDEST:
-        raise MissingDependency("bindplug_transformers", "transformers", "transformers", "too old")
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    register()
-    value = getattr(import_module(f"{__name__}.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})
+__getattr__, __dir__ = lazy_names(__name__, _MODULES, __all__, before=lambda module: register())

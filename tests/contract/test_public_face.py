@@ -27,7 +27,7 @@ def modules_after(statement):
 
 def test_all_is_sorted_unique_and_complete():
     assert list(bindplug.__all__) == sorted(set(bindplug.__all__), key=lambda n: (not n.isupper(), n))
-    assert set(bindplug._LAZY) < set(bindplug.__all__)
+    assert set(bindplug._MODULES) < set(bindplug.__all__)
     for name in bindplug.__all__:
         assert getattr(bindplug, name) is not None
     assert set(bindplug.__all__) <= set(dir(bindplug))

@@ -11,9 +11,8 @@ import open_clip
 import pytest
 
 import bindplug_open_clip
-from bindplug import list_plugins
+from bindplug import lazy, list_plugins
 from bindplug.errors import MissingDependency
-from bindplug_open_clip import passthrough
 from tests.open_clip.conftest import NAME
 
 ROOT = Path(__file__).parents[2]
@@ -126,6 +125,6 @@ def test_without_open_clip_the_pip_line_is_named(monkeypatch):
     def absent(name):
         raise ModuleNotFoundError("No module named 'open_clip'", name="open_clip")
 
-    monkeypatch.setattr(passthrough, "import_module", absent)
+    monkeypatch.setattr(lazy, "import_module", absent)
     with pytest.raises(MissingDependency, match=r'pip install "bindplug\[open-clip\]"'):
         _ = bindplug_open_clip.tokenize
