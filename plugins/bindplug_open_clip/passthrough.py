@@ -23,7 +23,7 @@ def upstream(submodule: str = "") -> ModuleType:
     Raises:
         MissingDependency: open_clip is absent or fails to import; the message has the ``pip install`` line.
     """
-    return require(f"open_clip.{submodule}" if submodule else "open_clip", owner=OWNER, extra=EXTRA)
+    return require(f"open_clip.{submodule}" if submodule else "open_clip", owner=PACKAGE, extra=EXTRA)
 
 
 def upstream_attribute(submodule: str, name: str) -> Any:
