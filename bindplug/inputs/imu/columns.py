@@ -59,7 +59,7 @@ _BARE_ANGLES = _words("deg degs degree degrees rad rads radian radians")
 _RAW_WORDS = frozenset({"raw", "lsb", "lsbs", "count", "counts", "adc", "digit", "digits", "ticks", "int16"})
 _PLAIN_BRACKETS = _words(
     "txt n utc gmt local unix epoch posix unixtime localtime since boot start reboot reset device system "
-    "calibrated cal low high noise wide range"
+    "calibrated cal filtered smoothed low high noise wide range"
 )
 """Words in brackets that are no unit and change nothing."""
 _WITHOUT_GRAVITY = re.compile(r"(without|w/o|no|excluding|excl\.?|minus) ?(g|gravity)$", re.IGNORECASE)
@@ -147,6 +147,14 @@ class Columns:
         ]
         return axes + [clock.name for clock in self.clocks]
 
+    def clocks_of(self, sensor: str) -> list[ColumnName]:
+        """Clock candidates for a sensor: its own, if each of the two has one; else those of no sensor first."""
+        owners = [(_owner(clock), clock) for clock in self.clocks]
+        if {ACCELEROMETER, GYROSCOPE} <= {owner for owner, _ in owners}:
+            own = [clock for owner, clock in owners if owner == sensor]
+            return own + [clock for owner, clock in owners if owner is None]
+        return [clock for _, clock in owners]
+
     @property
     def channel_count(self) -> int:
         """How many columns are axes of a sensor."""
@@ -227,7 +235,7 @@ def parse_name(name: str) -> ColumnName:
             qualifiers.add("gravity-free")
         elif _WITH_GRAVITY.match(text) or _ZONE.match(text):
             continue
-        elif parse_unit(text) or not {word.lower() for word in _WORD.findall(text)} <= _PLAIN_BRACKETS:
+        elif _weight(text) > _weight(unit):
             unit = text
     bare = " ".join(_BRACKETED.sub(" ", bare).split()).strip(" ,;:_-./")
     force = _G_FORCE.match(bare)
@@ -244,6 +252,18 @@ def parse_name(name: str) -> ColumnName:
             qualifiers.add(qualifier)
             words = [word for word in words if word not in group]
     return ColumnName(name, tuple(words), axis, unit, frozenset(qualifiers))
+
+
+def _weight(bracket: str | None) -> int:
+    """How much the text of a bracket says of a unit: raw counts most, then a known unit, then an unknown one."""
+    if bracket is None:
+        return 0
+    words = {word.lower() for word in _WORD.findall(bracket)}
+    if words & _RAW_WORDS:
+        return 3
+    if parse_unit(bracket):
+        return 2
+    return 0 if words <= _PLAIN_BRACKETS else 1
 
 
 def _split_words(text: str) -> list[tuple[str, int]]:
@@ -377,6 +397,14 @@ def _clock_rank(column: ColumnName) -> int | None:
     return len(_CLOCK_RANKS) + len(words)
 
 
+def _owner(clock: ColumnName) -> str | None:
+    """The sensor whose name is among a clock's words."""
+    words = set(clock.words)
+    if words & _ACCELERATION_WORDS:
+        return ACCELEROMETER
+    return GYROSCOPE if words & _GYROSCOPE_WORDS else None
+
+
 @dataclass(frozen=True)
 class Table:
     """The columns of a log that matter, before units and clocks are understood.
@@ -388,6 +416,7 @@ class Table:
         units: texts of a row of units, by column name.
         preamble: lines before the header.
         stated: whether units are stated by the interface (arrays) and not by a file.
+        raw_units: whether the log says that its units depend on the device.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -396,6 +425,7 @@ class Table:
     units: Mapping[str, str] = field(default_factory=dict)
     preamble: tuple[str, ...] = ()
     stated: bool = False
+    raw_units: bool = False
 
     def unit_of(self, column: ColumnName) -> str | None:
         """The text of a column's unit, from its name or the row of units."""

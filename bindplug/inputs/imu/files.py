@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import csv
 import io
 import json
 import zipfile
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, BinaryIO, cast
 
@@ -25,7 +27,7 @@ from bindplug.inputs.imu.columns import (
     match_columns,
     parse_name,
 )
-from bindplug.inputs.imu.text import number, read_text
+from bindplug.inputs.imu.text import number, read_text, texts_of
 from bindplug.inputs.limits import MOST_COLUMNS, MOST_ROWS, check_limit
 from bindplug.inputs.optional import import_optional
 from bindplug.inputs.source import describe_source, is_file_like, open_source, peek, suffix_of, to_numpy
@@ -162,9 +164,9 @@ def _as_array(values: Any) -> np.ndarray:
         if all(hasattr(value, "timestamp") for value in array):
             return dates_of(array)
         if any(isinstance(value, str) for value in array):
-            return np.array(["" if value is None else str(value) for value in array], dtype=np.str_)
+            return array.astype(object)
         if type(array[0]).__name__ == "time":
-            return np.array([str(value) for value in array], dtype=np.str_)
+            return np.array([str(value) for value in array], dtype=object)
     return cast("np.ndarray[Any, Any]", array)
 
 
@@ -223,7 +225,7 @@ def _table(
     matches = match_columns(columns, sensor, chosen)
     clocks = {clock.name for clock in matches.clocks}
     kept = {
-        key: columns[key] if key in clocks else _floats(columns[key], name, key)
+        key: _times(columns[key], name) if key in clocks else _floats(columns[key], name, key)
         for key in dict.fromkeys(matches.names)
     }
     lengths = {array.shape for array in kept.values()}
@@ -235,6 +237,13 @@ def _table(
         )
     check_limit(name, max((len(array) for array in kept.values()), default=0), MOST_ROWS, "rows")
     return Table(kept, matches, tuple(columns), stated=stated)
+
+
+def _times(values: np.ndarray, name: str) -> np.ndarray:
+    """A clock's column; objects become texts."""
+    if values.dtype.kind != "O":
+        return values
+    return texts_of(["" if value is None else str(value).strip() for value in values], name)
 
 
 def _floats(values: np.ndarray, name: str, key: str) -> np.ndarray:
@@ -366,7 +375,7 @@ def _cells(values: list[Any]) -> np.ndarray:
         except OverflowError:
             return np.array(values, dtype=np.float64)
     if any(isinstance(value, str) for value in values):
-        return np.array(["" if value is None else str(value) for value in values], dtype=np.str_)
+        return np.array(values, dtype=object)
     numbers = [float("nan") if value is None else float(value) for value in values]
     return np.array(numbers, dtype=np.float64)
 
@@ -408,6 +417,7 @@ def _read_zip(
             raise InputError(name, found=f"a zip of {listed}", expected="a zip of CSV logs", remedy=remedy)
         for info in logs:
             check_limit(f"{name}/{info.filename}", info.file_size, MOST_UNPACKED_BYTES, "bytes unpacked")
+        raw_units = _has_raw_units(archive, logs)
         members: dict[str, _Log] = {}
         for info in logs:
             if len(logs) == 1 or _sensor_of_member(PurePosixPath(info.filename).stem):
@@ -415,7 +425,19 @@ def _read_zip(
         if len(logs) == 1:
             ((inner, log),) = members.items()
             return {"": log.table(f"{name}/{inner}", columns, sensor)}
-        return _by_sensor(members, name, columns)
+        tables = _by_sensor(members, name, columns)
+        if raw_units:
+            tables = {sensor: replace(table, raw_units=True) for sensor, table in tables.items()}
+        return tables
+
+
+def _has_raw_units(archive: zipfile.ZipFile, logs: list[zipfile.ZipInfo]) -> bool:
+    """Whether Sensor Logger says in its metadata that units were left as the phone has them (g on iOS)."""
+    for info in logs:
+        if PurePosixPath(info.filename).stem.lower() == "metadata" and info.file_size < 1 << 20:
+            rows = list(csv.DictReader(io.StringIO(archive.read(info).decode("utf-8-sig", "replace"))))
+            return any((row.get("standardisation") or "").strip().lower() == "false" for row in rows)
+    return False
 
 
 def _is_log(info: zipfile.ZipInfo) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from bindplug.inputs.imu.columns import (
     GRAVITY,
     GYROSCOPE,
     PREFIXES,
+    ColumnName,
     Table,
     Triple,
 )
@@ -48,6 +49,8 @@ IMPOSSIBLE = {ACCELEROMETER: 2e5, GYROSCOPE: 1e4}
 RATE_TOLERANCE = 0.05
 LEAST_OVERLAP = 0.5
 MANY_BLANKS = 0.05
+_RANGE = re.compile(r"\s*[±+-]?\s*\d")
+"""A full scale in place of a unit: 250dps, +-2 g."""
 _STATED_RATE = re.compile(
     r"(?:update|sampl\w*|output|data)[ _]*(?:rate|frequency)\W*([\d.]+)\s*(?:hz)?", re.IGNORECASE
 )
@@ -116,6 +119,8 @@ def read_tracks(tables: Tables, options: SignalOptions, name: str) -> tuple[list
         InputError: axes are missing or ambiguous, a unit or a clock is not understood or in doubt, the clocks of two
             files don't overlap, or samples can't be put on a grid.
     """
+    if GRAVITY in tables and options.acc_unit is None:
+        options = _with_unit_of_gravity(tables, options, name)
     if "" in tables:
         signals = _signals(tables[""], (ACCELEROMETER, GYROSCOPE), options, name)
     else:
@@ -136,14 +141,13 @@ def read_tracks(tables: Tables, options: SignalOptions, name: str) -> tuple[list
     notes += [note for track in tracks for note in track.notes]
     for signal, track in zip(signals, tracks, strict=True):
         _check_range(signal.sensor, track.values, name)
-    if tables.get("") is None or not tables[""].stated:
+    if "" not in tables or not tables[""].stated:
         magnitude = _magnitude(tracks[0].values)
         if magnitude < FEW_M_S2:
             notes.append(
                 f"acceleration without gravity (median {magnitude:.2f} m/s^2), where the network was trained with it"
             )
-    else:
-        notes += _doubts_as_notes(tracks)
+    notes += _doubts_as_notes(tracks, tables)
     notes += _overlap_notes(tracks, name)
     return tracks, list(dict.fromkeys(notes))
 
@@ -155,16 +159,19 @@ def _signals(table: Table, sensors: tuple[str, ...], options: SignalOptions, nam
         for sensor, triple in triples.items()
     }
     present = {sensor: np.isfinite(values).any(axis=0) for sensor, values in raw.items()}  # (T,) each
-    own = {sensor: _own_rows(sensor, present, table, options) for sensor in sensors}
     signals = []
-    clocks: dict[bytes, Clock | None] = {}
+    clocks: dict[tuple[str, bytes], Clock | None] = {}
     for sensor in sensors:
-        rows = own[sensor]
+        candidates = [] if options.ignore_clock else table.matches.clocks_of(sensor)
+        rows = _own_rows(sensor, present, table, candidates, name)
         if rows.sum() < 2:
             raise InputError(name, found=f"{int(rows.sum())} samples", expected="at least two samples")
-        key = rows.tobytes()
+        key = (candidates[0].name if candidates else "", rows.tobytes())
         if key not in clocks:
-            clocks[key] = _clock(table, rows, options, name)
+            any_rate = options.sample_rate is not None
+            clocks[key] = read_clock(
+                table, candidates, rows, time_unit=options.time_unit, any_rate=any_rate, name=name
+            )
         clock, notes = clocks[key], []
         if not rows.all():
             notes.append(f"{rows.size - int(rows.sum())} of {rows.size} rows have no values of the {sensor}")
@@ -233,39 +240,29 @@ def _listed(names: tuple[str, ...]) -> str:
 
 
 def _own_rows(
-    sensor: str, present: dict[str, np.ndarray], table: Table, options: SignalOptions
+    sensor: str, present: dict[str, np.ndarray], table: Table, clocks: list[ColumnName], name: str
 ) -> np.ndarray:
     """The rows that are samples of a sensor, (T,) bool.
 
     All are, but blank ones without a time; in a log whose rows hold one sensor each, those of this sensor.
     """
-    anything = np.logical_or.reduce(list(present.values()))
     own = present[sensor]
-    clocks = [] if options.ignore_clock else [table.columns[clock.name] for clock in table.matches.clocks]
-    alone = anything & ~own
-    if clocks and alone.sum() > MANY_BLANKS * max(1, anything.sum()):
+    cells = [table.columns[clock.name] for clock in clocks]
+    if any(times.shape != own.shape for times in cells):
+        found = f"{[len(times) for times in cells]} times for {own.size} samples"
+        raise InputError(name, found=found, expected="a time for each sample")
+    anything = np.logical_or.reduce(list(present.values()))
+    if clocks and (anything & ~own).sum() > MANY_BLANKS * max(1, anything.sum()):
         return own
-    timed = [~_is_blank(cells) for cells in clocks if cells.shape == own.shape]
-    return anything | np.logical_or.reduce(timed) if timed else np.ones(own.shape, bool)
+    if not cells:
+        return np.ones(own.shape, bool)
+    return own | np.logical_or.reduce([~_is_blank(times) for times in cells])
 
 
 def _is_blank(cells: np.ndarray) -> np.ndarray:
     if cells.dtype.kind == "U":
         return np.isin(np.char.lower(cells), list(BLANK_CELLS))
     return np.isnan(cells) if cells.dtype.kind == "f" else np.zeros(cells.shape, bool)
-
-
-def _clock(table: Table, rows: np.ndarray, options: SignalOptions, name: str) -> Clock | None:
-    if options.ignore_clock:
-        return None
-    for clock in table.matches.clocks:
-        if table.columns[clock.name].shape != rows.shape:
-            found = f"{len(table.columns[clock.name])} times for {rows.size} samples"
-            raise InputError(name, found=found, expected="a time for each sample")
-    return read_clock(
-        table, table.matches.clocks, rows, time_unit=options.time_unit, any_rate=options.sample_rate is not None,
-        name=name,
-    )  # fmt: skip
 
 
 def _preamble_rate(table: Table) -> float | None:
@@ -313,7 +310,7 @@ def _option_scale(option: str, unit: str | float, kind: str) -> float:
 
 
 def _named_scale(sensor: str, text: str | None, texts: list[str | None], triple: Triple, name: str) -> float:
-    parsed = parse_unit(text) if text is not None else None
+    parsed = parse_unit(text) if text is not None and not _RANGE.match(text) else None
     if parsed is not None and parsed.kind == KINDS[sensor]:
         return parsed.scale
     column = triple.axes["xyz"[texts.index(text)]].name
@@ -343,11 +340,7 @@ def _known_unit(
     if triple.words == ("gforce",):
         return "g"
     if GRAVITY in raw and sensor in (ACCELEROMETER, GRAVITY):
-        with np.errstate(invalid="ignore"):
-            length = float(np.nanmedian(np.linalg.norm(raw[GRAVITY], axis=0)))
-        unit = next(
-            (u for u, one in (("g", 1.0), ("m/s^2", STANDARD_GRAVITY)) if abs(length / one - 1) < 0.1), None
-        )
+        unit = _unit_of_gravity(raw[GRAVITY])
         if unit is not None and (sensor == GRAVITY or table.unit_of(triples[GRAVITY].axes["x"]) is None):
             return unit
     if sensor == GYROSCOPE:
@@ -388,6 +381,8 @@ def _refuse_doubt(
     if sensor != GYROSCOPE:
         if "user" in triple.words and GRAVITY not in triples:
             found = f"{columns}: user acceleration is logged in g by some and in m/s^2 by others"
+        elif table.raw_units:
+            found = f"{columns}, and metadata saying that units are as the device has them"
         elif LIKE_G[0] < magnitude < LIKE_G[1]:
             found = f"{columns}: a median of {magnitude:.3g} looks like g"
         elif magnitude > MANY_M_S2:
@@ -399,10 +394,17 @@ def _refuse_doubt(
             found = (
                 f"{columns}: a median of {magnitude:.3g} and a peak of {peak:.4g} look like degrees or counts"
             )
+        elif triple.words == ("g",) and _is_steady_gravity(values):
+            found = f"{columns}: vectors of one length, {magnitude:.3g}, are gravity and no rotation"
         elif _acceleration_in_g(table, triples, options):
             found = f"{columns}, beside acceleration in g, where rates are often in deg/s"
     if found:
         raise InputError(name, found=found, expected=f"a stated unit of {KINDS[sensor]}", remedy=remedy)
+
+
+def _is_steady_gravity(values: np.ndarray) -> bool:
+    lengths = np.linalg.norm(values, axis=0)
+    return _unit_of_gravity(values) is not None and float(np.nanstd(lengths)) < 0.01 * _magnitude(values)
 
 
 def _acceleration_in_g(table: Table, triples: Mapping[str, Triple], options: SignalOptions) -> bool:
@@ -421,11 +423,11 @@ def _magnitude(values: np.ndarray) -> float:
     return float(np.median(lengths)) if lengths.size else 0.0
 
 
-def _doubts_as_notes(tracks: list[Track]) -> list[str]:
-    """Magnitudes of an array, whose units the caller vouches for, that suggest another unit."""
+def _doubts_as_notes(tracks: list[Track], tables: Tables) -> list[str]:
+    """Magnitudes in stated units that suggest another unit."""
     acc, gyro = (_magnitude(track.values) for track in tracks)
     notes = []
-    if LIKE_G[0] < acc < LIKE_G[1]:
+    if LIKE_G[0] < acc < LIKE_G[1] and "" in tables and tables[""].stated:
         notes.append(f"median acceleration {acc:.2f} m/s^2 looks like g; pass acc_unit='g' if it is")
     if gyro > FULL_SCALE_RAD_S:
         notes.append(f"median turn rate {gyro:.0f} rad/s looks like degrees; pass gyro_unit='deg/s' if it is")
@@ -461,6 +463,24 @@ def _track(signal: Signal, options: SignalOptions, name: str) -> Track:
         found = f"a clock of {track.rate_hz:.1f} samples a second"
         raise InputError(name, found=found, expected=f"the stated sample_rate={rate}")
     return track
+
+
+def _with_unit_of_gravity(tables: Tables, options: SignalOptions, name: str) -> SignalOptions:
+    """The options with the accelerometer's unit, where only the length of gravity in a log of its own tells it."""
+    triple, gravity = (tables[sensor].matches.best(sensor)[0] for sensor in (ACCELEROMETER, GRAVITY))
+    if triple is None or gravity is None:
+        return options
+    texts = [tables[s].unit_of(t.axes["x"]) for s, t in ((ACCELEROMETER, triple), (GRAVITY, gravity))]
+    values = np.stack([tables[GRAVITY].columns[gravity.axes[axis].name] for axis in "xyz"])
+    unit = _unit_of_gravity(values)
+    return replace(options, acc_unit=unit) if texts == [None, None] and unit is not None else options
+
+
+def _unit_of_gravity(values: np.ndarray) -> str | None:
+    """``"g"`` or ``"m/s^2"`` by the length of the vectors (3, T)."""
+    length = _magnitude(values)
+    units = (("g", 1.0), ("m/s^2", STANDARD_GRAVITY))
+    return next((unit for unit, one in units if abs(length / one - 1) < 0.1), None)
 
 
 def _with_gravity(track: Track, table: Table, options: SignalOptions, notes: list[str], name: str) -> Track:

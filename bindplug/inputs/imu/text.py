@@ -25,6 +25,7 @@ EXPECTED = "a text log with a header that names its columns"
 SNIFFED_BYTES = 1 << 16
 HEADER_WITHIN = 80
 LONGEST_LINE = 1 << 20
+LONGEST_TIME = 80
 CHUNK_ROWS = 1 << 16
 SPACES = " "
 SEPARATORS = ("\t", ";", ",", "|", SPACES)
@@ -49,6 +50,7 @@ class _Header:
 class _Cells:
     """The chosen columns while rows are read: numbers by chunk, and what marks decimals."""
 
+    name: str
     numbers: dict[int, list[np.ndarray]]
     texts: dict[int, list[np.ndarray]]
     points: bool = False
@@ -62,7 +64,7 @@ class _Cells:
         for index, chunks in self.numbers.items():
             chunks.append(self._floats([row[index] for row in self.rows]))
         for index, chunks in self.texts.items():
-            chunks.append(np.array([row[index].strip() for row in self.rows], dtype=np.str_))
+            chunks.append(texts_of([row[index].strip() for row in self.rows], self.name))
         self.rows = []
 
     def _floats(self, cells: list[str]) -> np.ndarray:
@@ -111,6 +113,15 @@ def read_text(
     body = chain(head[place.line + 1 :], lines)
     preamble = tuple(line.lstrip("#%/ ").strip() for line in head[: place.line])
     return _read_body(body, place, preamble, name)
+
+
+def texts_of(cells: list[str], name: str) -> np.ndarray:
+    """Cells of a clock as an array of texts, each short: an array holds all in the length of the longest."""
+    longest = max(map(len, cells), default=0)
+    if longest > LONGEST_TIME:
+        found = f"a time of {longest} characters"
+        raise InputError(name, found=found, expected=f"times of at most {LONGEST_TIME} characters")
+    return np.array(cells, dtype=np.str_)
 
 
 def number(cell: str) -> float:
@@ -259,7 +270,7 @@ def _read_body(lines: Iterator[str], header: _Header, preamble: tuple[str, ...],
     last = max([*axes, *clocks])
     rows = _rows(lines, header.separator, name)
     units, first = _units_rows(rows, names, axes, clocks)
-    cells = _Cells({index: [] for index in axes}, {index: [] for index in clocks})
+    cells = _Cells(name, {index: [] for index in axes}, {index: [] for index in clocks})
     total = ragged = 0
     short_end = False
     for row in chain(first, rows):
@@ -280,7 +291,12 @@ def _read_body(lines: Iterator[str], header: _Header, preamble: tuple[str, ...],
     if cells.points and cells.commas:
         raise InputError(name, found="decimal points and decimal commas in one log", expected="one of them")
     columns = {names[index]: _joined(chunks, np.float64) for index, chunks in cells.numbers.items()}
-    columns |= {names[index]: _joined(chunks, np.str_) for index, chunks in cells.texts.items()}
+    for index, chunks in cells.texts.items():
+        column = _joined(chunks, np.str_)
+        if not np.array_equal(columns.setdefault(names[index], column), column):
+            found = f"two clocks named {names[index]!r} that differ"
+            remedy = "Rename them after their sensors, or give each sensor's columns as a file of its own."
+            raise InputError(name, found=found, expected="one clock, or one for each sensor", remedy=remedy)
     return Table(columns, roles, tuple(names), units, preamble)
 
 
@@ -310,6 +326,7 @@ def _units_rows(
             return units, [row]
         for index in (*axes, *clocks):
             text = row[index].strip() if index < len(row) else ""
+            text = text[1:-1].strip() if text[:1] + text[-1:] in ("[]", "{}") else text
             if text and text.lower() not in _META_WORDS - {"raw"}:
                 known = parse_unit(units.get(names[index], ""))
                 units[names[index]] = units[names[index]] if known else text

@@ -102,7 +102,9 @@ def parse_unit(text: str) -> Unit | None:
 
 @lru_cache(maxsize=1024)
 def _parse(text: str) -> Unit | None:
-    plain = text.replace("º", "°").replace("˚", "°").replace("’", "'")
+    plain = (
+        text.replace("º", "°").replace("˚", "°").replace("’", "'").replace("Â", "")
+    )  # UTF-8 read as cp1252
     plain = unicodedata.normalize("NFKC", plain).strip().lower()
     plain = plain.translate({0x2212: "-", 0x2215: "/", 0x2044: "/", 0x22C5: "·", 0x2219: "·", 0xD7: "*"})
     plain = _LONG_PREFIX.sub(r"\1", " ".join(plain.split()))
