@@ -32,11 +32,12 @@ NO_SOURCE = "no-such-directory/no-such-file"
 _HELP = {
     Modality.IMAGE: "An image file.",
     Modality.TEXT: "A sentence.",
-    Modality.IMU: "A motion log.",
+    Modality.IMU: "A motion log, or accelerometer=FILE,gyroscope=FILE.",
     Modality.AUDIO: "A sound file.",
     Modality.DEPTH: "A depth map.",
     Modality.THERMAL: "A thermal picture.",
 }
+_SENSORS = ("accelerometer", "gyroscope", "gravity")
 _NAMES = {modality.value: modality.value for modality in Modality}
 
 
@@ -68,9 +69,22 @@ class Source:
         """Whether the value is a sentence and not a path."""
         return self.modality == Modality.TEXT.value
 
+    @property
+    def files(self) -> dict[str, str]:
+        """Files by sensor, where a motion log is ``accelerometer=a.csv,gyroscope=g.csv``; else empty."""
+        files: dict[str, str] = {}
+        for part in self.value.split(",") if self.modality == Modality.IMU.value else ():
+            sensor, equals, path = part.partition("=")
+            if equals and sensor.strip() in _SENSORS:
+                files[sensor.strip()] = path.strip()
+            elif files:  # a comma within a path
+                files[list(files)[-1]] += f",{part}"
+        return files
+
     def query(self, options: ReaderOptions) -> Query:
         """The query for it, read with the options of its modality."""
-        return Query([(1.0, Leaf(Modality.parse(self.modality), self.value, options.get(self.modality, {})))])
+        source: object = self.files or self.value
+        return Query([(1.0, Leaf(Modality.parse(self.modality), source, options.get(self.modality, {})))])
 
 
 @dataclass
@@ -98,7 +112,8 @@ class Sources:
         Raises:
             InputError: naming the first that is missing.
         """
-        missing = [s.value for s in self.items if not s.is_text and not Path(s.value).exists()]
+        paths = [path for s in self.items if not s.is_text for path in s.files.values() or [s.value]]
+        missing = [path for path in paths if not Path(path).exists()]
         if missing:
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
             raise InputError(
@@ -264,6 +279,8 @@ def gather(
     for source in typed:
         if source.is_text:
             _warn_of_file_name(source.value)
+            items.append(source)
+        elif source.files:
             items.append(source)
         else:
             paths = expand(source.value, recursive=recursive, include=include)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import io
 import os
 import stat
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO, cast
@@ -36,6 +36,8 @@ def describe_source(source: object) -> str:
         return f"<array {source.shape} {source.dtype}>"
     if isinstance(source, torch.Tensor):
         return f"<tensor {tuple(source.shape)} {str(source.dtype).removeprefix('torch.')}>"
+    if isinstance(source, Mapping) and source and all(map(is_file_like, source.values())):
+        return " + ".join(map(describe_source, source.values()))
     name = getattr(source, "name", None)
     return name if isinstance(name, str) and name else f"<{type(source).__name__}>"
 

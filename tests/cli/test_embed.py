@@ -33,6 +33,20 @@ def read(path: Path) -> tuple[list[str], list[str], np.ndarray, dict]:
     return table["path"].to_pylist(), table["modality"].to_pylist(), rows, about
 
 
+def test_a_motion_log_of_two_files(bindplug, model_directory, files, tmp_path):
+    header, *rows = files["imu"].read_text().splitlines()
+    cells = [row.split(",") for row in (header, *rows)]
+    for name, columns in (("acc", slice(1, 4)), ("gyro", slice(4, 7))):
+        lines = [",".join([row[0], *row[columns]]) for row in cells]
+        (tmp_path / f"{name}.csv").write_text("\n".join(lines))
+    both = f"accelerometer={tmp_path / 'acc.csv'},gyroscope={tmp_path / 'gyro.csv'}"
+    output = tmp_path / "out.npz"
+    ran = bindplug("embed", "--imu", both, "--imu", files["imu"], "-o", output, "--model", model_directory)
+    assert ran.code == 0
+    rows = read(output)[2]
+    np.testing.assert_allclose(rows[0], rows[1], atol=1e-5)
+
+
 @pytest.mark.parametrize("suffix", [".npz", ".parquet"])
 def test_rows_of_every_kind(bindplug, model_directory, files, tmp_path, suffix):
     output = tmp_path / f"out{suffix}"

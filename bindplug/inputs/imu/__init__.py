@@ -6,7 +6,6 @@ Experimental for the official weights: rate and normalization were never publish
 from __future__ import annotations
 
 from bindplug.inputs.imu.columns import CHANNELS
-from bindplug.inputs.imu.files import parse_sensor_files
 from bindplug.inputs.imu.reader import NORMALIZATIONS, PRESETS, STEPS, ImuPreprocess, ImuRecording
 
 __all__ = [
@@ -16,5 +15,4 @@ __all__ = [
     "STEPS",
     "ImuPreprocess",
     "ImuRecording",
-    "parse_sensor_files",
 ]

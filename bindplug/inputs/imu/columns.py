@@ -208,7 +208,8 @@ def _match_by_name(names: list[str], sensor: str | None) -> Columns:
             if rank is not None:
                 clocks.append((rank, column))
             continue
-        key = (*column.words, *sorted(column.qualifiers))
+        counts = ("raw",) if (column.unit or "").lower() in _RAW_WORDS else ()
+        key = (*column.words, *sorted(column.qualifiers), *counts)
         group = triples.setdefault(role[0], {})
         triple = group.setdefault(key, Triple(role[0], column.words, role[1], _rank_of(column)))
         assert column.axis is not None
@@ -365,7 +366,7 @@ def _rank_of(column: ColumnName) -> int:
     """Preference among several triples of one sensor; equal ranks are an ambiguity."""
     words = set(column.words)
     rank = 0
-    rank += 8 * ("uncalibrated" in column.qualifiers or (column.unit or "") in _RAW_WORDS)
+    rank += 8 * ("uncalibrated" in column.qualifiers or (column.unit or "").lower() in _RAW_WORDS)
     rank += 4 * bool(words & {"wr", "wide"}) + 2 * bool(words & {"motion"}) + 16 * bool(words & {"g"})
     return rank + bool(words & {"raw", "data"})
 

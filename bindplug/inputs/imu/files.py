@@ -52,20 +52,6 @@ Tables = dict[str, Table]
 ColumnChoice = Mapping[str, str] | Sequence[str] | None
 
 
-def parse_sensor_files(text: str) -> dict[str, str] | None:
-    """``accelerometer=a.csv,gyroscope=g.csv`` as a mapping of files by sensor; ``None`` of any other text."""
-    files: dict[str, str] = {}
-    for part in text.split(","):
-        key, equals, path = part.partition("=")
-        if equals and key.strip().lower() in _SENSOR_KEYS:
-            files[key.strip().lower()] = path.strip()
-        elif files:  # a comma within a path
-            files[list(files)[-1]] += f",{part}"
-        else:
-            return None
-    return files
-
-
 def describe_recording(source: object) -> str:
     """What a recording is called in errors; one of several files by all their names."""
     files = _sensor_files(source)
