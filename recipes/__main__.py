@@ -14,7 +14,10 @@ from bindplug_toyworld.space import TOY_SPACE
 from recipes.centers import centers_of
 from recipes.clip_stages import pretrained_clip, scenes_of
 from recipes.foreign import ship_bridge, ship_foreign
+from recipes.motion_noise import SCENES as NOISY_SCENES
+from recipes.motion_noise import measure_motion_noise
 from recipes.options import begin, shared_options
+from recipes.scales import FIT_SCENES, evaluation_rows, fit_scales, measure_calibration
 from recipes.sensors import bind_sensors, tiny_config
 from recipes.ship import round_to_half, ship
 from recipes.sizes import FULL, SMOKE, RecipeSize
@@ -37,12 +40,26 @@ def main(arguments: list[str] | None = None) -> None:
     logger.info("words met in captions: %d", silence_unmet_words(model, workspace))
     round_to_half(model)  # what is measured is what ships
     model.centers = centers_of(model, scenes_of(workspace, size.clip.stages[-1]), workspace)
+    model.similarity_scales = fit_scales(model, 60 if options.smoke else FIT_SCENES, quiet=quiet)
+    calibration = measure_calibration(
+        model, evaluation_rows(model, scenes, quiet=quiet), model.similarity_scales
+    )
+    motion_noise = measure_motion_noise(model, 16 if options.smoke else NOISY_SCENES)
     measures = evaluate(model, scenes, quiet=quiet)
     for measure in measures:
         logger.info("%s: %.4f of %d", measure.name, measure.value, measure.count)
         if measure.confusion:
             logger.info("\n%s", format_confusion(measure))
-    ship(model, figures, measures, size, output / "imagebind_tiny", log=run.log)
+    ship(
+        model,
+        figures,
+        measures,
+        size,
+        output / "imagebind_tiny",
+        log=run.log,
+        calibration=calibration,
+        motion_noise=motion_noise,
+    )
     ship_foreign(workspace, size.foreign, output / "toy_foreign_clip", scenes=scenes, quiet=quiet)
     ship_bridge(output, workspace)
 

@@ -18,7 +18,7 @@ from torch import Tensor
 import bindplug
 from bindplug.encoder import Encoder
 from bindplug.progress import iterate_with_progress
-from bindplug.query import Query
+from bindplug.query import Query, embedding
 from bindplug_toyworld.scene import Scene
 from bindplug_toyworld.things import CLASSNAMES, MOVING, NAMES, label_of
 
@@ -170,8 +170,8 @@ def arithmetic(model: Encoder, count: int, *, top: int = 5, quiet: bool | None =
         quiet: True shows no progress, None asks the environment.
 
     Returns:
-        Two measures: with the parts of each sum moved to the mean of the scenes to be searched (scenes of two
-        things lie around another mean than pictures of one; ``model.embed`` tells more), and as they are.
+        Three measures: with the parts of each sum moved to the mean of the scenes to be searched, as they are, and
+        moved to the mean of pictures of one thing. Scenes of two things lie around another mean than pictures of one.
     """
     pairs = list(combinations(NAMES, 2))
     # as many pairs as let each stand in some ``top`` scenes, which keeps small evaluations as hard as large ones
@@ -179,26 +179,27 @@ def arithmetic(model: Encoder, count: int, *, top: int = 5, quiet: bool | None =
     chosen = [pairs[order[index % len(order)]] for index in range(count)]
     crowded = (Scene(800_000 + i, "eval", labels=pair) for i, pair in enumerate(chosen))
     gallery = embed_scenes(model, "image", crowded, count, quiet=quiet)
-    moved, plain = [], []
-    for start in iterate_with_progress(range(0, count, CHUNK), label="image + audio", quiet=quiet):
-        sums = [_sum_query(i, chosen[i]) for i in range(start, min(start + CHUNK, count))]
-        moved.append(model.embed(sums, recenter=gallery.mean(0), progress=False))
-        plain.append(model.embed(sums, progress=False))
+    # which of a pair is the picture and which the sound takes turns
+    pictures = (Scene(810_000 + i, "eval", labels=(pair[i % 2],)) for i, pair in enumerate(chosen))
+    sounds = (Scene(820_000 + i, "eval", labels=(pair[1 - i % 2],)) for i, pair in enumerate(chosen))
+    seen = embed_scenes(model, "image", pictures, count, quiet=quiet)
+    heard = embed_scenes(model, "audio", sounds, count, quiet=quiet)
+    space = model.embedding_space
+    sums = [
+        embedding(picture, space, modality="image") + embedding(sound, space, modality="audio")
+        for picture, sound in zip(seen, heard, strict=True)
+    ]
     chance = 1 - (1 - 1 / len(order)) ** top
     measures = []
-    for name, rows in (("image + audio -> scene", moved), ("image + audio -> scene, as they are", plain)):
-        best = (torch.cat(rows) @ gallery.T).topk(top, dim=1).indices.tolist()
-        right = [any(chosen[g] == pair for g in row) for pair, row in zip(chosen, best, strict=True)]
+    for name, recenter in (
+        ("image + audio -> scene", gallery.mean(0)),
+        ("image + audio -> scene, as they are", None),
+        ("image + audio -> scene, moved to images", "image"),
+    ):
+        best = (model.embed(sums, recenter=recenter, progress=False) @ gallery.T).topk(top, dim=1).indices
+        right = [any(chosen[g] == pair for g in row) for pair, row in zip(chosen, best.tolist(), strict=True)]
         measures.append(Measure(name, float(np.mean(right)), count, chance))
     return measures
-
-
-def _sum_query(index: int, pair: tuple[str, str]) -> Query:
-    """One thing seen plus the other heard; which is which takes turns."""
-    seen, heard = pair[index % 2], pair[1 - index % 2]
-    return query_of(Scene(810_000 + index, "eval", labels=(seen,)), "image") + query_of(
-        Scene(820_000 + index, "eval", labels=(heard,)), "audio"
-    )
 
 
 def evaluate(model: Encoder, count: int = 1000, *, quiet: bool | None = None) -> list[Measure]:
