@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from bindplug.errors import InputError
+from bindplug.imagebind import is_tracing
 from bindplug_transformers.configuration import ImageBindConfig
 
 
@@ -25,7 +26,7 @@ def check_text(input_ids: Tensor, attention_mask: Tensor | None, position_ids: T
     Raises:
         InputError: a token up to the end mark is masked (padding on the left), or positions are not 0, 1, ...
     """
-    if torch.compiler.is_compiling() or not isinstance(input_ids, Tensor) or input_ids.ndim != 2:
+    if is_tracing() or not isinstance(input_ids, Tensor) or input_ids.ndim != 2:
         return
     if attention_mask is not None and not input_ids.is_meta:
         if attention_mask.shape != input_ids.shape:
