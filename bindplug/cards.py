@@ -62,6 +62,7 @@ class ModelCard(Card):
         origin: paper or page that describes the model.
         tool: what opens it: an ``"encoder"`` is :func:`bindplug.load`'s; a ``"detector"`` or a ``"generator"`` is
             opened by the plugin for such tools, which asks :func:`bindplug.models.find_model`.
+        toy: whether it was made to try things out and knows nothing of real data; commands say so.
     """
 
     modalities: tuple[str, ...]
@@ -75,6 +76,7 @@ class ModelCard(Card):
     loader: str = ""
     origin: str = ""
     tool: str = "encoder"
+    toy: bool = False
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modalities", tuple(Modality.parse(m).value for m in self.modalities))

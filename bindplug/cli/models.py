@@ -46,6 +46,7 @@ def described(card: ModelCard) -> dict[str, Any]:
     return {
         "name": card.name,
         "tool": card.tool,
+        "toy": card.toy,
         "description": card.description,
         "modalities": list(card.modalities),
         "space": {"name": card.space.name, "width": card.space.width},

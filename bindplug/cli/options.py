@@ -61,11 +61,25 @@ class ModelChoice:
         from bindplug.models import load
 
         device = self.torch_device
+        announce_toy(self.name)
         names = None if modalities is None else set(modalities)
         model = load(self.name, modalities=names, device=device, dtype=resolve_dtype(self.dtype))
         if self.device == AUTO:
             announce_device(device)
         return model
+
+
+def announce_toy(name: str) -> None:
+    """Say on stderr, once in a command, that a model of this name is a toy, if it is one."""
+    from bindplug.models import list_models
+
+    context = click.get_current_context(silent=True)
+    if context is None or context.params.get("quiet") or context.meta.get("bindplug.toy"):
+        return
+    if any(card.name == name and card.toy for card in list_models(tool=None)):
+        context.meta["bindplug.toy"] = name
+        line = f"bindplug: {name} knows a toy world of 20 things; use imagebind_huge for real data"
+        click.echo(line, err=True)
 
 
 def announce_device(device: torch.device) -> None:

@@ -64,6 +64,7 @@ def _bundled(
         license="Apache-2.0",
         weights=f"bindplug_toyworld:weights/{name}",
         origin="recipes",
+        toy=True,
         **others,
     )
 
