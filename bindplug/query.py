@@ -10,7 +10,7 @@ length.
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
@@ -19,7 +19,7 @@ from typing import Any
 
 import numpy as np
 
-from bindplug.errors import InputError, NoDirection
+from bindplug.errors import InputError, NoDirection, OptionError
 from bindplug.modality import Modality
 from bindplug.space import EmbeddingSpace
 
@@ -46,6 +46,14 @@ class Leaf:
     def __post_init__(self) -> None:
         object.__setattr__(self, "modality", Modality.parse(self.modality))
         object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
+
+    @property
+    def span(self) -> tuple[float, float] | None:
+        """Start and end in seconds of a window of a recording (see :meth:`Query.windows`); None of a whole one."""
+        start, end = self.options.get("start"), self.options.get("end")
+        if not isinstance(start, (int, float)) or not isinstance(end, (int, float)):
+            return None
+        return float(start), float(end)
 
     @property
     def key(self) -> tuple[object, ...]:
@@ -132,6 +140,35 @@ class Query:
         """Modality of the term with the greatest absolute weight, the first such one on a tie."""
         return max(self._terms, key=lambda term: abs(term[0]))[1].modality if self._terms else None
 
+    def windows(self, *, seconds: float, hop: float | None = None) -> Iterator[Query]:
+        """Queries for windows of a recording: a sound, a video or a motion log.
+
+        ``for window in audio("long.wav").windows(seconds=2, hop=1)`` gives a query a window, each of which reads
+        no more of the file than it needs. ``window.terms[0][1].span`` is its (start, end) in seconds. Windows
+        start every ``hop`` seconds; the last one is moved back to end where the recording does, and a recording
+        shorter than a window is one window. A ``start`` or ``end`` among the query's options limits the windows.
+
+        Args:
+            seconds: length of a window.
+            hop: from the start of one window to that of the next; ``seconds`` by default.
+
+        Returns:
+            An iterator; the length of the recording is read when the first window is taken.
+
+        Raises:
+            InputError: the query is not one recording, or its length cannot be read.
+            OptionError: ``seconds`` or ``hop`` is not a positive number.
+        """
+        hop = seconds if hop is None else hop
+        for name, value in (("seconds", seconds), ("hop", hop)):
+            if not (_is_number(value) and math.isfinite(value) and value > 0):
+                raise OptionError(f"{name}={value!r}; expected a positive number of seconds")
+        leaves = [leaf for _, leaf in self._terms]
+        if len(leaves) != 1 or not isinstance(leaves[0], Leaf) or leaves[0].modality not in _RECORDED:
+            found, expected = f"the query {self!r}", "one sound, video or motion log, as audio(...)"
+            raise InputError("windows()", found=found, expected=expected)
+        return _windows_of(self._terms[0][0], leaves[0], float(seconds), float(hop))
+
     def __add__(self, other: object) -> Query:
         _require_query(other, "+")
         assert isinstance(other, Query)
@@ -191,6 +228,32 @@ class Query:
     def __iter__(self) -> Any:
         raise TypeError(
             "a Query is one thing, not a list; for its parts read .terms, for a batch write [query]"
+        )
+
+
+_RECORDED = (Modality.AUDIO, Modality.VIDEO, Modality.IMU)
+
+
+def _windows_of(weight: float, leaf: Leaf, seconds: float, hop: float) -> Iterator[Query]:
+    from bindplug.inputs import make_preprocess  # imports torch, which queries do without
+    from bindplug.inputs.clips import span_within, window_count, window_span
+    from bindplug.inputs.source import describe_source
+
+    options: dict[str, Any] = dict(leaf.options)
+    reader = make_preprocess([leaf.modality])[leaf.modality.value]
+    duration_s = reader.duration(leaf.source, **options)
+    first, last = span_within(
+        options.pop("start", None), options.pop("end", None), duration_s, describe_source(leaf.source)
+    )
+    for index in range(window_count(last - first, seconds, hop)):
+        start, end = window_span(index, last - first, seconds, hop)
+        yield Query(
+            [
+                (
+                    weight,
+                    Leaf(leaf.modality, leaf.source, {**options, "start": first + start, "end": first + end}),
+                )
+            ]
         )
 
 
@@ -319,6 +382,10 @@ def _number(value: Any) -> float:
     if isinstance(value, (Query, str, bytes, bool)) or not hasattr(type(value), "__float__"):
         raise TypeError(f"a query is weighted by a number, and {_shown(value)} is a {type(value).__name__}")
     return float(value)
+
+
+def _is_number(value: object) -> bool:
+    return isinstance(value, Real) and not isinstance(value, bool)
 
 
 def _finite(weight: float) -> float:

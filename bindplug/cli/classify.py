@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bindplug.cli.lists import read_lines
-from bindplug.cli.messages import report_skipped
+from bindplug.cli.messages import report_notes, report_skipped
 from bindplug.cli.options import ModelChoice, model_options, output_options, split_names
 from bindplug.cli.sources import (
     SourceCommand,
@@ -110,7 +110,7 @@ def classify(
     classifier = model.zero_shot_classifier(
         names, template or TEMPLATES[templates], progress=False if quiet else None
     )
-    rankings, skipped = _rankings(
+    rankings, skipped, notes = _rankings(
         model,
         sources,
         classifier,
@@ -123,9 +123,19 @@ def classify(
     if as_json:
         from bindplug.cli.tables import print_json
 
-        print_json({"model": choice.name, "labels": names, "files": rankings, "skipped": skipped})
+        print_json(
+            {
+                "model": choice.name,
+                "labels": names,
+                "files": rankings,
+                "skipped": skipped,
+                "notes": notes,
+            }
+        )
     else:
         _show(sources, rankings)
+        if not quiet:
+            report_notes(notes)
     return report_skipped(skipped)
 
 
@@ -162,14 +172,15 @@ def _rankings(
     on_error: str,
     batch_size: int,
     quiet: bool,
-) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
-    """The best classes of every file, and the files left out."""
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
+    """The best classes of every file, the files left out, and the notes on files."""
     from bindplug.embed import warn_unknown_words
     from bindplug.progress import iterate_with_progress
     from bindplug.query import embedding
 
     rankings: list[dict[str, Any]] = []
     skipped: list[dict[str, Any]] = []
+    notes: list[dict[str, Any]] = []
     unknown_words: dict[str, None] = {}
     queries = sources.queries()
     # (D, C) -> C queries
@@ -182,6 +193,10 @@ def _rankings(
         )
         unknown_words |= dict.fromkeys(part.unknown_words)
         skipped += [{"source": s.source, "reason": s.reason} for s in part.skipped]
+        notes += [
+            {"source": sources.items[start + remark.index].value, "note": remark.text}
+            for remark in part.notes
+        ]
         items = [sources.items[start + index] for index in part.kept]
         rows: list[Query] = [
             embedding(row, model.embedding_space, modality=item.modality)
@@ -199,7 +214,7 @@ def _rankings(
             ]
             rankings.append({"source": item.value, "modality": item.modality, "top": top})
     warn_unknown_words(list(unknown_words))
-    return rankings, skipped
+    return rankings, skipped, notes
 
 
 def _show(sources: Sources, rankings: list[dict[str, Any]]) -> None:

@@ -8,13 +8,14 @@ from collections import deque
 from collections.abc import Iterator
 from contextlib import closing
 from importlib.metadata import version
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 import numpy as np
 
-from bindplug.cli.messages import escape, report_skipped
+from bindplug.cli.messages import escape, report_notes, report_skipped
 from bindplug.cli.options import ModelChoice, model_options, output_options
 from bindplug.cli.sources import (
     SourceCommand,
@@ -26,6 +27,7 @@ from bindplug.cli.sources import (
     reader_options,
     source_options,
 )
+from bindplug.cli.windows import check_windows, in_windows, window_options
 from bindplug.errors import InputError
 
 if TYPE_CHECKING:
@@ -68,6 +70,7 @@ if TYPE_CHECKING:
     metavar="N",
     help="Threads that read files while the model works; one for each core by default, at most 4; 0 for none.",
 )
+@window_options
 @click.option("--restart", is_flag=True, help="Begin anew instead of going on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
 @reader_options
@@ -83,6 +86,8 @@ def embed(
     on_error: str,
     save_every: int,
     workers: int | None,
+    windows: float | None,
+    hop: float | None,
     restart: bool,
     overwrite: bool,
     reader: tuple[str, ...],
@@ -93,12 +98,14 @@ def embed(
 ) -> int:
     """Embed many files into one Parquet or NPZ file.
 
-    Each row has path, modality, embedding (float32 of unit length), model and space. FILES may be directories and
-    patterns. A run that was interrupted goes on where it stopped when the same command is given again.
+    Each row has path, modality, embedding (float32 of unit length), model and space, and with --windows its start
+    and end in seconds. FILES may be directories and patterns. A run that was interrupted goes on where it stopped
+    when the same command is given again.
 
     \b
     bindplug embed sounds/ --modality audio -o sounds.parquet
     bindplug embed --image a.png --text "a dog" -o mixed.npz
+    bindplug embed calls/ --modality audio --windows 2 --hop 1 -o calls.parquet
     """
     from bindplug.cli.journal import Journal
     from bindplug.cli.outputs import check_output, write_output
@@ -106,11 +113,14 @@ def embed(
     path = Path(output)
     check_output(path)
     sources = gather(by_option, files, modality, lists, reader, recursive=recursive, include=include)
-    job = {
+    job: dict[str, Any] = {
         "model": choice.name,
         "dtype": choice.dtype,
         "reader_options": sources.options,
     }
+    window_lengths = check_windows(windows, hop)
+    if window_lengths is not None:
+        job["windows"] = window_lengths
     identity = {**job, "on_error": on_error, **_items_identity(sources)}
     if path.exists() and not overwrite:
         return _already_there(path, identity, as_json, quiet)
@@ -118,26 +128,27 @@ def embed(
         sources.ensure_present("Or say --on-error skip")
     model = choice.load(sources.modalities)
     check_reader_options(model, sources.options)
+    items = in_windows(model, sources, window_lengths, on_error)
     space = model.embedding_space
     job |= {"space": space.name, "fingerprint": space.fingerprint}
-    journal = Journal(
-        path, job, sources.items, step=save_every, restart=restart, keep_skipped=on_error == "skip"
-    )
+    journal = Journal(path, job, items, step=save_every, restart=restart, keep_skipped=on_error == "skip")
     finished = False
     try:
-        skipped = _embed_missing(model, sources, journal, choice.batch_size, on_error, workers, quiet)
+        skipped, notes = _embed_missing(model, sources, journal, choice.batch_size, on_error, workers, quiet)
         metadata = {
             **identity,
             **job,
             "width": space.width,
             "version": version("bindplug"),
+            "items": len(items),
             "skipped": skipped,
+            "notes": notes,
         }
         written = write_output(path, journal, space.width, metadata)
         finished = True
     finally:
         journal.close(finished=finished)
-    _report(path, written, skipped, as_json, quiet)
+    _report(path, written, skipped, notes, as_json, quiet)
     return report_skipped(skipped)
 
 
@@ -171,11 +182,12 @@ def _already_there(path: Path, identity: dict[str, Any], as_json: bool, quiet: b
             remedy="Say --overwrite to replace it",
         )
     skipped = list(metadata["skipped"])
-    rows = identity["count"] - len(skipped)
+    rows = metadata["items"] - len(skipped)
     if as_json:
         from bindplug.cli.tables import print_json
 
-        print_json({"output": str(path), "rows": rows, "skipped": skipped, "complete": True})
+        notes = metadata["notes"]
+        print_json({"output": str(path), "rows": rows, "skipped": skipped, "notes": notes, "complete": True})
     elif not quiet:
         click.echo(escape(f"{path}: already complete, {rows} rows"), err=True)
     return report_skipped(skipped)
@@ -189,12 +201,13 @@ def _embed_missing(
     on_error: str,
     workers: int | None,
     quiet: bool,
-) -> list[dict[str, Any]]:
-    """Embed and keep every part that is not on disk yet; all skipped items, of earlier runs included."""
+) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
+    """Embed and keep every part that is not on disk yet; all skipped items and notes, of earlier runs included."""
     from bindplug.embed import embed_parts
     from bindplug.progress import iterate_with_progress
 
     skipped: list[dict[str, Any]] = []
+    notes: list[dict[str, Any]] = []
     missing: list[int] = []
     for start in journal.starts:
         part = journal.read(start)
@@ -202,6 +215,7 @@ def _embed_missing(
             missing.append(start)
         else:
             skipped += part.skipped
+            notes += part.notes
     started: deque[tuple[int, list[list[int]]]] = deque()
 
     def parts() -> Iterator[list[Query]]:  # consumed ahead of the rows, by no more than the readers need
@@ -218,7 +232,9 @@ def _embed_missing(
             part = _part_of(result, journal, start, state)
             journal.write(start, part)
             skipped += part.skipped
-    return sorted(skipped, key=lambda item: item["index"])
+            notes += part.notes
+    by_index = itemgetter("index")
+    return sorted(skipped, key=by_index), sorted(notes, key=by_index)
 
 
 def _part_of(result: Embedded, journal: Journal, start: int, state: list[list[int]]) -> Part:
@@ -234,15 +250,32 @@ def _part_of(result: Embedded, journal: Journal, start: int, state: list[list[in
         }
         for s in result.skipped
     ]
+    notes = [
+        {
+            "index": start + remark.index,
+            "modality": items[remark.index].modality,
+            "source": items[remark.index].value,
+            "note": remark.text,
+        }
+        for remark in result.notes
+    ]
     rows = result.rows.cpu().numpy().astype(np.float32)
-    return Part(rows, [start + i for i in result.kept], skipped, state)
+    return Part(rows, [start + i for i in result.kept], skipped, state, notes)
 
 
-def _report(path: Path, written: int, skipped: list[dict[str, Any]], as_json: bool, quiet: bool) -> None:
+def _report(
+    path: Path,
+    written: int,
+    skipped: list[dict[str, Any]],
+    notes: list[dict[str, Any]],
+    as_json: bool,
+    quiet: bool,
+) -> None:
     if as_json:
         from bindplug.cli.tables import print_json
 
-        print_json({"output": str(path), "rows": written, "skipped": skipped})
+        print_json({"output": str(path), "rows": written, "skipped": skipped, "notes": notes})
     elif not quiet:
         left_out = f", {len(skipped)} skipped" if skipped else ""
         click.echo(escape(f"{path}: {written} rows{left_out}"), err=True)
+        report_notes(notes)

@@ -22,7 +22,7 @@ import numpy as np
 from bindplug.cli.sources import Source
 from bindplug.errors import InputError
 
-FORMAT = 2
+FORMAT = 3
 """Version of the directory's layout; another one is never resumed."""
 
 OWN_FILES = re.compile(r"lock|job\.(json|tmp)|\d{9}\.(npz|tmp)")
@@ -51,12 +51,14 @@ class Part:
         kept: indices of the items that the rows stand for, among all items of the job.
         skipped: the items left out: ``{"index", "modality", "source", "reason"}``.
         state: size and time of change of each item's file when it was read, to notice changes.
+        notes: what readers remarked on items: ``{"index", "modality", "source", "note"}``.
     """
 
     rows: np.ndarray
     kept: list[int]
     skipped: list[dict[str, Any]] = field(default_factory=list)
     state: list[list[int]] = field(default_factory=list)
+    notes: list[dict[str, Any]] = field(default_factory=list)
 
 
 class Journal:
@@ -215,7 +217,8 @@ def digest_of(items: Iterable[Source]) -> str:
     digest = hashlib.sha256(b"[")
     for index, source in enumerate(items):
         digest.update((", " if index else "").encode())
-        digest.update(json.dumps([source.modality, source.value]).encode())
+        span = [] if source.span is None else list(source.span)
+        digest.update(json.dumps([source.modality, source.value, *span]).encode())
     digest.update(b"]")
     return digest.hexdigest()
 
@@ -240,7 +243,7 @@ def not_writable(path: Path, error: OSError) -> InputError:
 def _read_part(path: Path) -> Part:
     with path.open("rb") as file, np.load(file, allow_pickle=False) as stored:
         rows, about = stored["rows"], json.loads(str(stored["about"]))
-    part = Part(rows, about["kept"], about["skipped"], about["state"])
+    part = Part(rows, about["kept"], about["skipped"], about["state"], about["notes"])
     if rows.ndim != 2 or len(rows) != len(part.kept):
         raise ValueError(f"rows of shape {rows.shape} for {len(part.kept)} items")
     return part

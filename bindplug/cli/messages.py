@@ -26,6 +26,26 @@ def escape(text: str) -> str:
     return printable.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
+MOST_NOTES = 50
+"""Files whose notes are printed; the output and ``--json`` have those of all."""
+
+
+def report_notes(notes: Sequence[dict[str, Any]]) -> None:
+    """Print what readers remarked on sources on stderr, one line a source.
+
+    Args:
+        notes: for each remark its ``"source"`` and ``"note"``; repeats (of windows of one file) count once.
+    """
+    by_source: dict[str, dict[str, None]] = {}
+    for item in notes:
+        by_source.setdefault(item["source"], {})[item["note"]] = None
+    for source, texts in list(by_source.items())[:MOST_NOTES]:
+        say(f"note on {source}: {'; '.join(texts)}")
+    more = len(by_source) - MOST_NOTES
+    if more > 0:
+        say(f"notes on {more} more files are in the output's metadata and in --json")
+
+
 def report_skipped(skipped: Sequence[dict[str, Any]]) -> int:
     """Name the skipped inputs on stderr.
 

@@ -116,6 +116,9 @@ def _write_parquet(path: Path, journal: Journal, width: int, metadata: dict[str,
         ("model", pa.string()),
         ("space", pa.string()),
     ]
+    windowed = any(source.span for source in journal.items)
+    if windowed:
+        columns += [("start", pa.float64()), ("end", pa.float64())]
     # Parquet's strings are UTF-8, names of files need not be: those are escaped, and kept as bytes beside.
     with_bytes = not all(_is_utf8(source.value) for source in journal.items)
     if with_bytes:
@@ -133,6 +136,11 @@ def _write_parquet(path: Path, journal: Journal, width: int, metadata: dict[str,
                 pa.array([metadata["model"]] * len(sources), pa.string()),
                 pa.array([metadata["space"]] * len(sources), pa.string()),
             ]
+            if windowed:
+                arrays += [
+                    pa.array([s.span[place] if s.span else None for s in sources], pa.float64())
+                    for place in (0, 1)
+                ]
             if with_bytes:
                 arrays.append(pa.array([os.fsencode(s.value) for s in sources], pa.binary()))
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
@@ -164,6 +172,13 @@ def _write_npz(path: Path, journal: Journal, width: int, metadata: dict[str, Any
         _write_column(archive, "path", f"<U{max(1, longest)}", (written,), values)
         modalities = ([source.modality for source in sources] for sources in _sources(journal))
         _write_column(archive, "modality", f"<U{names}", (written,), modalities)
+        if any(source.span for source in journal.items):
+            for place, name in enumerate(("start", "end")):  # in seconds; NaN for a whole source
+                times = (
+                    [source.span[place] if source.span else np.nan for source in sources]
+                    for sources in _sources(journal)
+                )
+                _write_column(archive, name, "<f8", (written,), times)
         rows = (part.rows for part in _parts(journal))
         _write_column(archive, "embedding", "<f4", (written, width), rows)
     return written

@@ -63,6 +63,8 @@ class Source:
 
     modality: str
     value: str
+    span: tuple[float, float] | None = None
+    """Start and end in seconds of a window of a recording; None for the whole."""
 
     @property
     def is_text(self) -> bool:
@@ -81,10 +83,17 @@ class Source:
                 files[list(files)[-1]] += f",{part}"
         return files
 
+    @property
+    def source(self) -> str | dict[str, str]:
+        """What the reader is given: the value, or the files of a motion log by sensor."""
+        return self.files or self.value
+
     def query(self, options: ReaderOptions) -> Query:
         """The query for it, read with the options of its modality."""
-        source: object = self.files or self.value
-        return Query([(1.0, Leaf(Modality.parse(self.modality), source, options.get(self.modality, {})))])
+        chosen = dict(options.get(self.modality, {}))
+        if self.span is not None:
+            chosen |= {"start": self.span[0], "end": self.span[1]}
+        return Query([(1.0, Leaf(Modality.parse(self.modality), self.source, chosen))])
 
 
 @dataclass

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from pathlib import Path
 from typing import Generic, TypeVar
@@ -32,6 +33,7 @@ class SharedSources(Generic[T]):
         self.opened, self.at_once = opened, at_once
         self._lock = threading.Lock()
         self._entries: OrderedDict[tuple[object, ...], _Entry[T]] = OrderedDict()
+        atexit.register(self.close)  # before the modules that close the files are gone
 
     @contextmanager
     def __call__(self, source: object) -> Iterator[T]:
@@ -69,6 +71,34 @@ class SharedSources(Generic[T]):
             return entry, evicted
 
 
+class Recent(Generic[T]):
+    """Remembers what was made of the last few paths, until the file changes.
+
+    Args:
+        at_once: how many results are kept.
+    """
+
+    def __init__(self, *, at_once: int = OPEN_AT_ONCE) -> None:
+        self.at_once = at_once
+        self._lock = threading.Lock()
+        self._entries: OrderedDict[tuple[object, ...], _Entry[T]] = OrderedDict()
+
+    def get(self, source: object, key: object, make: Callable[[], T]) -> T:
+        """What ``make`` gives for ``source`` and ``key``; made once at a time, and anew for what is not a path."""
+        identity = _identity(source)
+        if identity is None:
+            return make()
+        with self._lock:
+            entry = self._entries.setdefault((*identity, key), _Entry())
+            self._entries.move_to_end((*identity, key))
+            while len(self._entries) > self.at_once:
+                self._entries.popitem(last=False)
+        with entry.lock:
+            if not entry.values:
+                entry.values.append(make())
+            return entry.values[0]
+
+
 class _Entry(Generic[T]):
     def __init__(self) -> None:
         self.lock = threading.Lock()
@@ -77,6 +107,11 @@ class _Entry(Generic[T]):
 
 
 def _identity(source: object) -> tuple[object, ...] | None:
+    if isinstance(source, Mapping) and all(
+        isinstance(value, (str, os.PathLike)) for value in source.values()
+    ):
+        parts = [(key, _identity(value)) for key, value in source.items()]
+        return None if any(part is None for _, part in parts) else tuple(parts)
     if not isinstance(source, (str, os.PathLike)):
         return None
     path = Path(source)

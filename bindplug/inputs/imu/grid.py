@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 
@@ -48,6 +48,14 @@ class Track:
     def duration_s(self) -> float:
         """From the first sample to one step after the last."""
         return self.values.shape[1] / self.rate_hz
+
+
+def cut_track(track: Track, begin_s: float, end_s: float) -> Track:
+    """The samples of ``track`` from ``begin_s`` until before ``end_s``, on the recording's clock; one at least."""
+    count = track.values.shape[1]
+    first = min(max(0, round((begin_s - track.start_s) * track.rate_hz)), count - 1)
+    last = max(first + 1, min(count, round((end_s - track.start_s) * track.rate_hz)))
+    return replace(track, values=track.values[:, first:last], start_s=track.start_s + first / track.rate_hz)
 
 
 def even_track(

@@ -6,9 +6,9 @@ Experimental for the official weights: rate and normalization were never publish
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from fractions import Fraction
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import numpy as np
 import torch
@@ -16,14 +16,15 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bindplug.errors import OptionError
-from bindplug.inputs.base import Preprocess, to_device
-from bindplug.inputs.clips import clip_starts
-from bindplug.inputs.imu.files import LAYOUTS, ColumnChoice, describe_recording, read_tables
-from bindplug.inputs.imu.grid import Track
+from bindplug.inputs.base import Preprocess, decoding, to_device
+from bindplug.inputs.clips import check_span, clip_starts, span_within
+from bindplug.inputs.imu.files import EXPECTED, LAYOUTS, ColumnChoice, describe_recording, read_tables
+from bindplug.inputs.imu.grid import Track, cut_track
 from bindplug.inputs.imu.signals import SignalOptions, UnitOption, read_tracks
 from bindplug.inputs.limits import check_limit
-from bindplug.inputs.notes import note
+from bindplug.inputs.notes import collected_notes, note
 from bindplug.inputs.resample import sample_at
+from bindplug.inputs.shared import Recent
 from bindplug.inputs.source import check_choice
 from bindplug.modality import Modality
 
@@ -109,6 +110,8 @@ class ImuPreprocess(Preprocess):
         ignore_clock: bool = False,
         clips: str | int = "first",
         stride: float | None = None,
+        start: float | None = None,
+        end: float | None = None,
     ) -> ImuRecording:
         """One recording in windows of 2000 samples.
 
@@ -133,6 +136,8 @@ class ImuPreprocess(Preprocess):
             ignore_clock: take samples as evenly spaced at ``sample_rate`` whatever their stamps say.
             clips: ``"first"`` window, a number of evenly spaced ones, or ``"all"`` windows that fit.
             stride: seconds from one window to the next, with ``clips="all"``; by default a window's length.
+            start: where to begin, in seconds after the first sample; windows are taken between ``start`` and ``end``.
+            end: where to end, in seconds.
 
         Raises:
             InputError: the source is missing, damaged, too large, lacks axes or a rate, has fewer than two samples
@@ -152,16 +157,20 @@ class ImuPreprocess(Preprocess):
             raise OptionError(f"sample_rate={sample_rate!r}; expected a positive number of Hz")
         if stride is not None and not stride > 0:
             raise OptionError(f"stride={stride}; expected a positive number of seconds")
+        check_span(start, end)
         if clips not in ("first", "all") and not (isinstance(clips, int) and clips >= 1):
             raise OptionError(f"clips={clips!r}; expected 'first', 'all' or a number of at least 1")
         name = describe_recording(source)
         options = SignalOptions(
             acc_unit, gyro_unit, time_unit, sample_rate, columns, sort, long_gaps, ignore_clock
         )
-        tracks, notes = read_tracks(read_tables(source, layout, columns), options, name)
         rate_hz, window_s = PRESETS[preset], STEPS / PRESETS[preset]
-        begin_s = max(track.start_s for track in tracks)
-        duration_s = min(track.start_s - begin_s + track.duration_s for track in tracks)
+        tracks, notes = _read_tracks(source, layout, options, name, keep=start is not None or end is not None)
+        begin_s, duration_s = _common_span(tracks)
+        if start is not None or end is not None:
+            first, last = span_within(start, end, duration_s, name)
+            tracks = [cut_track(track, begin_s + first, begin_s + last) for track in tracks]
+            begin_s, duration_s = begin_s + first, last - first
         starts = _window_starts(duration_s, window_s, clips, stride, name)
         windows = torch.stack(
             [
@@ -180,6 +189,20 @@ class ImuPreprocess(Preprocess):
             tuple(notes), clips == "first",
         )  # fmt: skip
 
+    def duration(self, source: object, **options: Any) -> float:
+        """Length of a recording in seconds, from its first sample to one step after its last.
+
+        Args:
+            source: see the class.
+            options: those of :meth:`read`.
+        """
+        name = describe_recording(source)
+        names = {field.name for field in fields(SignalOptions)}
+        signal = SignalOptions(**{key: value for key, value in options.items() if key in names})
+        with decoding(source, EXPECTED), collected_notes():
+            tracks, _ = _read_tracks(source, options.get("layout"), signal, name, keep=True)
+            return _common_span(tracks)[1]
+
     def finish(
         self, readings: Sequence[ImuRecording], device: torch.device | str | None = None
     ) -> list[Tensor]:
@@ -191,6 +214,28 @@ class ImuPreprocess(Preprocess):
                 windows = F.group_norm(windows, 2, eps=GROUP_EPSILON)
             finished.append(windows[0] if reading.single else windows)
         return finished
+
+
+_recent: Recent[tuple[list[Track], list[str]]] = Recent()
+"""Logs that were read for a window, for the next window."""
+
+
+def _read_tracks(
+    source: object, layout: str | None, options: SignalOptions, name: str, *, keep: bool
+) -> tuple[list[Track], list[str]]:
+    """The tracks and the notes on them; with ``keep``, those of a few files are remembered."""
+
+    def read() -> tuple[list[Track], list[str]]:
+        return read_tracks(read_tables(source, layout, options.columns), options, name)
+
+    tracks, notes = _recent.get(source, (layout, repr(options)), read) if keep else read()
+    return tracks, list(notes)
+
+
+def _common_span(tracks: list[Track]) -> tuple[float, float]:
+    """Where all tracks have begun, on the recording's clock, and for how long none has ended, in seconds."""
+    begin_s = max(track.start_s for track in tracks)
+    return begin_s, min(track.start_s - begin_s + track.duration_s for track in tracks)
 
 
 def _window_starts(
