@@ -1,14 +1,29 @@
-"""Reading ``.npy`` and ``.npz`` files, without ever running code from them."""
+"""Reads arrays from ``.npy``, ``.npz``, MATLAB and text files, without ever running code from them."""
 
 from __future__ import annotations
+
+import re
+import zipfile
+from collections.abc import Callable
 
 import numpy as np
 
 from bindplug.errors import InputError
+from bindplug.inputs.limits import MOST_BYTES, MOST_PIXELS, check_limit
+from bindplug.inputs.notes import note
+from bindplug.inputs.optional import import_optional
 from bindplug.inputs.source import describe_source, open_source, peek, suffix_of
 
 NPY_MAGIC = b"\x93NUMPY"
 ZIP_MAGIC = b"PK\x03\x04"
+MATLAB_MAGIC = b"MATLAB 5.0 MAT-file"
+MATLAB_HDF5_MAGIC = b"MATLAB 7.3 MAT-file"
+TEXT_SUFFIXES = (".csv", ".txt", ".tsv", ".asc", ".dat")
+NUMBER_BYTES = frozenset(b"0123456789+-.,;eE \t\r\nNnAaIiFf")
+MISSING = frozenset(("", "nan", "na", "n/a", "null", "none", "-", "--"))
+NARROWEST_TEXT = 8
+"""Fewest rows and columns of a text file that is a map and not a table of points."""
+MASK_NAMES = ("mask", "valid", "valid_mask", "depth_mask")
 
 
 def is_array_file(source: object) -> bool:
@@ -27,24 +42,206 @@ def read_arrays(source: object, expected: str) -> dict[str, np.ndarray]:
     name = describe_source(source)
     with open_source(source, expected) as file:
         try:
+            start = file.tell()
+            if peek(file, len(ZIP_MAGIC)) == ZIP_MAGIC:
+                with zipfile.ZipFile(file) as archive:
+                    size = sum(member.file_size for member in archive.infolist())
+                check_limit(name, size, MOST_BYTES, "bytes in an .npz once unpacked")
+                file.seek(start)
             loaded = np.load(file, allow_pickle=False)
             if isinstance(loaded, np.ndarray):
                 return {"": loaded}
             with loaded:
                 return {key: loaded[key] for key in loaded.files}
+        except InputError:
+            raise
         except Exception as error:  # numpy parses headers as Python text: damage raises almost anything
             found = f"no readable numpy file ({error})"
             raise InputError(name, found=found, expected=expected) from None
 
 
-def read_array(source: object, expected: str) -> np.ndarray:
-    """The one array of an ``.npy`` or ``.npz`` file.
+def read_map(
+    source: object, expected: str, *, names: tuple[str, ...], array: str | None = None
+) -> tuple[np.ndarray, str] | None:
+    """The map of a numpy, MATLAB or text file, or None if ``source`` is none of these.
+
+    Args:
+        source: a path, bytes or file object.
+        expected: what ought to be in it, for errors.
+        names: in lower case, what the map is called where a file holds several arrays.
+        array: name of the array, for any other.
+
+    Returns:
+        The array as stored, and its name in the file (for text, the lines before the numbers).
 
     Raises:
-        InputError: as :func:`read_arrays`, or the file holds another number of arrays.
+        InputError: the file is damaged, or which of its arrays is meant is not clear.
+        MissingDependency: it is MATLAB's, and scipy is absent.
     """
-    arrays = read_arrays(source, expected)
-    if len(arrays) != 1:
-        found = f"an .npz of {len(arrays)} arrays ({', '.join(arrays)})"
-        raise InputError(describe_source(source), found=found, expected="an .npz of one array")
-    return next(iter(arrays.values()))
+    if is_array_file(source):
+        arrays = read_arrays(source, expected)
+        chosen = choose_array(list(arrays), describe_source(source), names, array)
+        return arrays[chosen], chosen
+    head = peek(source, 512)
+    if suffix_of(source) == ".mat" or head.startswith((MATLAB_MAGIC, MATLAB_HDF5_MAGIC)):
+        return _read_matlab(source, expected, names, array)
+    if suffix_of(source) in TEXT_SUFFIXES or (len(head) > 2 and NUMBER_BYTES.issuperset(head)):
+        return read_text_matrix(source, expected)
+    return None
+
+
+def choose_array(arrays: list[str], name: str, names: tuple[str, ...], array: str | None) -> str:
+    """The name of the array that is meant.
+
+    Raises:
+        InputError: there is none of that name, or several may be meant.
+    """
+    if array is not None and array not in arrays and arrays != [""]:
+        raise InputError(
+            name, found=f"no array {array!r} ({', '.join(arrays)})", expected="one of its arrays"
+        )
+    if array is not None and arrays != [""]:
+        return array
+    if len(arrays) == 1:
+        return arrays[0]
+    matches = [key for key in arrays if key.lower() in names]
+    if len(matches) != 1:
+        found = f"{len(arrays)} arrays ({', '.join(arrays)})"
+        remedy = "Say which with channel=." if arrays else ""
+        raise InputError(name, found=found, expected=f"one array, or one called {names[0]!r}", remedy=remedy)
+    masks = [key for key in arrays if key.lower() in MASK_NAMES]
+    if masks:
+        note(f"the array {masks[0]!r} is not applied; pass it as mask=")
+    return matches[0]
+
+
+def _read_matlab(
+    source: object, expected: str, names: tuple[str, ...], array: str | None
+) -> tuple[np.ndarray, str]:
+    name = describe_source(source)
+    with open_source(source, expected) as file:
+        start = file.tell()
+        if file.read(len(MATLAB_HDF5_MAGIC)) == MATLAB_HDF5_MAGIC:
+            remedy = "Open it with h5py and pass one map, e.g. h5py.File(path)['depths'][0].T."
+            raise InputError(name, found="a MATLAB 7.3 file, which is HDF5", expected=expected, remedy=remedy)
+        matlab = import_optional("scipy.io", "bindplug.inputs.arrayfiles", "depth")
+
+        def decoded(read: Callable[[], object]) -> object:
+            file.seek(start)
+            try:
+                return read()
+            except Exception as error:  # damage raises almost anything
+                found = f"no readable MATLAB file ({error})"
+                raise InputError(name, found=found, expected=expected) from None
+
+        entries: list[tuple[str, tuple[int, ...], str]] = decoded(lambda: matlab.whosmat(file))  # type: ignore[assignment]
+        chosen = choose_array([key for key, _, _ in entries], name, names, array)
+        loaded: dict[str, np.ndarray] = decoded(lambda: matlab.loadmat(file, variable_names=[chosen]))  # type: ignore[assignment]
+    return loaded[chosen], chosen
+
+
+def read_text_matrix(source: object, expected: str) -> tuple[np.ndarray, str]:
+    """The numbers of a text file (H, W), and the lines before them.
+
+    Columns are separated by commas, semicolons, tabs or spaces; a decimal comma is understood where the comma
+    does not separate. Empty fields become NaN. Rows and columns that only number the others are dropped.
+
+    Returns:
+        int64 where all fields are whole numbers, else float64; and the lines before the first full row.
+
+    Raises:
+        InputError: rows differ in length, words stand among the numbers, or there are fewer than 8 rows or columns.
+    """
+    name = describe_source(source)
+    with open_source(source, expected) as file:
+        data = file.read(MOST_BYTES + 1)
+    check_limit(name, len(data), MOST_BYTES, "bytes of text")
+    lines = [(number, line) for number, line in enumerate(_decoded(data).splitlines(), 1) if line.strip()]
+    split = _splitter([line for _, line in lines[-50:]])
+    rows: list[list[float]] = []
+    width, first = 0, 0
+    sizes = [len(split(line)) for _, line in lines[len(lines) // 2 :: max(1, len(lines) // 64)]]
+    width = max(set(sizes), key=sizes.count) if sizes else 0
+    check_limit(name, width * len(lines), MOST_PIXELS, "fields of text")
+    for place, (number, line) in enumerate(lines):
+        row = _numbers(split(line))
+        if row is not None and len(row) == width:
+            first = first if rows else place
+            rows.append(row)
+        elif rows:
+            found = "words among the numbers" if row is None else f"{len(row)} columns, before {width}"
+            raise InputError(name, found=f"line {number}: {found}", expected=f"rows of {width} numbers")
+    if len(rows) < NARROWEST_TEXT or width < NARROWEST_TEXT:
+        found = f"a text file with {len(rows)} rows and {width} columns of numbers"
+        remedy = "Points in a row each have to be projected to a map first."
+        raise InputError(
+            name, found=found, expected=f"a map, at least {NARROWEST_TEXT} of both", remedy=remedy
+        )
+    matrix = _without_labels(np.array(rows))
+    fractional = any(
+        "." in field for _, line in lines[first :: max(1, len(rows) // 16)] for field in split(line)
+    )
+    if not fractional and np.isfinite(matrix).all() and np.abs(matrix).max() < 2**53:
+        whole = matrix.astype(np.int64)
+        matrix = whole if np.array_equal(whole, matrix) else matrix
+    return matrix, "\n".join(line for _, line in lines[:first])
+
+
+def _decoded(data: bytes) -> str:
+    if data.startswith((b"\xff\xfe", b"\xfe\xff")):
+        return data.decode("utf-16", errors="replace")
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        return data.decode("latin-1")
+
+
+def _splitter(lines: list[str]) -> Callable[[str], list[str]]:
+    """How the lines are split into fields, decimal commas made points."""
+    text = "\n".join(lines)
+    mark = ";" if ";" in text else "\t" if "\t" in text else None
+    spaced_decimal_commas = re.search(r"\d,\d+ +[-+]?\d+,\d", text) is not None
+    if mark is None and "," in text and not spaced_decimal_commas:
+        mark = ","
+    comma = mark != "," and re.search(r"\d,\d", text) is not None
+
+    def split(line: str) -> list[str]:
+        fields = [field.strip().strip('"') for field in line.split(mark)]
+        if mark is not None and fields and not fields[-1]:
+            fields.pop()  # a separator that ends the line
+        return [field.replace(",", ".") for field in fields] if comma else fields
+
+    return split
+
+
+def _numbers(fields: list[str]) -> list[float] | None:
+    """Fields as numbers, missing ones NaN; None where one is neither."""
+    try:
+        return [float(field) for field in fields]
+    except ValueError:
+        pass
+    try:
+        return [float("nan") if field.lower() in MISSING else float(field) for field in fields]
+    except ValueError:
+        return None
+
+
+def _without_labels(matrix: np.ndarray) -> np.ndarray:
+    """``matrix`` without a first row or column that counts 0, 1, 2, ... or 1, 2, 3, ..."""
+
+    def counts(labels: np.ndarray) -> bool:
+        tail = labels[1:]
+        steps = np.array_equal(np.diff(tail), np.ones(max(tail.size - 1, 0))) and tail.size > 2
+        return bool(steps and tail[0] in (0, 1, 2) and (np.isnan(labels[0]) or labels[0] == tail[0] - 1))
+
+    dropped = []
+    if counts(matrix[0]):
+        matrix = matrix[1:]
+        dropped.append("row")
+    first = matrix[:, 0]
+    if first.size > 2 and first[0] in (0, 1) and np.array_equal(first, np.arange(first.size) + first[0]):
+        matrix = matrix[:, 1:]
+        dropped.append("column")
+    if dropped:
+        note(f"a first {' and '.join(dropped)} that numbers the others was left out")
+    return matrix

@@ -12,7 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from bindplug.errors import InputError, OptionError
-from bindplug.inputs.arrayfiles import is_array_file, read_array
+from bindplug.inputs.arrayfiles import read_map
 from bindplug.inputs.base import Preprocess, to_device
 from bindplug.inputs.pictures import is_sixteen_bit, load_pixels, open_picture
 from bindplug.inputs.source import check_choice, describe_source, is_file_like, to_numpy
@@ -171,9 +171,10 @@ def _read_plane(source: object, name: str) -> np.ndarray:
         picture = source
     elif not is_file_like(source):
         raise InputError(name, found=f"an object of type {type(source).__name__}", expected=EXPECTED)
-    elif is_array_file(source):
-        return check_plane(read_array(source, EXPECTED), name, "a thermal map")
     else:
+        read = read_map(source, EXPECTED, names=("temperature", "thermal"))
+        if read is not None:
+            return check_plane(read[0], name, "a thermal map")
         picture = open_picture(source, EXPECTED)
     return np.asarray(picture if is_sixteen_bit(picture) or picture.mode == "F" else picture.convert("L"))
 

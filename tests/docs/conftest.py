@@ -41,8 +41,8 @@ def _write_sensors(directory: Path) -> None:
     scene = Scene(11, "eval", labels=["train"], seconds=2.0, fps=4)
     write_video(directory / "train.mp4", scene.video, scene.fps, scene.audio, scene.sample_rate_hz)
     write_imu(directory / "ride.csv", scene.imu, scene.imu_rate_hz)
-    _save_sixteen_bit(directory / "sofa.png", scene.depth * 1000)
-    _save_sixteen_bit(directory / "what.png", scene.depth * 1000)
+    _save_sixteen_bit(directory / "sofa.png", scene.depth * 400)  # brought to the distances of a room
+    _save_sixteen_bit(directory / "what.png", scene.depth * 400)
     _save_sixteen_bit(directory / "heat.tiff", (scene.thermal + 273.15) * 100)
 
 

@@ -1,0 +1,191 @@
+"""Recognizes stored depth that is not in the unit it would be taken for.
+
+Every check applies only where the caller stated no unit. What is certain is refused with the option that reads
+it; what is only doubtful is noted.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from pathlib import Path
+
+import numpy as np
+
+from bindplug.errors import InputError
+from bindplug.inputs.depth.units import CONVENTIONS
+from bindplug.inputs.notes import note
+
+FEWEST_LEVELS = 16
+"""Distinct values from which a pattern in all of them is no accident: a flat map has few and shows none."""
+SIXTEEN_BIT = 65536
+CAMERA_RANGE_M = (0.1, 12.0)
+"""Medians that depth cameras give: structured light and time of flight measure from about 0.1 to 10 m, and stereo
+cameras have a scene's median there too."""
+IMPLAUSIBLE_M = 100.0
+PFM_IMPLAUSIBLE_M = 10.0
+"""PFM holds disparities of stereo data sets and inverse depth of networks as often as metres."""
+KITTI_SIZES = frozenset(((1242, 375), (1241, 376), (1238, 374), (1226, 370), (1224, 370), (1216, 352)))
+RELATIVE_REMEDY = "If it is a monocular network's output, say preset='relative'; if it is lengths, say unit="
+SUN_REMEDY = (
+    "Say preset='sun_png' for SUN RGB-D, or unit='sun' to restore the bits; "
+    "unit='mm' if they are plain millimetres."
+)
+
+
+def check_integers(stored: np.ndarray, valid: np.ndarray, name: str, source: object) -> None:
+    """Check integers that are about to be taken as millimetres.
+
+    Args:
+        stored: (H, W), integers.
+        valid: (H, W) bool, where there is a measurement.
+        name: of the source.
+        source: the source itself, whose path may name a convention.
+
+    Raises:
+        InputError: the values show that they are no millimetres.
+    """
+    expected = "millimetres, or a stated unit"
+    _check_path(source, name, expected)
+    measured = stored[valid]
+    if not measured.size:
+        return
+    if measured.max() < SIXTEEN_BIT:
+        counts = np.bincount(measured.astype(np.int64), minlength=SIXTEEN_BIT)
+        found, remedy = _pattern(counts)
+        if found:
+            raise InputError(name, found=found, expected=expected, remedy=remedy)
+    if tuple(stored.shape[::-1]) in KITTI_SIZES:
+        note("a picture of KITTI's size taken as millimetres; say unit='kitti', 'vkitti' or 'mm'")
+    median = float(np.median(measured)) / 1000
+    if median > IMPLAUSIBLE_M:
+        found, remedy = f"a median depth of {median:.0f} m if these integers are millimetres", "Say unit=."
+        raise InputError(name, found=found, expected=expected, remedy=remedy)
+    low, high = CAMERA_RANGE_M
+    if not low <= median <= high:
+        text = f"a median depth of {median:.3g} m, which depth cameras do not give; integers are taken as millimetres"
+        note(f"{text}, say unit= (metres a count, 'cm', 'tum', 'kitti', ...) or unit='mm'")
+
+
+def check_floats(values: np.ndarray, valid: np.ndarray, name: str, source: object, form: str) -> None:
+    """Check floats that are about to be taken as metres.
+
+    Args:
+        values, valid, name, source: as in :func:`check_integers`.
+        form: Pillow's name of the file format, ``""`` for arrays.
+
+    Raises:
+        InputError: the values show that they are no metres.
+    """
+    expected = f"metres, under {IMPLAUSIBLE_M:.0f}"
+    measured = values[valid]
+    finite = values[np.isfinite(values)]
+    if not measured.size:
+        return
+    low, high, median = float(finite.min()), float(measured.max()), float(np.median(measured))
+    if (
+        low == 0
+        and high in (1.0, 255.0)
+        and np.unique(measured[:: max(1, measured.size // 4096)]).size > FEWEST_LEVELS
+    ):
+        found = f"floats from exactly 0 to exactly {high:.0f}, a normalized map"
+        raise InputError(name, found=found, expected=expected, remedy=f"{RELATIVE_REMEDY}'m' or another.")
+    pfm = form == "PPM"
+    if median > (PFM_IMPLAUSIBLE_M if pfm else IMPLAUSIBLE_M):
+        found = f"a median depth of {median:.0f} m"
+        remedy = "Say unit='mm' or 'cm' if they are; preset='relative' if it is a network's inverse depth."
+        if pfm:
+            expected = f"metres, in a PFM under {PFM_IMPLAUSIBLE_M:.0f}"
+            remedy = (
+                "Say preset='relative' if it is a network's inverse depth (MiDaS), unit='m' or 'mm' if it is lengths; "
+                "a stereo pair's disparity d (Middlebury) is baseline * focal / (d + doffs) in metres."
+            )
+        raise InputError(name, found=found, expected=expected, remedy=remedy)
+    if high <= 1.0 and high - float(measured.min()) > 0.9:
+        note(
+            "values from about 0 to 1 taken as metres; say preset='relative' if they are normalized, or unit='m'"
+        )
+    elif set(_words(Path(_path(source)).stem)) & {"disp", "disp0", "disp1", "disparity", "inverse", "inv"}:
+        note("its name says disparity and its values are taken as metres; say preset='relative', or unit='m'")
+    elif median < CAMERA_RANGE_M[0] / 2:
+        note(f"a median depth of {median:.3g} m; say unit='m' if that is right")
+
+
+def looks_rotated(stored: np.ndarray, valid: np.ndarray) -> bool | None:
+    """Whether 16-bit values are bits rotated left by three, as SUN RGB-D's; None where too few values tell."""
+    measured = stored[valid]
+    if measured.dtype.kind not in "iu" or not measured.size or measured.max() >= SIXTEEN_BIT:
+        return None
+    counts = np.bincount(measured.astype(np.int64), minlength=SIXTEEN_BIT)
+    return None if np.count_nonzero(counts) < FEWEST_LEVELS else _is_rotated(counts)
+
+
+def _is_rotated(counts: np.ndarray) -> bool:
+    """From how often each 16-bit value occurs: the lowest three bits hold only multiples of 8192 mm."""
+    low_bits = counts.reshape(-1, 8).sum(0)
+    total = low_bits.sum()
+    return bool(
+        low_bits[0] > 0.98 * total or (low_bits[:2].sum() > 0.98 * total and low_bits[0] > 0.3 * total)
+    )
+
+
+def _pattern(counts: np.ndarray) -> tuple[str, str]:
+    """What the values of a 16-bit map betray, and the remedy; empty texts if nothing."""
+    levels = np.flatnonzero(counts)
+    if levels.size < FEWEST_LEVELS:
+        return "", ""
+    for step in (257, 256):
+        if not (levels % step).any():
+            return "8-bit levels widened to 16 bits", f"{RELATIVE_REMEDY}'mm' or another."
+    if _is_rotated(counts):
+        return (
+            "16-bit values of which nearly all are multiples of 8, their bits rotated left by three",
+            SUN_REMEDY,
+        )
+    swapped = (levels >> 8) | ((levels & 255) << 8)
+    if swapped.max() < SIXTEEN_BIT // 4 and levels.max() >= SIXTEEN_BIT // 2:
+        return (
+            "16-bit values whose bytes are in the wrong order",
+            "Swap them: array.byteswap(), with unit='mm'.",
+        )
+    if levels[-1] == 2047 and counts[2047] > 0.01 * counts.sum():
+        found = "11-bit values of which many are 2047, a Kinect's raw disparity"
+        return found, "Convert it to millimetres first; unit='mm' if they are."
+    total, top = counts.sum(), levels[-1]
+    far = counts[10_000:].sum() / total
+    if top >= 60_000 and (levels[0] < 100 or far > 0.1):
+        found = f"16-bit values from {levels[0]} to {top}, nearly all of their range, as normalized or inverse depth"
+        return found, f"{RELATIVE_REMEDY}'mm' or another."
+    if np.gcd.reduce(levels) == 5:
+        note(
+            "every value is a multiple of 5, as in TUM's files; taken as millimetres, say unit='tum' or 'mm'"
+        )
+    return "", ""
+
+
+def _check_path(source: object, name: str, expected: str) -> None:
+    """A file that is named after a convention of another unit is refused; in such a folder it is noted."""
+    path = Path(_path(source))
+    others = {key for key, convention in CONVENTIONS.items() if convention.metres_per_count != 0.001}
+    in_name = sorted(others.intersection(_words(path.stem)))
+    if in_name:
+        found = f"integers in a file named after {in_name[0]!r}, which stores no millimetres"
+        remedy = f"Say unit={in_name[0]!r}, or unit='mm' if they are millimetres."
+        raise InputError(name, found=found, expected=expected, remedy=remedy)
+    in_folder = sorted(others.intersection(word for part in path.parts[-5:-1] for word in _words(part)))
+    if in_folder:
+        note(
+            f"in a folder named {in_folder[0]!r}, but taken as millimetres; say unit={in_folder[0]!r} or 'mm'"
+        )
+
+
+def _path(source: object) -> str:
+    if not isinstance(source, (str, os.PathLike)):
+        source = getattr(source, "name", None) or getattr(source, "filename", None) or ""
+    return (
+        os.fspath(source) if isinstance(source, (str, os.PathLike)) and not isinstance(source, bytes) else ""
+    )
+
+
+def _words(text: str) -> list[str]:
+    return re.split(r"[^a-z0-9]+", text.lower())
