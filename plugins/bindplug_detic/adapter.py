@@ -12,11 +12,13 @@ from torch import Tensor
 
 from bindplug import Encoder, text
 from bindplug.cards import is_instance_by_name
+from bindplug.errors import InputError, UnsupportedTarget
 from bindplug_detic.competition import competing_rows, own_classes, survivors
 from bindplug_detic.detector import Detic
 from bindplug_detic.network import CascadeOutput, DeticNetwork
 from bindplug_detic.options import check_count, check_fraction, checked_edges
 from bindplug_detic.pictures import as_sources, read_picture, to_tensor
+from bindplug_detic.plugin import is_demo, is_upgraded
 from bindplug_detic.postprocess import RawDetections, select_detections
 from bindplug_detic.prompted_detector import REGION_THRESHOLD, PromptedDetector
 from bindplug_detic.prompts import DetectorClasses
@@ -51,8 +53,20 @@ def upgrade(
     Raises:
         InputError: no model, ``bridge`` is not a bridge, or the detector is upgraded already.
         SpaceMismatch: the bridge leads from or to another space.
-        UnsupportedTarget: a detectron2 model without a zero-shot classifier.
+        UnsupportedTarget: a detectron2 model without a zero-shot classifier, or a demo that holds a predictor.
     """
+    if is_upgraded(original):
+        raise InputError(
+            "upgrade()",
+            found="a detector that takes prompts already",
+            expected="the original detector",
+            remedy="Call it with prompts, or upgrade its original: upgrade(detector.original, model)",
+        )
+    if is_demo(original):
+        raise UnsupportedTarget(
+            f"a {type(original).__name__} draws what its predictor returns: upgrade demo.predictor instead (made "
+            f"without parallel=True), and call the result with prompts"
+        )
     if is_instance_by_name(original, "bindplug_detic.Detic"):
         return DeticWithQueries(original, model, bridge=bridge, route=route, **options)  # type: ignore[arg-type]
     from bindplug_detic.detectron2 import Detectron2WithQueries

@@ -23,11 +23,11 @@ ENTRY = "model"
 """Where training frameworks put the weights, beside the state of the optimizer."""
 
 FREE = re.compile(
-    r".*\.num_batches_tracked|roi_heads\.box_predictor\.\d+\.cls_score\.zs_weight"
+    r".*\.num_batches_tracked|roi_heads\.box_predictor\.\d+\.(cls_score\.zs_weight|freq_weight)"
     r"|backbone\.bottom_up\..*\.relative_position_index|backbone\.bottom_up\.base\.fc\.(weight|bias)"
 )
-"""Names that may be there or not: counters of training steps, the shipped classes, an index that follows
-from the window, and the layer that classified whole pictures."""
+"""Names that may be there or not: counters of training steps, the shipped classes, how often each class occurs in the
+training data (for the loss), an index that follows from the window, and the layer that classified whole pictures."""
 
 RESNET_STEM = "backbone.bottom_up.base.conv1.weight"
 SWIN_STEM = "backbone.bottom_up.patch_embed.proj.weight"

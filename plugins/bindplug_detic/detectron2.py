@@ -1,46 +1,48 @@
-"""detectron2's Detic with queries: its zero-shot classifier is lent for one call and put back.
-
-Known by its shape; detectron2 itself is never imported. ``model.roi_heads.box_predictor`` has a stage for each step
-of the cascade, each with ``cls_score.zs_weight`` (D, C + 1): unit columns, the last one zero for the background.
+"""detectron2's Detic with queries: its classifier is exchanged for the time of a call, see
+:mod:`bindplug_detic.detectron2_heads`.
 """
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+import warnings
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
-from weakref import WeakKeyDictionary
 
 import numpy as np
 import torch
 from PIL import Image
-from torch import Tensor, nn
-from torchvision.ops import box_iou
+from torch import Tensor
 
-from bindplug.encoder import Encoder
-from bindplug.errors import InputError, UnsupportedTarget
-from bindplug.space import EmbeddingSpace
+from bindplug import EmbeddingSpace, Encoder
+from bindplug.errors import InputError
 from bindplug_detic.competition import competing_rows, own_classes, survivors
+from bindplug_detic.detector import CLIP_SPACE
+from bindplug_detic.detectron2_heads import (
+    Selection,
+    exchanged_classifier,
+    lock_of,
+    network_of,
+    zero_shot_heads,
+)
 from bindplug_detic.pictures import read_picture
 from bindplug_detic.prompted_detector import REGION_THRESHOLD, PromptedDetector
 from bindplug_detic.prompts import DetectorClasses
+from bindplug_detic.rescore import MOST_REGIONS, REGION_OVERLAP
 from bindplug_detic.results import Detections
+from bindplug_detic.routes import Bridges
 
-CLIP_SPACE = EmbeddingSpace("open_clip:ViT-B-32:openai", 512)
-"""Where the class vectors of the published Detic live. Source: Detic's README and configurations."""
 
-_locks: WeakKeyDictionary[Any, threading.RLock] = WeakKeyDictionary()
-_locks_guard = threading.Lock()
+class VocabularyMismatch(UserWarning):
+    """The classes that a predictor names are not those of its classifier."""
 
 
 class Detectron2WithQueries(PromptedDetector):
     """A detectron2 predictor, or the model itself, that also takes prompts.
 
-    Without prompts it answers as the original does, ``{"instances": Instances}``. With prompts it takes what the
-    original takes, a predictor also paths and Pillow pictures, and returns our Detections. Arrays are BGR, as the
-    predictor wants them.
+    Without prompts it answers as the original does, ``{"instances": Instances}``, and with a list of pictures a list of
+    such answers. With prompts it returns our Detections. A predictor takes BGR arrays, as the original does, and also
+    paths and Pillow pictures; a model takes its own input.
 
     For a call with prompts the classifier of every stage is exchanged and then put back, also after an exception.
     Calls of all wrappers of one model wait for each other. Other threads should not call the original itself
@@ -55,6 +57,9 @@ class Detectron2WithQueries(PromptedDetector):
     Raises:
         UnsupportedTarget: the model has no zero-shot classifier.
         InputError: the classifier's width is not the space's, or names and classes differ in number.
+
+    Warns:
+        VocabularyMismatch: the metadata names another number of classes than the classifier has.
     """
 
     def __init__(
@@ -62,7 +67,7 @@ class Detectron2WithQueries(PromptedDetector):
         original: Any,
         model: Encoder,
         *,
-        bridge: Any = None,
+        bridge: Bridges | None = None,
         route: str | None = None,
         space: EmbeddingSpace | None = None,
         names: Sequence[str] | None = None,
@@ -70,47 +75,74 @@ class Detectron2WithQueries(PromptedDetector):
         self._network = network_of(original)
         width = int(zero_shot_heads(self._network)[0].zs_weight.shape[0])
         self._names = None if names is None else tuple(names)
-        self._seen: tuple[Tensor, DetectorClasses] | None = None
+        self._cached: tuple[Tensor, DetectorClasses] | None = None
         super().__init__(
-            original, model, _checked_space(space, width), lambda: self._words(), bridge=bridge, route=route
+            original,
+            model,
+            _checked_space(space, width),
+            lambda: self._classes(),
+            bridge=bridge,
+            route=route,
         )
-        self._words()
+        self._classes()
+
+    @property
+    def _is_bare(self) -> bool:
+        """Whether the original is the model itself, without a predictor."""
+        return self._network is self.original
 
     def _call_original(self, images: Any, **options: Any) -> Any:
         with lock_of(self._network):
-            return self.original(images, **options)
+            if self._is_bare:
+                is_single = isinstance(images, dict)
+                results = self.original([images] if is_single else images, **options)
+                return results[0] if is_single else results
+            if isinstance(images, (list, tuple)):
+                return [self.original(_to_bgr(image), **options) for image in images]
+            return self.original(_to_bgr(images), **options)
 
-    def _words(self) -> DetectorClasses:
-        with lock_of(self._network):  # else a call of another wrapper might have lent the classifier
-            weight = zero_shot_heads(self._network)[0].zs_weight
-            if self._seen is None or self._seen[0] is not weight:
-                count = weight.shape[1] - (0 if weight[:, -1].any() else 1)
-                rows = weight.detach()[:, :count].T.float().cpu()
-                self._seen = (weight, DetectorClasses(self._names_of(count), rows))
-            return self._seen[1]
+    def _classes(self) -> DetectorClasses:
+        with lock_of(self._network):  # another wrapper's call may have exchanged the classifier
+            weight = zero_shot_heads(self._network)[0].zs_weight.detach()
+            if self._cached is None or not _is_same(self._cached[0], weight):
+                has_background = not weight[:, -1].any()
+                count = weight.shape[1] - int(has_background)
+                rows = weight[:, :count].T.float().cpu()  # (D, C + 1) -> (C, D)
+                # a copy, so that an edit in place is noticed
+                self._cached = (weight.clone(), DetectorClasses(self._names_of(count), rows))
+            return self._cached[1]
 
     def _names_of(self, count: int) -> tuple[str, ...] | None:
         if self._names is not None and len(self._names) != count:
-            found = f"{len(self._names)} names for a classifier of {count}"
-            raise InputError("upgrade()", found=found, expected="the name of every class")
+            problem = f"{len(self._names)} names for a classifier of {count} classes"
+            raise InputError("upgrade()", found=problem, expected="the name of every class")
         if self._names is not None:
             return self._names
-        known = getattr(getattr(self.original, "metadata", None), "thing_classes", None)
-        return tuple(known) if known is not None and len(known) == count else None
+        names = getattr(getattr(self.original, "metadata", None), "thing_classes", None)
+        if names is not None and len(names) != count:
+            warnings.warn(
+                f"the predictor's metadata names {len(names)} classes, and its classifier has {count}: the classes "
+                f"count as unnamed, so that prompts cannot take the route 'vocabulary'. Set the classifier of these "
+                f"names (Detic's reset_cls_test), or name its classes: upgrade(..., names=[...])",
+                VocabularyMismatch,
+                stacklevel=6,
+            )
+            return None
+        return None if names is None else tuple(names)
 
     def _pictures(self, images: Any) -> tuple[list[Any], bool]:
-        several = isinstance(images, (list, tuple))
-        listed = list(images) if several else [images]
-        if self._network is not self.original:
-            return [_to_bgr(image) for image in listed], not several
-        for image in listed:
-            if not (isinstance(image, dict) and isinstance(image.get("image"), Tensor)):
-                found = f"a {type(image).__name__} for a bare model"
+        is_single = not isinstance(images, (list, tuple))
+        pictures = [images] if is_single else list(images)
+        if not self._is_bare:
+            return [_to_bgr(picture) for picture in pictures], is_single
+        for picture in pictures:
+            if not (isinstance(picture, dict) and isinstance(picture.get("image"), Tensor)):
+                problem = f"a {type(picture).__name__} for a bare model"
                 expected = 'its own input, [{"image": tensor (3, H, W), "height": h, "width": w}]'
                 raise InputError(
-                    "detect()", found=found, expected=expected, remedy="Or upgrade a DefaultPredictor"
+                    "detect()", found=problem, expected=expected, remedy="Or upgrade a DefaultPredictor"
                 )
-        return listed, not several
+        return pictures, is_single
 
     def _detect(
         self,
@@ -122,181 +154,115 @@ class Detectron2WithQueries(PromptedDetector):
         **options: Any,
     ) -> list[Detections]:
         with lock_of(self._network):
-            words = competing_rows(self._words(), suppress)
-            columns = rows if words is None else torch.cat([rows, words])
-            own = torch.zeros(len(rows), 0, dtype=torch.bool) if words is None else own_classes(rows, words)
-            with lent_classifier(self._network, columns, float(limits.min())):
-                instances = [self._run(picture) for picture in pictures]
-        found = []
-        for picture, one in zip(pictures, instances, strict=True):
-            everything = _detections(one, picture, with_masks)
-            kept = surviving_boxes(
-                everything.boxes, everything.scores, everything.label_indices, own, suppress
-            )
-            passing = everything[kept]
-            found.append(passing[passing.scores > limits[passing.label_indices]])
-        return found
+            rivals = competing_rows(self._classes(), suppress)
+            if rivals is None:
+                return self._run(pictures, rows, Selection(limits), with_masks)
+            count, own = len(rows), own_classes(rows, rivals)
+
+            def compete(scores: Tensor) -> Tensor:
+                prompt_scores, class_scores = scores[:, :count], scores[:, count:]  # (N, P), (N, V)
+                return prompt_scores * survivors(prompt_scores, class_scores, own.to(scores.device), suppress)
+
+            selection = Selection(limits, reduction=compete, own=own, suppress=suppress)
+            return self._run(pictures, torch.cat([rows, rivals]), selection, with_masks)
 
     def _regions(self, pictures: list[Any], with_masks: bool, **options: Any) -> list[Detections]:
-        with lock_of(self._network), lent_classifier(self._network, self._words().unit(), REGION_THRESHOLD):
-            instances = [self._run(picture) for picture in pictures]
-        return [_detections(one, p, with_masks) for one, p in zip(instances, pictures, strict=True)]
+        with lock_of(self._network):
+            rows = self._classes().unit()
+            selection = Selection(
+                torch.full((len(rows),), REGION_THRESHOLD),
+                top_k=MOST_REGIONS,
+                # one box of a proposal: how certain it is that it shows any class
+                reduction=lambda scores: scores.amax(1, keepdim=True),
+            )
+            return self._run(
+                pictures,
+                rows,
+                selection,
+                with_masks,
+                nms_threshold=REGION_OVERLAP,
+                one_class_per_proposal=True,
+            )
 
-    def _run(self, picture: Any) -> Any:
-        if self._network is self.original:
-            if getattr(self._network, "training", False):
-                raise InputError("detect()", found="a model in training mode", expected="model.eval()")
-            with torch.no_grad():
-                return self.original([picture])[0]["instances"]
-        return self.original(picture)["instances"]
+    def _run(
+        self,
+        pictures: list[Any],
+        rows: Tensor,
+        selection: Selection,
+        with_masks: bool,
+        **changes: Any,
+    ) -> list[Detections]:
+        """Detections of each picture by an exchanged classifier; the caller holds the model's lock."""
+        if getattr(self._network, "training", False):
+            raise InputError("detect()", found="a model in training mode", expected="model.eval()")
+        with (
+            torch.no_grad(),
+            exchanged_classifier(self._network, rows, selection, with_masks=with_masks, **changes),
+        ):
+            answers = [
+                self.original([picture])[0] if self._is_bare else self.original(picture)
+                for picture in pictures
+            ]
+        results = []
+        for picture, answer in zip(pictures, answers, strict=True):
+            detections = self._detections(answer["instances"], picture, with_masks)
+            if not selection.is_applied:
+                detections = detections[
+                    selection.rows(detections.boxes, detections.scores, detections.label_indices)
+                ]
+            results.append(detections)
+        return results
 
-
-def network_of(target: Any) -> Any:
-    """The model behind a predictor, or the model itself.
-
-    Raises:
-        UnsupportedTarget: it has no zero-shot classifier.
-    """
-    network = target if hasattr(target, "roi_heads") else getattr(target, "model", None)
-    if not zero_shot_heads(network):
-        kind = f"{type(target).__module__}.{type(target).__qualname__}"
-        raise UnsupportedTarget(
-            f"this detectron2 model has no zero-shot classifier ({kind}): its stages, "
-            f"roi_heads.box_predictor[k].cls_score, hold no zs_weight that prompts could take the place of"
+    def _detections(self, instances: Any, picture: Any, with_masks: bool) -> Detections:
+        instances = instances.to("cpu") if hasattr(instances, "to") else instances
+        masks = getattr(instances, "pred_masks", None) if with_masks else None
+        classes = torch.as_tensor(instances.pred_classes).long()
+        size = tuple(instances.image_size)
+        return Detections(
+            instances.pred_boxes.tensor,
+            instances.scores,
+            [""] * len(classes),
+            classes,
+            size,
+            masks=None if masks is None else torch.as_tensor(masks),
+            picture=self._rgb_of(picture, size),
         )
-    return network
+
+    def _rgb_of(self, picture: Any, size: tuple[int, int]) -> Image.Image:
+        """The picture in RGB, in the size of the result."""
+        if isinstance(picture, np.ndarray):
+            return Image.fromarray(np.ascontiguousarray(picture[:, :, ::-1]))
+        pixels = picture["image"].detach().cpu().clamp(0, 255).to(torch.uint8)
+        pixels = pixels.permute(1, 2, 0).numpy()  # (3, H, W) -> (H, W, 3)
+        channels = getattr(self._network, "input_format", None) or "RGB"
+        if channels not in ("RGB", "BGR"):
+            raise InputError("detect()", found=f"input_format={channels!r}", expected='"RGB" or "BGR"')
+        rgb = Image.fromarray(np.ascontiguousarray(pixels if channels == "RGB" else pixels[:, :, ::-1]))
+        return rgb if rgb.size == size[::-1] else rgb.resize(size[::-1], Image.Resampling.BILINEAR)
 
 
-def zero_shot_heads(network: Any) -> list[Any]:
-    """``cls_score`` of every stage, each once; empty unless every one has ``zs_weight``."""
-    stages = getattr(getattr(network, "roi_heads", None), "box_predictor", None)
-    try:
-        heads = [getattr(stage, "cls_score", None) for stage in stages or ()]
-    except TypeError:  # one predictor, as of a detector without a cascade
-        return []
-    if not all(isinstance(getattr(head, "zs_weight", None), Tensor) for head in heads):
-        return []
-    return list({id(head): head for head in heads}.values())
-
-
-def lock_of(network: Any) -> threading.RLock:
-    """The lock that all wrappers of one model share."""
-    with _locks_guard:
-        return _locks.setdefault(network, threading.RLock())
-
-
-@contextmanager
-def lent_classifier(network: Any, rows: Tensor, threshold: float) -> Iterator[None]:
-    """For the time of the block, a model classifies by ``rows``; then everything is as it was.
-
-    In every stage ``zs_weight`` becomes the unit rows as columns and a zero column for the background, and
-    ``test_score_thresh`` the threshold; ``roi_heads.num_classes`` becomes their number, and
-    ``one_class_per_proposal`` False, as several prompts may mean one thing. What is a buffer stays one.
-
-    Args:
-        network: with zero-shot heads; the caller holds its lock.
-        rows: (C, D) of any length but 0.
-        threshold: of scores.
-    """
-    heads, roi_heads = zero_shot_heads(network), network.roi_heads
-    changes: list[tuple[Any, str, Any]] = [(roi_heads, "num_classes", len(rows))]
-    if hasattr(roi_heads, "one_class_per_proposal"):
-        changes.append((roi_heads, "one_class_per_proposal", False))
-    for stage in {id(stage): stage for stage in roi_heads.box_predictor}.values():
-        if hasattr(stage, "test_score_thresh"):
-            changes.append((stage, "test_score_thresh", threshold))
-    columns = torch.nn.functional.normalize(rows.float(), dim=1).T
-    weight = torch.cat([columns, columns.new_zeros(len(columns), 1)], dim=1)
-    changes += [(head, "zs_weight", weight.to(head.zs_weight)) for head in heads]
-    undo: list[tuple[dict[str, Any], str, Any]] = []
-    try:
-        for owner, name, value in changes:
-            slot = _slot(owner, name)
-            undo.append((slot, name, slot.get(name, _ABSENT)))
-            slot[name] = value
-        yield
-    finally:
-        for slot, name, before in reversed(undo):
-            if before is _ABSENT:
-                del slot[name]
-            else:
-                slot[name] = before
-
-
-_ABSENT = object()
-"""Stands for an attribute that was the class's and not the instance's."""
-
-
-def _slot(owner: Any, name: str) -> dict[str, Any]:
-    """The dictionary in which an object holds an attribute: its buffers, its parameters or its own attributes."""
-    if isinstance(owner, nn.Module):
-        for held in (owner._buffers, owner._parameters):
-            if name in held:
-                return held
-    return vars(owner)
+def _is_same(copy: Tensor, weight: Tensor) -> bool:
+    return copy.shape == weight.shape and torch.equal(copy.to(weight), weight)
 
 
 def _checked_space(space: EmbeddingSpace | None, width: int) -> EmbeddingSpace:
-    chosen = space or CLIP_SPACE
-    if chosen.width != width:
-        remedy = "Say where its class vectors live: upgrade(..., space=EmbeddingSpace(name, width))"
-        found = f"a classifier of width {width}"
-        raise InputError("upgrade()", found=found, expected=str(chosen), remedy="" if space else remedy)
-    return chosen
+    expected = space or CLIP_SPACE
+    if expected.width != width:
+        remedy = "Name the space of its class vectors: upgrade(..., space=EmbeddingSpace(name, width))"
+        problem = f"a classifier of width {width}"
+        raise InputError("upgrade()", found=problem, expected=str(expected), remedy="" if space else remedy)
+    return expected
 
 
 def _to_bgr(image: Any) -> np.ndarray:
-    """(H, W, 3) uint8 BGR, contiguous; an array is taken to be that."""
+    """(H, W, 3) uint8 BGR; an array already is, and is returned itself."""
     if isinstance(image, np.ndarray):
         if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8 or not image.size:
-            found = f"an array of {image.dtype} and shape {image.shape}"
+            problem = f"an array of {image.dtype} and shape {image.shape}"
             expected = "uint8 (H, W, 3) in BGR order, as the predictor takes it, a path, or a Pillow picture"
-            raise InputError("detect()", found=found, expected=expected)
+            raise InputError("detect()", found=problem, expected=expected)
         return image
     if not isinstance(image, (str, Path, bytes, Image.Image)) and not hasattr(image, "read"):
         expected = "a path, a Pillow picture, or an array (H, W, 3) in BGR order"
         raise InputError("detect()", found=f"a {type(image).__name__}", expected=expected)
     return np.ascontiguousarray(np.asarray(read_picture(image))[:, :, ::-1])
-
-
-def _detections(instances: Any, picture: Any, with_masks: bool) -> Detections:
-    instances = instances.to("cpu") if hasattr(instances, "to") else instances
-    masks = getattr(instances, "pred_masks", None) if with_masks else None
-    classes = torch.as_tensor(instances.pred_classes).long()
-    return Detections(
-        instances.pred_boxes.tensor,
-        instances.scores,
-        [""] * len(classes),
-        classes,
-        tuple(instances.image_size),
-        masks=None if masks is None else torch.as_tensor(masks),
-        picture=_drawn_on(picture, tuple(instances.image_size)),
-    )
-
-
-def _drawn_on(picture: Any, size: tuple[int, int]) -> Image.Image:
-    if isinstance(picture, np.ndarray):
-        return Image.fromarray(np.ascontiguousarray(picture[:, :, ::-1]))
-    pixels = picture["image"].detach().cpu().clamp(0, 255).to(torch.uint8).permute(1, 2, 0).numpy()
-    shown = Image.fromarray(np.ascontiguousarray(pixels))
-    return shown if shown.size == size[::-1] else shown.resize(size[::-1], Image.Resampling.BILINEAR)
-
-
-SAME_PLACE = 0.7
-"""IoU from which two boxes count as one place."""
-
-
-def surviving_boxes(boxes: Tensor, scores: Tensor, labels: Tensor, own: Tensor, suppress: float) -> Tensor:
-    """As :func:`survivors` for final boxes."""
-    count = len(own)
-    mine = (labels < count).nonzero()[:, 0]
-    theirs = (labels >= count).nonzero()[:, 0]
-    here = box_iou(boxes[mine], boxes[theirs]) >= SAME_PLACE
-    seen = scores[theirs][None].expand(len(mine), -1) * here
-    word_scores = seen.new_zeros(len(mine), own.shape[1])
-    word_scores.scatter_reduce_(1, (labels[theirs] - count)[None].expand(len(mine), -1), seen, "amax")
-    kept = [
-        bool(survivors(scores[m][None, None], word_scores[i : i + 1], own[labels[m]][None], suppress))
-        for i, m in enumerate(mine)
-    ]
-    return mine[torch.tensor(kept, dtype=torch.bool)]

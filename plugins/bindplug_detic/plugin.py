@@ -1,6 +1,6 @@
-"""What bindplug_detic brings to bindplug: a detector that looks for queries, and a command that draws them.
+"""The registrations of bindplug_detic: an adapter that gives detectors prompts, and a command that draws the results.
 
-Imports neither torchvision nor detectron2, so that it can be listed where those are not installed.
+Imports neither torchvision nor detectron2, so that they can be listed where those are not installed.
 """
 
 from __future__ import annotations
@@ -10,24 +10,35 @@ from collections.abc import Callable
 from bindplug.cards import AdapterCard, CommandCard, is_instance_by_name
 from bindplug.hookspecs import hookimpl
 
+DETECTRON2 = ("detectron2.DefaultPredictor", "detectron2.GeneralizedRCNN")
+
 
 def recognises(target: object) -> bool:
-    """Whether an object is our Detic, or a detectron2 predictor or model with a zero-shot classifier."""
-    if is_instance_by_name(target, "bindplug_detic.Detic"):
+    """Whether an object is our Detic, a predictor or model of detectron2, or what people have instead of these.
+
+    Detectors without a zero-shot classifier, demos and upgraded detectors are recognized too, so that the adapter can
+    say what to upgrade.
+    """
+    if is_instance_by_name(target, "bindplug_detic.Detic") or is_upgraded(target):
         return True
-    if is_instance_by_name(target, "detectron2.DefaultPredictor"):
-        return has_zero_shot_classifier(getattr(target, "model", None))
-    return is_instance_by_name(target, "detectron2.GeneralizedRCNN") and has_zero_shot_classifier(target)
+    return is_detectron2(target) or is_demo(target)
 
 
-def has_zero_shot_classifier(model: object) -> bool:
-    """Whether every cascade stage of a detectron2 model classifies by ``zs_weight``, as Detic's do."""
-    stages = getattr(getattr(model, "roi_heads", None), "box_predictor", None)
-    try:
-        found = [hasattr(getattr(stage, "cls_score", None), "zs_weight") for stage in stages or ()]
-    except TypeError:  # one predictor, as of a detector without a cascade
-        return False
-    return bool(found) and all(found)
+def is_upgraded(target: object) -> bool:
+    """Whether an object is a detector that takes prompts already."""
+    return is_instance_by_name(target, "bindplug_detic.PromptedDetector")
+
+
+def is_detectron2(target: object) -> bool:
+    """Whether an object is a predictor or a model of detectron2."""
+    return any(is_instance_by_name(target, name) for name in DETECTRON2)
+
+
+def is_demo(target: object) -> bool:
+    """Whether an object holds a predictor of detectron2, as the demos of detectron2 and Detic do."""
+    attributes = getattr(target, "__dict__", None)
+    predictor = attributes.get("predictor") if isinstance(attributes, dict) else None
+    return is_detectron2(predictor) or type(predictor).__name__ == "AsyncPredictor"
 
 
 @hookimpl
@@ -36,7 +47,7 @@ def register_adapters(register: Callable[[AdapterCard], None]) -> None:
     register(
         AdapterCard(
             name="detic",
-            description="Detic, ours or detectron2's, that looks for sounds, depth, heat, motion, pictures and words",
+            description="Detic, ours or detectron2's, prompted by sounds, depth, heat, motion, pictures and words",
             target="bindplug_detic.adapter:upgrade",
             recognises=recognises,
             requires=("torchvision",),

@@ -18,9 +18,10 @@ from bindplug.errors import InputError, SpaceMismatch, UnsupportedTarget
 from bindplug.testing import difference, same, snapshot
 from bindplug_detic import Detections
 from bindplug_detic.adapter import upgrade
-from bindplug_detic.detectron2 import (
-    Detectron2WithQueries,
-    lent_classifier,
+from bindplug_detic.detectron2 import Detectron2WithQueries, VocabularyMismatch
+from bindplug_detic.detectron2_heads import (
+    Selection,
+    exchanged_classifier,
     lock_of,
     surviving_boxes,
     zero_shot_heads,
@@ -30,6 +31,9 @@ from tests.detic.planted import NAMES, THERE, THINGS, PlantedEncoder, planted_pi
 pytestmark = pytest.mark.filterwarnings("ignore::bindplug.bridges.BridgeQuality")
 PICTURE = planted_picture()
 STAGES = 3
+
+
+SELECTION = Selection(torch.tensor([0.1, 0.2]))
 
 
 class Instances:
@@ -230,13 +234,13 @@ class TestLending:
         model = predictor.model
         before, trace = state_of(model), snapshot(model)
         rows = 7 * torch.stack([there("dog"), there("bee")])
-        with lent_classifier(model, rows, 0.1):
+        with exchanged_classifier(model, rows, Selection(torch.tensor([0.1, 0.1]))):
             for head in zero_shot_heads(model):
                 torch.testing.assert_close(head.zs_weight[:, :2], rows.T / 7)
                 assert not head.zs_weight[:, 2].any()
                 assert ("zs_weight" in head._buffers) is as_buffer
             assert model.roi_heads.num_classes == 2
-            assert model.roi_heads.box_predictor[1].test_score_thresh == 0.1
+            assert model.roi_heads.box_predictor[1].test_score_thresh == pytest.approx(0.1)
             assert state_of(model) != before
         assert state_of(model) == before
         assert difference(trace, snapshot(model)) == set()
@@ -257,7 +261,10 @@ class TestLending:
     def test_after_a_fault_half_way(self):
         model = GeneralizedRCNN()
         before = state_of(model)
-        with pytest.raises((RuntimeError, IndexError)), lent_classifier(model, torch.zeros(2), 0.1):
+        with (
+            pytest.raises((RuntimeError, IndexError)),
+            exchanged_classifier(model, torch.zeros(2), SELECTION),
+        ):
             pass
         assert state_of(model) == before
 
@@ -266,8 +273,8 @@ class TestLending:
         del model.roi_heads.box_predictor[0].test_score_thresh
         Predictor.test_score_thresh = 0.7
         try:
-            with lent_classifier(model, torch.eye(2, 48), 0.1):
-                assert model.roi_heads.box_predictor[0].test_score_thresh == 0.1
+            with exchanged_classifier(model, torch.eye(2, 48), Selection(torch.tensor([0.1, 0.2]))):
+                assert model.roi_heads.box_predictor[0].test_score_thresh == pytest.approx(0.1)
             assert "test_score_thresh" not in vars(model.roi_heads.box_predictor[0])
         finally:
             del Predictor.test_score_thresh
@@ -277,7 +284,7 @@ class TestLending:
         model.roi_heads.box_predictor = nn.ModuleList([model.roi_heads.box_predictor[0]] * 3)
         before = state_of(model)
         assert len(zero_shot_heads(model)) == 1
-        with lent_classifier(model, torch.eye(2, 48), 0.1):
+        with exchanged_classifier(model, torch.eye(2, 48), Selection(torch.tensor([0.1, 0.2]))):
             pass
         assert state_of(model) == before
 
@@ -347,7 +354,8 @@ class TestUpgrade:
     def test_names_of_the_classes(self):
         predictor = DefaultPredictor()
         predictor.metadata = SimpleNamespace(thing_classes=["only", "two"])
-        unnamed = upgrade(predictor, PlantedEncoder(), space=THERE)
+        with pytest.warns(VocabularyMismatch, match="names 2 classes"):
+            unnamed = upgrade(predictor, PlantedEncoder(), space=THERE)
         assert unnamed.router.classes.names is None
         assert unnamed.router.choose(text("dog")) == "rescore"
         assert upgrade(predictor, PlantedEncoder(), space=THERE, names=NAMES).router.classes.names == NAMES
@@ -359,7 +367,8 @@ class TestUpgrade:
         assert upgraded.router.classes.embeddings.shape == (24, 48)
         for head in zero_shot_heads(upgraded.original.model):
             head.zs_weight = torch.cat([there("dog")[:, None], torch.zeros(48, 1)], dim=1)
-        assert upgraded.router.classes.embeddings.shape == (1, 48)
+        with pytest.warns(VocabularyMismatch, match="its classifier has 1"):
+            assert upgraded.router.classes.embeddings.shape == (1, 48)
 
     def test_no_route(self):
         predictor = DefaultPredictor()

@@ -6,9 +6,11 @@ from types import SimpleNamespace
 
 import pytest
 
+import bindplug
 import bindplug_detic
-from bindplug.errors import MissingDependency
+from bindplug.errors import MissingDependency, UnsupportedTarget
 from bindplug.plugins import registry
+from bindplug.testing import FakeEncoder
 from bindplug_detic.plugin import recognises
 
 
@@ -40,9 +42,18 @@ def test_recognition(detector):
 
 
 @pytest.mark.parametrize("target", [
-    detectron2_model([stage(zs_weight=0), stage()]), detectron2_model([]), detectron2_model(stage(zs_weight=0)),
-    detectron2_model((), "DefaultPredictor"), SimpleNamespace(roi_heads=None), None, "detic",
+    detectron2_model([stage(zs_weight=0), stage()]), detectron2_model([]), detectron2_model(stage()),
+    detectron2_model((), "DefaultPredictor"),
 ])  # fmt: skip
+def test_detectors_without_a_zero_shot_classifier_are_claimed_to_say_so(target):
+    assert recognises(target)
+    with pytest.raises(UnsupportedTarget, match="no zero-shot classifier"):
+        bindplug.upgrade(target, FakeEncoder())
+
+
+@pytest.mark.parametrize(
+    "target", [SimpleNamespace(roi_heads=None), SimpleNamespace(predictor=3), None, "detic"]
+)
 def test_others_are_not_claimed(target):
     assert not recognises(target)
 
