@@ -167,12 +167,12 @@ def test_mask_excludes_pixels(tmp_path):
 
 
 def test_cap():
-    ten = preprocess.read(flat(10.0), cap=12)
+    ten = preprocess.read(flat(20.0), cap=24)
     assert preprocess.finish([ten])[0].mean().item() == pytest.approx(
         normalized(0.075 * 518.86 / 80), rel=1e-4
     )
-    with pytest.warns(InputNote, match=r"the whole map is beyond 6.25 m.*cap="):
-        plain = preprocess(flat(10.0))
+    with pytest.warns(InputNote, match=r"more than half of the map is beyond 6.25 m.*cap="):
+        plain = preprocess(flat(20.0))
     assert plain.mean().item() == pytest.approx(normalized(0.075 * 518.86 / 50), rel=1e-4)
     far = encoded(flat(65_000, dtype=np.uint16))  # 8.125 m
     capped = preprocess(far, preset="sun_png", cap=8)

@@ -17,7 +17,13 @@ from torch import Tensor
 from bindplug.errors import InputError, OptionError
 from bindplug.inputs.base import Preprocess, to_device
 from bindplug.inputs.depth.files import StoredDepth, read_mask, read_stored
-from bindplug.inputs.depth.plausibility import SUN_REMEDY, check_floats, check_integers, looks_rotated
+from bindplug.inputs.depth.plausibility import (
+    CAMERA_RANGE_M,
+    SUN_REMEDY,
+    check_floats,
+    check_integers,
+    looks_rotated,
+)
 from bindplug.inputs.depth.units import DepthUnit, parse_unit
 from bindplug.inputs.holes import fill_nearest
 from bindplug.inputs.notes import note
@@ -185,8 +191,10 @@ class DepthPreprocess(Preprocess):
         values, holes = _fill(values, valid, stored.values, name)
         check_scaled_size(values.shape[1], values.shape[0], self.image_size, name)
         cap_m = float(cap or (RESTORED_CAP_M if preset == "sun_restored" else FARTHEST / SUN_PNG_FACTOR))
-        if preset in METRIC_PRESETS and float(values.min()) > cap_m:
-            note(f"the whole map is beyond {cap_m:g} m, where preset {preset!r} ends; cap= moves that")
+        if preset in METRIC_PRESETS and float(np.median(values)) > max(cap_m, CAMERA_RANGE_M[1]):
+            note(
+                f"more than half of the map is beyond {cap_m:g} m, where preset {preset!r} ends; cap= moves that"
+            )
         focal_px = KINECT_FOCAL_PX * values.shape[1] / KINECT_WIDTH_PX if focal is None else float(focal)
         return DepthMap(values, holes, preset, name, focal_px, float(baseline), cap_m)
 
