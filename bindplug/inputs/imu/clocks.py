@@ -37,7 +37,7 @@ class Clock:
 
     Attributes:
         seconds: (T,) float64 relative to ``origin_s``.
-        origin_s: the first stamp, in seconds.
+        origin_s: a stamp in the middle, in seconds.
         name: of its column.
         unit: as it was taken.
         notes: repairs.
@@ -156,18 +156,29 @@ def _read(
         raise InputError(name, found=f"{len(ticks)} samples", expected="at least two samples")
     with np.errstate(over="ignore", invalid="ignore"):
         step = _step(ticks)
-    if written and step * 1e-9 < 1 / FASTEST_HZ and not any_rate:
-        _refuse_rate(1e9 / step, "written times", name)
-    if not written:
+    if step == 0 or not np.isfinite(step):
+        found = (
+            f"time stamps in {column.name!r} that {'never change' if step == 0 else 'are beyond any clock'}"
+        )
+        raise InputError(name, found=found, expected="a clock that runs")
+    if written:
+        _check_rate(1e9 / step, "written times", any_rate, name)
+    else:
         unit = _unit_of(ticks, step, column, table, time_unit, any_rate, name)
     scale = _scale(unit)
     with np.errstate(over="ignore", invalid="ignore"):
-        relative = (ticks - ticks[0]).astype(np.float64)
+        origin = ticks[
+            len(ticks) // 2
+        ]  # not the first, which may be far off and leave no digits for the others
+        relative = (ticks - origin).astype(np.float64)
+        span = float(relative.max() - relative.min())
     wraps = [wrap / scale for wrap in TEXT_WRAPS_S] if written else [float(wrap) for wrap in WRAPS]
+    if not np.isfinite(span):
+        raise InputError(
+            name, found=f"time stamps in {column.name!r} beyond any clock", expected="a clock that runs"
+        )
     relative, notes = _unwrap(relative, step, wraps)
-    if written and not any_rate and (rate := 1e9 / step) < SLOWEST_HZ:
-        _refuse_rate(rate, "written times", name)
-    return Clock(relative * scale, float(ticks[0]) * scale, column.name, unit, notes)
+    return Clock(relative * scale, float(origin) * scale, column.name, unit, notes)
 
 
 def _scale(unit: str) -> float:
@@ -209,12 +220,6 @@ def _unit_of(
     name: str,
 ) -> str:
     """The clock's unit: stated, named, or the only one that makes a plausible rate."""
-    if step == 0:
-        raise InputError(
-            name, found=f"time stamps in {column.name!r} that never change", expected="a clock that runs"
-        )
-    if not np.isfinite(step):
-        raise InputError(name, found="time stamps beyond any clock", expected="a clock that runs")
     text = table.unit_of(column)
     if time_unit is not None:
         return _checked(time_unit, step, any_rate, name)
@@ -252,20 +257,19 @@ def _ambiguous(step: float, fitting: list[str], column: ColumnName, name: str) -
 
 
 def _checked(unit: str, step: float, any_rate: bool, name: str) -> str:
-    rate = 1 / (step * _scale(unit))
-    if not any_rate and not SLOWEST_HZ <= rate <= FASTEST_HZ:
-        _refuse_rate(rate, f"a clock in {unit}", name)
+    _check_rate(1 / (step * _scale(unit)), f"a clock in {unit}", any_rate, name)
     return unit
 
 
-def _refuse_rate(rate: float, clock: str, name: str) -> None:
-    if rate < SLOWEST_HZ:
-        remedy = f"Motion is lost at this rate; pass sample_rate={rate:.3g} to read it nevertheless."
-    else:
-        remedy = "Is the clock really in that unit? State it: time_unit='us', say."
+def _check_rate(rate: float, clock: str, any_rate: bool, name: str) -> None:
+    if any_rate or SLOWEST_HZ <= rate <= FASTEST_HZ:
+        return
+    remedy = "Is the clock really in that unit? State it: time_unit='us', say."
+    if SLOWEST_GUESS_HZ / 10 < rate < SLOWEST_HZ:
+        remedy += f" Motion is lost at so low a rate; pass sample_rate={rate:.3g} to read it nevertheless."
     found = f"{clock} of {rate:.3g} samples a second"
-    raise InputError(name, found=found, expected=f"at least {SLOWEST_HZ:g} and at most {FASTEST_HZ:g} samples a second",
-                     remedy=remedy)  # fmt: skip
+    expected = f"at least {SLOWEST_HZ:g} and at most {FASTEST_HZ:g} samples a second"
+    raise InputError(name, found=found, expected=expected, remedy=remedy)
 
 
 def _unwrap(relative: np.ndarray, step: float, wraps: list[float]) -> tuple[np.ndarray, tuple[str, ...]]:

@@ -8,7 +8,7 @@ import json
 import zipfile
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from pathlib import Path, PurePosixPath
+from pathlib import PurePosixPath
 from typing import Any, BinaryIO, cast
 
 import numpy as np
@@ -306,7 +306,7 @@ def _read_json(file: BinaryIO, name: str, columns: ColumnChoice, sensor: str | N
     groups = _json_groups(loaded)
     if list(groups) == [""]:
         return {"": _table(groups[""], name, columns, sensor)}
-    return _by_sensor({key: _Log(group, None) for key, group in groups.items()}, name, columns)
+    return _by_sensor({key: _Log(group, None) for key, group in groups.items()}, list(groups), name, columns)
 
 
 def _json_groups(loaded: Any) -> dict[str, dict[str, np.ndarray]]:
@@ -411,7 +411,7 @@ def _read_zip(
         if len(logs) == 1:
             ((inner, log),) = members.items()
             return {"": log.table(f"{name}/{inner}", columns, sensor)}
-        tables = _by_sensor(members, name, columns)
+        tables = _by_sensor(members, [info.filename for info in logs], name, columns)
         if raw_units:
             tables = {sensor: replace(table, raw_units=True) for sensor, table in tables.items()}
         return tables
@@ -452,7 +452,7 @@ def _sensor_of_member(stem: str) -> tuple[str, str] | None:
     return None
 
 
-def _by_sensor(logs: Mapping[str, _Log], name: str, columns: ColumnChoice) -> Tables:
+def _by_sensor(logs: Mapping[str, _Log], names: list[str], name: str, columns: ColumnChoice) -> Tables:
     """Of logs that are named after their sensors the best of each: with gravity before without, calibrated first."""
     order = ("total", "plain", "uncalibrated", "linear")
     chosen: dict[str, tuple[int, str]] = {}
@@ -469,11 +469,10 @@ def _by_sensor(logs: Mapping[str, _Log], name: str, columns: ColumnChoice) -> Ta
             chosen[role[0]] = (rank, key)
     missing = [sensor for sensor in (ACCELEROMETER, GYROSCOPE) if sensor not in chosen]
     if missing:
-        whole = _whole_logs(logs, name, columns) if len(missing) == 2 else None
-        if whole is not None:
-            return {"": whole}
-        found = f"no log of the {' and the '.join(missing)} (logs: {', '.join(list(logs)[:12]) or 'none'})"
-        raise InputError(name, found=found, expected="the logs of accelerometer and gyroscope")
+        found = f"no log of the {' and the '.join(missing)} (logs: {', '.join(names[:12]) or 'none'})"
+        remedy = 'Give files: {"accelerometer": "a.csv", "gyroscope": "g.csv"}, or one log.'
+        expected = "the logs of accelerometer and gyroscope"
+        raise InputError(name, found=found, expected=expected, remedy=remedy)
     tables = {
         sensor: logs[chosen[sensor][1]].table(f"{name}/{chosen[sensor][1]}", columns, sensor)
         for sensor in SENSORS
@@ -482,11 +481,3 @@ def _by_sensor(logs: Mapping[str, _Log], name: str, columns: ColumnChoice) -> Ta
     if chosen[ACCELEROMETER][0] == order.index("total"):
         tables.pop(GRAVITY, None)
     return tables
-
-
-def _whole_logs(logs: Mapping[str, _Log], name: str, columns: ColumnChoice) -> Table | None:
-    """The one log that holds both sensors, if the names of logs say nothing."""
-    if len(logs) != 1:
-        return None
-    ((key, log),) = logs.items()
-    return log.table(f"{name}/{Path(key).name}", columns, None)

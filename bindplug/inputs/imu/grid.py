@@ -238,27 +238,46 @@ def _bursts(seconds: np.ndarray, steps: np.ndarray) -> np.ndarray | None:
 
 
 def _spread(seconds: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Times of samples spread over their groups' intervals, the usual size of a group, and the rate.
+    """Times of samples in groups that share a stamp, the usual size of a group, and the rate.
 
-    The first group may be the end of one that began before the recording, so it is set back from the second's
-    stamp; after the last group, and before a gap, samples follow each other in the usual step.
+    Where the groups follow each other as an even clock would put them, all samples lie on one line; else each group is
+    spread over its own interval.
     """
     counts = np.diff(np.append(starts, seconds.size))  # (groups,)
     stamps = seconds[starts]
+    quantum = float(np.median(counts))
+    step = _even_step(stamps, starts, counts, quantum)
+    if step is not None:
+        return np.arange(seconds.size) * step, quantum, 1 / step
     intervals = np.diff(stamps)
     shares = intervals / counts[:-1]
     usual = float(np.median(np.repeat(shares, counts[:-1])))
     is_gap = shares > GAP_STEPS * usual
     inner = np.flatnonzero(~is_gap)
-    inner = inner[inner > 0] if inner.size > 2 else inner
     rate = float(counts[:-1][inner].sum() / intervals[inner].sum())
-    steps = np.append(np.where(is_gap, usual, shares), usual)
-    begin = stamps.copy()
-    if not is_gap[0] and shares[0] > 1.2 * usual:
-        steps[0] = usual
-        begin[0] = stamps[1] - counts[0] * usual
+    steps = np.append(
+        np.where(is_gap, usual, shares), usual
+    )  # after the last, and before a gap, the usual step
     ranks = np.arange(seconds.size) - np.repeat(starts, counts)
-    return np.repeat(begin, counts) + ranks * np.repeat(steps, counts), float(np.median(counts)), rate
+    return np.repeat(stamps, counts) + ranks * np.repeat(steps, counts), quantum, rate
+
+
+def _even_step(stamps: np.ndarray, starts: np.ndarray, counts: np.ndarray, quantum: float) -> float | None:
+    """The step of an even clock behind groups, whose stamps are those of their first or of their last samples.
+
+    ``None`` where no line comes within one group of every stamp. The first and the last group may be parts, and are
+    left out of the fit.
+    """
+    if stamps.size < 4:
+        return None
+    fits = []
+    for places in (starts, starts + counts - 1):
+        x, y = places[1:-1].astype(np.float64), stamps[1:-1]
+        slope = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
+        residual = y - y.mean() - slope * (x - x.mean())
+        fits.append((float(np.abs(residual).max()), slope))
+    distance, slope = min(fits)
+    return slope if slope > 0 and distance <= max(1.0, quantum) * slope else None
 
 
 def _filled(

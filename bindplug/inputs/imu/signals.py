@@ -224,7 +224,7 @@ def _triples(table: Table, sensors: tuple[str, ...], options: SignalOptions, nam
 def _missing(table: Table, missing: list[str], name: str) -> InputError:
     found = f"no column for {', '.join(missing)} (columns: {_listed(table.names)})"
     remedy = "Name them: columns={'gyro_x': 'its column', ...}, three of a sensor."
-    if any("alpha" in column.lower() for column in table.names):
+    if any("rotation" in column.lower() and "alpha" in column.lower() for column in table.names):
         remedy = "Browsers differ in the axes of alpha, beta and gamma. " + remedy
     elif all(channel.startswith("gyro") for channel in missing) or all(c.startswith("acc") for c in missing):
         remedy = (

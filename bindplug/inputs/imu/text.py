@@ -193,7 +193,10 @@ def _encoding(sample: bytes, name: str) -> str:
 def _split(line: str, separator: str) -> list[str]:
     if separator == SPACES:
         return line.split()
-    return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    try:
+        return next(csv.reader([line], delimiter=separator, skipinitialspace=True), [])
+    except csv.Error:  # a cell beyond the field limit
+        return []
 
 
 def _find_header(head: list[str], sensor: str | None, chosen: Mapping[str, str] | None) -> _Header | None:
