@@ -20,6 +20,7 @@ from bindplug.centers import shift_between
 from bindplug.errors import InputError, ModalityNotLoaded, NoDirection, UnknownWords
 from bindplug.inputs.notes import Note, collected_notes, outer_level
 from bindplug.inputs.pillow_warnings import suppress_pillow_warnings
+from bindplug.inputs.source import describe_source
 from bindplug.inputs.text import word_tokens
 from bindplug.modality import Modality
 from bindplug.prefetch import check_workers, run_ahead, until
@@ -231,7 +232,7 @@ def _embedded(
             with _evaluating(model), torch.inference_mode(), _exact(device):
                 if batch is not None:
                     _encode_chunk(model, job, batch, batch_size)
-                done = _finished(model, job.part) if job.last else None
+                done = _finished(model, job.part, on_error) if job.last else None
             del batch  # not to be held while the next one is waited for
             if done is not None:
                 done.rows = done.rows.clone()  # made outside inference mode, so usable in later training
@@ -241,9 +242,13 @@ def _embedded(
 def _is_of_files(job: _Job) -> bool:
     """Whether reading is worth a thread, and safe in one: objects may be shared, paths are not."""
     return bool(job.chunk) and all(
-        leaf.modality is not Modality.TEXT and isinstance(leaf.source, (str, os.PathLike))
-        for leaf in job.chunk
+        leaf.modality is not Modality.TEXT and _is_of_paths(leaf.source) for leaf in job.chunk
     )
+
+
+def _is_of_paths(source: object) -> bool:
+    paths = source.values() if isinstance(source, Mapping) else (source,)
+    return all(isinstance(path, (str, os.PathLike)) for path in paths)
 
 
 def _read_chunk(
@@ -280,14 +285,16 @@ def _encode_chunk(model: Encoder, job: _Job, batch: Batch, batch_size: int) -> N
             job.part.rows[chunk[batch.kept[i]]] = unit(row)
 
 
-def _finished(model: Encoder, part: _Part) -> Embedded:
+def _finished(model: Encoder, part: _Part, on_error: str) -> Embedded:
+    _check_rows(part, on_error)
     for leaf in part.leaves:
         if isinstance(leaf, VectorLeaf):
             part.rows[leaf] = unit(torch.from_numpy(leaf.vector.copy()).to(model.device))
     for leaf, shift in part.shifts.items():
         if leaf in part.rows:
             part.rows[leaf] = unit(part.rows[leaf] + shift.to(part.rows[leaf]))
-    embedded = sum_terms(part.queries, part.rows, part.failures, model.embedding_space.width, model.device)
+    width = model.embedding_space.width
+    embedded = sum_terms(part.queries, part.rows, part.failures, width, model.device, on_error)
     embedded.notes = [
         Note(index, item.source, item.text)
         for index in embedded.kept
@@ -296,6 +303,30 @@ def _finished(model: Encoder, part: _Part) -> Embedded:
     ]
     embedded.unknown_words = _unknown_words(part)
     return embedded
+
+
+def _check_rows(part: _Part, on_error: str) -> None:
+    """Move leaves whose rows are not finite, or have no direction, to the failures.
+
+    Raises:
+        InputError: there is one, and ``on_error`` is "raise".
+    """
+    leaves = [leaf for leaf in part.leaves if isinstance(leaf, Leaf) and leaf in part.rows]
+    if not leaves:
+        return
+    lengths = torch.stack([part.rows[leaf] for leaf in leaves]).norm(dim=1).tolist()  # (N, D) -> (N,)
+    for leaf, length in zip(leaves, lengths, strict=True):
+        if length > 0.5:  # a unit row; NaN is not greater than anything
+            continue
+        name = describe_source(leaf.source)
+        error = InputError(
+            name,
+            found="data of which the model makes no direction (NaN, infinities or zeros)",
+            expected="values of an ordinary size",
+        )
+        if on_error == "raise":
+            raise error
+        part.failures[leaf] = (name, str(error))
 
 
 def _unknown_words(part: _Part) -> list[str]:
@@ -330,8 +361,13 @@ def sum_terms(
     failures: Mapping[AnyLeaf, tuple[str, str]],
     width: int,
     device: torch.device,
+    on_error: str = "raise",
 ) -> Embedded:
-    """The weighted sum of every query's leaves, normalized; queries with a failed leaf are left out."""
+    """The weighted sum of every query's leaves, normalized; queries with a failed leaf are left out.
+
+    Raises:
+        NoDirection: the terms of a query cancel, unless ``on_error`` is "skip": then that query is left out.
+    """
     sums: list[Tensor] = []
     kept: list[int] = []
     skipped: list[SkippedQuery] = []
@@ -340,8 +376,14 @@ def sum_terms(
         if failed:
             skipped.append(SkippedQuery(index, *failed))
             continue
+        try:
+            sums.append(weighted_sum(query, rows))
+        except NoDirection as error:
+            if on_error == "raise":
+                raise
+            skipped.append(SkippedQuery(index, repr(query), str(error)))
+            continue
         kept.append(index)
-        sums.append(weighted_sum(query, rows))
     stacked = torch.stack(sums) if sums else torch.empty(0, width, device=device)
     return Embedded(stacked, kept, skipped)
 

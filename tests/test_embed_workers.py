@@ -121,10 +121,10 @@ def test_an_interrupt_ends_a_batch_that_is_being_read(monkeypatch):
     """The first picture of the second batch is being read when the interrupt comes; the second never is."""
     begun, ending, read = threading.Event(), threading.Event(), []
 
-    class Pool(prefetch.ThreadPoolExecutor):
-        def shutdown(self, *args, **kwargs):
+    class Threads(prefetch.ReaderThreads):
+        def close(self, wait_s):
             ending.set()
-            super().shutdown(*args, **kwargs)
+            super().close(WAIT_S)
 
     def slowly(source, **options):
         read.append(source)
@@ -140,7 +140,7 @@ def test_an_interrupt_ends_a_batch_that_is_being_read(monkeypatch):
     model = FakeEncoder(["image"])
     plain = model.preprocess["image"].read
     model.preprocess["image"].read, model.encode = slowly, interrupted
-    monkeypatch.setattr(prefetch, "ThreadPoolExecutor", Pool)
+    monkeypatch.setattr(prefetch, "ReaderThreads", Threads)
     with pytest.raises(KeyboardInterrupt):
         model.embed([image(f"{i}.png") for i in range(8)], batch_size=2, workers=1)
     assert read == ["0.png", "1.png", "2.png"]

@@ -299,3 +299,34 @@ def test_a_mixin_without_a_network_says_so():
 def test_a_query_without_terms_is_named_by_its_place():
     with pytest.raises(NoDirection, match="item 1"):
         FakeEncoder().embed([text("a"), 0 * text("b")])
+
+
+class Overflowing(FakeEncoder):
+    """Makes NaN of one source and zeros of another."""
+
+    def encode(self, modality, x, normalize=False):
+        rows = super().encode(modality, x, normalize)
+        for source, value in (("huge", float("nan")), ("void", 0.0)):
+            rows[(x == self.preprocess["image"](source)).all(1)] = value
+        return rows
+
+
+def test_a_source_of_which_the_model_makes_no_direction_is_skipped_or_named():
+    model = Overflowing()
+    queries = [image("a"), image("huge"), image("void"), image("a") + image("huge"), image("b")]
+    report = model.embed_with_report(queries)
+    assert report.kept == [0, 4]
+    assert [skip.source for skip in report.skipped] == ["huge", "void", "huge"]
+    assert report.rows.isfinite().all()
+    with pytest.raises(InputError, match="huge: data of which the model makes no direction"):
+        model.embed(queries)
+
+
+def test_terms_that_cancel_once_they_are_read_do_not_end_a_job():
+    model = FakeEncoder()
+    model.preprocess["image"].read = lambda source, **options: torch.ones(16)
+    report = model.embed_with_report([image("a"), image("a") - image("same"), image("b")])
+    assert report.kept == [0, 2]
+    assert "cancel" in report.skipped[0].reason
+    with pytest.raises(NoDirection, match="cancel"):
+        model.embed([image("a") - image("same")])

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import contextvars
 import os
+import subprocess
+import sys
 import threading
 from collections.abc import Iterator
 
@@ -116,6 +118,45 @@ def test_no_thread_outlives_its_consumer(end, counted):
     assert taken == [0, 1, 2]
 
 
+@pytest.mark.parametrize("end", ["close", "raise"])
+def test_a_job_that_is_stuck_delays_nobody(end, monkeypatch):
+    monkeypatch.setattr(prefetch, "PATIENCE_S", 0.01)
+    release = threading.Event()
+
+    def work(job: int, stop: threading.Event) -> int:
+        return job if job == 0 or release.wait(WAIT_S) else -1
+
+    results = run_ahead(work, range(9), 2)
+    assert next(results) == 0
+    if end == "close":
+        results.close()
+    else:
+        with pytest.raises(KeyboardInterrupt):
+            results.throw(KeyboardInterrupt)
+    stuck = readers()
+    assert 1 <= len(stuck) <= 2
+    assert all(thread.daemon for thread in stuck)
+    release.set()
+    for thread in stuck:
+        thread.join(WAIT_S)
+    assert not readers()
+
+
+def test_a_program_ends_on_an_interrupt_though_a_reader_is_stuck():
+    """The reader waits for ever; the main thread is interrupted while it waits for the result."""
+    code = (
+        "import os, signal, threading\n"
+        "from bindplug.prefetch import run_ahead\n"
+        "def work(job, stop):\n"
+        "    os.kill(os.getpid(), signal.SIGINT)\n"
+        "    threading.Event().wait()\n"
+        "try: list(run_ahead(work, [1]))\n"
+        "except KeyboardInterrupt: print('interrupted')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=WAIT_S)
+    assert (done.returncode, done.stdout.strip(), done.stderr) == (0, "interrupted", "")
+
+
 def test_a_stopped_worker_lets_the_rest_of_its_job_go():
     stop = threading.Event()
     items = until(stop, range(10))
@@ -125,13 +166,14 @@ def test_a_stopped_worker_lets_the_rest_of_its_job_go():
         next(items)
 
 
-def test_by_default_one_job_stays_in_the_callers_thread_and_more_do_not(monkeypatch):
+def test_by_default_jobs_that_may_leave_the_callers_thread(monkeypatch):
     monkeypatch.setattr(prefetch, "default_workers", lambda: 2)
 
     def whose(job: int, stop: threading.Event) -> bool:
         return threading.current_thread() is threading.main_thread()
 
-    assert list(run_ahead(whose, [1])) == [True]
+    assert list(run_ahead(whose, [1])) == [False]
+    assert list(run_ahead(whose, [1], threadable=lambda job: False)) == [True]
     assert list(run_ahead(whose, range(3))) == [False] * 3
     odd = list(run_ahead(whose, range(4), threadable=lambda job: job % 2 == 1))
     assert odd == [True, False, True, False]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import re
 import tempfile
@@ -45,6 +46,12 @@ class _Capture:
                 self._restore()
             return messages if entry == self.entries else []
 
+    def end(self) -> None:
+        """Put stderr back though a thread may be stuck in a decoder, so that last words are shown."""
+        with self.lock:
+            self._drain()
+            self._restore()
+
     def _divert(self) -> None:
         try:
             self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - open until the last thread leaves
@@ -78,6 +85,7 @@ class _Capture:
 
 
 _capture = _Capture()
+atexit.register(_capture.end)
 
 
 @contextmanager

@@ -45,9 +45,7 @@ class SharedSources(Generic[T]):
             return
         entry, evicted = self._entry(key)
         for other in evicted:
-            with other.lock:
-                other.stack.close()
-                other.values.clear()
+            other.close()
         with entry.lock:
             if not entry.values:
                 entry.values.append(entry.stack.enter_context(self.opened(source)))
@@ -59,9 +57,7 @@ class SharedSources(Generic[T]):
             entries = list(self._entries.values())
             self._entries.clear()
         for entry in entries:
-            with entry.lock:
-                entry.stack.close()
-                entry.values.clear()
+            entry.close()
 
     def _entry(self, key: tuple[object, ...]) -> tuple[_Entry[T], list[_Entry[T]]]:
         with self._lock:
@@ -104,6 +100,15 @@ class _Entry(Generic[T]):
         self.lock = threading.Lock()
         self.stack = ExitStack()
         self.values: list[T] = []
+
+    def close(self) -> None:
+        """Close the source, unless a thread is reading it, which may never end: then it goes with that thread."""
+        if self.lock.acquire(blocking=False):
+            try:
+                self.stack.close()
+                self.values.clear()
+            finally:
+                self.lock.release()
 
 
 def _identity(source: object) -> tuple[object, ...] | None:
