@@ -254,3 +254,13 @@ def test_the_module_runs(tmp_path):
     assert "absent.wav" in ran.stderr
     assert "Traceback" not in ran.stderr
     assert list(Path(tmp_path).iterdir()) == []
+
+
+def test_the_shell_completes_commands_and_options():
+    environment = os.environ | {"_BINDPLUG_COMPLETE": "bash_complete", "COMP_CWORD": "1"}
+    for words, completion in (("bindplug com", "compare"), ("bindplug bri", "bridge")):
+        ran = subprocess.run(
+            [sys.executable, "-c", "import sys; sys.argv[0] = 'bindplug'; from bindplug.cli import main; main()"],
+            env=environment | {"COMP_WORDS": words}, capture_output=True, text=True, check=False,
+        )  # fmt: skip
+        assert ran.stdout.split() == [f"plain,{completion}"]
