@@ -65,6 +65,7 @@ def write_page_files(directory: str | Path) -> Path:
 
 def _write_sensors(directory: Path) -> None:
     scene = Scene(11, "eval", labels=["train"], seconds=2.0, fps=4)
+    assert scene.imu is not None  # a train moves its rider
     write_video(directory / "train.mp4", scene.video, scene.fps, scene.audio, scene.sample_rate_hz)
     write_imu(directory / "ride.csv", scene.imu, scene.imu_rate_hz)
     _save_sixteen_bit(directory / "sofa.png", scene.depth * 400)  # brought to the distances of a room
