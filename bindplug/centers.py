@@ -10,21 +10,25 @@ Source: Liang et al., "Mind the Gap" (arXiv 2203.02053), sections 2 and 4.2.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import torch
 from torch import Tensor
 
 from bindplug.errors import InputError
 from bindplug.modality import Modality
+from bindplug.query import Query
 
-if TYPE_CHECKING:
-    from bindplug.encoder import Encoder
-    from bindplug.query import Query
+
+class EmbedsQueries(Protocol):
+    """What measuring centers needs of a model; :class:`bindplug.Encoder` has it."""
+
+    def embed(self, queries: Sequence[Query], *, progress: bool | None = None) -> Tensor:
+        """N queries to (N, D) unit rows."""
 
 
 def measure_centers(
-    model: Encoder, queries: Mapping[str, Sequence[Query]], *, progress: bool | None = None
+    model: EmbedsQueries, queries: Mapping[str, Sequence[Query]], *, progress: bool | None = None
 ) -> dict[str, Tensor]:
     """The mean unit row of each modality over a sample of its kind.
 

@@ -26,7 +26,22 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bindplug.errors import CheckpointError, WeightsNotFound
+from bindplug.errors import BindplugError, CheckpointError, WeightsNotFound
+
+DAMAGE = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    RecursionError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
+"""What reading content of the wrong type, shape or size raises."""
+
+MOST_JSON_BYTES = 64 << 20
+"""Larger than any manifest, whose longest part are a bridge's words."""
 
 DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.bfloat16}
 """What weights may be written in."""
@@ -63,27 +78,56 @@ class Manifest:
         if not file.is_file():
             remedy = f". {self.remedy}" if self.remedy else ""
             raise WeightsNotFound(f"there is no {self.holds} at {directory}: it has no {self.file}{remedy}")
-        try:
-            said = json.loads(file.read_text(encoding="utf-8"))
-        except (ValueError, OSError) as error:
-            raise CheckpointError(f"{file} is damaged: {error}") from error
-        if not isinstance(said, dict) or said.get("format") != self.format:
+        content = read_json(file)
+        if not isinstance(content, dict) or content.get("format") != self.format:
             raise CheckpointError(f"{file} does not describe a {self.holds} (no format {self.format!r})")
-        version = said.get("format_version")
+        version = content.get("format_version")
         if version != self.version:
             raise CheckpointError(
                 f"{file} has format version {version!r}; this bindplug reads version {self.version}"
             )
-        missing = [name for name, kind in self.fields.items() if not isinstance(said.get(name), kind)]
+        missing = [name for name, kind in self.fields.items() if not isinstance(content.get(name), kind)]
         if missing:
             raise CheckpointError(f"{file} is damaged: it lacks {', '.join(missing)}")
-        return said
+        return content
 
-    def write(self, directory: Path, said: Mapping[str, Any]) -> None:
-        """Write the manifest of a directory: format and version, then what is ``said``, ready for JSON."""
-        whole = {"format": self.format, "format_version": self.version, **said}
-        text = json.dumps(whole, indent=2, ensure_ascii=False) + "\n"
+    def write(self, directory: Path, fields: Mapping[str, Any]) -> None:
+        """Write the manifest of a directory: format and version, then further ``fields``, ready for JSON."""
+        content = {"format": self.format, "format_version": self.version, **fields}
+        text = json.dumps(content, indent=2, ensure_ascii=False) + "\n"
         (directory / self.file).write_text(text, encoding="utf-8")
+
+
+def read_json(file: Path) -> Any:
+    """The content of a JSON file that nobody vouches for.
+
+    Raises:
+        CheckpointError: it is no JSON, too large for a manifest, or nested too deeply.
+    """
+    try:
+        size = file.stat().st_size
+        if size > MOST_JSON_BYTES:
+            raise CheckpointError(f"{file} is damaged: {size} bytes are more than a manifest has")
+        return json.loads(file.read_text(encoding="utf-8"))
+    except (ValueError, OSError) as error:
+        raise CheckpointError(f"{file} is damaged: {error}") from error
+    except RecursionError:
+        raise CheckpointError(f"{file} is damaged: it is nested too deeply") from None
+
+
+@contextmanager
+def damage_named(file: str | Path) -> Iterator[None]:
+    """Turn what damaged content raises inside the block into a :class:`CheckpointError` that names the file.
+
+    Errors of bindplug pass as they are.
+    """
+    try:
+        yield
+    except BindplugError:
+        raise
+    except DAMAGE as error:
+        reason = (str(error).splitlines() or [""])[0][:300]
+        raise CheckpointError(f"{file} is damaged: {type(error).__name__}: {reason}") from error
 
 
 @contextmanager

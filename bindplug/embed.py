@@ -9,15 +9,16 @@ import os
 import threading
 import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager, nullcontext
+from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bindplug.centers import shift_between
 from bindplug.errors import InputError, ModalityNotLoaded, NoDirection, UnknownWords
+from bindplug.evaluation_mode import evaluating
 from bindplug.inputs.notes import Note, collected_notes, outer_level
 from bindplug.inputs.pillow_warnings import suppress_pillow_warnings
 from bindplug.inputs.source import describe_source
@@ -26,16 +27,33 @@ from bindplug.modality import Modality
 from bindplug.prefetch import check_workers, run_ahead, until
 from bindplug.progress import iterate_with_progress
 from bindplug.query import CANCELLED, AnyLeaf, Leaf, Query, VectorLeaf
+from bindplug.space import EmbeddingSpace
 
 if TYPE_CHECKING:
-    from bindplug.encoder import Encoder
-    from bindplug.inputs.base import Batch
+    from bindplug.inputs.base import Batch, Preprocess
 
 CLIPS_OF = {Modality.VIDEO: 15, Modality.AUDIO: 3}
 """Clips an item of a modality is usually cut into; each passes the tower as one item."""
 
 CANCELLATION_NORM = 1e-6
 """A weighted sum shorter than this, relative to its weights, is float noise and not a direction."""
+
+
+class EmbedsTensors(Protocol):
+    """What this module needs of a model; :class:`bindplug.Encoder` has it."""
+
+    embedding_space: EmbeddingSpace
+    modalities: tuple[str, ...]
+    preprocess: Mapping[str, Preprocess]
+    device: torch.device
+    dtype: torch.dtype
+    centers: Mapping[str, Tensor]
+
+    def encode(self, modality: str, x: Tensor, normalize: bool = False) -> Tensor:
+        """A batch of preprocessed input to (B, D) rows."""
+
+    def unknown_tokens(self, ids: Tensor) -> frozenset[int]:
+        """Those of (B, L) token ids that the model never learned."""
 
 
 class SkippedInputs(UserWarning):
@@ -88,7 +106,7 @@ def warn_unknown_words(words: Sequence[str]) -> None:
     )
 
 
-def validated(queries: Any, model: Encoder) -> list[Query]:
+def validated(queries: Any, model: EmbedsTensors) -> list[Query]:
     """The queries as a list, each one checked to be something this model can embed."""
     if isinstance(queries, Query):
         queries = [queries]
@@ -106,7 +124,7 @@ def validated(queries: Any, model: Encoder) -> list[Query]:
     return checked
 
 
-def _check_leaf(leaf: AnyLeaf, model: Encoder) -> None:
+def _check_leaf(leaf: AnyLeaf, model: EmbedsTensors) -> None:
     if isinstance(leaf, VectorLeaf):
         model.embedding_space.ensure(leaf.space, doing=f"using {leaf!r} in this model")
     elif leaf.modality.value not in model.modalities:
@@ -145,7 +163,7 @@ class _Job:
 
 
 def embed_queries(
-    model: Encoder,
+    model: EmbedsTensors,
     queries: Any,
     *,
     batch_size: int,
@@ -166,7 +184,7 @@ def embed_queries(
 
 
 def embed_parts(
-    model: Encoder,
+    model: EmbedsTensors,
     parts: Iterable[Sequence[Query]],
     *,
     batch_size: int = 32,
@@ -200,7 +218,7 @@ def _check_options(batch_size: int, on_error: str, workers: int | None) -> None:
     check_workers(workers)
 
 
-def _part_of(model: Encoder, queries: Any, recenter: str | Tensor | None) -> _Part:
+def _part_of(model: EmbedsTensors, queries: Any, recenter: str | Tensor | None) -> _Part:
     checked = validated(queries, model)
     leaves = list(dict.fromkeys(leaf for query in checked for _, leaf in query.terms))
     return _Part(checked, leaves, shifts_of(leaves, model.centers, recenter))
@@ -212,7 +230,7 @@ def _jobs_of(part: _Part, batch_size: int) -> Iterator[_Job]:
 
 
 def _embedded(
-    model: Encoder, jobs: Iterable[_Job], batch_size: int, on_error: str, workers: int | None
+    model: EmbedsTensors, jobs: Iterable[_Job], batch_size: int, on_error: str, workers: int | None
 ) -> Generator[Embedded | None, None, None]:
     """For each job None, and for the last one of a part that part's rows."""
     readers, device = model.preprocess, torch.device(model.device)
@@ -229,7 +247,7 @@ def _embedded(
         closing(run_ahead(read, jobs, workers, threadable=_is_of_files)) as loaded,
     ):
         for job, batch in loaded:
-            with _evaluating(model), torch.inference_mode(), _exact(device):
+            with evaluating(model), torch.inference_mode(), _exact(device):
                 if batch is not None:
                     _encode_chunk(model, job, batch, batch_size)
                 done = _finished(model, job.part, on_error) if job.last else None
@@ -270,7 +288,7 @@ def _read_chunk(
     return batch
 
 
-def _encode_chunk(model: Encoder, job: _Job, batch: Batch, batch_size: int) -> None:
+def _encode_chunk(model: EmbedsTensors, job: _Job, batch: Batch, batch_size: int) -> None:
     chunk, modality = job.chunk, job.chunk[0].modality.value
     for skip in batch.skipped:
         job.part.failures[chunk[skip.index]] = (skip.source, skip.reason)
@@ -285,7 +303,7 @@ def _encode_chunk(model: Encoder, job: _Job, batch: Batch, batch_size: int) -> N
             job.part.rows[chunk[batch.kept[i]]] = unit(row)
 
 
-def _finished(model: Encoder, part: _Part, on_error: str) -> Embedded:
+def _finished(model: EmbedsTensors, part: _Part, on_error: str) -> Embedded:
     _check_rows(part, on_error)
     for leaf in part.leaves:
         if isinstance(leaf, VectorLeaf):
@@ -335,19 +353,6 @@ def _unknown_words(part: _Part) -> list[str]:
     texts = [leaf.source for leaf in part.leaves if isinstance(leaf, Leaf) and leaf.modality is Modality.TEXT]
     words = (pair for text in texts if isinstance(text, str) for pair in word_tokens(text))
     return list(dict.fromkeys(word for word, ids in words if not part.unknown_tokens.isdisjoint(ids)))
-
-
-@contextmanager
-def _evaluating(model: Any) -> Iterator[None]:
-    """Evaluation mode for the time of the block: drop path and dropout would make rows random."""
-    modules = [m for m in model.modules() if m.training] if isinstance(model, nn.Module) else []
-    for module in modules:
-        module.training = False
-    try:
-        yield
-    finally:
-        for module in modules:
-            module.training = True
 
 
 def _exact(device: torch.device) -> torch.autocast:

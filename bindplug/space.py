@@ -26,6 +26,23 @@ class EmbeddingSpace:
     width: int
     fingerprint: str | None = field(default=None, repr=False)
 
+    @classmethod
+    def from_dict(cls, values: object) -> EmbeddingSpace:
+        """The space of ``dataclasses.asdict(space)``, as manifests store it.
+
+        Raises:
+            ValueError: fields are missing, unknown or of another type.
+        """
+        if not isinstance(values, dict) or not {"name", "width"} <= values.keys() <= set(
+            cls.__dataclass_fields__
+        ):
+            raise ValueError(f"an embedding space has name, width and fingerprint, not {str(values)[:80]}")
+        name, width, fingerprint = values["name"], values["width"], values.get("fingerprint")
+        whole = isinstance(width, int) and not isinstance(width, bool) and width > 0
+        if not isinstance(name, str) or not whole or not isinstance(fingerprint, (str, type(None))):
+            raise ValueError(f"an embedding space cannot have {str(values)[:80]}")
+        return cls(name, width, fingerprint)
+
     def matches(self, other: EmbeddingSpace) -> bool:
         """Whether vectors of both may be compared: same name and width, and no contradicting fingerprint."""
         if (self.name, self.width) != (other.name, other.width):

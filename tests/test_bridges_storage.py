@@ -1,3 +1,4 @@
+import contextlib
 import json
 import warnings
 
@@ -110,6 +111,10 @@ def test_another_kind_is_refused(made, tmp_path):
         (lambda card: {**card, "source": {"name": "x", "width": 13}}, "is damaged: ValueError"),
         (lambda card: {**card, "spread": {"audio": 1.0}}, "needs the center of text"),
         (lambda card: {**card, "spread": {**card["spread"], "depth": 1.0}}, "KeyError"),
+        (lambda card: "[" * 100_000, "nested too deeply"),
+        (lambda card: {**card, "provenance": json.loads("[" * 500 + "]" * 500)}, "lacks provenance"),
+        (lambda card: {**card, "spread": {**card["spread"], "text": float("nan")}}, "does not fit"),
+        (lambda card: {**card, "target": {"name": 3, "width": 9}}, "an embedding space cannot have"),
         (lambda card: {**card, "report": {}}, "KeyError"),
     ],
 )
@@ -132,3 +137,34 @@ def test_damaged_numbers_are_refused(made, tmp_path, damage):
         file.write_bytes(damage(file.read_bytes()))
     with pytest.raises(CheckpointError, match="fit the bridge again"):
         load_bridge(tmp_path / "b")
+
+
+STRANGE = (None, True, -1, 1e400, float("nan"), "x", "9" * 5000, [], {}, [[]], {"a": {}}, 2**70, 0)
+
+
+def places(value, path=()):
+    """Every place inside a JSON value."""
+    items = value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    for key, inner in list(items)[:30]:
+        yield (*path, key)
+        yield from places(inner, (*path, key))
+
+
+def test_whatever_stands_in_a_card_only_a_named_error_leaves(made, tmp_path):
+    file = made.save(tmp_path / "b") / "card.json"
+    whole = file.read_text()
+    tried = 0
+    for path in places(json.loads(whole)):
+        for strange in STRANGE:
+            card = json.loads(whole)
+            holder = card
+            for key in path[:-1]:
+                holder = holder[key]
+            holder[path[-1]] = strange
+            file.write_text(json.dumps(card))
+            tried += 1
+            with contextlib.suppress(CheckpointError):
+                loaded = load_bridge(tmp_path / "b")
+                loaded(rows(3, 12, 1))
+                str(loaded.report)
+    assert tried > 300

@@ -6,7 +6,7 @@ bridge(model.embed([audio("bark.wav")]), modality="audio")      # (1, D) unit ro
 
 from __future__ import annotations
 
-from bindplug.bridges.base import Bridge
+from bindplug.bridges.base import Bridge, load_bridge
 from bindplug.bridges.fitting import TextEmbedder, fit_bridge
 from bindplug.bridges.linear import LinearBridge
 from bindplug.bridges.lookup import as_bridge, fit_command, registered_bridge
@@ -20,7 +20,6 @@ from bindplug.bridges.mapping import (
 )
 from bindplug.bridges.protocol import AnyBridge
 from bindplug.bridges.quality import BridgeQuality, BridgeReport, Retrieval
-from bindplug.bridges.storage import load_bridge
 from bindplug.bridges.vocabulary import VocabularyBridge
 
 __all__ = [

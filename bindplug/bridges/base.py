@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeVar
 
@@ -12,8 +13,10 @@ from torch import Tensor
 
 from bindplug.bridges.mapping import map_queries
 from bindplug.bridges.pairs import unit_rows
-from bindplug.bridges.quality import BridgeReport, Retrieval, retrieval
-from bindplug.errors import InputError, NoDirection
+from bindplug.bridges.quality import BridgeReport, Retrieval, retrieval, warn_of
+from bindplug.bridges.storage import CARD, read_card, read_tensors, write_bridge
+from bindplug.directories import damage_named
+from bindplug.errors import CheckpointError, InputError, NoDirection
 from bindplug.modality import Modality
 from bindplug.space import EmbeddingSpace
 
@@ -22,6 +25,12 @@ if TYPE_CHECKING:
     from bindplug.query import Query
 
 B = TypeVar("B", bound="Bridge")
+KINDS: dict[str, type[Bridge]] = {}
+"""Classes of bridges by their ``kind``, as it stands on the cards of stored ones."""
+
+CENTER = "center."
+"""Prefix of the stored tensors with the mean of a modality's rows."""
+
 FEWEST_TO_RECENTER = 2
 VANISHED = 1e-6
 """A mapped row shorter than this is rounding noise and no direction."""
@@ -41,6 +50,11 @@ class Bridge(ABC):
     """
 
     kind: ClassVar[str]
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        if "kind" in cls.__dict__:
+            KINDS[cls.kind] = cls
 
     def __init__(
         self,
@@ -176,9 +190,18 @@ class Bridge(ABC):
         Raises:
             CheckpointError: ``path`` is occupied.
         """
-        from bindplug.bridges.storage import save_bridge
-
-        return save_bridge(self, path, overwrite=overwrite)
+        tensors = {**self.tensors(), "target_mean": self.target_mean}
+        tensors |= {CENTER + name: mean for name, (mean, _) in self.centers.items()}
+        card = {
+            "kind": self.kind,
+            "source": asdict(self.source),
+            "target": asdict(self.target),
+            "report": self.report.to_dict(),
+            "provenance": self.provenance,
+            "spread": {name: spread for name, (_, spread) in self.centers.items()},
+            "parameters": self.parameters(),
+        }
+        return write_bridge(path, card, tensors, overwrite=overwrite)
 
     @classmethod
     def load(cls: type[B], path: str | Path) -> B:
@@ -188,9 +211,44 @@ class Bridge(ABC):
             WeightsNotFound: there is no bridge.
             CheckpointError: it is damaged, or of another kind.
         """
-        from bindplug.bridges.storage import read_bridge
+        path = Path(path).expanduser()
+        card = read_card(path)
+        kind = KINDS.get(card["kind"])
+        if kind is None:
+            known = ", ".join(KINDS)
+            raise CheckpointError(
+                f"{path / CARD.file} is damaged: unknown kind {card['kind']!r} (known: {known})"
+            )
+        if not issubclass(kind, cls):
+            raise CheckpointError(f"{path} holds a {kind.__name__}, not a {cls.__name__}; use load_bridge()")
+        tensors = read_tensors(path, card)
+        with damage_named(path / CARD.file):
+            spread = {name: float(value) for name, value in card["spread"].items()}
+            bridge = kind.restore(
+                {name: tensor for name, tensor in tensors.items() if not name.startswith(CENTER)},
+                card["parameters"],
+                source=EmbeddingSpace.from_dict(card["source"]),
+                target=EmbeddingSpace.from_dict(card["target"]),
+                centers={name: (tensors[CENTER + name], value) for name, value in spread.items()},
+                target_mean=tensors["target_mean"],
+                report=BridgeReport.from_dict(card["report"]),
+                provenance=card["provenance"],
+            )
+            bridge.check()
+        warn_of(bridge.report, f"the bridge at {path}", stacklevel=3)
+        return bridge
 
-        return read_bridge(path, cls)
+    def check(self) -> None:
+        """Return if centers and the target's mean fit the spaces.
+
+        Raises:
+            ValueError: they do not.
+        """
+        for name, (mean, spread) in self.centers.items():
+            if mean.shape != (self.source.width,) or not 0.0 <= spread < float("inf"):
+                raise ValueError(f"the center of {name} does not fit {self.source}")
+        if self.target_mean.shape != (self.target.width,):
+            raise ValueError(f"the target's mean does not fit {self.target}")
 
     @abstractmethod
     def tensors(self) -> dict[str, Tensor]:
@@ -230,11 +288,24 @@ class Bridge(ABC):
 
     def _center(self, modality: Modality) -> tuple[Tensor, float]:
         """The mean to subtract and the factor that makes the modality spread as text does."""
-        kin = [m.value for m in Modality if m.tower == modality.tower]
-        name = next((n for n in (modality.value, *kin) if n in self.centers), "text")
+        same_tower = [m.value for m in Modality if m.tower == modality.tower]
+        name = next((n for n in (modality.value, *same_tower) if n in self.centers), "text")
         mean, spread = self.centers[name]
         text_spread = self.centers["text"][1]
         return mean, text_spread / spread if spread > 0.0 and text_spread > 0.0 else 1.0
+
+
+def load_bridge(path: str | Path) -> Bridge:
+    """The bridge of a directory that ``save`` or ``bindplug bridge fit`` wrote, of whichever kind.
+
+    Raises:
+        WeightsNotFound: there is no bridge.
+        CheckpointError: it is damaged.
+
+    Warns:
+        BridgeQuality: it maps poorly, or how well is unknown.
+    """
+    return Bridge.load(path)
 
 
 def center_of(unit: Tensor) -> tuple[Tensor, float]:

@@ -6,8 +6,8 @@ import os
 from pathlib import Path
 from typing import overload
 
+from bindplug.bridges.base import load_bridge
 from bindplug.bridges.protocol import PARTS, AnyBridge
-from bindplug.bridges.storage import load_bridge
 from bindplug.cards import BridgeCard
 from bindplug.errors import InputError, PluginError, SpaceMismatch, WeightsNotFound
 from bindplug.models import list_models

@@ -12,6 +12,8 @@ from torch import Tensor
 
 POOR_TOP1, POOR_TOP10 = 0.25, 0.5
 """Below either share of held-out items retrieved across a bridge, it is called poor."""
+MOST = 1e12
+"""Larger than any figure of a report."""
 
 
 class BridgeQuality(UserWarning):
@@ -62,21 +64,21 @@ class BridgeReport:
     @property
     def concerns(self) -> tuple[str, ...]:
         """What speaks against trusting the bridge, in sentences; empty where nothing does."""
-        found = []
+        concerns = []
         across = self.retrieval
         if across is None:
-            found.append("its quality is unknown: no pairs were held out to measure it")
+            concerns.append("its quality is unknown: no pairs were held out to measure it")
         elif across.top1 < POOR_TOP1 or across.top10 < POOR_TOP10:
-            found.append(
+            concerns.append(
                 f"it maps poorly: of {across.candidates} held-out items {across.top1:.0%} are found first and "
                 f"{across.top10:.0%} among ten; check that both sides embed the same words in the same order"
             )
         if self.method != "vocabulary" and self.corpus_size <= self.source_width:
-            found.append(
+            concerns.append(
                 f"{self.corpus_size} pairs do not span the {self.source_width} directions of its source; what "
                 f"lies outside them is lost. Use a larger corpus, such as the built-in one"
             )
-        return tuple(found)
+        return tuple(concerns)
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready fields, the concerns among them."""
@@ -87,12 +89,15 @@ class BridgeReport:
         """The report of :meth:`to_dict`.
 
         Raises:
-            KeyError, TypeError: fields are missing or of the wrong kind.
+            KeyError, TypeError, ValueError: fields are missing or of the wrong kind.
         """
-        given = {field.name: values[field.name] for field in fields(cls)}
-        if given["retrieval"] is not None:
-            given["retrieval"] = Retrieval(**given["retrieval"])
-        return cls(**given)
+        arguments = {field.name: values[field.name] for field in fields(cls)}
+        if arguments["retrieval"] is not None:
+            arguments["retrieval"] = Retrieval(**arguments["retrieval"])
+            _check_numbers(arguments["retrieval"], optional=())
+        report = cls(**arguments)
+        _check_numbers(report, optional=("strength", "scale"))
+        return report
 
     def __str__(self) -> str:
         parameter = f", strength {self.strength:g}" if self.strength is not None else ""
@@ -133,6 +138,19 @@ def retrieval(mapped: Tensor, target: Tensor, target_mean: Tensor) -> Retrieval:
         cosine=float(own.mean()),
         centered_cosine=float(centered.mean()),
     )
+
+
+def _check_numbers(values: Any, optional: tuple[str, ...]) -> None:
+    """Raise a ValueError for a field of a report that is no finite number, or for a method that is no text."""
+    for field in fields(values):
+        value = getattr(values, field.name)
+        if field.name in ("method", "retrieval"):
+            sound = field.name == "retrieval" or isinstance(value, str)
+        else:
+            number = isinstance(value, (int, float)) and not isinstance(value, bool)
+            sound = (number and abs(value) < MOST) or (value is None and field.name in optional)
+        if not sound:
+            raise ValueError(f"{field.name} cannot be {str(value)[:40]!r}")
 
 
 def warn_of(report: BridgeReport, name: str, stacklevel: int = 3) -> None:

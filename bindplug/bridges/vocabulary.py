@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from bindplug.bridges.base import Bridge, center_of
-from bindplug.bridges.pairs import group_ids, held_out_mask, paired_rows, regrouped
+from bindplug.bridges.pairs import group_ids, held_out_mask, paired_rows, regrouped, unit_rows
 from bindplug.bridges.quality import BridgeReport, warn_of
 from bindplug.errors import InputError
 from bindplug.space import EmbeddingSpace
@@ -20,6 +20,8 @@ DEFAULT_SCALE = 100.0
 Source: arXiv 2103.00020, section 2.5 (clipped at 100)."""
 SCALES = (5.0, 10.0, 20.0, 30.0, 50.0, 75.0, 100.0, 150.0, 200.0, 300.0, 500.0)
 """Scales that are tried."""
+MOST_SCALE = 1e6
+"""Above it the softmax picks one word whatever comes in; only a damaged card has such a scale."""
 MOST_TRIED = 300
 """Words looked up for each scale at most."""
 
@@ -58,6 +60,8 @@ class VocabularyBridge(Bridge):
         if source_words.shape != (count, source.width) or target_words.shape != (count, target.width):
             shapes = f"{tuple(source_words.shape)} and {tuple(target_words.shape)}"
             raise ValueError(f"vocabulary of shapes {shapes} for {source} to {target}")
+        if isinstance(scale, bool) or not isinstance(scale, (int, float)) or not 0.0 < scale < MOST_SCALE:
+            raise ValueError(f"a scale of {scale!r}")
         if names is not None and len(names) != count:
             raise ValueError(f"{len(names)} names for {count} words")
         self.source_words, self.target_words = source_words, target_words
@@ -146,8 +150,6 @@ class VocabularyBridge(Bridge):
         if self.names is None or top_k < 1:
             found = f"top_k={top_k}" if self.names is not None else "a bridge fitted without names"
             raise InputError("explain()", found=found, expected="names, and top_k of at least 1")
-        from bindplug.bridges.pairs import unit_rows
-
         unit = unit_rows(rows, self.source.width, f"rows for a bridge from {self.source.name!r}")
         shares, words = self._shares(self._centered(unit, modality)).topk(min(top_k, len(self.names)), dim=1)
         return [

@@ -116,7 +116,7 @@ def load_directory(
     path, manifest = Path(path), read_manifest(path)
     try:
         config = ImageBindConfig.from_dict(manifest["config"])
-        space = EmbeddingSpace(**manifest["embedding_space"])
+        space = EmbeddingSpace.from_dict(manifest["embedding_space"])
     except (TypeError, ValueError) as error:
         raise CheckpointError(f"{path / MANIFEST.file} is damaged: {error}") from error
     stored = tuple(tower for tower in TOWERS if tower in manifest["towers"])

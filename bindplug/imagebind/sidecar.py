@@ -48,8 +48,7 @@ def read_sidecar(path: Path) -> tuple[ImageBindConfig, EmbeddingSpace] | None:
         return None
     try:
         description = json.loads(sidecar.read_text(encoding="utf-8"))
-        return ImageBindConfig.from_dict(description["config"]), EmbeddingSpace(
-            **description["embedding_space"]
-        )
+        space = EmbeddingSpace.from_dict(description["embedding_space"])
+        return ImageBindConfig.from_dict(description["config"]), space
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise CheckpointError(f"{sidecar} does not describe a network: {error}") from None
