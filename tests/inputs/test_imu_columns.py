@@ -7,7 +7,8 @@ import pytest
 
 from bindplug.errors import InputError, InputNote
 from bindplug.inputs import ImuPreprocess
-from bindplug.inputs.imu.columns import match_columns, parse_name
+from bindplug.inputs.imu.columns import match_columns
+from bindplug.inputs.imu.names import parse_name
 from tests.inputs.imu_logs import EPOCH_S, GRAVITY, G, log, motion, nanoseconds, times, zip_of
 
 preprocess = ImuPreprocess()

@@ -9,7 +9,9 @@ import zipfile
 import numpy as np
 import pytest
 
+import bindplug.inputs.imu.archives as archives
 import bindplug.inputs.imu.files as files
+import bindplug.inputs.imu.tables as tables
 import bindplug.inputs.imu.text as text
 from bindplug.errors import InputError
 from bindplug.inputs import ImuPreprocess
@@ -71,7 +73,7 @@ def test_zip_bombs_are_refused_before_they_are_unpacked():
 
 
 def test_a_zip_of_many_files_is_refused(monkeypatch):
-    monkeypatch.setattr(files, "MOST_MEMBERS", 3)
+    monkeypatch.setattr(archives, "MOST_MEMBERS", 3)
     with pytest.raises(InputError, match="4 files in a zip"):
         preprocess(zip_of({f"{i}.csv": b"x" for i in range(4)}))
 
@@ -82,6 +84,7 @@ def test_rows_are_limited(monkeypatch, tmp_path):
     with pytest.raises(InputError, match="600 rows; expected at most 500"):
         preprocess(log(HEADER, [T, *motion(T)]))
     monkeypatch.setattr(files, "MOST_ROWS", 500)
+    monkeypatch.setattr(tables, "MOST_ROWS", 500)
     parquet = pytest.importorskip("pyarrow.parquet")
     import pyarrow
 
@@ -93,7 +96,7 @@ def test_rows_are_limited(monkeypatch, tmp_path):
 
 
 def test_json_is_limited(monkeypatch):
-    monkeypatch.setattr(files, "MOST_JSON_BYTES", 1000)
+    monkeypatch.setattr(archives, "MOST_JSON_BYTES", 1000)
     rows = [{"time_s": t, "acc_x": 1.0} for t in T.tolist()]
     with pytest.raises(InputError, match="bytes or more of JSON"):
         preprocess(json.dumps(rows).encode())

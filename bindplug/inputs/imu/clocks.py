@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
-from datetime import timezone
-from types import ModuleType
-from typing import Any
 
 import numpy as np
 
 from bindplug.errors import InputError
-from bindplug.inputs.imu.columns import ColumnName, Table
+from bindplug.inputs.imu.columns import Table
+from bindplug.inputs.imu.names import ColumnName
 from bindplug.inputs.imu.units import TIME, parse_unit
-from bindplug.inputs.optional import import_optional
+from bindplug.inputs.imu.written_times import text_nanoseconds
 
 SLOWEST_HZ, FASTEST_HZ = 5.0, 20_000.0
 """Rates that a clock of a known unit may have; below, motion is lost, and above is no motion sensor."""
@@ -157,10 +154,10 @@ def _read(
     with np.errstate(over="ignore", invalid="ignore"):
         step = _step(ticks)
     if step == 0 or not np.isfinite(step):
-        found = (
+        problem = (
             f"time stamps in {column.name!r} that {'never change' if step == 0 else 'are beyond any clock'}"
         )
-        raise InputError(name, found=found, expected="a clock that runs")
+        raise InputError(name, found=problem, expected="a clock that runs")
     if written:
         _check_rate(1e9 / step, "written times", any_rate, name)
     else:
@@ -191,8 +188,8 @@ def _check_finite(ticks: np.ndarray, name: str) -> None:
     bad = int((~np.isfinite(ticks)).sum()) if ticks.dtype.kind == "f" else 0
     if bad:
         remedy = "Remove these rows, or pass ignore_clock=True and sample_rate= if samples are evenly spaced."
-        found = f"{bad} time stamps that are no numbers"
-        raise InputError(name, found=found, expected="a time for each sample", remedy=remedy)
+        problem = f"{bad} time stamps that are no numbers"
+        raise InputError(name, found=problem, expected="a time for each sample", remedy=remedy)
 
 
 def _step(ticks: np.ndarray) -> float:
@@ -233,9 +230,11 @@ def _unit_of(
     if text is not None:
         parsed = parse_unit(text)
         if parsed is None or parsed.kind != TIME:
-            found = f"a clock {column.name!r} in {text!r}, which is no unit of time that is known"
+            problem = f"a clock {column.name!r} in {text!r}, which is no unit of time that is known"
             remedy = "State it: time_unit='ms', or '100us', '1/256 s' and so on."
-            raise InputError(name, found=found, expected="s, ms, us, ns or a multiple of them", remedy=remedy)
+            raise InputError(
+                name, found=problem, expected="s, ms, us, ns or a multiple of them", remedy=remedy
+            )
         return _checked(text, step, any_rate, name)
     fitting = [
         unit for unit in GUESSED_UNITS if SLOWEST_GUESS_HZ <= 1 / (step * _SCALES[unit]) <= FASTEST_GUESS_HZ
@@ -251,9 +250,9 @@ def _unit_of(
 
 def _ambiguous(step: float, fitting: list[str], column: ColumnName, name: str) -> InputError:
     readings = " or ".join(f"{1 / (step * _scale(unit)):g} Hz in {unit}" for unit in fitting)
-    found = f"a clock {column.name!r} that names no unit, with a step of {step:g} ({readings or 'no plausible rate'})"
+    problem = f"a clock {column.name!r} that names no unit, with a step of {step:g} ({readings or 'no plausible rate'})"
     remedy = "State the unit: time_unit='s', 'ms', 'us' or 'ns', say."
-    return InputError(name, found=found, expected="a clock of one plausible unit", remedy=remedy)
+    return InputError(name, found=problem, expected="a clock of one plausible unit", remedy=remedy)
 
 
 def _checked(unit: str, step: float, any_rate: bool, name: str) -> str:
@@ -267,9 +266,9 @@ def _check_rate(rate: float, clock: str, any_rate: bool, name: str) -> None:
     remedy = "Is the clock really in that unit? State it: time_unit='us', say."
     if SLOWEST_GUESS_HZ / 10 < rate < SLOWEST_HZ:
         remedy += f" Motion is lost at so low a rate; pass sample_rate={rate:.3g} to read it nevertheless."
-    found = f"{clock} of {rate:.3g} samples a second"
+    problem = f"{clock} of {rate:.3g} samples a second"
     expected = f"at least {SLOWEST_HZ:g} and at most {FASTEST_HZ:g} samples a second"
-    raise InputError(name, found=found, expected=expected, remedy=remedy)
+    raise InputError(name, found=problem, expected=expected, remedy=remedy)
 
 
 def _unwrap(relative: np.ndarray, step: float, wraps: list[float]) -> tuple[np.ndarray, tuple[str, ...]]:
@@ -290,91 +289,7 @@ def _unwrap(relative: np.ndarray, step: float, wraps: list[float]) -> tuple[np.n
 
 def _from_dates(cells: np.ndarray, name: str) -> np.ndarray:
     if np.isnat(cells).any():
-        found = f"{int(np.isnat(cells).sum())} time stamps that are no times"
-        raise InputError(name, found=found, expected="a time for each sample")
+        problem = f"{int(np.isnat(cells).sum())} time stamps that are no times"
+        raise InputError(name, found=problem, expected="a time for each sample")
     kind = "datetime64[ns]" if cells.dtype.kind == "M" else "timedelta64[ns]"
     return cells.astype(kind).astype(np.int64)
-
-
-def dates_of(values: np.ndarray) -> np.ndarray:
-    """Objects with a ``timestamp()`` (Python's and pandas' date-times) as datetime64[ns] in UTC."""
-    seconds = [
-        (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).timestamp() for value in values
-    ]
-    return (np.round(np.array(seconds) * 1e9)).astype(np.int64).astype("datetime64[ns]")
-
-
-_COLON_FRACTION = r"(\d{1,2}:\d{2}:\d{2})[:,_](\d+)"
-_HOURS = re.compile(r"^\d{1,3}:\d{2}:\d{2}(\.\d+)?$")
-_MINUTES = re.compile(r"^\d{1,3}:\d{2}\.\d+$")
-_YEAR_FIRST = re.compile(r"^\d{4}[-/.]\d{1,2}[-/.]\d{1,2}")
-_DAY_FIRST = re.compile(r"^\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}")
-_HALF_DAY = re.compile(r"^\d{1,2}:\d{2}:\d{2}(\.\d+)? ?[AaPp][Mm]$")
-
-
-def text_nanoseconds(cells: np.ndarray, column: str, name: str) -> np.ndarray:
-    """Written times (T,) as int64 nanoseconds, parsed by pandas: ISO with or without zone, h:m:s, day-first dates.
-
-    Raises:
-        InputError: they are in no form that is read, or day and month cannot be told apart.
-        MissingDependency: pandas is absent.
-    """
-    pandas = import_optional("pandas", "bindplug.inputs.imu", "imu")
-    texts = pandas.Series(cells.astype(object)).str.strip()
-    first = str(texts.iloc[0]) if len(texts) else ""
-    try:
-        parsed = _parse_text(pandas, texts)
-    except (ValueError, OverflowError):
-        parsed = None
-    if parsed is None or parsed.isna().any():
-        found = f"a clock {column!r} whose texts are no times that are read (the first: {first[:40]!r})"
-        remedy = "Write ISO times (2024-03-01T12:00:00.010Z), or pass ignore_clock=True and sample_rate=."
-        raise InputError(name, found=found, expected="numbers, ISO times or h:m:s", remedy=remedy)
-    kind = "timedelta64[ns]" if parsed.dtype.kind == "m" else "datetime64[ns]"
-    nanoseconds: np.ndarray = parsed.to_numpy().astype(kind).astype(np.int64)
-    return nanoseconds
-
-
-def _parse_text(pandas: ModuleType, texts: Any) -> Any:
-    """A pandas Series of dates or durations, or ``None``."""
-    series = texts.str.replace(_COLON_FRACTION, r"\1.\2", regex=True)
-    first = str(series.iloc[0])
-    if _HOURS.match(first):
-        return pandas.to_timedelta(series)
-    if _MINUTES.match(first):
-        return pandas.to_timedelta("00:" + series)
-    if _HALF_DAY.match(first):
-        series = series.str.replace(r" ?([AaPp][Mm])$", r" \1", regex=True)
-        return _with_format(pandas, series, "%I:%M:%S", " %p")
-    zone = series.str.replace(r"\[.*\]$", "", regex=True).str.replace(r" ?(UTC|GMT|Z)$", "Z", regex=True)
-    series = zone.str.replace(r" ([+-]\d\d:?\d\d)$", r"\1", regex=True)
-    if _YEAR_FIRST.match(first):
-        dates = series.str.replace(r"^(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})[T _]+", r"\1-\2-\3 ", regex=True)
-        dates = dates.str.replace(r"(?<!\d)(\d)(?=[- :])", r"0\1", regex=True)
-        return pandas.to_datetime(dates, format="ISO8601", utc=True).dt.tz_localize(None)
-    if not _DAY_FIRST.match(first):
-        return pandas.to_datetime(series, format="ISO8601", utc=True).dt.tz_localize(None)
-    series = series.str.replace(r"^(\d+)[-/.](\d+)[-/.](\d+)[T, _]+", r"\1-\2-\3 ", regex=True)
-    year = "%Y" if re.match(r"^\d+-\d+-\d{4}", str(series.iloc[0])) else "%y"
-    half = " %p" if re.search(r"[AaPp][Mm]$", str(series.iloc[0])) else ""
-    hour = "%I" if half else "%H"
-    readings = []
-    for order in ("%d-%m-", "%m-%d-"):
-        try:
-            readings.append(_with_format(pandas, series, f"{order}{year} {hour}:%M:%S", half))
-        except ValueError:
-            continue
-    if len(readings) == 2:
-        one, other = (reading - reading.iloc[0] for reading in readings)
-        if not one.equals(other):
-            return None
-    return readings[0] if readings else None
-
-
-def _with_format(pandas: ModuleType, series: Any, form: str, end: str) -> Any:
-    """Dates of one written form, with or without a fraction of the second."""
-    has_fraction = series.str.contains(".", regex=False)
-    if not has_fraction.all():
-        whole = series.str.replace(r"(:\d\d)(?=[^:\d.]|$)", r"\1.0", regex=True)
-        series = series.where(has_fraction, whole)
-    return pandas.to_datetime(series, format=f"{form}.%f{end}")

@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from itertools import pairwise
 
 import numpy as np
 
-from bindplug.inputs.imu.units import TIME, parse_unit
+from bindplug.inputs.imu.names import (
+    ACCELERATION_WORDS,
+    CLOCK_WORDS,
+    GRAVITY_WORDS,
+    GYROSCOPE_WORDS,
+    RAW_WORDS,
+    ColumnName,
+    parse_name,
+    word_set,
+)
 
 ACCELEROMETER, GYROSCOPE, GRAVITY, CLOCK = "accelerometer", "gyroscope", "gravity", "time"
 SENSORS = (ACCELEROMETER, GYROSCOPE, GRAVITY)
@@ -18,56 +26,21 @@ CHANNELS = ("acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z")
 PREFIXES = {ACCELEROMETER: "acc", GYROSCOPE: "gyro", GRAVITY: "gravity"}
 
 
-def _words(text: str) -> frozenset[str]:
-    return frozenset(text.split())
-
-
-_ACCELERATION_WORDS = _words(
-    "acc accel accels accl accelero accelerometer accelerometers acceleration accelerations rawacc imuacc "
-    "beschleunigung accelerometeracceleration gf gforce"
-)
-_GYROSCOPE_WORDS = _words(
-    "gyro gyr gyros gyroscope gyroscopes gyroskop omega rotationrate angularvelocity angularrate angvel "
-    "rawgyro imugyro gyrorotation motionrotationrate gyroscoperotation"
-)
 _GYROSCOPE_PAIRS = frozenset(
     {("angular", "velocity"), ("angular", "velocities"), ("angular", "rate"), ("angular", "speed"),
      ("ang", "vel"), ("ang", "velocity"), ("rotation", "rate"), ("rotational", "velocity"),
      ("rotation", "speed"), ("turn", "rate")}
 )  # fmt: skip
-_GRAVITY_WORDS = frozenset({"gravity", "grav"})
-_GRAVITY_FREE_WORDS = _words(
+_GRAVITY_FREE_WORDS = word_set(
     "linear lin linearacceleration linacc user useracceleration free body freeacc lineare nogravity"
 )
-_OTHER_WORDS = _words(
+_OTHER_WORDS = word_set(
     "mag magn magnetometer magnetic magnetfeld quat quaternion euler angle angles attitude orientation ori roll pitch "
     "yaw heading gps location cov covariance std stdev var variance bias err error offset noise mean avg min max "
     "median delta dv dq diff derivative jerk abs absolute norm magnitude temp temperature cmd command target setpoint "
     "ref reference pressure baro position pos velocity vel speed displacement integral confidence accuracy status"
 )
 """Words of columns beside the six: other sensors, and statistics of these."""
-_CALIBRATED = frozenset({"cal", "calibrated", "calib", "corrected"})
-_UNCALIBRATED = frozenset({"uncal", "uncalibrated", "uncalib"})
-_WEAK_WORDS = frozenset("awg")
-"""Letters that name a sensor only where nothing else stands beside them."""
-_SENSOR_WORDS = (
-    _ACCELERATION_WORDS | _GYROSCOPE_WORDS | _GRAVITY_WORDS | _WEAK_WORDS | {"velocity", "vel", "rate"}
-)
-_PLAIN_ENDS = _CALIBRATED | _UNCALIBRATED | _words("filtered filt lp smoothed value values data")
-"""Words after the axis that are no unit."""
-_BARE_ANGLES = _words("deg degs degree degrees rad rads radian radians")
-_RAW_WORDS = frozenset({"raw", "lsb", "lsbs", "count", "counts", "adc", "digit", "digits", "ticks", "int16"})
-_PLAIN_BRACKETS = _words(
-    "txt n utc gmt local unix epoch posix unixtime localtime since boot start reboot reset device system "
-    "calibrated cal filtered smoothed low high noise wide range"
-)
-"""Words in brackets that are no unit and change nothing."""
-_WITHOUT_GRAVITY = re.compile(r"(without|w/o|no|excluding|excl\.?|minus) ?(g|gravity)$", re.IGNORECASE)
-_WITH_GRAVITY = re.compile(r"(with|including|incl\.?|plus) ?(g|gravity)$", re.IGNORECASE)
-_ZONE = re.compile(r"(utc|gmt)?[+-]\d{1,2}:?\d{0,2}$", re.IGNORECASE)
-_BRACKETED = re.compile(r"[(\[{]((?:[^()\[\]{}]|[(\[{][^()\[\]{}]*[)\]}])*)[)\]}]")
-_WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-zäöüß']+|[A-Z]+|\d+")
-_G_FORCE = re.compile(r"^g[ _]?f(?:orce)?[ _.]?([xyz])$", re.IGNORECASE)
 _CLOCK_RANKS = (
     "datetime index", "seconds elapsed", "elapsed", "chip time", "header stamp",
     "canonical timestamp", "sample time fine", "timestamp", "time stamp", "time", "t",
@@ -76,29 +49,7 @@ _CLOCK_RANKS = (
     "logging time", "date time", "datetime", "date",
 )  # fmt: skip
 """Clock names by preference; of two that can be read the earlier is used."""
-_CLOCK_WORDS = _words(
-    "timestamp timestamps time times elapsed stamp epoch cts date datetime zeit clock sampletimefine"
-)
-_OTHER_CLOCKS = _words("location gps altimeter pedometer activity battery exposure zone")
-
-
-@dataclass(frozen=True)
-class ColumnName:
-    """A column's name in its parts.
-
-    Attributes:
-        name: as it stands in the file.
-        words: lower case, without axis, unit and qualifiers.
-        axis: ``"x"``, ``"y"``, ``"z"``, or ``None``.
-        unit: the text of its unit, understood or not; ``None`` if the name has none.
-        qualifiers: such as ``"calibrated"``, ``"raw"``, ``"gravity-free"``.
-    """
-
-    name: str
-    words: tuple[str, ...]
-    axis: str | None = None
-    unit: str | None = None
-    qualifiers: frozenset[str] = frozenset()
+_OTHER_CLOCKS = word_set("location gps altimeter pedometer activity battery exposure zone")
 
 
 @dataclass
@@ -174,26 +125,30 @@ class Columns:
 
 
 def match_columns(
-    names: Iterable[str], sensor: str | None = None, chosen: Mapping[str, str] | None = None
+    names: Iterable[str], sensor: str | None = None, choice: Mapping[str, str] | None = None
 ) -> Columns:
     """Find sensors and clocks among column names.
 
     Args:
         names: the header.
         sensor: whose log this is; then columns that are called ``x``, ``y`` and ``z`` alone are its axes.
-        chosen: columns by channel (``acc_x`` ... ``gyro_z``, ``time``) that the caller names.
+        choice: columns by channel (``acc_x`` ... ``gyro_z``, ``time``) that the caller names.
     """
     names = list(names)
     columns = _match_by_name(names, sensor)
-    known = {key: name for key, name in (chosen or {}).items() if name in names}
+    by_channel = {key: name for key, name in (choice or {}).items() if name in names}
     for part, prefix in ((ACCELEROMETER, "acc"), (GYROSCOPE, "gyro")):
-        axes = {axis: parse_name(known[f"{prefix}_{axis}"]) for axis in "xyz" if f"{prefix}_{axis}" in known}
+        axes = {
+            axis: parse_name(by_channel[f"{prefix}_{axis}"])
+            for axis in "xyz"
+            if f"{prefix}_{axis}" in by_channel
+        }
         if axes:
             first = next(iter(axes.values()))
             role = _sensor_of(first, part) if first.axis else None
             columns.triples[part] = [Triple(part, first.words, bool(role and role[1]), -1, axes)]
-    if CLOCK in known:
-        columns.clocks[:] = [parse_name(known[CLOCK])]
+    if CLOCK in by_channel:
+        columns.clocks[:] = [parse_name(by_channel[CLOCK])]
     return columns
 
 
@@ -208,7 +163,7 @@ def _match_by_name(names: list[str], sensor: str | None) -> Columns:
             if rank is not None:
                 clocks.append((rank, column))
             continue
-        counts = ("raw",) if (column.unit or "").lower() in _RAW_WORDS else ()
+        counts = ("raw",) if (column.unit or "").lower() in RAW_WORDS else ()
         key = (*column.words, *sorted(column.qualifiers), *counts)
         group = triples.setdefault(role[0], {})
         triple = group.setdefault(key, Triple(role[0], column.words, role[1], _rank_of(column)))
@@ -219,117 +174,6 @@ def _match_by_name(names: list[str], sensor: str | None) -> Columns:
             triple.axes[column.axis] = column
     ordered = {name: sorted(group.values(), key=lambda t: t.rank) for name, group in triples.items()}
     return Columns(_without_rivals(ordered), [column for _, column in sorted(clocks, key=lambda c: c[0])])
-
-
-def parse_name(name: str) -> ColumnName:
-    """``"Gyro X (deg/s)"`` to the words ``("gyro",)``, the axis ``"x"`` and the unit ``"deg/s"``."""
-    bare = name.strip().strip("\ufeff\"'").strip().lstrip("#%").strip()
-    qualifiers: set[str] = set()
-    axis = unit = None
-    for content in _BRACKETED.findall(bare):
-        text = content.strip()
-        if not text:
-            continue
-        if text.lower().removesuffix("-axis").removesuffix(" axis") in ("x", "y", "z"):
-            axis = text[0].lower()
-        elif _WITHOUT_GRAVITY.match(text):
-            qualifiers.add("gravity-free")
-        elif _WITH_GRAVITY.match(text) or _ZONE.match(text):
-            continue
-        elif _weight(text) > _weight(unit):
-            unit = text
-    bare = " ".join(_BRACKETED.sub(" ", bare).split()).strip(" ,;:_-./")
-    force = _G_FORCE.match(bare)
-    if force:
-        return ColumnName(name, ("gforce",), force.group(1).lower(), unit, frozenset(qualifiers))
-    spots = _split_words(bare)
-    tail = len(spots)
-    if axis is None:
-        spots, axis, tail = _take_axis(spots)
-    words, spelled = _take_unit(spots, bare, tail) if axis else _take_time_unit(spots, bare)
-    unit = unit if unit is not None else spelled
-    for group, qualifier in ((_CALIBRATED, "calibrated"), (_UNCALIBRATED, "uncalibrated")):
-        if group & set(words):
-            qualifiers.add(qualifier)
-            words = [word for word in words if word not in group]
-    return ColumnName(name, tuple(words), axis, unit, frozenset(qualifiers))
-
-
-def _weight(bracket: str | None) -> int:
-    """How much the text of a bracket says of a unit: raw counts most, then a known unit, then an unknown one."""
-    if bracket is None:
-        return 0
-    words = {word.lower() for word in _WORD.findall(bracket)}
-    if words & _RAW_WORDS:
-        return 3
-    if parse_unit(bracket):
-        return 2
-    return 0 if words <= _PLAIN_BRACKETS else 1
-
-
-def _split_words(text: str) -> list[tuple[str, int]]:
-    """The words of a name in lower case, split at punctuation and at capitals, and where each starts."""
-    matches = _WORD.finditer(text)
-    return [(m.group().lower(), m.start()) for m in matches if m.group().lower() not in ("axis", "achse")]
-
-
-def _take_axis(words: list[tuple[str, int]]) -> tuple[list[tuple[str, int]], str | None, int]:
-    """The words without the axis, the axis, and the index of the first word after it."""
-    letters = [index for index, (word, _) in enumerate(words) if word in ("x", "y", "z")]
-    if len(letters) == 1:
-        (at,) = letters
-        return words[:at] + words[at + 1 :], words[at][0], at
-    if letters:
-        return words, None, len(words)
-    for at, (word, start) in enumerate(words):
-        last, first = (word[:-1], word[-1:]), (word[1:], word[:1])  # "ax" and "accx", or "xacc"
-        for (rest, letter), weak in ((last, _WEAK_WORDS), (first, frozenset())):
-            if letter in ("x", "y", "z") and rest in _ACCELERATION_WORDS | _GYROSCOPE_WORDS | weak:
-                return [*words[:at], (rest, start), *words[at + 1 :]], letter, at + 1
-    return words, None, len(words)
-
-
-def _take_unit(words: list[tuple[str, int]], text: str, tail: int) -> tuple[list[str], str | None]:
-    """The words without a unit written among them, and the unit: ``acc_x_g``, ``gyro_x_deg_s``, ``time_ms``.
-
-    Args:
-        words: of the name, without the axis, and where they start in ``text``.
-        text: the name without brackets.
-        tail: index of the first word after the axis.
-    """
-    plain = [word for word, _ in words]
-    sensor_ends = [at + 1 for at, word in enumerate(plain) if word in _SENSOR_WORDS]
-    tail = max(tail, sensor_ends[-1]) if sensor_ends and tail == 0 else tail
-    for at in range(max(1, tail), len(words)):
-        spelled = text[words[at][1] :].strip()
-        if any(
-            parse_unit(form) for form in (spelled, spelled.replace("_", "/", 1), spelled.replace("_", " "))
-        ):
-            return plain[:at], spelled.replace("_", "/", 1) if parse_unit(spelled) is None else spelled
-    rest = [word for word in plain[tail:] if word not in _PLAIN_ENDS]
-    if rest and tail:
-        return plain[:tail] + [word for word in plain[tail:] if word in _PLAIN_ENDS], " ".join(rest)
-    for word in plain[1:]:  # in the middle: "acc_mg_x", "gyro_dps_x"
-        parsed = parse_unit(word)
-        if word in _BARE_ANGLES or (parsed and parsed.kind != TIME and word not in _GRAVITY_WORDS):
-            return [other for other in plain if other != word], word
-    return plain, None
-
-
-def _take_time_unit(words: list[tuple[str, int]], text: str) -> tuple[list[str], str | None]:
-    """As :func:`_take_unit` of a clock: ``time_ms``, ``seconds_elapsed``, ``time since start in ms``."""
-    plain = [word for word, _ in words]
-    for at in range(1, len(words)):
-        parsed = parse_unit(text[words[at][1] :])
-        if parsed and parsed.kind == TIME:
-            return [word for word in plain[:at] if word != "in"], text[words[at][1] :]
-    for word in plain:
-        parsed = parse_unit(word) if len(word) > 1 else None
-        if parsed and parsed.kind == TIME:
-            return (plain if word == "seconds" else [other for other in plain if other != word]), word
-    if len(plain) > 1 and plain[-1] in _RAW_WORDS:
-        return plain[:-1], plain[-1]
-    return plain, None
 
 
 def _sensor_of(column: ColumnName, sensor: str | None) -> tuple[str, bool] | None:
@@ -343,18 +187,18 @@ def _sensor_of(column: ColumnName, sensor: str | None) -> tuple[str, bool] | Non
     present = set(words)
     if present & _OTHER_WORDS - {"velocity", "vel", "speed"}:
         return None
-    turning = bool(present & _GYROSCOPE_WORDS) or any(pair in _GYROSCOPE_PAIRS for pair in pairwise(words))
+    turning = bool(present & GYROSCOPE_WORDS) or any(pair in _GYROSCOPE_PAIRS for pair in pairwise(words))
     if present & {"velocity", "vel", "speed"} and not turning:
         return None
     free = "gravity-free" in column.qualifiers or bool(present & _GRAVITY_FREE_WORDS)
-    moving = bool(present & _ACCELERATION_WORDS) or bool(
+    moving = bool(present & ACCELERATION_WORDS) or bool(
         present & {"linearacceleration", "useracceleration", "linacc", "freeacc"}
     )
     if turning:
         return None if moving else (GYROSCOPE, False)
     if moving:
         return ACCELEROMETER, free and "including" not in present
-    if present & _GRAVITY_WORDS:
+    if present & GRAVITY_WORDS:
         return GRAVITY, False
     words = [word for word in words if word not in ("imu", "raw", "data")]
     if words and (len(words) == 1 or set(words[1:]) <= {"rs", "s"}):  # EuRoC: a_RS_S_x
@@ -366,7 +210,7 @@ def _rank_of(column: ColumnName) -> int:
     """Preference among several triples of one sensor; equal ranks are an ambiguity."""
     words = set(column.words)
     rank = 0
-    rank += 8 * ("uncalibrated" in column.qualifiers or (column.unit or "").lower() in _RAW_WORDS)
+    rank += 8 * ("uncalibrated" in column.qualifiers or (column.unit or "").lower() in RAW_WORDS)
     rank += 4 * bool(words & {"wr", "wide"}) + 2 * bool(words & {"motion"}) + 16 * bool(words & {"g"})
     return rank + bool(words & {"raw", "data"})
 
@@ -388,12 +232,12 @@ def _without_rivals(triples: dict[str, list[Triple]]) -> dict[str, list[Triple]]
 
 def _clock_rank(column: ColumnName) -> int | None:
     words = [word for word in column.words if word not in ("field", "raw", "imu", "data")]
-    if not set(words) & (_CLOCK_WORDS | {"t"}) or set(words) & _OTHER_CLOCKS:
+    if not set(words) & (CLOCK_WORDS | {"t"}) or set(words) & _OTHER_CLOCKS:
         return None
     joined = " ".join(words)
     if joined in _CLOCK_RANKS:
         return _CLOCK_RANKS.index(joined)
-    if not set(words) & _CLOCK_WORDS:
+    if not set(words) & CLOCK_WORDS:
         return None
     return len(_CLOCK_RANKS) + len(words)
 
@@ -401,9 +245,9 @@ def _clock_rank(column: ColumnName) -> int | None:
 def _owner(clock: ColumnName) -> str | None:
     """The sensor whose name is among a clock's words."""
     words = set(clock.words)
-    if words & _ACCELERATION_WORDS:
+    if words & ACCELERATION_WORDS:
         return ACCELEROMETER
-    return GYROSCOPE if words & _GYROSCOPE_WORDS else None
+    return GYROSCOPE if words & GYROSCOPE_WORDS else None
 
 
 @dataclass(frozen=True)
@@ -416,7 +260,7 @@ class Table:
         names: every column of the log, for error messages.
         units: texts of a row of units, by column name.
         preamble: lines before the header.
-        stated: whether units are stated by the interface (arrays) and not by a file.
+        units_are_given: whether units are stated by the interface (arrays) and not by a file.
         raw_units: whether the log says that its units depend on the device.
     """
 
@@ -425,7 +269,7 @@ class Table:
     names: tuple[str, ...]
     units: Mapping[str, str] = field(default_factory=dict)
     preamble: tuple[str, ...] = ()
-    stated: bool = False
+    units_are_given: bool = False
     raw_units: bool = False
 
     def unit_of(self, column: ColumnName) -> str | None:

@@ -93,8 +93,8 @@ def even_track(
     is_gap = steps > GAP_STEPS * np.median(steps)
     recorded_s, lost_s = float(steps[~is_gap].sum()), float(steps[is_gap].sum())
     if lost_s > recorded_s:
-        found = f"{lost_s:.4g} s without samples between {recorded_s:.4g} s with samples"
-        raise InputError(name, found=found, expected="a recording with fewer gaps", remedy=UNSTATED_REMEDY)
+        problem = f"{lost_s:.4g} s without samples between {recorded_s:.4g} s with samples"
+        raise InputError(name, found=problem, expected="a recording with fewer gaps", remedy=UNSTATED_REMEDY)
     rate_hz = rate_hz or float(1 / steps[~is_gap].mean())
     check_limit(name, seconds[-1], LONGEST_S, "seconds from the first to the last sample")
     check_limit(name, seconds[-1] * rate_hz, MOST_ROWS, "samples on an even grid")
@@ -128,9 +128,9 @@ def _ordered(
         return seconds, values
     if not sort:
         place = int(np.argmax(backward)) + 1
-        found = f"non-monotonic time: {int(backward.sum())} steps backwards, the first at sample {place}"
+        problem = f"non-monotonic time: {int(backward.sum())} steps backwards, the first at sample {place}"
         remedy = "Pass sort=True to put the samples in order, if only their order was lost."
-        raise InputError(name, found=found, expected="times that never decrease", remedy=remedy)
+        raise InputError(name, found=problem, expected="times that never decrease", remedy=remedy)
     notes.append("samples were out of order and have been sorted by time")
     order = np.argsort(seconds, kind="stable")
     return seconds[order], values[:, order]
@@ -177,9 +177,9 @@ def _without_outliers(
         before, after = at + 1, seconds.size - at - 1
         few = max(FEW_SAMPLES, FEW_SHARE * seconds.size)
         if min(before, after) > few and long_gaps != "cut":
-            found = f"a gap of {steps[at]:.6g} s after sample {at}, longer than all that was recorded"
+            problem = f"a gap of {steps[at]:.6g} s after sample {at}, longer than all that was recorded"
             remedy = "Split the recording there, or pass long_gaps='cut' to keep its longer part."
-            raise InputError(name, found=found, expected="one recording", remedy=remedy)
+            raise InputError(name, found=problem, expected="one recording", remedy=remedy)
         if before <= FEW_SAMPLES and after > before:  # a clock that was not set yet
             usual_after = float(np.median(np.diff(seconds[at + 1 :])))
             seconds = seconds.copy()
@@ -313,6 +313,6 @@ def _filled(
                 ]
             )
             return seconds - seconds[0], filled, float(seconds[0])
-    found = f"{int(missing.sum())} of {values.size} values NaN, infinite or blank"
+    problem = f"{int(missing.sum())} of {values.size} values NaN, infinite or blank"
     remedy = "Up to 3 rows in a run are interpolated; cut or fill longer holes."
-    raise InputError(name, found=found, expected="a number on every axis of every sample", remedy=remedy)
+    raise InputError(name, found=problem, expected="a number on every axis of every sample", remedy=remedy)

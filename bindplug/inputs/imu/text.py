@@ -119,8 +119,8 @@ def texts_of(cells: list[str], name: str) -> np.ndarray:
     """Cells of a clock as an array of texts, each short: an array holds all in the length of the longest."""
     longest = max(map(len, cells), default=0)
     if longest > LONGEST_TIME:
-        found = f"a time of {longest} characters"
-        raise InputError(name, found=found, expected=f"times of at most {LONGEST_TIME} characters")
+        problem = f"a time of {longest} characters"
+        raise InputError(name, found=problem, expected=f"times of at most {LONGEST_TIME} characters")
     return np.array(cells, dtype=np.str_)
 
 
@@ -151,12 +151,16 @@ def _lines(file: BinaryIO, name: str) -> Iterator[str]:
     file.seek(start)
     encoding = _encoding(sample, name)
     text = io.TextIOWrapper(cast(BinaryIO, _Unclosed(file)), encoding=encoding, errors="replace")
-    while line := text.readline(LONGEST_LINE + 1):
-        if len(line) > LONGEST_LINE:
-            found = f"a line of more than {LONGEST_LINE:,} characters"
-            raise InputError(name, found=found, expected=EXPECTED)
-        if line.strip():
-            yield line.rstrip("\r\n")
+    rest = ""
+    while block := text.read(LONGEST_LINE):
+        lines = (rest + block).split("\n")
+        rest = lines.pop()
+        if len(rest) > LONGEST_LINE:
+            problem = f"a line of more than {LONGEST_LINE:,} characters"
+            raise InputError(name, found=problem, expected=EXPECTED)
+        yield from (line for line in lines if line.strip())
+    if rest.strip():
+        yield rest
 
 
 class _Unclosed(io.BufferedIOBase):
@@ -199,7 +203,7 @@ def _split(line: str, separator: str) -> list[str]:
         return []
 
 
-def _find_header(head: list[str], sensor: str | None, chosen: Mapping[str, str] | None) -> _Header | None:
+def _find_header(head: list[str], sensor: str | None, choice: Mapping[str, str] | None) -> _Header | None:
     """The line that names most axes, and the separator by which it does."""
     best: _Header | None = None
     separators: tuple[str, ...] = SEPARATORS
@@ -212,7 +216,7 @@ def _find_header(head: list[str], sensor: str | None, chosen: Mapping[str, str] 
             if separator == SPACES and best is not None:
                 continue
             names = _names(line, separator)
-            matches = match_columns(names, sensor, chosen)
+            matches = match_columns(names, sensor, choice)
             if matches.channel_count > (best.matches.channel_count if best else 0):
                 best = _Header(at, separator, names, matches)
     if best is not None and best.line + 1 < len(head):
@@ -245,20 +249,20 @@ def _place_names(head: list[str], names: Sequence[str], sensor: str | None, name
                 cells.pop()
             if len(cells) == len(names) and sum(map(is_number, cells)) >= len(cells) - 1:
                 return _Header(at - 1, separator, list(names), match_columns(names, sensor))
-    found = f"no line of {len(names)} numbers among the first {len(head)}"
-    raise InputError(name, found=found, expected=f"as many cells as columns={list(names)!r} has names")
+    problem = f"no line of {len(names)} numbers among the first {len(head)}"
+    raise InputError(name, found=problem, expected=f"as many cells as columns={list(names)!r} has names")
 
 
 def _headless(head: list[str], name: str) -> InputError:
     remedy = f"Name the columns in the file, or by columns=['time', {', '.join(map(repr, CHANNELS))}] in its order."
     if any(match_columns(_names(line, mark), "accelerometer").channel_count == 3
            for line in head[:HEADER_WITHIN] for mark in SEPARATORS[:-1]):  # fmt: skip
-        found = "one sensor's axes x, y and z, without saying whose"
+        problem = "one sensor's axes x, y and z, without saying whose"
         remedy = 'Give both files: {"accelerometer": "a.csv", "gyroscope": "g.csv"}.'
-        return InputError(name, found=found, expected="accelerometer and gyroscope", remedy=remedy)
+        return InputError(name, found=problem, expected="accelerometer and gyroscope", remedy=remedy)
     begins = head[0][:80] if head else ""
-    found = f"no line that names accelerometer or gyroscope columns (it begins: {begins!r})"
-    return InputError(name, found=found, expected=EXPECTED, remedy=remedy)
+    problem = f"no line that names accelerometer or gyroscope columns (it begins: {begins!r})"
+    return InputError(name, found=problem, expected=EXPECTED, remedy=remedy)
 
 
 def _read_body(lines: Iterator[str], header: _Header, preamble: tuple[str, ...], name: str) -> Table:
@@ -288,18 +292,18 @@ def _read_body(lines: Iterator[str], header: _Header, preamble: tuple[str, ...],
             cells.flush()
     cells.flush()
     if ragged > short_end:  # a last line may be half written
-        found = f"{ragged} of {total + ragged} lines without the header's {width} cells"
+        problem = f"{ragged} of {total + ragged} lines without the header's {width} cells"
         remedy = "A decimal comma needs another separator than the comma."
-        raise InputError(name, found=found, expected=EXPECTED, remedy=remedy)
+        raise InputError(name, found=problem, expected=EXPECTED, remedy=remedy)
     if cells.points and cells.commas:
         raise InputError(name, found="decimal points and decimal commas in one log", expected="one of them")
     columns = {names[index]: _joined(chunks, np.float64) for index, chunks in cells.numbers.items()}
     for index, chunks in cells.texts.items():
         column = _joined(chunks, np.str_)
         if not np.array_equal(columns.setdefault(names[index], column), column):
-            found = f"two clocks named {names[index]!r} that differ"
+            problem = f"two clocks named {names[index]!r} that differ"
             remedy = "Rename them after their sensors, or give each sensor's columns as a file of its own."
-            raise InputError(name, found=found, expected="one clock, or one for each sensor", remedy=remedy)
+            raise InputError(name, found=problem, expected="one clock, or one for each sensor", remedy=remedy)
     return Table(columns, roles, tuple(names), units, preamble)
 
 

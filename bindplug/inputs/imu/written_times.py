@@ -1,0 +1,99 @@
+"""Times that a motion log writes out: ISO with or without a zone, hours and minutes, dates day or month first.
+
+pandas parses them; what is here brings the loggers' spellings into forms that it reads.
+"""
+
+from __future__ import annotations
+
+import re
+from datetime import timezone
+from types import ModuleType
+from typing import Any
+
+import numpy as np
+
+from bindplug.errors import InputError
+from bindplug.inputs.optional import import_optional
+
+_COLON_FRACTION = r"(\d{1,2}:\d{2}:\d{2})[:,_](\d+)"
+_HOURS = re.compile(r"^\d{1,3}:\d{2}:\d{2}(\.\d+)?$")
+_MINUTES = re.compile(r"^\d{1,3}:\d{2}\.\d+$")
+_YEAR_FIRST = re.compile(r"^\d{4}[-/.]\d{1,2}[-/.]\d{1,2}")
+_DAY_FIRST = re.compile(r"^\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}")
+_HALF_DAY = re.compile(r"^\d{1,2}:\d{2}:\d{2}(\.\d+)? ?[AaPp][Mm]$")
+
+
+def text_nanoseconds(cells: np.ndarray, column: str, name: str) -> np.ndarray:
+    """Written times (T,) as int64 nanoseconds, parsed by pandas: ISO with or without zone, h:m:s, day-first dates.
+
+    Raises:
+        InputError: they are in no form that is read, or day and month cannot be told apart.
+        MissingDependency: pandas is absent.
+    """
+    pandas = import_optional("pandas", "bindplug.inputs.imu", "imu")
+    texts = pandas.Series(cells.astype(object)).str.strip()
+    first = str(texts.iloc[0]) if len(texts) else ""
+    try:
+        parsed = _parse_text(pandas, texts)
+    except (ValueError, OverflowError):
+        parsed = None
+    if parsed is None or parsed.isna().any():
+        problem = f"a clock {column!r} whose texts are no times that are read (the first: {first[:40]!r})"
+        remedy = "Write ISO times (2024-03-01T12:00:00.010Z), or pass ignore_clock=True and sample_rate=."
+        raise InputError(name, found=problem, expected="numbers, ISO times or h:m:s", remedy=remedy)
+    kind = "timedelta64[ns]" if parsed.dtype.kind == "m" else "datetime64[ns]"
+    nanoseconds: np.ndarray = parsed.to_numpy().astype(kind).astype(np.int64)
+    return nanoseconds
+
+
+def _parse_text(pandas: ModuleType, texts: Any) -> Any:
+    """A pandas Series of dates or durations, or ``None``."""
+    series = texts.str.replace(_COLON_FRACTION, r"\1.\2", regex=True)
+    first = str(series.iloc[0])
+    if _HOURS.match(first):
+        return pandas.to_timedelta(series)
+    if _MINUTES.match(first):
+        return pandas.to_timedelta("00:" + series)
+    if _HALF_DAY.match(first):
+        series = series.str.replace(r" ?([AaPp][Mm])$", r" \1", regex=True)
+        return _with_format(pandas, series, "%I:%M:%S", " %p")
+    zone = series.str.replace(r"\[.*\]$", "", regex=True).str.replace(r" ?(UTC|GMT|Z)$", "Z", regex=True)
+    series = zone.str.replace(r" ([+-]\d\d:?\d\d)$", r"\1", regex=True)
+    if _YEAR_FIRST.match(first):
+        dates = series.str.replace(r"^(\d{4})[-/.](\d{1,2})[-/.](\d{1,2})[T _]+", r"\1-\2-\3 ", regex=True)
+        dates = dates.str.replace(r"(?<!\d)(\d)(?=[- :])", r"0\1", regex=True)
+        return pandas.to_datetime(dates, format="ISO8601", utc=True).dt.tz_localize(None)
+    if not _DAY_FIRST.match(first):
+        return pandas.to_datetime(series, format="ISO8601", utc=True).dt.tz_localize(None)
+    series = series.str.replace(r"^(\d+)[-/.](\d+)[-/.](\d+)[T, _]+", r"\1-\2-\3 ", regex=True)
+    year = "%Y" if re.match(r"^\d+-\d+-\d{4}", str(series.iloc[0])) else "%y"
+    half = " %p" if re.search(r"[AaPp][Mm]$", str(series.iloc[0])) else ""
+    hour = "%I" if half else "%H"
+    readings = []
+    for order in ("%d-%m-", "%m-%d-"):
+        try:
+            readings.append(_with_format(pandas, series, f"{order}{year} {hour}:%M:%S", half))
+        except ValueError:
+            continue
+    if len(readings) == 2:
+        one, other = (reading - reading.iloc[0] for reading in readings)
+        if not one.equals(other):
+            return None
+    return readings[0] if readings else None
+
+
+def _with_format(pandas: ModuleType, series: Any, form: str, end: str) -> Any:
+    """Dates of one written form, with or without a fraction of the second."""
+    has_fraction = series.str.contains(".", regex=False)
+    if not has_fraction.all():
+        whole = series.str.replace(r"(:\d\d)(?=[^:\d.]|$)", r"\1.0", regex=True)
+        series = series.where(has_fraction, whole)
+    return pandas.to_datetime(series, format=f"{form}.%f{end}")
+
+
+def dates_of(values: np.ndarray) -> np.ndarray:
+    """Objects with a ``timestamp()`` (Python's and pandas' date-times) as datetime64[ns] in UTC."""
+    seconds = [
+        (value if value.tzinfo else value.replace(tzinfo=timezone.utc)).timestamp() for value in values
+    ]
+    return (np.round(np.array(seconds) * 1e9)).astype(np.int64).astype("datetime64[ns]")
