@@ -14,7 +14,7 @@ import numpy as np
 from PIL import Image
 
 import bindplug
-from bindplug_diffusers import guided, hushed, open_pipeline
+from bindplug_diffusers import guided, load_pipeline, quiet_logging
 from bindplug_toyworld import Scene
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -35,8 +35,8 @@ sound = bindplug.audio(
     options.audio or fire.audio, sample_rate=None if options.audio else fire.sample_rate_hz
 )
 model = bindplug.load(options.model, device=options.device)
-with hushed(True):
-    pipe, _ = open_pipeline(options.pipeline, options.device, None)
+with quiet_logging(True):
+    pipe, _ = load_pipeline(options.pipeline, options.device, None)
 
 shared = {"prompt": options.prompt, "steps": options.steps, "views": options.views, "seed": options.seed}
 unguided = guided(pipe, model, sound, strength=0, **shared)

@@ -10,7 +10,7 @@ from pathlib import Path
 from PIL import Image
 
 import bindplug
-from bindplug_diffusers import hushed, open_pipeline
+from bindplug_diffusers import load_pipeline, quiet_logging
 from bindplug_toyworld import CLASSNAMES, Scene
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -30,8 +30,8 @@ else:
     scenes = Scene(720, "eval", labels=["boat"]), Scene(721, "eval", labels=["train"])
     first, last = (bindplug.audio(scene.audio, sample_rate=scene.sample_rate_hz) for scene in scenes)
 
-with hushed(True):
-    pipe, space = open_pipeline(options.pipeline, options.device, None)
+with quiet_logging(True):
+    pipe, space = load_pipeline(options.pipeline, options.device, None)
     pipe.set_progress_bar_config(disable=True)
     pipe = bindplug.upgrade(pipe, bindplug.load(options.model, device=options.device), space=space)
     way = bindplug.interpolate(first, last, options.frames)

@@ -11,7 +11,7 @@ import argparse
 from PIL import Image
 
 import bindplug
-from bindplug_diffusers import hushed, open_pipeline
+from bindplug_diffusers import load_pipeline, quiet_logging
 from bindplug_toyworld import CLASSNAMES, NAMES, Scene
 
 parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
@@ -30,8 +30,8 @@ for number, thing in enumerate(things):
     scene = Scene(700 + number, "eval", labels=[thing])
     heard.append(bindplug.audio(scene.audio, sample_rate=scene.sample_rate_hz))
 
-with hushed(True):
-    pipe, space = open_pipeline(options.pipeline, options.device, None)
+with quiet_logging(True):
+    pipe, space = load_pipeline(options.pipeline, options.device, None)
     pipe.set_progress_bar_config(disable=True)
     pipe = bindplug.upgrade(pipe, bindplug.load(options.model, device=options.device), space=space)
     seeds = [options.seed + number for number in range(len(heard))]

@@ -16,7 +16,7 @@ from pathlib import Path
 
 from transformers import pipeline
 
-from bindplug_diffusers import hushed
+from bindplug_diffusers import quiet_logging
 from bindplug_toyworld import Scene
 from bindplug_transformers import ImageBindModel, ImageBindProcessor
 
@@ -36,7 +36,7 @@ def show(title: str, found: list[dict]) -> None:
 
 
 print(f"{'':16}" + "".join(f"{label:>12}" for label in LABELS))
-with tempfile.TemporaryDirectory() as directory, hushed(True):
+with tempfile.TemporaryDirectory() as directory, quiet_logging(True):
     clip = options.clip
     if clip is None:
         from standins.transformers_clip import write_clip
@@ -45,7 +45,7 @@ with tempfile.TemporaryDirectory() as directory, hushed(True):
     classify = pipeline("zero-shot-image-classification", model=clip)
     show("image, before", classify(scene.image, candidate_labels=LABELS))
 
-with tempfile.TemporaryDirectory() as directory, hushed(True):
+with tempfile.TemporaryDirectory() as directory, quiet_logging(True):
     ImageBindModel.from_bindplug(options.model).save_pretrained(directory)  # once
     ImageBindProcessor.from_bindplug(options.model).save_pretrained(directory)
     classify = pipeline("zero-shot-image-classification", model=directory)

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     from bindplug_diffusers.entrances import Entrance, Slot, find_entrance
     from bindplug_diffusers.entrances.image_encoder import QueryImageEncoder
     from bindplug_diffusers.guidance import guided
-    from bindplug_diffusers.opening import hushed, open_pipeline
+    from bindplug_diffusers.load_pipeline import load_pipeline, quiet_logging
     from bindplug_diffusers.pipeline import PipelineWithQueries
     from bindplug_diffusers.prototypes import Prototypes
     from bindplug_diffusers.strength import DEFAULT_NORM, expected_norm
@@ -34,8 +34,8 @@ __all__ = [
     "expected_norm",
     "find_entrance",
     "guided",
-    "hushed",
-    "open_pipeline",
+    "load_pipeline",
+    "quiet_logging",
     "upgrade",
 ]
 
@@ -52,14 +52,14 @@ _MODULES = {
     "expected_norm": "strength",
     "find_entrance": "entrances",
     "guided": "guidance",
-    "hushed": "opening",
-    "open_pipeline": "opening",
+    "load_pipeline": "load_pipeline",
+    "quiet_logging": "load_pipeline",
     "upgrade": "adapter",
 }
 
 
 def require_diffusers(module: str = "") -> None:
-    """Return if diffusers is there and new enough.
+    """Check that diffusers is installed and new enough.
 
     Raises:
         MissingDependency: it is absent, too old, or does not import.

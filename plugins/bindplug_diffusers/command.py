@@ -1,7 +1,8 @@
-"""``bindplug generate``: a picture of what was heard, measured, felt, seen or said."""
+"""``bindplug generate``: pictures of queries, from the command line."""
 
 from __future__ import annotations
 
+import os
 import secrets
 from collections.abc import Sequence
 from pathlib import Path
@@ -9,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bindplug.cli.options import DtypeName, ModelChoice, model_options, output_options
+from bindplug.cli.options import DEFAULT_MODEL, DtypeName, ModelChoice, device_option, output_options
 from bindplug.cli.sources import (
     SourceCommand,
     Sources,
@@ -20,12 +21,10 @@ from bindplug.cli.sources import (
 )
 from bindplug.errors import InputError
 from bindplug.query import Query, interpolate
-from bindplug_diffusers.opening import DEFAULT_PIPELINE, hushed, open_pipeline
+from bindplug_diffusers.load_pipeline import DEFAULT_PIPELINE, load_pipeline, quiet_logging
 
 if TYPE_CHECKING:
     from PIL.Image import Image
-
-    from bindplug_diffusers.adapter import PipelineWithQueries
 
 GRID_COLUMNS = 8
 SEEDS = 2**32
@@ -36,8 +35,9 @@ SEEDS = 2**32
 @reader_options
 @click.option(
     "--weights",
+    multiple=True,
     metavar="W,W,...",
-    help="A weight for each source, in the order given; a negative one leads away from it. 1 each by default.",
+    help="A weight for each source, in the order typed; negative ones lead away. 1 each by default. Repeatable.",
 )
 @click.option("--each", is_flag=True, help="A picture for each source instead of one of their sum.")
 @click.option(
@@ -47,29 +47,31 @@ SEEDS = 2**32
     metavar="N",
     help="N pictures that lead from the first of two sources to the second.",
 )
-@click.option("--prompt", metavar="TEXT", help="What the pipeline is told in words besides.")
-@click.option("--negative-prompt", metavar="TEXT", help="Words to lead away from.")
+@click.option("--prompt", metavar="TEXT", help="A text prompt for the pipeline.")
+@click.option("--negative-prompt", metavar="TEXT", help="A text to lead away from.")
 @click.option(
     "--strength",
     type=click.FloatRange(min=0),
     default=1.0,
     show_default=True,
-    help="Length of the embedding; 1 is what the pipeline was trained with.",
+    help="Length of the embedding; 1 is that of the pipeline's training.",
 )
 @click.option(
-    "--noise-level", type=click.IntRange(min=0), help="Noise on the embedding (unCLIP): more is freer."
+    "--noise-level",
+    type=click.IntRange(min=0),
+    help="Noise on the embedding (unCLIP); more varies pictures more.",
 )
 @click.option(
     "--recenter/--no-recenter",
     default=None,
-    help="Move embeddings to where images lie; by default where the model ships what it takes.",
+    help="Move embeddings to where those of images lie; by default if the model has the centers for it.",
 )
 @click.option(
     "--prototypes",
     metavar="PATH",
-    help="A folder of images, or a file of prototypes, to lead towards; by default the pipeline's own, if it has some.",
+    help="A folder of images, or a file of prototypes, to blend with; by default the pipeline's own, if it has some.",
 )
-@click.option("--no-prototypes", is_flag=True, help="Lead towards none.")
+@click.option("--no-prototypes", is_flag=True, help="Blend with none.")
 @click.option(
     "--steps", type=click.IntRange(min=1), help="Denoising steps; the pipeline's own number by default."
 )
@@ -78,7 +80,7 @@ SEEDS = 2**32
     "--count", type=click.IntRange(min=1), default=1, show_default=True, help="Pictures for each query."
 )
 @click.option(
-    "--seed", type=click.IntRange(0, SEEDS - 1), help="For the same picture again; told with the result."
+    "--seed", type=click.IntRange(0, SEEDS - 1), help="Makes the same picture again; printed with the result."
 )
 @click.option("--grid", is_flag=True, help="Write all pictures onto one sheet.")
 @click.option(
@@ -96,14 +98,18 @@ SEEDS = 2**32
 )
 @click.option("--pipeline-dtype", type=DtypeName(), help="Of the pipeline's weights.")
 @click.option("--output", "-o", required=True, metavar="FILE", help="The picture to write, as out.png.")
-@model_options
+@click.option(
+    "--model", default=DEFAULT_MODEL, show_default=True, help="Name of a model, or path to weights."
+)
+@click.option("--dtype", type=DtypeName(), help="Of the model's weights; what they were saved in by default.")
+@device_option
 @output_options
-@click.pass_context
 def generate(
-    ctx: click.Context,
-    choice: ModelChoice,
+    model: str,
+    dtype: str | None,
+    device: str,
     reader: tuple[str, ...],
-    weights: str | None,
+    weights: tuple[str, ...],
     each: bool,
     steps_between: int | None,
     prompt: str | None,
@@ -124,7 +130,7 @@ def generate(
     output: str,
     as_json: bool,
     quiet: bool,
-    **given: Any,
+    **by_modality: Any,
 ) -> None:
     """Make a picture of a sound, a depth map, a heat image, a motion, a picture, a sentence, or a blend.
 
@@ -138,44 +144,59 @@ def generate(
     if prototypes is not None and no_prototypes:
         raise click.UsageError("--prototypes and --no-prototypes exclude each other")
     path = _checked_output(output)
-    sources = gather(given, reader=reader)
-    sources.ensure_present()
+    sources = gather(by_modality, reader=reader)
     queries = queries_of(sources, weights, each, steps_between)
-    prepared = {
+    sources.ensure_present()
+    if prototypes is not None and not Path(prototypes).expanduser().exists():
+        expected = "a folder of images, or a file of prototypes"
+        raise InputError("--prototypes", found=f"no such file {prototypes!r}", expected=expected)
+    from bindplug_diffusers.adapter import upgrade  # imports torch, which --help does not need
+
+    choice = ModelChoice(model, device, dtype)
+    options = {
         "prompt": prompt,
         "negative_prompt": negative_prompt,
         "num_inference_steps": steps,
         "guidance_scale": guidance_scale,
         "noise_level": noise_level,
     }
-    arguments = {name: value for name, value in prepared.items() if value is not None}
-    # the bundled one opens within a second: bars for that would only flash
-    with hushed(quiet or pipeline_name == DEFAULT_PIPELINE):
-        pipe, space = open_pipeline(pipeline_name, str(choice.torch_device), pipeline_dtype, ip_adapter)
-    with hushed(quiet):
+    arguments = {name: value for name, value in options.items() if value is not None}
+    # the bundled pipeline loads within a second: progress bars for that would only flash
+    with quiet_logging(quiet or pipeline_name == DEFAULT_PIPELINE):
+        pipe, space = load_pipeline(pipeline_name, str(choice.torch_device), pipeline_dtype, ip_adapter)
+    check_pipeline(pipe, arguments)
+    with quiet_logging(quiet):
         if quiet:
             pipe.set_progress_bar_config(disable=True)
-        model = choice.load({*sources.modalities, *(("image",) if prototypes else ())})
-        check_reader_options(model, sources.options)
-        options = {"space": space, "strength": strength, "recenter": recenter}
-        upgraded = _upgraded(pipe, model, options | {"prototypes": False if no_prototypes else prototypes})
-        chosen = secrets.randbelow(SEEDS) if seed is None else seed
-        pictures = made(upgraded, queries, count, chosen, arguments)
+        encoder = choice.load({*sources.modalities, *(("image",) if prototypes else ())})
+        check_reader_options(encoder, sources.options)
+        upgraded = upgrade(
+            pipe,
+            encoder,
+            space=space,
+            strength=strength,
+            recenter=recenter,
+            prototypes=False if no_prototypes else prototypes,
+        )
+        first_seed = secrets.randbelow(SEEDS) if seed is None else seed
+        output_of_call = upgraded(list(queries), num_images_per_prompt=count, seed=first_seed, **arguments)
     result = {
         "pipeline": pipeline_name,
         "model": choice.name,
         "entrance": upgraded.entrance.name,
-        "space": upgraded.directions.space.name,
+        "space": upgraded.embedder.space.name,
         "strength": strength,
-        "prototypes": len(upgraded.directions.prototypes or ()),
+        "prototypes": len(upgraded.embedder.prototypes or ()),
         **arguments,
-        "pictures": written(path, pictures, queries, count, chosen, grid),
+        "pictures": write_pictures(path, list(output_of_call.images), queries, count, first_seed, grid),
     }
-    _show(result, as_json, quiet)
+    _print(result, as_json, quiet)
 
 
-def queries_of(sources: Sources, weights: str | None, each: bool, steps_between: int | None) -> list[Query]:
-    """The queries that a command line asks for: a sum, one of each source, or a way between two.
+def queries_of(
+    sources: Sources, weights: Sequence[str], each: bool, steps_between: int | None
+) -> list[Query]:
+    """The queries of a command line: a sum of all sources, one query for each, or an interpolation between two.
 
     Raises:
         click.UsageError: options that exclude each other, or that do not fit the number of sources.
@@ -183,7 +204,7 @@ def queries_of(sources: Sources, weights: str | None, each: bool, steps_between:
     queries = sources.queries()
     if each and steps_between:
         raise click.UsageError("--each and --interpolate exclude each other")
-    if weights is not None and (each or steps_between):
+    if weights and (each or steps_between):
         raise click.UsageError("--weights are for a sum; leave --each and --interpolate out")
     if steps_between:
         if len(queries) != 2:
@@ -197,71 +218,81 @@ def queries_of(sources: Sources, weights: str | None, each: bool, steps_between:
     return [sum(factor * query for factor, query in zip(factors, queries, strict=True))]  # type: ignore[list-item]
 
 
-def made(
-    upgraded: PipelineWithQueries, queries: Sequence[Query], count: int, seed: int, arguments: dict[str, Any]
-) -> list[Image]:
-    """``count`` pictures of each query, those of one query together.
+def check_pipeline(pipe: Any, arguments: dict[str, Any]) -> None:
+    """Check, before a model is loaded, that a pipeline makes pictures of queries and takes the arguments.
 
     Raises:
-        InputError: the pipeline makes something else than pictures of queries alone.
+        UnsupportedTarget: it takes no query.
+        InputError: it makes something else than pictures, needs more than queries, or lacks an argument.
     """
-    from bindplug_diffusers.inspection import accepts
+    from bindplug_diffusers.entrances import find_entrance
+    from bindplug_diffusers.pipeline_info import accepts
 
-    if not accepts(upgraded.original, "num_images_per_prompt"):
-        kind = type(upgraded.original).__name__
+    kind = type(pipe).__name__
+    if not find_entrance(pipe).makes_pictures:
+        expected = "a pipeline that makes pictures; use others from Python"
+        raise InputError("--pipeline", found=f"a {kind}, which makes embeddings", expected=expected)
+    if not accepts(pipe, "num_images_per_prompt"):
         expected = "a pipeline that makes pictures; use others from Python"
         raise InputError("--pipeline", found=f"a {kind}, which needs more than queries", expected=expected)
     for name in arguments:
-        if not accepts(upgraded.original, name):
+        if not accepts(pipe, name):
             option = "--steps" if name == "num_inference_steps" else f"--{name.replace('_', '-')}"
-            found = f"a {type(upgraded.original).__name__}"
-            raise InputError(
-                "--pipeline", found=found, expected=f"one that takes {option}, or the option left out"
-            )
-    output = upgraded(list(queries), num_images_per_prompt=count, seed=seed, **arguments)
-    return list(output.images)
+            expected = f"one that takes {option}, or the option left out"
+            raise InputError("--pipeline", found=f"a {kind}", expected=expected)
 
 
-def written(
+def write_pictures(
     path: Path, pictures: Sequence[Image], queries: Sequence[Query], count: int, seed: int, grid: bool
 ) -> list[dict[str, Any]]:
-    """Write the pictures, and tell of each where it is, what query it is of, and its seed."""
-    told = []
+    """Write the pictures, and return path, query and seed of each.
+
+    Raises:
+        InputError: a file cannot be written.
+    """
+    results = []
     for number, picture in enumerate(pictures):
-        place = path
+        file = path
         if len(pictures) > 1 and not grid:
-            place = path.with_name(f"{path.stem}-{number + 1}{path.suffix}")
-            picture.save(place)
+            file = path.with_name(f"{path.stem}-{number + 1}{path.suffix}")
+        if not grid or len(pictures) == 1:
+            _save(picture, file)
         query, copy = divmod(number, count)
-        told.append({"path": str(place), "query": repr(queries[query]), "seed": seed + copy})
-    if len(pictures) == 1:
-        pictures[0].save(path)
-    elif grid:
-        sheet(pictures, count if count > 1 and len(queries) > 1 else GRID_COLUMNS).save(path)
-    return told
+        results.append({"path": str(file), "query": repr(queries[query]), "seed": seed + copy})
+    if grid and len(pictures) > 1:
+        _save(sheet(pictures, count if count > 1 and len(queries) > 1 else GRID_COLUMNS), path)
+    return results
+
+
+def _save(picture: Image, path: Path) -> None:
+    try:
+        picture.save(path)
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or str(error)
+        raise InputError(str(path), found=reason, expected="a place to write a picture") from error
 
 
 def sheet(pictures: Sequence[Image], columns: int) -> Image:
-    """All pictures on one, row by row."""
+    """One picture of all, row by row."""
     from PIL import Image
 
     columns = min(columns, len(pictures))
     rows = -(-len(pictures) // columns)
     width, height = pictures[0].size
-    whole = Image.new("RGB", (columns * width, rows * height), "white")
+    grid = Image.new("RGB", (columns * width, rows * height), "white")
     for number, picture in enumerate(pictures):
-        whole.paste(picture, (number % columns * width, number // columns * height))
-    return whole
+        grid.paste(picture, (number % columns * width, number // columns * height))
+    return grid
 
 
-def _weights(weights: str | None, count: int) -> list[float]:
-    if weights is None:
+def _weights(weights: Sequence[str], count: int) -> list[float]:
+    if not weights:
         return [1.0] * count
     try:
-        factors = [float(part) for part in weights.split(",")]
+        factors = [float(part) for value in weights for part in value.split(",")]
     except ValueError:
         raise click.BadParameter(
-            f"{weights!r} is no list of numbers, as 1,0.7", param_hint="--weights"
+            f"{','.join(weights)!r} is no list of numbers, as 1,0.7", param_hint="--weights"
         ) from None
     if len(factors) != count:
         raise click.BadParameter(
@@ -274,22 +305,20 @@ def _checked_output(output: str) -> Path:
     from PIL import Image
 
     path = Path(output).expanduser()
-    known = sorted({suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.SAVE})
-    if path.suffix.lower() not in known:
+    suffixes = sorted(
+        {suffix for suffix, kind in Image.registered_extensions().items() if kind in Image.SAVE}
+    )
+    if path.suffix.lower() not in suffixes:
         raise InputError(output, found=f"the suffix {path.suffix!r}", expected="a picture's, as out.png")
     if path.is_dir() or not path.absolute().parent.is_dir():
         found = "a directory" if path.is_dir() else f"no directory {str(path.absolute().parent)!r}"
         raise InputError(output, found=found, expected="a picture to write, as out.png")
+    if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
+        raise InputError(output, found="no permission to write it", expected="a place to write a picture")
     return path
 
 
-def _upgraded(pipe: Any, model: Any, options: dict[str, Any]) -> PipelineWithQueries:
-    from bindplug_diffusers.adapter import upgrade
-
-    return upgrade(pipe, model, **options)
-
-
-def _show(result: dict[str, Any], as_json: bool, quiet: bool) -> None:
+def _print(result: dict[str, Any], as_json: bool, quiet: bool) -> None:
     if as_json:
         from bindplug.cli.tables import print_json
 

@@ -1,7 +1,7 @@
-"""CLIP guidance: lead a pipeline that has no entrance for embeddings to a query, by gradients. Slow.
+"""CLIP guidance: steer a pipeline without an entrance for embeddings by gradients. Slow.
 
-At each step the clean picture that the UNet expects is decoded by the VAE and embedded by the image tower; the
-gradient of its cosine with the query moves that expectation.
+At each step the VAE decodes the clean picture that the UNet predicts, and the image tower embeds it. The gradient of
+its cosine with the query moves the prediction.
 """
 
 from __future__ import annotations
@@ -15,9 +15,9 @@ from torch import Tensor
 from bindplug.errors import InputError, ModalityNotLoaded, UnsupportedTarget
 from bindplug.inputs.image import normalize_rgb
 from bindplug.progress import iterate_with_progress
-from bindplug_diffusers.directions import Directions
-from bindplug_diffusers.inspection import device_of
+from bindplug_diffusers.pipeline_info import device_of
 from bindplug_diffusers.prototypes import Prototypes
+from bindplug_diffusers.query_embedder import QueryEmbedder
 
 if TYPE_CHECKING:
     from PIL.Image import Image
@@ -25,10 +25,10 @@ if TYPE_CHECKING:
     from bindplug.encoder import Encoder
     from bindplug.query import Query
 
-MOST = 10.0
-"""Cap of the guidance's weight, which grows without bound towards pure noise."""
-SMALLEST_VIEW = 0.7
-"""Shortest side of a random crop, as a share of the picture's."""
+MAX_WEIGHT = 10.0
+"""Cap of the guidance weight, which grows without bound towards pure noise."""
+MIN_CROP = 0.7
+"""Smallest side of a random crop, as a share of the picture's."""
 
 
 def guided(
@@ -47,32 +47,32 @@ def guided(
     prototypes: Prototypes | None = None,
     quiet: bool | None = None,
 ) -> Image:
-    """A picture by a latent diffusion pipeline that knows of no embeddings, pulled towards a query.
+    """A picture by a latent diffusion pipeline that takes no embeddings, steered towards a query.
 
     Every step costs ``views`` passes forward and back through the image tower and one through the VAE's decoder, and
-    pictures are cruder than those of an entrance (:func:`bindplug.upgrade`): take that where there is one. The
-    pipeline is not changed; steps are DDIM's over the noise schedule of the pipeline's own scheduler.
+    pictures are cruder than those of an entrance. Use :func:`bindplug.upgrade` if the pipeline has one. The pipeline is
+    not changed. Steps are DDIM's over the noise schedule of the pipeline's own scheduler.
 
     Args:
         pipe: has ``vae``, ``unet`` and ``encode_prompt``, as Stable Diffusion's and an unCLIP's, which is run without
             its condition.
         model: its image tower compares pictures with the query.
-        query: what the picture is to resemble, in any modality the model was loaded with.
-        prompt: words for the UNet.
-        negative_prompt: words to lead away from.
-        guidance_scale: of prompt over negative prompt, as in diffusers; 1 asks the UNet once a step, and so do two
-            prompts that are the same.
+        query: in any modality the model was loaded with.
+        prompt: text for the UNet.
+        negative_prompt: text to lead away from.
+        guidance_scale: of prompt over negative prompt, as in diffusers. The UNet runs once a step if it is 1 or if the
+            two prompts are equal.
         steps: of the sampler.
-        strength: how far a step moves the expected latents, as a share of their length, beside the weight that
-            classifier guidance gives the step; 0 guides nothing and makes the pipeline's own picture.
-        views: random crops compared at a time; the whole alone invites noise that only looks right to the model.
+        strength: how far a step moves the predicted latents, as a share of their length, times the weight that
+            classifier guidance gives the step. 0 makes the pipeline's own picture.
+        views: random crops compared in a step. The whole picture alone would invite adversarial noise.
         seed: of the first latents and of the crops.
         recenter: as in :func:`bindplug_diffusers.upgrade`.
-        prototypes: images to lead the query to; None for none.
-        quiet: True shows no progress, None asks the environment.
+        prototypes: images to blend the query with; None for none.
+        quiet: True hides the progress bar; None decides by the environment.
 
     Raises:
-        UnsupportedTarget: the pipeline lacks one of these parts, or its UNet asks for more than noise and words.
+        UnsupportedTarget: the pipeline lacks one of these parts, or its UNet needs more than latents and text.
         ModalityNotLoaded: the model has no image tower, or none for the query.
         InputError: a setting out of its range, or the query's embedding is not finite.
 
@@ -84,41 +84,43 @@ def guided(
         raise InputError(
             "guided", found=found, expected="steps and views of at least 1, strength of at least 0"
         )
-    told = _conditions(pipe, prompt, negative_prompt, guidance_scale)
+    conditions = _conditions(pipe, prompt, negative_prompt, guidance_scale)
     if "image" not in model.modalities:
         raise ModalityNotLoaded("image", model.modalities)
-    (target,) = Directions(model, None, recenter, prototypes).of([query])
+    (target,) = QueryEmbedder(model, None, recenter, prototypes).embed([query])
     generator = torch.Generator().manual_seed(seed)
     latents = _first_latents(pipe, generator)
     sampler = _sampler(pipe, steps)
-    # how much of the clean picture is in the latents after each step
-    kept = [*sampler.alphas_cumprod[sampler.timesteps[1:].cpu()].sqrt().tolist(), 1.0]
-    walk = list(zip(sampler.timesteps, kept, strict=True))
-    for t, share in iterate_with_progress(walk, total=steps, label="guided", quiet=quiet):
-        step = sampler.step(_noise(pipe.unet, latents, t, told, guidance_scale), t, latents)
+    # the share of the clean picture in the latents after each step
+    shares = [*sampler.alphas_cumprod[sampler.timesteps[1:].cpu()].sqrt().tolist(), 1.0]
+    schedule = list(zip(sampler.timesteps, shares, strict=True))
+    for t, share in iterate_with_progress(schedule, total=steps, label="guided", quiet=quiet):
+        step = sampler.step(_noise(pipe.unet, latents, t, conditions, guidance_scale), t, latents)
         latents, clean = step.prev_sample, step.pred_original_sample
         if strength:
             signal = float(sampler.alphas_cumprod[int(t)])
-            weight = min(MOST, (1 - signal) / max(signal, 1e-6) ** 0.5)  # what a thing is, is settled early
-            uphill = _uphill(pipe.vae, model, target, clean, views, generator)
-            latents = latents + share * weight * strength * clean.norm() * uphill
+            weight = min(
+                MAX_WEIGHT, (1 - signal) / max(signal, 1e-6) ** 0.5
+            )  # early steps settle the content
+            gradient = _unit_gradient(pipe.vae, model, target, clean, views, generator)
+            latents = latents + share * weight * strength * clean.norm() * gradient
     with torch.no_grad():
         picture = _decoded(pipe.vae, latents)
     return pipe.image_processor.postprocess(picture)[0]
 
 
 def _conditions(pipe: Any, prompt: str, negative: str, guidance_scale: float) -> dict[str, Tensor]:
-    """What the UNet is told beside latents and time: for the prompt alone, or for negative prompt and prompt."""
+    """Arguments of the UNet beside latents and time: for the prompt alone, or for negative prompt and prompt."""
     _ensure_steerable(pipe)
-    twice = guidance_scale > 1 and prompt != negative
+    is_guided = guidance_scale > 1 and prompt != negative
     device, unet = device_of(pipe), pipe.unet
     with torch.no_grad():
-        wanted, unwanted = pipe.encode_prompt(prompt, device, 1, twice, negative_prompt=negative)[:2]
-    told = {"encoder_hidden_states": torch.cat([unwanted, wanted]) if twice else wanted}
-    if unet.config.class_embed_type == "projection":  # an unCLIP: zeros mean that no picture is asked for
+        text, negative_text = pipe.encode_prompt(prompt, device, 1, is_guided, negative_prompt=negative)[:2]
+    conditions = {"encoder_hidden_states": torch.cat([negative_text, text]) if is_guided else text}
+    if unet.config.class_embed_type == "projection":  # an unCLIP: zeros are no image
         width = unet.config.projection_class_embeddings_input_dim
-        told["class_labels"] = wanted.new_zeros(1 + twice, width)
-    return told
+        conditions["class_labels"] = text.new_zeros(1 + is_guided, width)
+    return conditions
 
 
 def _ensure_steerable(pipe: Any) -> None:
@@ -137,12 +139,10 @@ def _ensure_steerable(pipe: Any) -> None:
     elif config.in_channels != pipe.vae.config.latent_channels:
         reason = f"its UNet takes {config.in_channels} channels and its VAE makes {pipe.vae.config.latent_channels}"
     elif config.addition_embed_type or config.encoder_hid_dim_type:
-        asked = config.addition_embed_type or config.encoder_hid_dim_type
-        reason = (
-            f"its UNet asks for {asked!r} beside noise and words. bindplug.upgrade finds an entrance there"
-        )
+        condition = config.addition_embed_type or config.encoder_hid_dim_type
+        reason = f"its UNet needs {condition!r} beside latents and text; use bindplug.upgrade for an entrance there"
     elif config.class_embed_type not in (None, "projection"):
-        reason = f"its UNet asks for a class ({config.class_embed_type!r}) beside noise and words"
+        reason = f"its UNet needs a class ({config.class_embed_type!r}) beside latents and text"
     if reason:
         raise UnsupportedTarget(f"this {name} cannot be guided: {reason}")
 
@@ -165,19 +165,21 @@ def _sampler(pipe: Any, steps: int) -> Any:
 
 
 @torch.no_grad()
-def _noise(unet: Any, latents: Tensor, t: Tensor, told: dict[str, Tensor], guidance_scale: float) -> Tensor:
-    count = len(told["encoder_hidden_states"])
-    noise = unet(latents.expand(count, -1, -1, -1), t, **told).sample
+def _noise(
+    unet: Any, latents: Tensor, t: Tensor, conditions: dict[str, Tensor], guidance_scale: float
+) -> Tensor:
+    count = len(conditions["encoder_hidden_states"])
+    noise = unet(latents.expand(count, -1, -1, -1), t, **conditions).sample  # (count, 4, h, w)
     if count == 1:
         return noise
-    unwanted, wanted = noise.chunk(2)
-    return unwanted + guidance_scale * (wanted - unwanted)
+    negative, positive = noise.chunk(2)
+    return negative + guidance_scale * (positive - negative)
 
 
-def _uphill(
+def _unit_gradient(
     vae: Any, model: Encoder, target: Tensor, clean: Tensor, views: int, generator: torch.Generator
 ) -> Tensor:
-    """The direction, of length 1, in which latents become more similar to ``target``."""
+    """The gradient of the cosine of the decoded latents with ``target``, of length 1."""
     clean = clean.detach().requires_grad_()
     picture = (_decoded(vae, clean) / 2 + 0.5).clamp(0, 1).to(model.device, torch.float32)
     size = getattr(model.preprocess["image"], "image_size", 224)
@@ -188,9 +190,9 @@ def _uphill(
 
 
 def _crops(picture: Tensor, count: int, generator: torch.Generator) -> list[Tensor]:
-    """Parts of a picture (1, 3, H, W), in its own proportions."""
+    """Random crops of a picture (1, 3, H, W), in its own proportions."""
     crops = []
-    shares = SMALLEST_VIEW + (1 - SMALLEST_VIEW) * torch.rand(count, generator=generator)
+    shares = MIN_CROP + (1 - MIN_CROP) * torch.rand(count, generator=generator)
     for share in shares.tolist():
         height, width = (round(share * edge) for edge in picture.shape[2:])
         y = int(torch.randint(picture.shape[2] - height + 1, (), generator=generator))

@@ -1,68 +1,66 @@
-"""A pipeline whose call takes queries."""
+"""A diffusers pipeline whose call takes queries."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from typing import Any
-
-import torch
-from torch import Tensor
+from collections.abc import Mapping
+from functools import cache
+from typing import Any, ClassVar
 
 from bindplug.adapters import Upgraded
-from bindplug.errors import InputError, SpaceMismatch, UnsupportedTarget
-from bindplug.query import Query
+from bindplug.encoder import Encoder
+from bindplug.errors import InputError
 from bindplug.space import EmbeddingSpace
-from bindplug_diffusers.batching import brought_to_one_count, pictures_per_prompt
-from bindplug_diffusers.directions import Directions
-from bindplug_diffusers.entrances import Conditions, Entrance, Slot, find_entrance
-from bindplug_diffusers.inspection import accepts, is_guided, twin_of
-from bindplug_diffusers.prototypes import opened_prototypes
+from bindplug_diffusers.batching import make_batch
+from bindplug_diffusers.conditioning import Conditioner, check_widths
+from bindplug_diffusers.entrances import Entrance, find_entrance
+from bindplug_diffusers.pipeline_info import accepts, copy_for_one_call
+from bindplug_diffusers.prototypes import open_prototypes
+from bindplug_diffusers.query_embedder import QueryEmbedder
 from bindplug_diffusers.request import Request, is_query, read_request
 from bindplug_diffusers.strength import check_norm, strengths_of
 
-_KNOWN_WIDTHS = {
-    768: "ViT-L/14, as open_clip:ViT-L-14:openai",
-    1024: "ViT-H/14, as open_clip:ViT-H-14:laion2b_s32b_b79k",
-    1280: "ViT-bigG/14, as open_clip:ViT-bigG-14:laion2b_s39b_b160k",
-}
+CONSTRUCTORS = ("from_pipe", "from_pretrained", "from_single_file", "from_config")
+"""Class methods that make new pipelines, which are then plain ones."""
 
 
 class PipelineWithQueries(Upgraded):
     """A pipeline whose first argument may be a query.
 
-    Everything else is the pipeline's. What is set on the wrapper, as another scheduler, holds for calls of the
-    wrapper and not for the original. Calls with a query run on a second pipeline of the same components, so that
-    what they leave behind is not left on the original.
+    It is an instance of the original's class too, so everything that diffusers does with a pipeline works:
+    ``save_pretrained``, ``components``, ``AutoPipelineForImage2Image.from_pipe(upgraded)``. What is set on it, as
+    ``upgraded.scheduler = ...``, counts in all of these and in calls, and is not set on the original. What is not set
+    is read from the original. Components are shared as between pipelines made by ``from_pipe``: moving or casting them
+    with ``to`` acts on both.
 
-    Args:
-        original: the pipeline.
-        directions: how queries become directions.
-        space, strength, norm: as :func:`upgrade`.
+    Calls with a query run on a third pipeline of the same components, so that they leave nothing behind.
+
+    :func:`with_queries` makes the instances.
+
+    Attributes:
+        original: the pipeline that was upgraded.
+        model: the encoder of queries.
+        embedder: how queries become rows; has the bridge, recentering and prototypes.
+        space: the space of the pipeline's embeddings, if it was given.
+        strength: length of the rows, as a factor.
+        norm: length of a row at strength 1; None for the pipeline's own.
     """
 
-    _OWN = ("original", "model", "directions", "space", "strength", "norm")
+    OWN: ClassVar[tuple[str, ...]] = ("original", "model", "embedder", "space", "strength", "norm")
+    """Attributes that are no settings of the pipeline."""
 
-    def __init__(
-        self,
-        original: Any,
-        directions: Directions,
-        *,
-        space: EmbeddingSpace | None = None,
-        strength: float = 1.0,
-        norm: float | None = None,
-    ) -> None:
-        super().__init__(original, directions.model)
-        self.directions, self.space = directions, space
-        self.strength = strengths_of(strength, 1)[0]
-        self.norm = check_norm(norm)
+    original_class: ClassVar[type]
+    embedder: QueryEmbedder
+    space: EmbeddingSpace | None
+    strength: float
+    norm: float | None
 
     @property
     def entrance(self) -> Entrance:
-        """Where queries enter, read from the pipeline's components as they are now."""
-        return find_entrance(self._running())
+        """Where queries enter, according to the present components."""
+        return find_entrance(self._copy())
 
     def __call__(self, query: Any = None, *args: Any, **kwargs: Any) -> Any:
-        """What the pipeline makes of a query; without one, the pipeline's own call with these arguments.
+        """Run the pipeline for a query. Without one, it is the original's call with these arguments.
 
         Args:
             query: a query; a list of N, for N pictures; or, for several IP-Adapters, a mapping from an adapter's
@@ -71,42 +69,38 @@ class PipelineWithQueries(Upgraded):
             kwargs: those of :meth:`conditioning`.
 
         Returns:
-            The pipeline's output: pictures of one query together, in the order of the queries.
+            The pipeline's output. Pictures of one query are consecutive, in the order of the queries.
 
         Raises:
             InputError: counts that do not agree, arguments that exclude each other, NaN embeddings.
             BindplugError: as :meth:`bindplug.Encoder.embed`.
         """
         if not is_query(query):
-            given = args if query is None and not args else (query, *args)
-            return (self._running() if self._settings else self.original)(*given, **kwargs)
+            positional = args if query is None and not args else (query, *args)
+            return self._copy()(*positional, **kwargs)
         if args:
             expected, remedy = "every other argument by its name", "pipe(query, prompt=...)"
             raise InputError("pipe()", found=f"{len(args)} unnamed", expected=expected, remedy=remedy)
-        running = self._running()
-        if (
-            accepts(running, "prompt")
-            and kwargs.get("prompt") is None
-            and kwargs.get("prompt_embeds") is None
-        ):
+        pipe = self._copy()
+        if accepts(pipe, "prompt") and kwargs.get("prompt") is None and kwargs.get("prompt_embeds") is None:
             kwargs["prompt"] = ""
-        arguments, components = self._conditioned(running, query, kwargs)
-        for name, component in components.items():
-            running.__dict__[name] = component  # past __setattr__, which would look for its library
-        return running(**arguments)
+        arguments, components, methods = self._prepare(pipe, query, kwargs)
+        # past diffusers' __setattr__, which would look for the component's library
+        pipe.__dict__.update(components | methods)
+        return pipe(**arguments)
 
     def conditioning(self, query: Any, **kwargs: Any) -> dict[str, Any]:
         """Plain arguments for the pipeline's own call: ``original(**upgraded.conditioning(query, prompt="..."))``.
 
         Args:
             query: as in a call.
-            kwargs: arguments of the pipeline's call, which come back, brought to the count of the queries; and
+            kwargs: arguments of the pipeline's call, which are returned with the count of the queries; and
 
-                - ``query_strength``: number or list, one a query, in place of the wrapper's; ``strength`` means
-                  the same where the pipeline itself has no argument of that name (img2img has one);
-                - ``negative``: query or queries that guidance leads away from, where the entrance takes one;
-                - ``seed``: whole number or list, one a query: picture k of a query starts from seed + k;
-                - ``recenter``, ``prototypes``, ``norm``: in place of the wrapper's; ``prototypes=False`` for none.
+                - ``query_strength``: number or list, one for each query, in place of the pipeline's; ``strength``
+                  means the same if the pipeline itself has no argument of that name (img2img has one);
+                - ``negative``: query or queries that guidance leads away from, if the entrance takes one;
+                - ``seed``: whole number or list, one for each query: picture k of a query starts from seed + k;
+                - ``recenter``, ``prototypes``, ``norm``: in place of the pipeline's; ``prototypes=False`` for none.
 
         Returns:
             Keyword arguments. For pipelines that take no embedding but an ``image_encoder``: that component, for
@@ -118,136 +112,124 @@ class PipelineWithQueries(Upgraded):
         if not is_query(query):
             found = f"a {type(query).__name__}"
             raise InputError("conditioning()", found=found, expected="a query, or a list of queries")
-        arguments, components = self._conditioned(self._running(), query, kwargs)
-        if "prepare_ip_adapter_image_embeds" in components:
+        pipe = self._copy()
+        arguments, components, methods = self._prepare(pipe, query, kwargs)
+        if methods:
             raise InputError(
                 "conditioning()",
-                found="several queries for IP-Adapters, of which diffusers mixes all into every picture",
+                found=f"several queries for {find_entrance(pipe).name}, which diffusers mixes in every picture",
                 expected="one query at a time",
                 remedy="pipe([...]) itself keeps them apart",
             )
-        embeds = arguments.keys() & set(self.entrance.replaces)
-        return arguments if embeds else arguments | components
+        has_embeddings = arguments.keys() & set(find_entrance(pipe).replaces)
+        return arguments if has_embeddings else arguments | components
 
-    def to(self, *args: Any, **kwargs: Any) -> PipelineWithQueries:
-        """Move or cast the pipeline, as its own ``to`` does, which changes it; the model stays where it is."""
-        self.original.to(*args, **kwargs)
-        return self
+    def __setattr__(self, name: str, value: Any) -> None:
+        if name in self.OWN:
+            self.__dict__[name] = value
+            return
+        # diffusers records a component in the config only if the instance has the attribute already
+        if not name.startswith("_"):
+            self.__dict__.setdefault(name, None)
+        super().__setattr__(name, value)
 
-    def _running(self) -> Any:
-        """The pipeline to call: with what was set on the wrapper."""
-        twin = twin_of(self.original)
-        for name, value in self._settings.items():
-            setattr(twin, name, value)
-        return twin
+    def __repr__(self) -> str:
+        return f"PipelineWithQueries of {self.original_class.__repr__(self)}"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """The class is made again from the original's, as it has no name to be imported by."""
+        return _restore, (self.original_class, dict(vars(self)))
 
     @property
     def _settings(self) -> dict[str, Any]:
-        """What was set on the wrapper, as ``pipe.scheduler = ...``."""
-        return {name: value for name, value in vars(self).items() if name not in self._OWN}
+        """What was set on this object, as ``pipe.scheduler = ...``."""
+        return {name: value for name, value in vars(self).items() if name not in self.OWN}
 
-    def _conditioned(
+    def _copy(self) -> Any:
+        """A pipeline of the original's class with the settings of this object."""
+        settings = self._settings
+        if "_all_hooks" in settings:  # offloading was enabled here and not on the original
+            settings["maybe_free_model_hooks"] = self.maybe_free_model_hooks
+        return copy_for_one_call(self.original, settings)
+
+    def _prepare(
         self, pipe: Any, query: Any, kwargs: Mapping[str, Any]
-    ) -> tuple[dict[str, Any], dict[str, Any]]:
-        """Arguments of the call, and components to call it with."""
+    ) -> tuple[dict[str, Any], dict[str, Any], dict[str, Any]]:
+        """The arguments of a call, and components and methods that replace the pipeline's own in it."""
         entrance = find_entrance(pipe)
-        given, request = read_request(pipe, entrance, query, kwargs)
-        entrance.check_arguments(given)
-        directions = self._directions(request)
-        ensure_widths(pipe, entrance, directions, request.asked)
-        guided = is_guided(pipe, given)
-        if request.negative and not guided:
-            remedy = "Give a guidance_scale above 1, or subtract it from the query"
+        arguments, request = read_request(pipe, entrance, query, kwargs)
+        entrance.check_arguments(arguments)
+        embedder = self._embedder_for(request)
+        check_widths(entrance, embedder, request.query_slots)
+        is_guided = entrance.is_guided(arguments)
+        if request.negative and not is_guided:
+            remedy = "Turn guidance on (guidance_scale above 1), or subtract it from the query"
             raise InputError(
                 "negative", found="no guidance", expected="guidance to lead away from it", remedy=remedy
             )
-        copies = pictures_per_prompt(pipe, given)
-        spread = copies > 1 and request.seeds is not None
-        arguments, count, spread_to = brought_to_one_count(pipe, given, request.count, spread=spread)
-        conditions = self._conditions(entrance, directions, request, guided, (count, spread_to, copies))
+        batch = make_batch(pipe, arguments, request.count, spread=request.seeds is not None)
+        conditioner = Conditioner(entrance, embedder, self.strength, self.norm)
+        conditions = conditioner.conditions(request, batch, is_guided=is_guided)
+        arguments = batch.arguments
         if request.seeds is not None:
-            arguments["generator"] = request.generators(count, copies)
-        return arguments | entrance.arguments(conditions), entrance.components(conditions)
+            arguments["generator"] = request.generators(batch.prompts, batch.copies)
+        arguments |= entrance.arguments(conditions)
+        return arguments, entrance.components(conditions), entrance.methods(conditions)
 
-    def _directions(self, request: Request) -> Directions:
-        if not request.changes_directions:
-            return self.directions
-        now = self.directions
-        chosen = now.prototypes if request.prototypes is None else request.prototypes
-        recenter = now.recenter if request.recenter is None else request.recenter
-        return Directions(now.model, now.bridge, recenter, opened_prototypes(chosen, now.model))
-
-    def _conditions(
-        self,
-        entrance: Entrance,
-        directions: Directions,
-        request: Request,
-        guided: bool,
-        counts: tuple[int, int, int],
-    ) -> Conditions:
-        count, copies, pictures = counts
-        strength = self.strength if request.strength is None else request.strength
-        made: dict[int, Tensor | None] = {}
-        slots: list[Tensor] = []
-        negatives: list[Tensor] = []
-        for number, slot in enumerate(entrance.slots):
-            asked, zeros = request.slots.get(number, []), torch.zeros(count * copies, slot.width)
-            if isinstance(asked, Tensor):
-                slots.append(asked)
-                negatives.append(zeros)
-                continue
-            if slot.refusal:
-                raise _refused(entrance.pipe, number, slot)
-            if id(asked) not in made:  # one query for several adapters is embedded once
-                made[id(asked)] = self._rows(directions, asked, strength, count, copies)
-            rows = made[id(asked)]
-            slots.append(zeros if rows is None else rows)
-            if id(request.negative) not in made:
-                made[id(request.negative)] = self._rows(
-                    directions, request.negative, self.strength, count, copies
-                )
-            against = made[id(request.negative)] if asked else None
-            negatives.append(zeros if against is None else against)
-        own = frozenset(number for number, what in request.slots.items() if isinstance(what, Tensor))
-        norm = request.norm or self.norm or entrance.norm
-        return Conditions(slots, negatives, norm, guided, request.count > 1, count * pictures, own)
-
-    def _rows(
-        self, directions: Directions, queries: Sequence[Query], strength: Any, count: int, copies: int
-    ) -> Tensor | None:
-        """(count * copies, D) unit rows times their strengths; None for no queries."""
-        if not queries:
-            return None
-        strengths = strengths_of(strength, len(queries))
-        rows = torch.zeros(len(queries), directions.space.width)
-        felt = [i for i, (q, s) in enumerate(zip(queries, strengths, strict=True)) if q.terms and s > 0]
-        if felt:
-            rows[felt] = directions.of([queries[i] for i in felt]).to("cpu", torch.float32)
-        rows = rows * torch.tensor(strengths)[:, None]
-        return rows.expand(count, -1).repeat_interleave(copies, dim=0)
+    def _embedder_for(self, request: Request) -> QueryEmbedder:
+        """The embedder, with the recentering and prototypes of a request."""
+        if request.recenter is None and request.prototypes is None:
+            return self.embedder
+        own = self.embedder
+        prototypes = own.prototypes if request.prototypes is None else request.prototypes
+        recenter = own.recenter if request.recenter is None else request.recenter
+        return QueryEmbedder(own.model, own.bridge, recenter, open_prototypes(prototypes, own.model))
 
 
-def ensure_widths(pipe: Any, entrance: Entrance, directions: Directions, slots: Sequence[int]) -> None:
-    """Refuse slots that cannot take a row of the directions' space."""
-    for slot in slots:
-        if slot not in range(len(entrance.slots)):
-            expected = f"one of {list(range(len(entrance.slots)))}"
-            raise InputError("pipe()", found=f"a query for IP-Adapter {slot}", expected=expected)
-        wanted = entrance.slots[slot]
-        if wanted.refusal:
-            raise _refused(pipe, slot, wanted)
-        if wanted.width != directions.space.width:
-            likely = f" ({_KNOWN_WIDTHS[wanted.width]}, for example)" if wanted.width in _KNOWN_WIDTHS else ""
-            raise SpaceMismatch(
-                f"this {type(pipe).__name__} takes embeddings of {wanted.width} numbers{likely}, and queries are "
-                f"embedded in {directions.space}. Map them with a bridge to the pipeline's CLIP: "
-                f"bindplug bridge fit ... -o my-bridge, then upgrade(pipe, model, bridge='my-bridge')"
-            )
+def with_queries(
+    original: Any,
+    embedder: QueryEmbedder,
+    *,
+    space: EmbeddingSpace | None = None,
+    strength: float = 1.0,
+    norm: float | None = None,
+) -> PipelineWithQueries:
+    """A pipeline of the original's class that takes queries; the arguments are those of :func:`upgrade`.
+
+    Raises:
+        InputError: a strength or norm out of its range.
+    """
+    model: Encoder = embedder.model
+    attributes = {
+        "original": original,
+        "model": model,
+        "embedder": embedder,
+        "space": space,
+        "strength": strengths_of(strength, 1)[0],
+        "norm": check_norm(norm),
+    }
+    return _restore(type(original), attributes)
 
 
-def _refused(pipe: Any, number: int, slot: Slot) -> UnsupportedTarget:
-    return UnsupportedTarget(
-        f"IP-Adapter {number} of this {type(pipe).__name__} is {slot.refusal}, and a query is one pooled embedding. "
-        f"Name the adapters that a query is for, and give the others tensors in the pipeline's own form: "
-        f"pipe({{0: query, 1: tensor}})"
-    )
+def _restore(original_class: type, attributes: Mapping[str, Any]) -> PipelineWithQueries:
+    pipe: PipelineWithQueries = object.__new__(_class_with_queries(original_class))
+    pipe.__dict__.update(attributes)
+    return pipe
+
+
+@cache
+def _class_with_queries(original_class: type) -> type[PipelineWithQueries]:
+    """A subclass of both. It keeps the original's name, under which diffusers saves and looks up pipelines."""
+
+    def constructor(name: str) -> Any:
+        return staticmethod(getattr(original_class, name))
+
+    namespace = {
+        "original_class": original_class,
+        "__init__": original_class.__init__,
+        "__module__": original_class.__module__,
+        "__qualname__": original_class.__qualname__,
+        "__doc__": PipelineWithQueries.__doc__,
+    }
+    namespace |= {name: constructor(name) for name in CONSTRUCTORS if hasattr(original_class, name)}
+    return type(original_class.__name__, (PipelineWithQueries, original_class), namespace)

@@ -1,4 +1,4 @@
-"""What bindplug_diffusers brings to bindplug: queries for diffusers' pipelines, and ``bindplug generate``."""
+"""The diffusers plugin: an adapter for pipelines, and the command ``bindplug generate``."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Nearest-image prototypes: lead a query of another modality to where images lie, by way of images like it.
+"""Prototypes: blend the row of a query of another modality with the rows of the images nearest to it.
 
 Source: ImageBind-LLM (arXiv 2309.03905), training-free visual cache: the ten nearest images, a softmax of 20 x
 cosine, half and half with the query.
@@ -27,28 +27,29 @@ if TYPE_CHECKING:
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
 FORMAT = "bindplug-prototypes"
 TOP_K, SCALE, WEIGHT = 10, 20.0, 0.5
-ROUNDING = 1e-6  # how far from 1 float32 may leave the length of a row just normalized, with room
+ROUNDING = 1e-6
+"""Rows whose length differs from 1 by less count as unit rows; float32 leaves up to 2e-7."""
 
 
 @dataclass(frozen=True, eq=False)
 class Prototypes:
-    """Embeddings of many images, and how queries are blended with those nearest to them.
+    """Embeddings of many images, and how the rows of queries are blended with the nearest of them.
 
     Args:
-        rows: (N, D), kept as unit rows in float32. Rows that are of unit length already stay bit for bit what
-            they are, so that saved prototypes are the ones loaded.
-        space: where they live.
-        names: for each row, which image it is.
-        top_k: how many of the nearest are blended; all, where there are fewer.
+        rows: (N, D), kept as unit rows in float32. Rows that have unit length are kept bit for bit, so that saved
+            prototypes equal the loaded ones.
+        space: of the rows.
+        names: of the images, one for each row.
+        top_k: number of nearest images to blend, at most all.
         scale: factor on cosines in the softmax that weights them.
-        weight: share of the prototypes, in [0, 1]; the query keeps the rest.
+        weight: share of the images in the blend, in [0, 1].
 
     Raises:
-        InputError: rows of another shape, not finite or without direction, or a setting out of its range.
+        InputError: rows of another shape, not finite or all zero, or a setting out of its range.
     """
 
     FILE: ClassVar[str] = "prototypes.safetensors"
-    """In a pipeline's directory, the file that holds prototypes of its own."""
+    """Name of the file with a pipeline's own prototypes in its directory."""
 
     rows: Tensor
     space: EmbeddingSpace
@@ -69,7 +70,9 @@ class Prototypes:
             )
         names = tuple(self.names) or tuple(f"image {i}" for i in range(len(rows)))
         if len(names) != len(rows):
-            raise InputError("Prototypes", found=f"{len(names)} names", expected=f"{len(rows)}, one a row")
+            raise InputError(
+                "Prototypes", found=f"{len(names)} names", expected=f"{len(rows)}, one for each row"
+            )
         if self.top_k < 1 or not self.scale > 0 or not 0 <= self.weight <= 1:
             found = f"top_k={self.top_k}, scale={self.scale}, weight={self.weight}"
             raise InputError("Prototypes", found=found, expected="top_k >= 1, scale > 0 and weight in [0, 1]")
@@ -90,11 +93,11 @@ class Prototypes:
         progress: bool | None = None,
         **settings: Any,
     ) -> Prototypes:
-        """Embed every image below a folder; those that cannot be read are left out with a warning.
+        """Embed every image in a folder. Images that cannot be read are left out with a warning.
 
         Args:
-            model: what embeds them, and later the queries.
-            folder: searched with all its subfolders.
+            model: embeds the images, and later the queries.
+            folder: searched with its subfolders.
             batch_size, progress: as :meth:`bindplug.Encoder.embed`.
             settings: ``top_k``, ``scale``, ``weight``.
 
@@ -112,38 +115,41 @@ class Prototypes:
         embedded = model.embed_with_report(
             [image(path) for path in paths], batch_size=batch_size, on_error="skip", progress=progress
         )
-        _warn_of([f"{skip.source}: {skip.reason}" for skip in embedded.skipped])
+        _warn_about([f"{skip.source}: {skip.reason}" for skip in embedded.skipped])
         if not embedded.kept:
             raise InputError(str(folder), found="no image that can be read", expected=expected)
         names = tuple(paths[index].relative_to(root).as_posix() for index in embedded.kept)
         return cls(embedded.rows.cpu(), model.embedding_space, names, **settings)
 
     def nearest(self, rows: Tensor) -> list[list[tuple[str, float]]]:
-        """For each unit row (D,) the ``top_k`` nearest images: their names and cosines, nearest first."""
-        cosines, places = self._top(rows)
+        """For each unit row of (N, D), names and cosines of the ``top_k`` nearest images, nearest first."""
+        cosines, indices = self._top(rows)
         return [
-            [(self.names[int(place)], float(cosine)) for cosine, place in zip(*pair, strict=True)]
-            for pair in zip(cosines, places, strict=True)
+            [(self.names[int(index)], float(cosine)) for cosine, index in zip(*pair, strict=True)]
+            for pair in zip(cosines, indices, strict=True)
         ]
 
     def blend(self, rows: Tensor) -> Tensor:
-        """Unit rows (N, D) -> unit rows (N, D), led to the images nearest to each.
+        """Blend unit rows (N, D) with the images nearest to each; the result has unit rows (N, D).
 
         Raises:
             InputError: rows of another width.
         """
-        cosines, places = self._top(rows)
+        cosines, indices = self._top(rows)  # (N, K) each
         shares = (self.scale * cosines).softmax(dim=1)
-        means = torch.einsum("nk,nkd->nd", shares, self.rows.to(rows)[places])
+        # (N, K), (N, K, D) -> (N, D)
+        means = torch.einsum("nk,nkd->nd", shares, self.rows.to(rows)[indices])
         means = torch.nn.functional.normalize(means, dim=1)
         return torch.nn.functional.normalize((1 - self.weight) * rows + self.weight * means, dim=1)
 
     def save(self, path: str | Path) -> None:
-        """Write everything into one safetensors file."""
-        told = {"format": FORMAT, "space": self.space.name, "fingerprint": self.space.fingerprint or ""}
-        told |= {"names": json.dumps(self.names)}
-        told |= {"settings": json.dumps({"top_k": self.top_k, "scale": self.scale, "weight": self.weight})}
-        save_file({"rows": self.rows.contiguous()}, str(path), metadata=told)
+        """Write the prototypes into one safetensors file."""
+        metadata = {"format": FORMAT, "space": self.space.name, "fingerprint": self.space.fingerprint or ""}
+        metadata |= {"names": json.dumps(self.names)}
+        metadata |= {
+            "settings": json.dumps({"top_k": self.top_k, "scale": self.scale, "weight": self.weight})
+        }
+        save_file({"rows": self.rows.contiguous()}, str(path), metadata=metadata)
 
     @classmethod
     def load(cls, path: str | Path) -> Prototypes:
@@ -154,16 +160,16 @@ class Prototypes:
         """
         if not Path(path).is_file():
             raise CheckpointError(
-                f"there is no file {path}; give prototypes that save() wrote, or a folder of images"
+                f"there is no file {path}; pass a file that Prototypes.save() wrote, or a folder of images"
             )
         try:
             with safe_open(str(path), framework="pt", device="cpu") as file:
-                told = file.metadata() or {}
-                if told.get("format") != FORMAT:
+                metadata = file.metadata() or {}
+                if metadata.get("format") != FORMAT:
                     raise CheckpointError(f"{path} holds no prototypes; Prototypes.save() writes such files")
                 rows = file.get_tensor("rows")
-            space = EmbeddingSpace(told["space"], rows.shape[1], told["fingerprint"] or None)
-            return cls(rows, space, tuple(json.loads(told["names"])), **json.loads(told["settings"]))
+            space = EmbeddingSpace(metadata["space"], rows.shape[1], metadata["fingerprint"] or None)
+            return cls(rows, space, tuple(json.loads(metadata["names"])), **json.loads(metadata["settings"]))
         except (SafetensorError, OSError, KeyError, IndexError, TypeError, ValueError) as error:
             if isinstance(error, CheckpointError):
                 raise
@@ -173,11 +179,11 @@ class Prototypes:
         if rows.ndim != 2 or rows.shape[1] != self.space.width:
             expected = f"(N, {self.space.width}), in {self.space}"
             raise InputError("Prototypes", found=f"rows of shape {tuple(rows.shape)}", expected=expected)
-        found = (rows @ self.rows.to(rows).T).topk(min(self.top_k, len(self)), dim=1)
-        return found.values, found.indices
+        top = (rows @ self.rows.to(rows).T).topk(min(self.top_k, len(self)), dim=1)
+        return top.values, top.indices
 
 
-def _warn_of(skipped: Sequence[str]) -> None:
+def _warn_about(skipped: Sequence[str]) -> None:
     if skipped:
         import warnings
 
@@ -188,7 +194,7 @@ def _warn_of(skipped: Sequence[str]) -> None:
 
 
 def shipped_prototypes(pipe: Any, model: Encoder) -> Prototypes | None:
-    """Those in the directory that a pipeline was loaded from; None if there are none in the model's space.
+    """The prototypes in the directory that a pipeline was loaded from; None if there are none in the model's space.
 
     Raises:
         CheckpointError: the file is damaged.
@@ -196,12 +202,12 @@ def shipped_prototypes(pipe: Any, model: Encoder) -> Prototypes | None:
     directory = getattr(pipe, "name_or_path", None)
     if not directory or not Path(directory, Prototypes.FILE).is_file():
         return None
-    found = Prototypes.load(Path(directory, Prototypes.FILE))
-    return found if model.embedding_space.matches(found.space) else None
+    prototypes = Prototypes.load(Path(directory, Prototypes.FILE))
+    return prototypes if model.embedding_space.matches(prototypes.space) else None
 
 
-def opened_prototypes(prototypes: Any, model: Encoder) -> Any:
-    """Prototypes from a file of them or from a folder with images; none for False; anything else as it is."""
+def open_prototypes(prototypes: Any, model: Encoder) -> Any:
+    """Prototypes from a file or a folder of images; None for False; any other value unchanged."""
     if prototypes is False:
         return None
     if isinstance(prototypes, (str, Path)):

@@ -1,4 +1,4 @@
-"""What a call asks for: which query for which entrance slot, and what of the keywords is meant for us."""
+"""Read the arguments of a call: which query is for which slot, and which keywords are not the pipeline's."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from torch import Tensor
 from bindplug.errors import InputError
 from bindplug.query import Query
 from bindplug_diffusers.entrances import Entrance
-from bindplug_diffusers.inspection import accepts
+from bindplug_diffusers.pipeline_info import accepts
 from bindplug_diffusers.strength import check_norm
 
 OPTIONS = ("query_strength", "negative", "seed", "recenter", "prototypes", "norm")
-"""Keywords of a call with a query that the pipeline does not see."""
+"""Keywords of a call with a query that are not passed to the pipeline."""
 
 _EXPECTED = "a query or a list of queries, as audio('rain.wav') or [text('a dog'), audio('bark.wav')]"
 
 
 @dataclass(frozen=True)
 class Request:
-    """A call, read.
+    """What a call with a query asks for.
 
     Args:
-        slots: for each slot asked for, its queries, or a tensor in the pipeline's own form.
-        count: of queries, to which prompts are brought.
+        slots: for some slots, their queries, or a tensor in the pipeline's own form.
+        count: number of queries.
         negative: queries that guidance leads away from; empty for none.
-        strength: number, or one for each query; None for the wrapper's.
-        seeds: of the first picture, one, or one for each query; None for chance or the caller's generator.
-        recenter, prototypes, norm: None for the wrapper's.
+        strength: number, or one for each query; None for the pipeline's.
+        seeds: of the first picture, one, or one for each query; None for random ones or the caller's generator.
+        recenter, prototypes, norm: None for the pipeline's.
     """
 
     slots: Mapping[int, Sequence[Query] | Tensor]
@@ -44,30 +44,32 @@ class Request:
     norm: float | None = None
 
     @property
-    def asked(self) -> list[int]:
-        """Slots that queries are for."""
-        return [slot for slot, what in self.slots.items() if not isinstance(what, Tensor)]
+    def query_slots(self) -> list[int]:
+        """Numbers of the slots that queries are for."""
+        return [slot for slot, entry in self.slots.items() if not isinstance(entry, Tensor)]
 
     @property
-    def changes_directions(self) -> bool:
-        """Whether the call has its own way from query to direction."""
-        return self.recenter is not None or self.prototypes is not None
+    def query_lists(self) -> list[Sequence[Query]]:
+        """The queries of these slots."""
+        return [entry for entry in self.slots.values() if not isinstance(entry, Tensor)]
 
     def generators(self, count: int, copies: int) -> list[torch.Generator]:
-        """One for each picture, on the CPU, so that a picture is the same in every batch and on every device.
+        """One for each picture. They are on the CPU, so that a picture is the same in every batch and on every device.
 
         Raises:
             InputError: another number of seeds than of queries.
         """
         seeds = list(self.seeds or ())
         if len(seeds) not in (1, count):
-            raise InputError("seed", found=f"{len(seeds)} seeds", expected=f"one, or {count}: one a query")
-        each = seeds * (count if len(seeds) == 1 else 1)
-        return [torch.Generator().manual_seed(seed + k) for seed in each for k in range(copies)]
+            raise InputError(
+                "seed", found=f"{len(seeds)} seeds", expected=f"one, or {count}: one for each query"
+            )
+        starts = seeds * (count if len(seeds) == 1 else 1)
+        return [torch.Generator().manual_seed(seed + k) for seed in starts for k in range(copies)]
 
 
 def is_query(value: Any) -> bool:
-    """Whether the first argument of a call is for us: a query, a list with queries in it, or a mapping of slots."""
+    """Whether the first argument of a call is a query, a list with queries in it, or a mapping of slots."""
     if isinstance(value, (list, tuple)):
         return any(isinstance(item, Query) for item in value)
     return isinstance(value, (Query, Mapping))
@@ -76,52 +78,52 @@ def is_query(value: Any) -> bool:
 def read_request(
     pipe: Any, entrance: Entrance, query: Any, kwargs: Mapping[str, Any]
 ) -> tuple[dict[str, Any], Request]:
-    """The pipeline's own arguments, and what is asked for.
+    """Split the keywords of a call into the pipeline's own arguments and a request.
 
     Raises:
-        InputError: something that is no query, lists of different lengths, or options that exclude each other.
+        InputError: a value that is no query, lists of different lengths, or options that exclude each other.
     """
-    given = dict(kwargs)
-    ours = {name: given.pop(name) for name in OPTIONS if name in given}
-    if "strength" in given and not accepts(pipe, "strength"):
-        ours.setdefault("query_strength", given.pop("strength"))
+    arguments = dict(kwargs)
+    options = {name: arguments.pop(name) for name in OPTIONS if name in arguments}
+    if "strength" in arguments and not accepts(pipe, "strength"):
+        options.setdefault("query_strength", arguments.pop("strength"))
     slots = _slots(entrance, query)
-    negative = _listed("negative", ours.get("negative"))
+    negative = _as_list("negative", options.get("negative"))
     if negative and not entrance.has_negative:
         raise InputError(
             "negative",
             found=f"the entrance {entrance.name}, whose unconditional half is made inside the pipeline",
-            expected="an entrance that takes it",
+            expected="an entrance that takes a negative query",
             remedy="Subtract it from the query: query - 0.5 * negative",
         )
-    seeds = _seeds(ours.get("seed"), given)
-    count = _count([what for what in (*slots.values(), negative) if not isinstance(what, Tensor)])
-    return given, Request(
+    seeds = _seeds(options.get("seed"), arguments)
+    count = _count([entry for entry in (*slots.values(), negative) if not isinstance(entry, Tensor)])
+    return arguments, Request(
         slots,
         count,
         negative,
-        ours.get("query_strength"),
+        options.get("query_strength"),
         seeds,
-        ours.get("recenter"),
-        ours.get("prototypes"),
-        check_norm(ours.get("norm")),
+        options.get("recenter"),
+        options.get("prototypes"),
+        check_norm(options.get("norm")),
     )
 
 
 def _slots(entrance: Entrance, query: Any) -> dict[int, Sequence[Query] | Tensor]:
     if not isinstance(query, Mapping):
-        queries = _listed("pipe()", query)
+        queries = _as_list("pipe()", query)
         return dict.fromkeys(range(len(entrance.slots)), queries)
     if not query or not all(isinstance(slot, int) for slot in query):
         expected = "IP-Adapters' numbers and their queries, as {0: query, 1: other}"
         raise InputError("pipe()", found=f"a mapping with keys {list(query)}", expected=expected)
     return {
-        slot: what if isinstance(what, Tensor) else _listed(f"pipe(): IP-Adapter {slot}", what)
-        for slot, what in query.items()
+        slot: entry if isinstance(entry, Tensor) else _as_list(f"pipe(): IP-Adapter {slot}", entry)
+        for slot, entry in query.items()
     }
 
 
-def _listed(where: str, value: Any) -> list[Query]:
+def _as_list(where: str, value: Any) -> list[Query]:
     if value is None:
         return []
     queries = (
@@ -145,10 +147,10 @@ def _count(lists: Sequence[Sequence[Query]]) -> int:
     return counts.pop() if counts else 1
 
 
-def _seeds(seed: Any, given: Mapping[str, Any]) -> list[int] | None:
+def _seeds(seed: Any, arguments: Mapping[str, Any]) -> list[int] | None:
     if seed is None:
         return None
-    if given.get("generator") is not None:
+    if arguments.get("generator") is not None:
         raise InputError("pipe()", found="seed and generator", expected="one of them")
     seeds = list(seed) if isinstance(seed, (list, tuple)) else [seed]
     if not seeds or any(isinstance(s, bool) or not isinstance(s, int) or s < 0 for s in seeds):

@@ -1,4 +1,4 @@
-"""How long an embedding is made: a query has a direction, a pipeline expects the lengths it was trained with."""
+"""The length of embeddings: a query has a direction only, and a pipeline expects the lengths of its training."""
 
 from __future__ import annotations
 
@@ -13,11 +13,10 @@ from torch import Tensor
 from bindplug.errors import CheckpointError, InputError
 
 DEFAULT_NORM = 20.0
-"""Length of an embedding at strength 1 where the pipeline does not tell: a convention, not a measurement.
+"""Length of an embedding at strength 1 if the pipeline does not define it: a convention, not a measurement.
 
-It is the length at which ImageBind itself scales its sound rows, the one that was found to work with pipelines of
-this space. IP-Adapters normalize what they project (Linear, then LayerNorm), so between 10 and 40 their picture
-hardly depends on it.
+It is ImageBind's own factor on its audio rows, and works with pipelines of this space. IP-Adapters normalize what they
+project (a linear layer and a layer norm), so that between 10 and 40 their picture hardly depends on it.
 Source: arXiv 2305.05665, training settings (logit scale of audio).
 """
 
@@ -38,22 +37,22 @@ def normalizer_norm(normalizer: Any) -> float:
     """The length that a ``StableUnCLIPImageNormalizer`` expects of CLIP's embeddings.
 
     Raises:
-        CheckpointError: its statistics are not finite, or nothing but zeros.
+        CheckpointError: its statistics are not finite, or all zero.
     """
     norm = expected_norm(normalizer.mean, normalizer.std)
     if not math.isfinite(norm) or norm == 0.0:
         raise CheckpointError(
             f"the pipeline's image_normalizer expects embeddings of length {norm}: its statistics are damaged; "
-            f"load the pipeline again, or give the length: upgrade(pipe, model, norm=...)"
+            f"load the pipeline again, or pass the length: upgrade(pipe, model, norm=...)"
         )
     return norm
 
 
 def check_norm(norm: object) -> float | None:
-    """A length given by a person, or None.
+    """Check a length of embeddings; None stays None.
 
     Raises:
-        InputError: it is no finite number above 0.
+        InputError: it is not a finite number above 0.
     """
     if norm is None:
         return None
@@ -65,21 +64,23 @@ def check_norm(norm: object) -> float | None:
 
 
 def strengths_of(strength: object, count: int) -> list[float]:
-    """A strength for each of ``count`` queries, from one number or from one for each.
+    """A strength for each of ``count`` queries, from one number or one for each.
 
     Raises:
-        InputError: another number of them, or one that is negative, NaN or infinite.
+        InputError: another count, or a strength that is negative, NaN or infinite.
     """
-    each: list[Any] = (
+    strengths: list[Any] = (
         list(strength)
         if isinstance(strength, Sequence) and not isinstance(strength, str)
         else [strength] * count
     )
-    if len(each) != count:
+    if len(strengths) != count:
         raise InputError(
-            "strength", found=f"{len(each)} numbers", expected=f"one number, or {count}: one a query"
+            "strength",
+            found=f"{len(strengths)} numbers",
+            expected=f"one number, or {count}: one for each query",
         )
-    for value in each:
+    for value in strengths:
         if isinstance(value, bool) or not isinstance(value, Real) or not 0 <= float(value) < math.inf:
             raise InputError(
                 "strength",
@@ -87,7 +88,7 @@ def strengths_of(strength: object, count: int) -> list[float]:
                 expected="finite numbers of at least 0",
                 remedy="To lead away from a thing, subtract it from the query" if _is_negative(value) else "",
             )
-    return [float(value) for value in each]
+    return [float(value) for value in strengths]
 
 
 def _is_negative(value: object) -> bool:

@@ -97,7 +97,7 @@ def test_several_queries_for_ip_adapters_are_only_for_a_call(model):
     assert np.array_equal(mixed[0], mixed[1])
     apart = upgraded([text("a"), text("b")], **given).images
     assert not np.allclose(apart[0], apart[1], atol=1e-3)
-    with pytest.raises(bindplug.BindplugError, match="mixes all"):
+    with pytest.raises(bindplug.BindplugError, match="mixes in every picture"):
         upgraded.conditioning([text("a"), text("b")])
 
 

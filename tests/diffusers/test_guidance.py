@@ -134,7 +134,7 @@ def test_what_cannot_be_guided_is_refused_with_the_reason(eye):
         (tiny.stable_diffusion(tiny.INPAINT, adapters=()), "takes 9 channels and its VAE makes 4"),
         (tiny.stable_diffusion(), r"'ip_image_proj'.*bindplug\.upgrade"),
         (tiny.sdxl(adapters=()), r"'text_time'.*bindplug\.upgrade"),
-        (classes, "asks for a class"),
+        (classes, "needs a class"),
     ):
         with pytest.raises(UnsupportedTarget, match=told):
             guided(pipe, eye, query_for(eye), steps=1)

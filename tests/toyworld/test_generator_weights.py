@@ -8,7 +8,7 @@ import pytest
 pytest.importorskip("diffusers")
 
 import bindplug
-from bindplug_diffusers import open_pipeline
+from bindplug_diffusers import load_pipeline
 from bindplug_toyworld.evaluate_generation import (
     BLENDS,
     MODALITIES,
@@ -30,7 +30,7 @@ def told():
 
 @pytest.fixture(scope="module")
 def pipe():
-    pipe, _ = open_pipeline("toy_unclip", "cpu", None)
+    pipe, _ = load_pipeline("toy_unclip", "cpu", None)
     pipe.set_progress_bar_config(disable=True)
     return bindplug.upgrade(pipe, bindplug.load("imagebind_tiny"))
 
@@ -57,7 +57,7 @@ def test_the_weights_are_as_good_as_their_card_says(told, pipe):
 
 def test_prototypes_lead_by_default(pipe):
     """What the card measured as "prototypes" is what a call does."""
-    led = pipe.directions.prototypes
+    led = pipe.embedder.prototypes
     assert len(led) == 1000
     query = bindplug.text("a fire")
     by_default, unled = (

@@ -1,27 +1,27 @@
-"""What every entrance tells and does."""
+"""The base class of entrances, and what enters them."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
 
 from bindplug.errors import InputError
-from bindplug_diffusers.inspection import device_of, unet_of
+from bindplug_diffusers.pipeline_info import component_of, device_of, is_guided
 from bindplug_diffusers.strength import DEFAULT_NORM
 
 
 @dataclass(frozen=True)
 class Slot:
-    """One place that takes an embedding; a pipeline with two IP-Adapters has two.
+    """One place that takes an embedding. A pipeline with two IP-Adapters has two.
 
     Args:
-        width: length of the embedding it takes.
-        refusal: why it takes no pooled image embedding; empty if it does.
+        width: length of the embedding.
+        refusal: why the slot takes no pooled image embedding; empty if it does.
     """
 
     width: int
@@ -29,43 +29,58 @@ class Slot:
 
 
 @dataclass(frozen=True)
-class Conditions:
-    """What is to enter.
+class SlotRows:
+    """What enters one slot.
 
     Args:
-        slots: for each slot (B, D) float32 unit rows times their strength, or a tensor in the pipeline's own form.
-        negatives: for each slot (B, D) rows for the unconditional half of guidance.
-        norm: factor that brings rows to the length the pipeline expects; None where only a call can tell.
-        is_guided: whether the pipeline denoises with guidance.
-        is_batch: whether rows differ; else all are the same.
-        pictures: how many the call makes; each row is for as many that follow each other as there are rows to it.
-        own: slots whose tensor is in the pipeline's own form and passes as it is.
+        rows: (B, D) float32 unit rows times their strength, or a tensor in the pipeline's own form.
+        negatives: (B, D) rows for the unconditional half of guidance.
+        is_native: whether ``rows`` is a tensor in the pipeline's own form, which is passed on unchanged.
     """
 
-    slots: Sequence[Tensor]
-    negatives: Sequence[Tensor]
+    rows: Tensor
+    negatives: Tensor
+    is_native: bool = False
+
+
+@dataclass(frozen=True)
+class Conditions:
+    """What enters a pipeline in one call.
+
+    Args:
+        slots: for each slot, its rows.
+        norm: factor that gives unit rows the length the pipeline expects; None where only a call can tell.
+        is_guided: whether the pipeline denoises with classifier-free guidance.
+        is_batch: whether the rows are of several queries; else all are the same.
+        pictures: number of pictures in the call. Each row is for ``pictures // B`` consecutive ones.
+    """
+
+    slots: Sequence[SlotRows]
     norm: float | None
     is_guided: bool
     is_batch: bool
     pictures: int
-    own: frozenset[int] = field(default_factory=frozenset)
 
 
 class Entrance(ABC):
-    """Where a pipeline takes image embeddings.
+    """The arguments or components by which image embeddings enter a pipeline.
 
     Args:
-        pipe: the pipeline, whose components are read and never changed.
+        pipe: the pipeline. Its components are read and never changed.
 
     Raises:
-        UnsupportedTarget: the pipeline has this entrance, but nothing that a pooled image embedding can enter.
+        UnsupportedTarget: the pipeline has this entrance, but no slot for a pooled image embedding.
     """
 
     name: ClassVar[str]
     replaces: ClassVar[tuple[str, ...]]
-    """Arguments of the pipeline whose place the query takes."""
+    """Arguments of the pipeline that a query replaces."""
     has_negative: ClassVar[bool] = False
-    """Whether guidance can lead away from a query of its own."""
+    """Whether guidance takes a query to lead away from."""
+    makes_pictures: ClassVar[bool] = True
+    """Whether the output of the pipeline has pictures or frames."""
+    network: ClassVar[str] = "unet"
+    """The component whose dtype the embeddings must have."""
 
     def __init__(self, pipe: Any) -> None:
         self.pipe = pipe
@@ -74,7 +89,7 @@ class Entrance(ABC):
     @classmethod
     @abstractmethod
     def fits(cls, pipe: Any) -> bool:
-        """Whether the pipeline has this entrance."""
+        """Whether the pipeline's class has this entrance."""
 
     @abstractmethod
     def _slots(self) -> tuple[Slot, ...]:
@@ -85,8 +100,16 @@ class Entrance(ABC):
         """Arguments of the pipeline's call that carry the embeddings."""
 
     def components(self, conditions: Conditions) -> dict[str, Any]:
-        """What to set on the second pipeline that a call runs on: components in place of its own, or methods."""
+        """Components in place of the pipeline's own, for one call."""
         return {}
+
+    def methods(self, conditions: Conditions) -> dict[str, Any]:
+        """Methods in place of the pipeline's own, for one call of several queries that it would mix otherwise."""
+        return {}
+
+    def is_guided(self, arguments: Mapping[str, Any]) -> bool:
+        """Whether a call with these arguments uses classifier-free guidance."""
+        return is_guided(self.pipe, arguments)
 
     @property
     def norm(self) -> float | None:
@@ -95,34 +118,42 @@ class Entrance(ABC):
 
     @property
     def dtype(self) -> torch.dtype:
-        """What the pipeline computes in."""
-        return unet_of(self.pipe).dtype
+        """The dtype that the pipeline computes in."""
+        dtype: torch.dtype = component_of(self.pipe, self.network).dtype
+        return dtype
 
     @property
     def device(self) -> torch.device:
-        """Where the pipeline computes."""
+        """The device that the pipeline computes on."""
         return device_of(self.pipe)
 
-    def sized(self, rows: Tensor, norm: float | None) -> Tensor:
-        """Rows at the length, in the dtype and on the device that the pipeline takes.
+    def scale(self, rows: Tensor, norm: float | None) -> Tensor:
+        """Rows with the length, dtype and device that the pipeline takes.
 
         Raises:
             InputError: they are too long for the pipeline's dtype.
         """
-        long = rows.float() * (1.0 if norm is None else norm)
-        cast = long.to(self.device, self.dtype)
+        scaled = rows.float() * (1.0 if norm is None else norm)
+        cast = scaled.to(self.device, self.dtype)
         if not cast.isfinite().all():
-            found = f"embeddings of length {float(long.norm(dim=-1).max()):.3g}"
+            found = f"embeddings of length {float(scaled.norm(dim=-1).max()):.3g}"
             raise InputError("strength", found=found, expected=f"embeddings that {self.dtype} can hold")
         return cast
 
-    def check_arguments(self, given: Mapping[str, Any]) -> None:
-        """Refuse arguments whose place the query takes.
+    def check_arguments(self, arguments: Mapping[str, Any]) -> None:
+        """Refuse arguments that the query replaces.
 
         Raises:
-            InputError: one of them is given.
+            InputError: one of them is present.
         """
-        taken = [name for name in self.replaces if given.get(name) is not None]
-        if taken:
-            remedy = f"Leave {taken[0]} out, or the query"
-            raise InputError("pipe()", found=f"a query and {taken[0]}", expected="one of them", remedy=remedy)
+        present = [name for name in self.replaces if arguments.get(name) is not None]
+        if present:
+            remedy = f"Leave {present[0]} out, or the query"
+            raise InputError(
+                "pipe()", found=f"a query and {present[0]}", expected="one of them", remedy=remedy
+            )
+
+
+def repeat_for_pictures(rows: Tensor, pictures: int) -> Tensor:
+    """(B, ...) -> (pictures, ...): one row for each picture, those of one query consecutive."""
+    return rows.repeat_interleave(pictures // len(rows), dim=0)

@@ -1,4 +1,4 @@
-"""Pipelines that take a picture and no embedding: their image encoder is replaced for the time of a call."""
+"""Pipelines that embed a picture themselves: their image encoder is replaced for the time of a call."""
 
 from __future__ import annotations
 
@@ -11,21 +11,19 @@ from torch import Tensor
 
 from bindplug.errors import InputError, UnsupportedTarget
 from bindplug_diffusers.entrances.base import Conditions, Entrance, Slot
-from bindplug_diffusers.inspection import is_kind, unet_of
+from bindplug_diffusers.pipeline_info import component_of, is_kind
 
 
 class QueryImageEncoder:
-    """In the shape of a ``CLIPVisionModelWithProjection``: whatever the picture, its embedding is the query's.
+    """Stands in for a ``CLIPVisionModelWithProjection``: every picture has the embedding of a query.
 
-    It has what pipelines ask of that component: a call that returns ``.image_embeds``, ``parameters()``,
-    ``dtype``, ``device``, ``config``, ``to()``. It holds no network that offloading could hook.
+    It has the parts that pipelines use: a call that returns ``.image_embeds``, ``parameters()``, ``dtype``,
+    ``device``, ``config`` and ``to()``. It holds no network that offloading could hook.
 
     Args:
-        rows: (B, D) unit rows times their strength; with one row, every picture gets it. Their dtype is the
-            encoder's.
-        norm: factor on the rows. None: the length of the embedding that ``encoder`` makes of the picture, so that
-            the pipeline sees lengths it knows.
-        encoder: the pipeline's own encoder; needed where ``norm`` is None.
+        rows: (B, D) unit rows times their strength, or one row for all pictures. Their dtype is the encoder's.
+        norm: factor on the rows; None for the length of the embedding that ``encoder`` makes of the picture.
+        encoder: the pipeline's own encoder; needed if ``norm`` is None.
 
     Raises:
         InputError: neither a norm nor an encoder.
@@ -35,8 +33,8 @@ class QueryImageEncoder:
         if norm is None and encoder is None:
             raise InputError(
                 "image_encoder",
-                found="no image_encoder in the pipeline, whose embeddings would tell how long they are to be",
-                expected="a pipeline loaded whole, or a length",
+                found="no image_encoder in the pipeline, which would tell how long embeddings are",
+                expected="a pipeline with its image_encoder, or a length",
                 remedy="upgrade(pipe, model, norm=...)",
             )
         self.rows, self.norm, self.encoder = rows, norm, encoder
@@ -44,16 +42,16 @@ class QueryImageEncoder:
 
     @property
     def dtype(self) -> torch.dtype:
-        """Of the embeddings."""
+        """The dtype of the embeddings."""
         return self.rows.dtype
 
     @property
     def device(self) -> torch.device:
-        """Where the embeddings are."""
+        """The device of the embeddings."""
         return self.rows.device
 
     def parameters(self) -> Iterator[Tensor]:
-        """The rows, so that ``next(parameters())`` tells dtype and device."""
+        """The rows, so that ``next(parameters())`` has the dtype and device."""
         yield self.rows
 
     def to(self, *args: Any, **kwargs: Any) -> QueryImageEncoder:
@@ -74,15 +72,15 @@ class QueryImageEncoder:
         if self.norm is not None:
             lengths: Any = self.norm
         else:
-            seen = self.encoder(pixel_values.to(self.encoder.dtype)).image_embeds
-            lengths = seen.float().norm(dim=-1, keepdim=True).to(rows.device)
+            own = self.encoder(pixel_values.to(self.encoder.dtype)).image_embeds
+            lengths = own.float().norm(dim=-1, keepdim=True).to(rows.device)
         return SimpleNamespace(image_embeds=(rows.float() * lengths).to(self.dtype))
 
 
 class ImageEncoderEntrance(Entrance):
-    """Stable Video Diffusion and image variations, which embed the picture they are given.
+    """Stable Video Diffusion and image variations, whose argument is a picture.
 
-    Stable Video Diffusion goes on taking its first frame from the picture; the query replaces what CLIP saw in it.
+    Stable Video Diffusion still takes its first frame from the picture. The query replaces the picture's embedding.
     The unconditional half of guidance is zeros, made inside the pipeline. Strength 0 is an embedding of zeros.
     """
 
@@ -93,7 +91,7 @@ class ImageEncoderEntrance(Entrance):
 
     @property
     def norm(self) -> None:
-        """Only the picture of a call tells, through the pipeline's own encoder."""
+        """None: the pipeline's own encoder tells the length for the picture of each call."""
         return None
 
     @classmethod
@@ -101,11 +99,11 @@ class ImageEncoderEntrance(Entrance):
         return is_kind(pipe, *cls.KINDS)
 
     def _slots(self) -> tuple[Slot, ...]:
-        width = unet_of(self.pipe).config.cross_attention_dim
+        width = component_of(self.pipe, "unet").config.cross_attention_dim
         widths = {width} if isinstance(width, int) else set(width)
         if len(widths) != 1:
             raise UnsupportedTarget(
-                f"the unet of this {type(self.pipe).__name__} attends to embeddings of {widths}"
+                f"the unet of this {type(self.pipe).__name__} attends to embeddings of several widths: {sorted(widths)}"
             )
         return (Slot(int(widths.pop())),)
 
@@ -113,7 +111,7 @@ class ImageEncoderEntrance(Entrance):
         return {}
 
     def components(self, conditions: Conditions) -> dict[str, Any]:
-        """The stand-in, as constructors of pipelines take it."""
-        rows = conditions.slots[0].to(self.device, self.dtype)
+        """The stand-in, which constructors of pipelines take too."""
+        rows = conditions.slots[0].rows.to(self.device, self.dtype)
         own = getattr(self.pipe, "image_encoder", None)
         return {"image_encoder": QueryImageEncoder(rows, norm=conditions.norm, encoder=own)}

@@ -1,4 +1,4 @@
-"""Opening a pipeline by name, directory or id, quietly where that is wanted."""
+"""Load a pipeline by name, directory or hub id."""
 
 from __future__ import annotations
 
@@ -16,15 +16,21 @@ if TYPE_CHECKING:
 DEFAULT_PIPELINE = "toy_unclip"
 
 
-def open_pipeline(
+def load_pipeline(
     name: str, device: str, dtype: str | None, ip_adapter: str | None = None
 ) -> tuple[Any, EmbeddingSpace | None]:
-    """A pipeline by registered name, directory or id, and the space of its embeddings where its card tells.
+    """A pipeline, and the space of its embeddings if it is a registered one.
+
+    Args:
+        name: a registered name, a directory, or an id of the hub.
+        device: where to put it.
+        dtype: name of a torch dtype, as ``"float16"``; None for that of the files.
+        ip_adapter: ``PATH_OR_ID:FILE`` of an IP-Adapter to load into it.
 
     Raises:
-        UnknownModel: it is none of these.
-        WeightsNotFound: there is no such id, or it cannot be fetched.
-        CheckpointError: the directory holds no whole pipeline, or the file no IP-Adapter.
+        UnknownModel: no pipeline has that name, directory or form of id.
+        WeightsNotFound: the hub has no such id, or it cannot be downloaded.
+        CheckpointError: the directory holds no complete pipeline, or the file no IP-Adapter.
     """
     from bindplug.models import find_model, list_models
     from bindplug_diffusers import require_diffusers
@@ -34,23 +40,23 @@ def open_pipeline(
     from diffusers import DiffusionPipeline
 
     cards = {card.name: card for card in list_models("generator")}
-    place: str | Path = Path(name).expanduser()
+    location: str | Path = Path(name).expanduser()
     if name in cards or name == DEFAULT_PIPELINE:
-        place = find_model(name, tool="generator")
-    elif not Path(place).exists():
+        location = find_model(name, tool="generator")
+    elif not Path(location).exists():
         if name.count("/") != 1:
-            known = ", ".join(cards) or "none"
+            names = ", ".join(cards) or "none"
             raise UnknownModel(
-                f"no pipeline is named {name!r}, and there is no such directory; known names: {known}. An id of the "
+                f"no pipeline is named {name!r}, and there is no such directory; known names: {names}. An id of the "
                 f"hub has the form owner/name"
             )
-        place = name
+        location = name
     try:
-        absent = _left_out(Path(place))
-        chosen = getattr(torch, dtype) if dtype else None
-        pipe = DiffusionPipeline.from_pretrained(str(place), torch_dtype=chosen, **absent)
+        absent = _absent_components(Path(location))
+        torch_dtype = getattr(torch, dtype) if dtype else None
+        pipe = DiffusionPipeline.from_pretrained(str(location), torch_dtype=torch_dtype, **absent)
     except (OSError, ValueError) as error:
-        kind = CheckpointError if isinstance(place, Path) else WeightsNotFound
+        kind = CheckpointError if isinstance(location, Path) else WeightsNotFound
         raise kind(f"{name} could not be opened as a diffusers pipeline: {error}") from error
     if ip_adapter:
         _load_adapter(pipe, ip_adapter)
@@ -58,8 +64,8 @@ def open_pipeline(
 
 
 @contextmanager
-def hushed(quiet: bool) -> Iterator[None]:
-    """Without the bars and remarks of diffusers and transformers for the time of the block, if ``quiet``."""
+def quiet_logging(quiet: bool) -> Iterator[None]:
+    """Hide progress bars and log messages of diffusers and transformers inside the block, if ``quiet``."""
     if not quiet:
         yield
         return
@@ -68,30 +74,30 @@ def hushed(quiet: bool) -> Iterator[None]:
 
     libraries = (diffusers_logging, transformers_logging)
     verbosities = [library.get_verbosity() for library in libraries]
-    shown = [library.is_progress_bar_enabled() for library in libraries]
+    bars = [library.is_progress_bar_enabled() for library in libraries]
     for library in libraries:
         library.set_verbosity_error()
         library.disable_progress_bar()
     try:
         yield
     finally:
-        for library, verbosity, was_shown in zip(libraries, verbosities, shown, strict=True):
+        for library, verbosity, has_bars in zip(libraries, verbosities, bars, strict=True):
             library.set_verbosity(verbosity)
-            if was_shown:
+            if has_bars:
                 library.enable_progress_bar()
 
 
-def _left_out(directory: Path) -> dict[str, None]:
-    """Components that a directory says it was saved without, as an image encoder: loading wants to be told again."""
+def _absent_components(directory: Path) -> dict[str, None]:
+    """Components that a pipeline was saved without, as an image encoder. diffusers needs them as None to load it."""
     index = directory / "model_index.json"
     if not index.is_file():
         return {}
-    return {name: None for name, held in json.loads(index.read_text()).items() if held == [None, None]}
+    return {name: None for name, entry in json.loads(index.read_text()).items() if entry == [None, None]}
 
 
 def _load_adapter(pipe: Any, ip_adapter: str) -> None:
-    place, colon, file = ip_adapter.rpartition(":")
-    if not colon or not place or not file:
+    source, colon, file = ip_adapter.rpartition(":")
+    if not colon or not source or not file:
         expected = "PATH_OR_ID:FILE, as h94/IP-Adapter:models/ip-adapter_sd15.safetensors"
         raise InputError("--ip-adapter", found=repr(ip_adapter), expected=expected)
     if not hasattr(pipe, "load_ip_adapter"):
@@ -99,6 +105,6 @@ def _load_adapter(pipe: Any, ip_adapter: str) -> None:
         raise InputError("--ip-adapter", found=found, expected="a pipeline that takes IP-Adapters")
     folder, _, name = file.rpartition("/")
     try:
-        pipe.load_ip_adapter(place, subfolder=folder, weight_name=name, image_encoder_folder=None)
+        pipe.load_ip_adapter(source, subfolder=folder, weight_name=name, image_encoder_folder=None)
     except (OSError, ValueError, KeyError) as error:
         raise CheckpointError(f"{ip_adapter} could not be loaded as an IP-Adapter: {error}") from error

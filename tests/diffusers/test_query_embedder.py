@@ -17,7 +17,7 @@ from bindplug.errors import CheckpointError, InputError, SpaceMismatch
 from bindplug.space import EmbeddingSpace
 from bindplug.testing import FAKE_SPACE, FakeEncoder
 from bindplug_diffusers import Prototypes
-from bindplug_diffusers.directions import Directions
+from bindplug_diffusers.query_embedder import QueryEmbedder
 from tests.diffusers import tiny
 
 SOUND, PICTURE, WORDS = audio("a.wav"), image("b.png"), text("c")
@@ -32,7 +32,7 @@ def centered(model):
 
 
 def rows_of(*queries, **how):
-    return Directions(**how).of(queries)
+    return QueryEmbedder(**how).embed(queries)
 
 
 def test_recentering_is_on_where_the_centers_are(centered):
@@ -150,34 +150,34 @@ def embeds(upgraded, **how):
 
 def test_a_pipelines_own_prototypes_are_the_default(model, shipping):
     by_default = bindplug.upgrade(shipping, model)
-    own = by_default.directions.prototypes
+    own = by_default.embedder.prototypes
     assert torch.equal(own.rows, prototypes().rows)
     assert own.weight == 0.7
     without = bindplug.upgrade(shipping, model, prototypes=False)
-    assert without.directions.prototypes is None
+    assert without.embedder.prototypes is None
     assert torch.equal(embeds(by_default, prototypes=False), embeds(without))
     assert torch.equal(embeds(without, prototypes=own), embeds(by_default))
     assert not torch.allclose(embeds(without), embeds(by_default))
     others = bindplug.upgrade(shipping, model, prototypes=prototypes(count=2))
-    assert len(others.directions.prototypes) == 2
+    assert len(others.embedder.prototypes) == 2
 
 
 def test_a_pipelines_own_prototypes_are_for_the_space_they_are_of(shipping):
     other = FakeEncoder(space=EmbeddingSpace("another", 16))
-    assert bindplug.upgrade(shipping, other).directions.prototypes is None
+    assert bindplug.upgrade(shipping, other).embedder.prototypes is None
 
 
 def test_damaged_prototypes_of_a_pipeline_are_told(model, shipping, tmp_path):
     (tmp_path / "pipe" / "prototypes.safetensors").write_bytes(b"damaged")
     with pytest.raises(CheckpointError, match=r"pipe/prototypes\.safetensors is no whole file"):
         bindplug.upgrade(shipping, model)
-    assert bindplug.upgrade(shipping, model, prototypes=False).directions.prototypes is None
+    assert bindplug.upgrade(shipping, model, prototypes=False).embedder.prototypes is None
 
 
 def test_a_pipeline_made_in_code_has_none(model, tmp_path, monkeypatch):
     prototypes().save(tmp_path / "prototypes.safetensors")
     monkeypatch.chdir(tmp_path)
-    assert bindplug.upgrade(tiny.unclip(), model).directions.prototypes is None
+    assert bindplug.upgrade(tiny.unclip(), model).embedder.prototypes is None
 
 
 def test_unreadable_images_are_told(tmp_path, monkeypatch):
@@ -222,22 +222,23 @@ def test_bad_prototypes_are_refused(model, tmp_path):
     with pytest.raises(CheckpointError, match=r"there is no file .*absent"):
         bindplug.upgrade(tiny.unclip(), model, prototypes=tmp_path / "absent")
     with pytest.raises(InputError, match="Prototypes"):
-        Directions(model, prototypes=3)
+        QueryEmbedder(model, prototypes=3)
     other = Prototypes(torch.ones(1, 16), EmbeddingSpace("elsewhere", 16))
     with pytest.raises(SpaceMismatch, match="elsewhere"):
-        Directions(model, prototypes=other)
+        QueryEmbedder(model, prototypes=other)
 
 
 class Bridge:
     """Doubles the width: to another CLIP's space."""
 
+    kind, target_mean, modalities = "linear", None, ("text", "audio", "image")
     source, target = FAKE_SPACE, EmbeddingSpace("open_clip:ViT-bigG-14:laion2b_s39b_b160k", 32)
 
     def __init__(self):
-        self.asked = []
+        self.mapped = []
 
-    def __call__(self, rows, modality):
-        self.asked += modality
+    def __call__(self, rows, modality="text"):
+        self.mapped += modality
         return torch.nn.functional.normalize(torch.cat([rows, -rows], dim=1), dim=1)
 
 
@@ -248,7 +249,7 @@ def test_a_bridge_leads_into_another_clips_space(model):
     upgraded = bindplug.upgrade(pipe, model, bridge=bridge)
     rows = upgraded.conditioning(SOUND, guidance_scale=1.0)["ip_adapter_image_embeds"][0]
     assert rows.shape == (1, 1, 32)
-    assert bridge.asked == ["audio"]
+    assert bridge.mapped == ["audio"]
     assert torch.allclose(rows[:, 0].norm(dim=1), torch.tensor(20.0))
     assert upgraded(SOUND, num_inference_steps=1, output_type="np").images.shape == (1, 16, 16, 3)
 
@@ -256,7 +257,7 @@ def test_a_bridge_leads_into_another_clips_space(model):
 def test_rows_led_to_images_cross_the_bridge_as_images(model):
     bridge = Bridge()
     rows_of(SOUND, WORDS, model=model, bridge=bridge, prototypes=prototypes())
-    assert bridge.asked == ["image", "image"]
+    assert bridge.mapped == ["image", "image"]
 
 
 def test_wrong_bridges_are_refused(model, tmp_path):
@@ -266,7 +267,7 @@ def test_wrong_bridges_are_refused(model, tmp_path):
     bridge.source = EmbeddingSpace("elsewhere", 16)
     with pytest.raises(SpaceMismatch, match="elsewhere"):
         bindplug.upgrade(tiny.stable_diffusion(width=32), model, bridge=bridge)
-    with pytest.raises(InputError, match="bridge=int"):
+    with pytest.raises(InputError, match="bridge: a int"):
         bindplug.upgrade(tiny.unclip(), model, bridge=3)
     with pytest.raises(bindplug.BindplugError, match="absent"):
         bindplug.upgrade(tiny.unclip(), model, bridge=tmp_path / "absent")
