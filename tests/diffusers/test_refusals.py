@@ -28,7 +28,9 @@ def test_what_is_no_pipeline(model):
 
 
 def test_a_pipeline_without_entrance(model):
-    with pytest.raises(UnsupportedTarget, match=r"takes no query: its call has no argument.*StableUnCLIPImg2Img"):
+    with pytest.raises(
+        UnsupportedTarget, match=r"takes no query: its call has no argument.*StableUnCLIPImg2Img"
+    ):
         bindplug.upgrade(tiny.pixels_alone(), model)
 
 

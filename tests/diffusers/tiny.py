@@ -274,19 +274,9 @@ def kandinsky() -> KandinskyV22Pipeline:
         resnet_time_scale_shift="scale_shift",
         class_embed_type=None,
     )
-    movq = seeded(
-        VQModel,
-        block_out_channels=[32, 32],
-        down_block_types=["DownEncoderBlock2D"] * 2,
-        up_block_types=["UpDecoderBlock2D"] * 2,
-        latent_channels=4,
-        num_vq_embeddings=8,
-        norm_num_groups=8,
-        norm_type="spatial",
-    )
     return quiet(
         KandinskyV22Pipeline(
-            unet=network, scheduler=DDIMScheduler(clip_sample=False, steps_offset=1), movq=movq
+            unet=network, scheduler=DDIMScheduler(clip_sample=False, steps_offset=1), movq=movq()
         )
     )
 
@@ -365,3 +355,188 @@ def quiet(pipe: Any) -> Any:
 
 
 IMG2IMG, INPAINT = StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
+
+
+def movq() -> VQModel:
+    return seeded(
+        VQModel,
+        block_out_channels=[32, 32],
+        down_block_types=["DownEncoderBlock2D"] * 2,
+        up_block_types=["UpDecoderBlock2D"] * 2,
+        latent_channels=4,
+        num_vq_embeddings=8,
+        norm_num_groups=8,
+        norm_type="spatial",
+    )
+
+
+def kandinsky_2_1() -> Any:
+    """Kandinsky 2.1, which attends to the text and to the image embedding."""
+    from diffusers import KandinskyPipeline
+    from diffusers.pipelines.kandinsky.text_encoder import MCLIPConfig, MultilingualCLIP
+
+    network = unet(
+        out_channels=8,
+        cross_attention_dim=WIDTH,
+        encoder_hid_dim=TEXT,
+        encoder_hid_dim_type="text_image_proj",
+        addition_embed_type="text_image",
+        down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
+        up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
+        mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+        resnet_time_scale_shift="scale_shift",
+        class_embed_type=None,
+    )
+    config = MCLIPConfig(
+        numDims=TEXT,
+        transformerDimensions=TEXT,
+        hidden_size=TEXT,
+        intermediate_size=16,
+        num_attention_heads=2,
+        num_hidden_layers=1,
+        vocab_size=54,
+        max_position_embeddings=82,
+    )
+    config.transformerDimensions = config.numDims = TEXT
+    return quiet(
+        KandinskyPipeline(
+            text_encoder=seeded(MultilingualCLIP, config),
+            tokenizer=tokenizer(),
+            unet=network,
+            scheduler=DDIMScheduler(clip_sample=False, steps_offset=1),
+            movq=movq(),
+        )
+    )
+
+
+def cascade_prior() -> Any:
+    from diffusers import DDPMWuerstchenScheduler, StableCascadePriorPipeline
+    from diffusers.models import StableCascadeUNet
+
+    network = seeded(
+        StableCascadeUNet,
+        conditioning_dim=16,
+        block_out_channels=(16,),
+        num_attention_heads=(2,),
+        down_num_layers_per_block=(1,),
+        up_num_layers_per_block=(1,),
+        down_blocks_repeat_mappers=(1,),
+        up_blocks_repeat_mappers=(1,),
+        block_types_per_layer=(("SDCascadeResBlock", "SDCascadeTimestepBlock", "SDCascadeAttnBlock"),),
+        switch_level=(False,),
+        clip_image_in_channels=WIDTH,
+        clip_text_in_channels=TEXT,
+        clip_text_pooled_in_channels=TEXT,
+        dropout=(0.0,),
+        self_attn=True,
+    )
+    return quiet(
+        StableCascadePriorPipeline(
+            tokenizer=tokenizer(),
+            text_encoder=text_encoder(CLIPTextModelWithProjection),
+            prior=network,
+            scheduler=DDPMWuerstchenScheduler(),
+        )
+    )
+
+
+def unclip_variation() -> Any:
+    """Karlo's image variations: a decoder and two networks that enlarge its pictures."""
+    from diffusers import UnCLIPImageVariationPipeline, UnCLIPScheduler
+    from diffusers.pipelines.deprecated.unclip.text_proj import UnCLIPTextProjModel
+
+    decoder = unet(
+        sample_size=8,
+        in_channels=3,
+        out_channels=6,
+        class_embed_type="identity",
+        down_block_types=("ResnetDownsampleBlock2D", "SimpleCrossAttnDownBlock2D"),
+        up_block_types=("SimpleCrossAttnUpBlock2D", "ResnetUpsampleBlock2D"),
+        mid_block_type="UNetMidBlock2DSimpleCrossAttn",
+        resnet_time_scale_shift="scale_shift",
+    )
+    enlarger = {
+        "sample_size": 16,
+        "layers_per_block": 1,
+        "down_block_types": ("ResnetDownsampleBlock2D",) * 2,
+        "up_block_types": ("ResnetUpsampleBlock2D",) * 2,
+        "block_out_channels": (8, 16),
+        "norm_num_groups": 4,
+        "in_channels": 6,
+        "out_channels": 3,
+    }
+    return quiet(
+        UnCLIPImageVariationPipeline(
+            decoder=decoder,
+            text_encoder=text_encoder(CLIPTextModelWithProjection),
+            tokenizer=tokenizer(),
+            text_proj=seeded(
+                UnCLIPTextProjModel, clip_embeddings_dim=WIDTH, time_embed_dim=32, cross_attention_dim=TEXT
+            ),
+            feature_extractor=feature_extractor(),
+            image_encoder=None,
+            super_res_first=seeded(UNet2DModel, **enlarger),
+            super_res_last=seeded(UNet2DModel, **enlarger),
+            decoder_scheduler=UnCLIPScheduler(
+                variance_type="learned_range", prediction_type="epsilon", num_train_timesteps=1000
+            ),
+            super_res_scheduler=UnCLIPScheduler(
+                variance_type="fixed_small_log", prediction_type="epsilon", num_train_timesteps=1000
+            ),
+        )
+    )
+
+
+def flux(adapters: int = 1, width: int = WIDTH) -> Any:
+    """Flux without text encoders, so that it takes prompt embeddings; with IP-Adapters of random weights."""
+    from diffusers import FlowMatchEulerDiscreteScheduler, FluxPipeline, FluxTransformer2DModel
+
+    network = seeded(
+        FluxTransformer2DModel,
+        patch_size=1,
+        in_channels=4,
+        num_layers=1,
+        num_single_layers=1,
+        attention_head_dim=16,
+        num_attention_heads=2,
+        joint_attention_dim=32,
+        pooled_projection_dim=32,
+        axes_dims_rope=[4, 4, 8],
+    )
+    decoder = seeded(
+        AutoencoderKL,
+        block_out_channels=(4,),
+        layers_per_block=1,
+        latent_channels=1,
+        norm_num_groups=1,
+        use_quant_conv=False,
+        use_post_quant_conv=False,
+        shift_factor=0.06,
+        scaling_factor=1.5,
+    )
+    generator = torch.Generator().manual_seed(7)
+
+    def drawn(*shape: int) -> torch.Tensor:
+        return torch.randn(*shape, generator=generator) * 0.3
+
+    cross = network.config.num_attention_heads * network.config.attention_head_dim
+    states = []
+    for _ in range(adapters):
+        attention = {f"0.{part}_ip.{kind}": drawn(cross, cross) if kind == "weight" else drawn(cross)
+                     for part in ("to_k", "to_v") for kind in ("weight", "bias")}  # fmt: skip
+        projection = {"proj.weight": drawn(4 * cross, width), "proj.bias": drawn(4 * cross),
+                      "norm.weight": torch.ones(cross), "norm.bias": torch.zeros(cross)}  # fmt: skip
+        states.append({"image_proj": projection, "ip_adapter": attention})
+    if states:
+        network._load_ip_adapter_weights(states, low_cpu_mem_usage=False)
+    return quiet(
+        FluxPipeline(
+            scheduler=FlowMatchEulerDiscreteScheduler(),
+            vae=decoder,
+            text_encoder=None,
+            tokenizer=None,
+            text_encoder_2=None,
+            tokenizer_2=None,
+            transformer=network,
+        )
+    )
