@@ -48,7 +48,7 @@ class PipelineWithQueries(Upgraded):
     OWN: ClassVar[tuple[str, ...]] = ("original", "model", "embedder", "space", "strength", "norm")
     """Attributes that are no settings of the pipeline."""
 
-    original_class: ClassVar[type]
+    original_class: ClassVar[Any]
     embedder: QueryEmbedder
     space: EmbeddingSpace | None
     strength: float
@@ -211,14 +211,14 @@ def with_queries(
     return _restore(type(original), attributes)
 
 
-def _restore(original_class: type, attributes: Mapping[str, Any]) -> PipelineWithQueries:
+def _restore(original_class: Any, attributes: Mapping[str, Any]) -> PipelineWithQueries:
     pipe: PipelineWithQueries = object.__new__(_class_with_queries(original_class))
     pipe.__dict__.update(attributes)
     return pipe
 
 
 @cache
-def _class_with_queries(original_class: type) -> type[PipelineWithQueries]:
+def _class_with_queries(original_class: Any) -> type[PipelineWithQueries]:
     """A subclass of both. It keeps the original's name, under which diffusers saves and looks up pipelines."""
 
     def constructor(name: str) -> Any:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor
@@ -38,7 +38,7 @@ class IPAdapterEntrance(Entrance):
     """
 
     name = "ip_adapter_image_embeds"
-    replaces = ("ip_adapter_image_embeds", "ip_adapter_image")
+    replaces: ClassVar[tuple[str, ...]] = ("ip_adapter_image_embeds", "ip_adapter_image")
     has_negative = True
 
     @classmethod
