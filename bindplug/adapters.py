@@ -6,8 +6,8 @@ from typing import Any
 
 from bindplug.cards import AdapterCard
 from bindplug.encoder import Encoder
-from bindplug.errors import AmbiguousUpgrade, PluginError, SpaceMismatch, UnsupportedTarget
-from bindplug.plugins import Entry, registry
+from bindplug.errors import AmbiguousUpgrade, BindplugError, PluginError, SpaceMismatch, UnsupportedTarget
+from bindplug.plugins import Entry, Failure, contained, describe_error, registry
 from bindplug.space import EmbeddingSpace
 
 
@@ -70,16 +70,19 @@ class Upgraded:
 
 
 def _claimant(target: Any) -> Entry[AdapterCard]:
-    asked: list[str] = []
+    answers: list[str] = []
     claims: list[Entry[AdapterCard]] = []
     for entry in registry().adapters.values():
         answer = "does not recognise it"
         try:
-            if entry.card.recognises(target):
-                claims.append(entry)
-        except Exception as error:
-            answer = f"failed when asked ({type(error).__name__}: {error})"
-        asked.append(f"{_named(entry)} {answer}")
+            with contained():
+                if entry.card.recognises(target):
+                    claims.append(entry)
+        except (BindplugError, ModuleNotFoundError) as error:
+            answer = f"failed when asked ({describe_error(error)})"
+        except Failure as error:
+            answer = f"failed when asked ({error})"
+        answers.append(f"{_named(entry)} {answer}")
     kind = f"{type(target).__module__}.{type(target).__qualname__}"
     if len(claims) > 1:
         raise AmbiguousUpgrade(
@@ -87,13 +90,13 @@ def _claimant(target: Any) -> Entry[AdapterCard]:
             f"set BINDPLUG_DISABLE to the plugin that should not"
         )
     if not claims:
-        raise UnsupportedTarget(f"nothing installed can upgrade a {kind}. {_who_was_asked(asked)}")
+        raise UnsupportedTarget(f"nothing installed can upgrade a {kind}. {_who_was_asked(answers)}")
     return claims[0]
 
 
-def _who_was_asked(asked: list[str]) -> str:
+def _who_was_asked(answers: list[str]) -> str:
     idle = [plugin for plugin in registry().plugins.values() if plugin.status != "ready"]
-    lines = [f"Asked: {'; '.join(asked)}." if asked else "No adapter is registered."]
+    lines = [f"Asked: {'; '.join(answers)}." if answers else "No adapter is registered."]
     lines += [f"Plugin {p.name!r} is {p.status}: {p.reason}." for p in idle]
     return " ".join(lines)
 

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterable
+import sys
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
-from typing import Any, Generic, TypeVar
+from io import StringIO
+from typing import Any, Generic, TextIO, TypeVar
 
 import pluggy
 
@@ -20,7 +23,7 @@ from bindplug.cards import (
     ModelCard,
     resolve,
 )
-from bindplug.errors import MissingDependency, PluginError, UnknownReader
+from bindplug.errors import BindplugError, MissingDependency, PluginError, UnknownReader
 from bindplug.hookspecs import GROUP
 from bindplug.query import Query
 from bindplug.space import EmbeddingSpace
@@ -30,6 +33,17 @@ BUILTIN = (EntryPoint("imagebind", "bindplug.builtin", GROUP),)
 
 DISABLE_VARIABLE = "BINDPLUG_DISABLE"
 """Environment variable with names of plugins to leave out, joined by commas."""
+
+RESERVED_COMMANDS = frozenset(
+    ("bench", "bridge", "classify", "compare", "convert", "embed", "models", "plugins", "verify")
+)
+"""Names of the core's own commands, which no plugin may take."""
+
+OWN_DISTRIBUTION = "bindplug"
+"""The distribution whose plugins come before all others, so that none can take a name of theirs."""
+
+MOST_TEXT = 500
+"""Characters of an error's text that are kept."""
 
 C = TypeVar("C", bound="Card | EmbeddingSpace", covariant=True)
 
@@ -69,12 +83,69 @@ class Entry(Generic[C]):
         """The object at a target of this card, imported now.
 
         Raises:
-            MissingDependency: a package the card requires is absent.
-            PluginError: the target does not exist.
+            MissingDependency: a package that the card requires, or that its module imports, is absent.
+            PluginError: the target does not exist, or importing it fails in any other way.
         """
+        extra = ""
         if isinstance(self.card, Card):
             self.card.ensure_available(self.plugin.name, self.plugin.distribution)
-        return resolve(target, self.plugin.name)
+            extra = self.card.extra
+        try:
+            with contained():
+                return resolve(target, self.plugin.name)
+        except BindplugError:
+            raise
+        except ModuleNotFoundError as error:
+            absent = (error.name or "").partition(".")[0]
+            raise MissingDependency(
+                self.plugin.name, absent, extra, distribution=self.plugin.distribution
+            ) from error
+        except Failure as error:
+            raise PluginError(f"plugin {self.plugin.name!r}: importing {target!r} failed: {error}") from error
+
+
+class Failure(Exception):  # noqa: N818 - what happened, for a report
+    """What code of a plugin raised, as one printable line."""
+
+
+@contextmanager
+def contained(output: TextIO | None = None) -> Iterator[None]:
+    """Run code of a plugin so that it neither ends the process nor writes into the output of a command.
+
+    What it prints goes to stderr. Errors of bindplug, absent modules and an interrupt by the user pass as they are.
+
+    Args:
+        output: where what it prints goes instead.
+
+    Raises:
+        Failure: it raised anything else, :class:`SystemExit` among it.
+    """
+    try:
+        with redirect_stdout(output or sys.stderr):
+            yield
+    except (BindplugError, ModuleNotFoundError, KeyboardInterrupt):
+        raise
+    except SystemExit as error:
+        raise Failure(f"it called sys.exit({error.code!r})") from error
+    except BaseException as error:  # a plugin may raise whatever it likes, and stops nobody
+        raise Failure(describe_error(error)) from error
+
+
+def describe_error(error: BaseException) -> str:
+    """An error as one printable line, whatever its text holds."""
+    try:
+        text = str(error)
+    except Exception:
+        text = "an error without text"
+    return one_line(f"{type(error).__name__}: {text}")
+
+
+def one_line(text: str) -> str:
+    """The text on one line, shortened, its control characters and lone surrogates written as escapes."""
+    text = " ".join(text.split())
+    text = text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]}…"
+    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
+    return escaped.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
 class Registry:
@@ -94,30 +165,41 @@ class Registry:
         self.inputs: dict[str, Entry[InputCard]] = {}
         self.commands: dict[str, Entry[CommandCard]] = {}
 
-    def add(self, found: EntryPoint, blocked: Iterable[str] = ()) -> Plugin:
-        """Load a plugin and keep what it registers; whatever goes wrong becomes its status."""
-        plugin = _described(found)
-        if found.name in self.plugins:
-            other = self.plugins[found.name]
+    def add(self, entry_point: EntryPoint, blocked: Iterable[str] = ()) -> Plugin:
+        """Load a plugin and keep what it registers; whatever goes wrong becomes its status.
+
+        What it prints while it is loaded goes to stderr, and its ``reason`` says so.
+        """
+        plugin = _described(entry_point)
+        if entry_point.name in self.plugins:
+            other = self.plugins[entry_point.name]
             plugin.status = "broken"
             plugin.reason = (
-                f"the name {found.name!r} belongs to {other.distribution or other.module} as well as to "
+                f"the name {entry_point.name!r} belongs to {other.distribution or other.module} as well as to "
                 f"{plugin.distribution or plugin.module}"
             )
-            self.plugins[f"{found.name} ({found.value})"] = plugin
+            self.plugins[f"{entry_point.name} ({entry_point.value})"] = plugin
             return plugin
-        self.plugins[found.name] = plugin
-        if found.name in blocked:
+        self.plugins[entry_point.name] = plugin
+        if entry_point.name in blocked:
             plugin.status, plugin.reason = "blocked", f"named in {DISABLE_VARIABLE}"
             return plugin
+        printed = StringIO()
         try:
-            self._register(plugin, found.load())
+            with contained(printed):
+                self._register(plugin, entry_point.load())
         except MissingDependency as error:
-            plugin.status, plugin.reason, plugin.remedy = "unavailable", str(error), error.remedy
+            plugin.status, plugin.reason, plugin.remedy = "unavailable", one_line(str(error)), error.remedy
         except ModuleNotFoundError as error:
-            _note_absent(plugin, error, own_package=found.module.partition(".")[0])
-        except Exception as error:
-            plugin.status, plugin.reason = "broken", f"{type(error).__name__}: {error}"
+            _note_absent(plugin, error, own_package=entry_point.module.partition(".")[0])
+        except BindplugError as error:
+            plugin.status, plugin.reason = "broken", describe_error(error)
+        except Failure as error:
+            plugin.status, plugin.reason = "broken", str(error)
+        if printed.getvalue():
+            print(one_line(printed.getvalue()), file=sys.stderr)
+            note = f"it prints while it is loaded: {one_line(printed.getvalue())!r}"
+            plugin.reason = f"{plugin.reason}; {note}" if plugin.reason else note
         return plugin
 
     def _register(self, plugin: Plugin, module: object) -> None:
@@ -132,11 +214,11 @@ class Registry:
             getattr(manager.hook, hook)(register=_receiver(hook, expected, entries, plugin, pending))
         if not any(manager.get_hookcallers(module) or ()):
             raise PluginError(f"plugin {plugin.name!r} ({plugin.module}) implements none of bindplug's hooks")
-        for entries, entry in pending:
-            entries[entry.card.name] = entry
+        _note_missing(plugin, [entry.card for _, entry in pending if isinstance(entry.card, Card)])
         kinds = {id(getattr(self, kind)): kind for _, kind, _ in HOOKS}
         plugin.provides = [f"{kinds[id(entries)]}:{entry.card.name}" for entries, entry in pending]
-        _note_missing(plugin, [entry.card for _, entry in pending if isinstance(entry.card, Card)])
+        for entries, entry in pending:
+            entries[entry.card.name] = entry
 
 
 HOOKS: tuple[tuple[str, str, type], ...] = (
@@ -162,6 +244,7 @@ def _receiver(
             raise PluginError(
                 f"plugin {plugin.name!r}: {hook} registered a {type(card).__name__}; expected {expected.__name__}"
             )
+        _check_name(hook, card, plugin)
         rivals: list[Entry[Any]] = [entries[card.name]] if card.name in entries else []
         rivals += [entry for shelf, entry in pending if shelf is entries and entry.card.name == card.name]
         if any(not _same_space(rival.card, card) for rival in rivals):
@@ -176,6 +259,19 @@ def _receiver(
     return register
 
 
+def _check_name(hook: str, card: Any, plugin: Plugin) -> None:
+    name = card.name
+    if not isinstance(name, str) or not name or not name.isprintable() or name != name.strip():
+        raise PluginError(
+            f"plugin {plugin.name!r}: {hook} registered the name {name!r}; expected printable text"
+        )
+    if isinstance(card, CommandCard) and name in RESERVED_COMMANDS:
+        raise PluginError(
+            f"plugin {plugin.name!r}: {hook} registered {name!r}, which is a command of bindplug itself; expected "
+            f"another name"
+        )
+
+
 def _same_space(first: Any, second: Any) -> bool:
     """A space is a fact and not anyone's property: two plugins may name the same one."""
     return isinstance(first, EmbeddingSpace) and first == second
@@ -185,10 +281,16 @@ def _owner(plugin: Plugin) -> str:
     return f"{plugin.name!r} ({plugin.distribution or plugin.module})"
 
 
-def _described(found: EntryPoint) -> Plugin:
-    if found.dist is None:
-        return Plugin(found.name, found.value, distribution=found.module.partition(".")[0])
-    return Plugin(found.name, found.value, distribution=found.dist.name, version=found.dist.version)
+def _described(entry_point: EntryPoint) -> Plugin:
+    name, value = one_line(entry_point.name), one_line(entry_point.value)
+    if entry_point.dist is None:
+        return Plugin(name, value, distribution=one_line(entry_point.module.partition(".")[0]))
+    return Plugin(
+        name,
+        value,
+        distribution=one_line(entry_point.dist.name),
+        version=one_line(entry_point.dist.version),
+    )
 
 
 def _note_missing(plugin: Plugin, cards: list[Card]) -> None:
@@ -208,7 +310,7 @@ def _note_absent(plugin: Plugin, error: ModuleNotFoundError, own_package: str) -
     """An absent package of someone else's can be installed; an absent module of its own is a fault."""
     absent = (error.name or "").partition(".")[0]
     if absent in ("", own_package, "bindplug"):
-        plugin.status, plugin.reason = "broken", f"{type(error).__name__}: {error}"
+        plugin.status, plugin.reason = "broken", describe_error(error)
         return
     missing = MissingDependency(plugin.name, absent, extra="")
     plugin.status, plugin.reason, plugin.remedy = "unavailable", str(missing), missing.remedy
@@ -231,11 +333,17 @@ def registry() -> Registry:
         sorted(name.strip() for name in os.environ.get(DISABLE_VARIABLE, "").split(",") if name.strip())
     )
     if disabled not in _cache:
-        found = Registry()
-        for entry_point in (*BUILTIN, *sorted(entry_points(group=GROUP), key=lambda e: (e.name, e.value))):
-            found.add(entry_point, blocked=disabled)
-        _cache[disabled] = found
+        registered = Registry()
+        for entry_point in (*BUILTIN, *sorted(entry_points(group=GROUP), key=_precedence)):
+            registered.add(entry_point, blocked=disabled)
+        _cache[disabled] = registered
     return _cache[disabled]
+
+
+def _precedence(entry_point: EntryPoint) -> tuple[bool, str, str]:
+    """bindplug's own plugins first, then by name: whoever sorts early cannot take a name of theirs."""
+    own = entry_point.dist is not None and entry_point.dist.name == OWN_DISTRIBUTION
+    return not own, entry_point.name, entry_point.value
 
 
 def refresh() -> None:
@@ -261,10 +369,10 @@ def read(reader: str, source: object, **options: object) -> Query:
         MissingDependency: the reader needs a package that is absent.
         PluginError: the reader returned something other than a query.
     """
-    known = registry().inputs
-    if reader not in known:
-        raise UnknownReader(f"no plugin registers a reader {reader!r}; known: {', '.join(known) or 'none'}")
-    entry = known[reader]
+    readers = registry().inputs
+    if reader not in readers:
+        raise UnknownReader(f"no plugin registers a reader {reader!r}; known: {', '.join(readers) or 'none'}")
+    entry = readers[reader]
     query = entry.load(entry.card.target)(source, **options)
     if not isinstance(query, Query):
         raise PluginError(
