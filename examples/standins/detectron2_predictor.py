@@ -1,7 +1,7 @@
 """A predictor of detectron2's documented shape around the bundled toy Detic, for machines without detectron2.
 
-It has what detectron2's DefaultPredictor with a Detic model has, as far as a script sees: called with a BGR array it
-answers ``{"instances": Instances}``; ``predictor.model.roi_heads.box_predictor[k].cls_score.zs_weight`` is the
+It has the parts of detectron2's DefaultPredictor with a Detic model that a script uses: called with a BGR array it
+returns ``{"instances": Instances}``; ``predictor.model.roi_heads.box_predictor[k].cls_score.zs_weight`` is the
 classifier, (D, C + 1) with a zero column for the background; ``predictor.metadata.thing_classes`` names the classes.
 """
 
