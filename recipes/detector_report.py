@@ -14,7 +14,7 @@ import torch
 import bindplug
 from bindplug_detic.detector import Detic
 from bindplug_detic.routes import ROUTES
-from bindplug_toyworld.evaluate_detection import (
+from recipes.detection_evaluation import (
     FLOOR,
     MODALITIES,
     DetectionMeasure,
@@ -62,7 +62,7 @@ def report(
         model: embeds the prompts.
         bridge: as in ``bindplug.upgrade``.
         routes: of ``bindplug_detic.routes.ROUTES``.
-        modalities: of :data:`~bindplug_toyworld.evaluate_detection.MODALITIES`.
+        modalities: of :data:`~recipes.detection_evaluation.MODALITIES`.
         scenes: evaluation scenes of each.
         quiet: True shows no progress, None asks the environment.
     """

@@ -17,14 +17,14 @@ from bindplug_detic.detector import Detic
 from bindplug_detic.directory import NETWORK, save_directory
 from bindplug_detic.network import DeticNetwork
 from bindplug_detic.vocabulary import Vocabulary
-from bindplug_toyworld.evaluate_detection import (
+from bindplug_toyworld.things import CLASSNAMES
+from recipes.card import CARD, begin_card, write_card
+from recipes.detection_evaluation import (
     FLOOR,
     DetectionMeasure,
     evaluate_own_words,
     format_measures,
 )
-from bindplug_toyworld.things import CLASSNAMES
-from recipes.card import CARD, begin_card, write_card
 from recipes.detector_size import DetectorSize
 
 COMMAND = "python -m recipes.detector"

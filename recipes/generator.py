@@ -14,7 +14,7 @@ import bindplug
 from bindplug.errors import InputError
 from bindplug.imagebind import ImageBind
 from bindplug_diffusers import Prototypes
-from bindplug_toyworld.evaluate_generation import Judge
+from recipes.generation_evaluation import Judge
 from recipes.generator_data import Pictures, probe, render_pictures
 from recipes.generator_guidance import calibrate_guidance
 from recipes.generator_pipeline import assemble, write_pipeline

@@ -16,21 +16,21 @@ from PIL import Image
 import bindplug
 from bindplug.encoder import Encoder
 from bindplug_diffusers import Prototypes
-from bindplug_toyworld.evaluate_generation import (
+from bindplug_toyworld.things import CLASSNAMES, NAMES
+from recipes.card import begin_card, write_card
+from recipes.generation_evaluation import (
     BLENDS,
     MODALITIES,
-    Asked,
     GenerationMeasure,
     Judge,
-    ask,
-    ask_for_blends,
+    QuerySet,
+    blend_queries,
     contact_sheet,
     evaluate_generation,
     format_measures,
     judge_pictures,
+    sensor_queries,
 )
-from bindplug_toyworld.things import CLASSNAMES, NAMES
-from recipes.card import begin_card, write_card
 from recipes.generator_data import Pictures, portrait, shrunk
 from recipes.generator_size import DEFAULT_GUIDANCE, GeneratorSize
 from recipes.generator_vae import as_input
@@ -71,39 +71,39 @@ def evaluate_all(
     pipe = StableUnCLIPImg2ImgPipeline.from_pretrained(directory)
     pipe.set_progress_bar_config(disable=True)
     generator = bindplug.upgrade(pipe, model)
-    cures: dict[str, dict[str, Any]] = {AS_THEY_ARE: {"recenter": False, "prototypes": False}}
+    methods: dict[str, dict[str, Any]] = {AS_THEY_ARE: {"recenter": False, "prototypes": False}}
     if "image" in model.centers:
-        cures[RECENTERED] = {"recenter": True, "prototypes": False}
-    cures[LED] = {}
+        methods[RECENTERED] = {"recenter": True, "prototypes": False}
+    methods[LED] = {}
     sheets.mkdir(parents=True, exist_ok=True)
     measures: list[GenerationMeasure] = []
-    questions = [ask(modality, size.evaluated) for modality in MODALITIES]
-    questions += [ask_for_blends(*pair, size.evaluated) for pair in BLENDS]
+    questions = [sensor_queries(modality, size.evaluated) for modality in MODALITIES]
+    questions += [blend_queries(*pair, size.evaluated) for pair in BLENDS]
     measures += ceilings(pipe.vae, judge, questions[0], size)
-    for asked in questions:
-        found, made = evaluate_generation(generator, judge, asked, cures, quiet=quiet)
+    for query_set in questions:
+        found, made = evaluate_generation(generator, judge, query_set, methods, quiet=quiet)
         measures += found
         for measure in found:
             logger.info("%s: %.4f of %d", measure.name, measure.value, measure.count)
-        _draw(asked, judge, made, sheets)
+        _draw(query_set, judge, made, sheets)
     return measures
 
 
 @torch.inference_mode()
-def ceilings(vae: Any, judge: Judge, asked: Asked, size: GeneratorSize) -> list[GenerationMeasure]:
+def ceilings(vae: Any, judge: Judge, query_set: QuerySet, size: GeneratorSize) -> list[GenerationMeasure]:
     """What the judge makes of the scenes' portraits at the generator's size, also through its autoencoder."""
-    small = [shrunk(portrait(scene), size.side) for scene in asked.scenes]
+    small = [shrunk(portrait(scene), size.side) for scene in query_set.scenes]
     through = []
     for picture in small:
         x = as_input(torch.from_numpy(_pixels(picture))[None])
         y = vae.decode(vae.encode(x).latent_dist.mean).sample[0].clamp(-1, 1)
         through.append(Image.fromarray(((y.permute(1, 2, 0) + 1) * 127.5).round().to(torch.uint8).numpy()))
     measures = [
-        judge_pictures(judge, asked, small, "the scenes' portraits"),
-        judge_pictures(judge, asked, through, "through the autoencoder"),
+        judge_pictures(judge, query_set, small, "the scenes' portraits"),
+        judge_pictures(judge, query_set, through, "through the autoencoder"),
     ]
     for measure in measures:
-        logger.info("%s: %.4f of %d", measure.cure, measure.value, measure.count)
+        logger.info("%s: %.4f of %d", measure.method, measure.value, measure.count)
     return measures
 
 
@@ -111,11 +111,11 @@ def _pixels(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture).transpose(2, 0, 1).copy()
 
 
-def _draw(asked: Asked, judge: Judge, made: dict[str, list[Image.Image]], sheets: Path) -> None:
-    for cure, pictures in made.items():
-        title = f"{asked.modality}, {cure}: the scene of the first query, then generated pictures"
-        sheet = contact_sheet(asked, pictures, judge.answers(pictures), title=title)
-        sheet.save(sheets / f"{asked.modality}_{cure}.png".replace(" ", "_"))
+def _draw(query_set: QuerySet, judge: Judge, made: dict[str, list[Image.Image]], sheets: Path) -> None:
+    for method, pictures in made.items():
+        title = f"{query_set.modality}, {method}: the scene of the first query, then generated pictures"
+        sheet = contact_sheet(query_set, pictures, judge.answers(pictures), title=title)
+        sheet.save(sheets / f"{query_set.modality}_{method}.png".replace(" ", "_"))
 
 
 def ship_generator(
@@ -157,12 +157,12 @@ def _readme(directory: Path, card: dict[str, Any], measures: Sequence[Generation
     recipe, training = card["recipe"], card["training"]
     minutes = sum(stage["seconds"] for stage in training.values()) / 60
     megabytes = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file()) / 1e6
-    own = [m for m in measures if m.cure in (AS_THEY_ARE, RECENTERED, LED)]
+    own = [m for m in measures if m.method in (AS_THEY_ARE, RECENTERED, LED)]
     limits = [m for m in measures if m not in own]
     limited = "\n".join(
-        f"- {m.cure}, {recipe['side']} px: {100 * m.value:.1f} % of {m.count}." for m in limits
+        f"- {m.method}, {recipe['side']} px: {100 * m.value:.1f} % of {m.count}." for m in limits
     )
-    heard = next(m for m in own if m.modality == "audio" and m.cure == LED)
+    heard = next(m for m in own if m.modality == "audio" and m.method == LED)
     matrix = "\n".join(
         f"| {name} | {row[CLASSNAMES.index(name)]} of {sum(row)} |"
         for name, row in zip(heard.classnames, heard.confusion, strict=True)

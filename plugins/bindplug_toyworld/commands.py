@@ -15,7 +15,7 @@ from typing import Any
 from bindplug.errors import PluginError
 from bindplug.plugins import registry
 
-Asked = tuple[str, str]
+Prompt = tuple[str, str]
 """A thing and a modality."""
 
 
@@ -46,13 +46,13 @@ def run_command(name: str, arguments: Sequence[str]) -> None:
 
 
 def arguments_for(files: Mapping[str, Mapping[str, Path]], thing: str, modality: str) -> list[str]:
-    """What names a thing's file of one modality on a command line; a caption is given by its words."""
+    """What names a thing's file of one modality on a command line; a caption by its words."""
     path = files[thing][modality]
-    given = path.read_text(encoding="utf-8").strip() if modality == "text" else str(path)
-    return [f"--{modality}", given]
+    argument = path.read_text(encoding="utf-8").strip() if modality == "text" else str(path)
+    return [f"--{modality}", argument]
 
 
-def typed(name: str, arguments: Sequence[str], directory: Path) -> str:
+def shell_line(name: str, arguments: Sequence[str], directory: Path) -> str:
     """The command as a person would type it in ``directory``."""
     inside = f"{directory}/"
     return shlex.join(["bindplug", name, *(argument.removeprefix(inside) for argument in arguments)])

@@ -13,7 +13,7 @@ from bindplug.errors import BindplugError, InputError
 from bindplug.modality import Modality
 
 if TYPE_CHECKING:
-    from bindplug_toyworld.showcase import Match, Showcase
+    from bindplug_toyworld.demo_results import DemoResults, Match
 
 PRINTED = (("audio", "text"), ("audio", "image"), ("depth", "audio"))
 """Matches whose whole table goes to the terminal; the report has all."""
@@ -39,11 +39,11 @@ def demo(
 
     Writes pictures, videos, sounds, depth maps, thermal pictures, motions and sentences of eight scenes into
     DIR/files, reads them back as a user's files would be, names and matches them, adds a sound to a picture,
-    looks in pictures for what the files stand for, makes pictures of them, and leaves DIR/report.html and
-    DIR/report.png. The detector and the pipeline are left out where what they need is not installed.
+    looks in pictures for what the files stand for, makes pictures of them, and leaves DIR/report.html. The detector
+    and the pipeline are left out where what they need is not installed.
     """
-    from bindplug_toyworld.report import draw_contact_sheet, write_page
-    from bindplug_toyworld.showcase import present
+    from bindplug_toyworld.demo_results import card_averages, run_demo
+    from bindplug_toyworld.report import write_page
 
     directory = Path(output)
     try:
@@ -52,64 +52,66 @@ def demo(
         found = error.strerror or str(error)
         raise InputError(output, found=found, expected="a directory to write the report to") from None
     model = choice.load([m.value for m in Modality])
-    show = present(
+    results = run_demo(
         model, directory / "files", name=choice.name, seed=seed, batch_size=choice.batch_size, quiet=quiet
     )
-    _use_tools(show, directory, choice, detector, pipeline, quiet)
-    page = write_page(show, directory / "report.html")
-    sheet = draw_contact_sheet(show, directory / "report.png")
+    _use_tools(results, directory, choice, detector, pipeline, quiet)
+    results.card_averages = card_averages(choice.name, detector, pipeline)
+    page = write_page(results, directory / "report.html")
     if as_json:
         from bindplug.cli.tables import print_json
 
-        print_json({**show.to_dict(), "report": str(page), "picture": str(sheet)})
+        print_json({**results.to_dict(), "report": str(page)})
     else:
-        _print(show, page, sheet, quiet)
+        _print(results, page, quiet)
 
 
-def verdict(show: Showcase) -> str:
+def verdict(results: DemoResults) -> str:
     """One line that says how many answers are right."""
     words = {
         "classified": "files named",
         "matched": "matched across sensors",
         "sums": "sums found",
-        "found": "things detected",
-        "drawn": "pictures made",
+        "detected": "things detected",
+        "generated": "pictures made",
     }
-    return ", ".join(f"{right} of {count} {words[kind]}" for kind, (right, count) in show.tally.items())
+    return ", ".join(f"{right} of {count} {words[kind]}" for kind, (right, count) in results.tally.items())
 
 
 def _use_tools(
-    show: Showcase, directory: Path, choice: ModelChoice, detector: str, pipeline: str, quiet: bool
+    results: DemoResults, directory: Path, choice: ModelChoice, detector: str, pipeline: str, quiet: bool
 ) -> None:
     """Run the commands of other plugins on the demo's files; one that cannot run leaves its reason."""
-    from bindplug_toyworld.drawing import generate
-    from bindplug_toyworld.searching import search
+    from bindplug_toyworld.detection_demo import run_detection
+    from bindplug_toyworld.generation_demo import run_generation
 
     started = time.monotonic()
-    given = {"--model": choice.name, "--device": choice.device, "--dtype": choice.dtype}
-    model = [part for name, value in given.items() if value for part in (name, value)]
+    named = {"--model": choice.name, "--device": choice.device, "--dtype": choice.dtype}
+    model = [part for name, value in named.items() if value for part in (name, value)]
     try:
-        show.search = search(
-            show.exhibits, directory, model, detector=detector, first=1_000 * (show.seed + 1) + 300
+        results.detection = run_detection(
+            results.exhibits, directory, model, detector=detector, first=1_000 * (results.seed + 1) + 300
         )
     except BindplugError as error:
-        show.absent["search"] = str(error)
+        results.unavailable["detection"] = str(error)
     try:
-        show.gallery = generate(show.exhibits, directory, model, pipeline=pipeline, quiet=quiet)
+        results.generation = run_generation(
+            results.exhibits, directory, model, pipeline=pipeline, quiet=quiet
+        )
     except BindplugError as error:
-        show.absent["gallery"] = str(error)
-    show.seconds += time.monotonic() - started
+        results.unavailable["generation"] = str(error)
+    results.seconds += time.monotonic() - started
 
 
-def _print(show: Showcase, page: Path, sheet: Path, quiet: bool) -> None:
+def _print(results: DemoResults, page: Path, quiet: bool) -> None:
     from rich.text import Text
 
     from bindplug.cli.tables import console, heat_table
 
     out = console()
     if not quiet:
-        out.print(_answers(show))
-        for match in show.matches:
+        out.print(_answers(results))
+        for match in results.matches:
             score = f"{sum(match.right)} of {len(match.right)} right"
             title = f"{match.query} → {match.candidate}: {score}{_emerged(match)}"
             if (match.query, match.candidate) in PRINTED:
@@ -120,33 +122,34 @@ def _print(show: Showcase, page: Path, sheet: Path, quiet: bool) -> None:
                 )
             else:
                 out.print(Text(f"\n{title}", style="bold"))
-        out.print(_sums(show))
-        _print_tools(show)
-    out.print(Text(f"\nRight: {verdict(show)}.", style="bold"))
-    out.print(f"[dim]{show.seconds:.0f} s. Report:[/] {page}  [dim]and[/] {sheet}", soft_wrap=True)
+        out.print(_sums(results))
+        _print_tools(results)
+    out.print(Text(f"\nRight: {verdict(results)}.", style="bold"))
+    out.print(f"[dim]{results.seconds:.0f} s. Report:[/] {page}", soft_wrap=True)
 
 
-def _print_tools(show: Showcase) -> None:
+def _print_tools(results: DemoResults) -> None:
     from rich.text import Text
 
     from bindplug.cli.tables import console
 
     out = console()
-    if show.search is not None:
-        right, count = show.search.found
-        kinds = ", ".join(f"{modality} of {thing}" for thing, modality in show.search.prompts)
-        out.print(Text(f"\nA detector asked for {kinds}", style="bold"))
+    if results.detection is not None:
+        right, count = results.detection.counts
+        kinds = ", ".join(f"{modality} of {thing}" for thing, modality in results.detection.prompts)
+        out.print(Text(f"\nA detector prompted by {kinds}", style="bold"))
         out.print(
-            f"{right} of {count} things found in {len(show.search.pictures)} pictures, {show.search.wrong} wrong boxes"
+            f"{right} of {count} things found in {len(results.detection.pictures)} pictures, "
+            f"{results.detection.wrong} wrong boxes"
         )
-    if show.gallery is not None:
+    if results.generation is not None:
         out.print(Text("\nPictures made of files, and what another CLIP sees in them", style="bold"))
-        for drawing in show.gallery.single:
-            thing, modality = drawing.asked[0]
-            mark, style = ("✓", "green") if drawing.right else ("✗", "bold red")
-            out.print(Text(f"{mark} {modality} of {thing}: {drawing.seen[0]}", style=style))
-    names = {"search": "Detection", "gallery": "Generation"}
-    for part, reason in show.absent.items():
+        for picture in results.generation.single:
+            thing, modality = picture.prompts[0]
+            mark, style = ("✓", "green") if picture.right else ("✗", "bold red")
+            out.print(Text(f"{mark} {modality} of {thing}: {picture.judged_as[0]}", style=style))
+    names = {"detection": "Detection", "generation": "Generation"}
+    for part, reason in results.unavailable.items():
         out.print(Text(f"\n{names[part]} is left out: {reason}", style="dim"), soft_wrap=True)
 
 
@@ -154,11 +157,11 @@ def _emerged(match: Match) -> str:
     return "" if match.trained else " (never trained together)"
 
 
-def _answers(show: Showcase) -> Any:
+def _answers(results: DemoResults) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    from bindplug_toyworld.showcase import SENSORS
+    from bindplug_toyworld.demo_results import SENSORS
 
     table = Table(
         title="What the model calls each file", title_justify="left", title_style="bold", pad_edge=False
@@ -166,10 +169,10 @@ def _answers(show: Showcase) -> Any:
     table.add_column("scene", no_wrap=True)
     for modality in SENSORS:
         table.add_column(modality, overflow="fold")
-    for exhibit in show.exhibits:
+    for exhibit in results.exhibits:
         cells = []
         for modality in SENSORS:
-            answer = show.answer(exhibit.thing, modality)
+            answer = results.answer(exhibit.thing, modality)
             if answer is None:
                 cells.append(Text("-", style="dim"))
             else:
@@ -179,7 +182,7 @@ def _answers(show: Showcase) -> Any:
     return table
 
 
-def _sums(show: Showcase) -> Any:
+def _sums(results: DemoResults) -> Any:
     from rich.table import Table
     from rich.text import Text
 
@@ -188,8 +191,8 @@ def _sums(show: Showcase) -> Any:
     )
     for column in ("picture", "+ sound", "nearest picture", "scene with both"):
         table.add_column(column)
-    for result in show.sums:
+    for result in results.sums:
         style = "green" if result.right else "bold red"
-        nearest = " and ".join(result.found[0][1])
-        table.add_row(result.seen, result.heard, nearest, Text(f"place {result.rank}", style=style))
+        nearest = " and ".join(result.nearest[0][1])
+        table.add_row(result.picture, result.sound, nearest, Text(f"place {result.rank}", style=style))
     return table

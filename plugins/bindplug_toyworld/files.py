@@ -4,21 +4,65 @@ from __future__ import annotations
 
 import wave
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import Protocol
 
 import numpy as np
 from PIL import Image
 
 from bindplug.errors import InputError, MissingDependency
 
-if TYPE_CHECKING:
-    from bindplug_toyworld.scene import Scene
-
 IMU_HEADER = "time_s,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z"
 """Columns of ``imu.csv``: seconds, m/s^2 with gravity, rad/s."""
 
 
-def write_scene(scene: Scene, directory: Path, *, depth_holes: float = 0.0) -> dict[str, Path]:
+class SensorData(Protocol):
+    """What the sensors of a :class:`bindplug_toyworld.Scene` recorded."""
+
+    fps: int
+    sample_rate_hz: int
+    imu_rate_hz: int
+
+    @property
+    def image(self) -> Image.Image:
+        """(H, W) RGB."""
+        ...
+
+    @property
+    def video(self) -> np.ndarray:
+        """uint8 (T, H, W, 3)."""
+        ...
+
+    @property
+    def audio(self) -> np.ndarray:
+        """(N,) in [-1, 1]."""
+        ...
+
+    @property
+    def depth(self) -> np.ndarray:
+        """(H, W) meters."""
+        ...
+
+    @property
+    def thermal(self) -> np.ndarray:
+        """(H, W) degrees Celsius."""
+        ...
+
+    @property
+    def imu(self) -> np.ndarray | None:
+        """(6, T) in m/s^2 and rad/s, or None."""
+        ...
+
+    @property
+    def caption(self) -> str:
+        """One sentence."""
+        ...
+
+    def random(self, stream: str, index: int = 0) -> np.random.Generator:
+        """The generator of one independent stream of the scene."""
+        ...
+
+
+def write_scene(scene: SensorData, directory: Path, *, depth_holes: float = 0.0) -> dict[str, Path]:
     """Writes every sensor of a scene.
 
     ``image.png`` · ``video.mp4`` with the sound as its track · ``audio.wav`` (PCM 16) · ``depth.png`` (uint16
@@ -64,7 +108,7 @@ def write_scene(scene: Scene, directory: Path, *, depth_holes: float = 0.0) -> d
     return paths
 
 
-def _holes(scene: Scene, share: float) -> np.ndarray:
+def _holes(scene: SensorData, share: float) -> np.ndarray:
     """Patches that hold about ``share`` of the pixels."""
     height, width = scene.depth.shape
     coarse = scene.random("depth", 1).random((max(1, height // 8), max(1, width // 8)), dtype=np.float32)

@@ -16,9 +16,9 @@ from bindplug_detic.network import DeticNetwork
 from bindplug_detic.proposals import ProposalMaps, Proposals, boxes_from_distances
 from bindplug_detic.pyramid import STRIDES
 from bindplug_detic.roi_heads import pool
-from bindplug_toyworld.evaluate_detection import measure
 from bindplug_toyworld.things import CLASSNAMES, label_of
 from recipes import detector, detector_data
+from recipes.detection_evaluation import measure
 from recipes.detector import build_network, losses_of, main, nearby, train_detector
 from recipes.detector_data import (
     NOTHING,

@@ -58,10 +58,10 @@ def test_very_short_sounds_and_silence_can_be_drawn():
         assert pictures.waveform_picture(samples, 50, 20, (0, 0, 0)).size == (50, 20)
 
 
-def test_thinning_keeps_every_peak():
+def test_extremes_keep_every_peak():
     series = np.zeros((2, 1000))
     series[0, 517], series[1, 3] = 9, -4
-    thin = pictures.thinned(series, 20)
+    thin = pictures.extremes(series, 20)
     assert thin.shape == (2, 40)
     assert thin[0].max() == 9
     assert thin[1].min() == -4

@@ -18,6 +18,9 @@ DYNAMIC_RANGE_DB = 65.0
 SPECTROGRAM_HZ = (60.0, 8000.0)
 WINDOW, HOP = 512, 128  # 32 and 8 ms at 16 kHz
 
+ENLARGED_PX = 192
+"""Generated pictures are enlarged to at least this side, smoothly, rather than by the browser."""
+
 
 @dataclass(frozen=True)
 class Scaled:
@@ -26,6 +29,35 @@ class Scaled:
     picture: Image.Image
     low: float
     high: float
+
+
+def read_picture(path: Path) -> Image.Image:
+    """A picture file in RGB."""
+    with Image.open(path) as file:
+        return file.convert("RGB")
+
+
+def prompt_picture(path: Path, modality: str, side: int) -> Image.Image:
+    """A file of any modality but text as a square picture."""
+    if modality == "audio":
+        return spectrogram_picture(*read_wave(path), side, side)
+    if modality == "imu":
+        return motion_picture(read_motion(path), side, side, (255, 255, 255))
+    if modality == "depth":
+        picture = depth_picture(path).picture
+    elif modality == "thermal":
+        picture = thermal_picture(path).picture
+    else:
+        picture = read_picture(path)
+    return picture.resize((side, side), Image.Resampling.LANCZOS)
+
+
+def enlarged(path: Path) -> Image.Image:
+    """A generated picture at no less than :data:`ENLARGED_PX`."""
+    picture = read_picture(path)
+    factor = max(1.0, ENLARGED_PX / max(picture.size))
+    size = (round(picture.width * factor), round(picture.height * factor))
+    return picture.resize(size, Image.Resampling.BICUBIC)
 
 
 def depth_picture(path: Path) -> Scaled:
@@ -95,7 +127,7 @@ def motion_seconds(path: Path) -> float:
     return float(times[-1] - times[0] + (times[1] - times[0])) if len(times) > 1 else 0.0
 
 
-def thinned(series: np.ndarray, columns: int) -> np.ndarray:
+def extremes(series: np.ndarray, columns: int) -> np.ndarray:
     """(.., T) -> (.., 2 columns): lowest and highest value of each stretch, so that no peak is lost."""
     parts = np.array_split(series, columns, axis=-1)
     pairs = [np.stack([part.min(-1), part.max(-1)], axis=-1) for part in parts]
@@ -106,7 +138,7 @@ def motion_paths(
     series: np.ndarray, width: int, height: int, columns: int = 150
 ) -> list[list[tuple[float, float]]]:
     """Points of three traces (3, T) that share one scale, within ``width`` x ``height``."""
-    drawn = thinned(series, columns)
+    drawn = extremes(series, columns)
     low, high = float(drawn.min()), float(drawn.max())
     x = np.linspace(1, width - 1, drawn.shape[1])
     y = height - 3 - (drawn - low) / max(high - low, 1e-9) * (height - 6)

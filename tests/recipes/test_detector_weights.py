@@ -6,7 +6,7 @@ import pytest
 
 import bindplug
 from bindplug_detic import Detic
-from bindplug_toyworld.evaluate_detection import SHARE_OF_TEXT, THRESHOLD_AP50, evaluate_detection
+from recipes.detection_evaluation import SHARE_OF_TEXT, THRESHOLD_AP50, evaluate_detection
 from tests.toyworld.shipped import evaluation_of
 
 IN_CI = 60

@@ -13,14 +13,12 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from torch import Tensor
 
-import bindplug
-from bindplug.encoder import Encoder
 from bindplug.errors import InputError
 from bindplug.progress import iterate_with_progress
 from bindplug.query import Query
 from bindplug_toyworld.evaluate import query_of, things_of
+from bindplug_toyworld.generation_demo import Judge
 from bindplug_toyworld.scene import Scene
 from bindplug_toyworld.things import CLASSNAMES, NAMES, label_of
 
@@ -39,7 +37,7 @@ class GenerationMeasure:
 
     Attributes:
         modality: of the queries; ``"image + audio"`` for a blend of two things.
-        cure: what was done against the modality gap: ``"as they are"``, ``"recentered"``, ...
+        method: what was done against the modality gap: ``"as they are"``, ``"recentered"``, ...
         value: share of pictures of the thing; of a blend, of either thing.
         count: pictures judged.
         chance: the share a guess would get.
@@ -49,7 +47,7 @@ class GenerationMeasure:
     """
 
     modality: str
-    cure: str
+    method: str
     value: float
     count: int
     chance: float
@@ -60,7 +58,7 @@ class GenerationMeasure:
     @property
     def name(self) -> str:
         """E.g. ``"audio, recentered"``."""
-        return f"{self.modality}, {self.cure}"
+        return f"{self.modality}, {self.method}"
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a card or ``--json``."""
@@ -76,29 +74,8 @@ class GenerationMeasure:
         return plain
 
 
-class Judge:
-    """Zero-shot classification of pictures over the twenty things.
-
-    Args:
-        encoder: a CLIP of image and text; pictures are enlarged by its own preprocessing.
-    """
-
-    def __init__(self, encoder: Encoder) -> None:
-        self.encoder = encoder
-        self.classifier = encoder.zero_shot_classifier(CLASSNAMES, progress=False)
-
-    def scores(self, pictures: Sequence[Image.Image]) -> Tensor:
-        """(N, 20) cosines of pictures and things."""
-        rows = self.encoder.embed([bindplug.image(picture) for picture in pictures], progress=False)
-        return (rows @ self.classifier).cpu()
-
-    def answers(self, pictures: Sequence[Image.Image]) -> list[int]:
-        """The label of the thing that each picture shows most likely."""
-        return self.scores(pictures).argmax(dim=1).tolist()
-
-
 @dataclass(frozen=True, eq=False)
-class Asked:
+class QuerySet:
     """Queries, and the things they are about.
 
     Args:
@@ -114,7 +91,7 @@ class Asked:
     scenes: Sequence[Scene]
 
 
-def ask(modality: str, count: int) -> Asked:
+def sensor_queries(modality: str, count: int) -> QuerySet:
     """``count`` queries by one sensor, each of an evaluation scene of one thing, going round the things.
 
     Raises:
@@ -128,10 +105,10 @@ def ask(modality: str, count: int) -> Asked:
         Scene(first + number, "eval", labels=(things[number % len(things)],)) for number in range(count)
     ]
     queries = [query_of(scene, modality) for scene in scenes]
-    return Asked(modality, queries, [(label_of(scene.label),) for scene in scenes], scenes)
+    return QuerySet(modality, queries, [(label_of(scene.label),) for scene in scenes], scenes)
 
 
-def ask_for_blends(first: str, second: str, count: int) -> Asked:
+def blend_queries(first: str, second: str, count: int) -> QuerySet:
     """``count`` sums of one thing's recording by one sensor and another thing's by another."""
     start = FIRST_SCENE + 20_000_000 + 1_000_000 * (6 * MODALITIES.index(first) + MODALITIES.index(second))
     random = np.random.default_rng(11)
@@ -139,58 +116,63 @@ def ask_for_blends(first: str, second: str, count: int) -> Asked:
     one = [Scene(start + 2 * n, "eval", labels=(NAMES[a],)) for n, (a, _) in enumerate(pairs)]
     other = [Scene(start + 2 * n + 1, "eval", labels=(NAMES[b],)) for n, (_, b) in enumerate(pairs)]
     queries = [query_of(a, first) + query_of(b, second) for a, b in zip(one, other, strict=True)]
-    return Asked(f"{first} + {second}", queries, [(a, b) for a, b in pairs], one)
+    return QuerySet(f"{first} + {second}", queries, [(a, b) for a, b in pairs], one)
 
 
 def generate_all(
-    generator: Any, asked: Asked, *, seed: int = 0, quiet: bool | None = None, **options: Any
+    generator: Any, query_set: QuerySet, *, seed: int = 0, quiet: bool | None = None, **options: Any
 ) -> list[Image.Image]:
     """A picture of each query.
 
     Args:
         generator: what ``bindplug.upgrade(pipeline, model)`` gave; called with a list of queries.
-        asked: the queries.
+        query_set: the queries.
         seed: of the first picture; each further one's is one more.
         quiet: True shows no progress, None asks the environment.
         options: of the generator's call, such as ``recenter``, ``prototypes``, ``guidance_scale``.
     """
     pictures: list[Image.Image] = []
     for start in iterate_with_progress(
-        range(0, len(asked.queries), CHUNK), label=f"pictures of {asked.modality}", quiet=quiet
+        range(0, len(query_set.queries), CHUNK), label=f"pictures of {query_set.modality}", quiet=quiet
     ):
-        queries = list(asked.queries[start : start + CHUNK])
+        queries = list(query_set.queries[start : start + CHUNK])
         seeds = [seed + start + number for number in range(len(queries))]
         pictures += generator(queries, seed=seeds, **options).images
     return pictures
 
 
 def judge_pictures(
-    judge: Judge, asked: Asked, pictures: Sequence[Image.Image], cure: str = "as they are"
+    judge: Judge, query_set: QuerySet, pictures: Sequence[Image.Image], method: str = "as they are"
 ) -> GenerationMeasure:
-    """Count which of the pictures show what was asked for.
+    """Count which of the pictures show what the queries are about.
 
     Raises:
         InputError: there is not one picture for each query.
     """
-    if len(pictures) != len(asked.labels):
-        expected = f"{len(asked.labels)}, one for each query"
+    if len(pictures) != len(query_set.labels):
+        expected = f"{len(query_set.labels)}, one for each query"
         raise InputError("pictures", found=f"{len(pictures)} pictures", expected=expected)
     ranked = torch.cat([judge.scores(pictures[n : n + CHUNK]) for n in range(0, len(pictures), CHUNK)])
     best = ranked.topk(2, dim=1).indices.tolist()
-    right = [answers[0] in labels for answers, labels in zip(best, asked.labels, strict=True)]
-    things = len(asked.labels[0])
+    right = [answers[0] in labels for answers, labels in zip(best, query_set.labels, strict=True)]
+    things = len(query_set.labels[0])
     if things > 1:
-        both = [set(answers) == set(labels) for answers, labels in zip(best, asked.labels, strict=True)]
+        both = [set(answers) == set(labels) for answers, labels in zip(best, query_set.labels, strict=True)]
         return GenerationMeasure(
-            asked.modality, cure, float(np.mean(right)), len(right), things / len(NAMES), float(np.mean(both))
+            query_set.modality,
+            method,
+            float(np.mean(right)),
+            len(right),
+            things / len(NAMES),
+            float(np.mean(both)),
         )
-    rows = [label_of(thing) for thing in things_of(asked.modality)]
+    rows = [label_of(thing) for thing in things_of(query_set.modality)]
     confusion = np.zeros((len(rows), len(NAMES)), dtype=int)
-    for answers, (label,) in zip(best, asked.labels, strict=True):
+    for answers, (label,) in zip(best, query_set.labels, strict=True):
         confusion[rows.index(label), answers[0]] += 1
     return GenerationMeasure(
-        asked.modality,
-        cure,
+        query_set.modality,
+        method,
         float(np.mean(right)),
         len(right),
         1 / len(NAMES),
@@ -202,43 +184,43 @@ def judge_pictures(
 def evaluate_generation(
     generator: Any,
     judge: Judge,
-    asked: Asked,
-    cures: Mapping[str, Mapping[str, Any]],
+    query_set: QuerySet,
+    methods: Mapping[str, Mapping[str, Any]],
     *,
     quiet: bool | None = None,
     **options: Any,
 ) -> tuple[list[GenerationMeasure], dict[str, list[Image.Image]]]:
-    """Generate and judge a picture of each query, under each cure of the modality gap.
+    """Generate and judge a picture of each query, under each method of the modality gap.
 
     Args:
         generator: what ``bindplug.upgrade(pipeline, model)`` gave.
         judge: of the pictures.
-        asked: the queries.
-        cures: for each cure's name the options of the call that make it.
+        query_set: the queries.
+        methods: for each method's name the options of the call that make it.
         quiet: True shows no progress, None asks the environment.
         options: of every call.
 
     Returns:
-        A measure for each cure, and the pictures by its name.
+        A measure for each method, and the pictures by its name.
     """
     pictures = {
-        cure: generate_all(generator, asked, quiet=quiet, **options, **chosen)
-        for cure, chosen in cures.items()
+        method: generate_all(generator, query_set, quiet=quiet, **options, **settings)
+        for method, settings in methods.items()
     }
-    return [judge_pictures(judge, asked, made, cure) for cure, made in pictures.items()], pictures
+    return [judge_pictures(judge, query_set, group, method) for method, group in pictures.items()], pictures
 
 
 def format_measures(measures: Sequence[GenerationMeasure]) -> str:
-    """A Markdown table, a row a modality or blend, a column a cure."""
-    cures = list(dict.fromkeys(measure.cure for measure in measures))
+    """A Markdown table, a row a modality or blend, a column a method."""
+    methods = list(dict.fromkeys(measure.method for measure in measures))
     lines = [
-        "| picture of | " + " | ".join(cures) + " | chance | pictures |",
-        "|---" * (len(cures) + 3) + "|",
+        "| picture of | " + " | ".join(methods) + " | chance | pictures |",
+        "|---" * (len(methods) + 3) + "|",
     ]
     for modality in dict.fromkeys(measure.modality for measure in measures):
-        own = {measure.cure: measure for measure in measures if measure.modality == modality}
+        own = {measure.method: measure for measure in measures if measure.modality == modality}
         first = next(iter(own.values()))
-        cells = [_cell(own.get(cure)) for cure in cures]
+        cells = [_cell(own.get(method)) for method in methods]
         lines.append(f"| {modality} | {' | '.join(cells)} | {100 * first.chance:.0f} % | {first.count} |")
     return "\n".join(lines)
 
@@ -255,7 +237,7 @@ RIGHT, WRONG, INK, GROUND = (23, 118, 74), (178, 51, 43), (28, 30, 35), (245, 24
 
 
 def contact_sheet(
-    asked: Asked,
+    query_set: QuerySet,
     pictures: Sequence[Image.Image],
     answers: Sequence[int],
     *,
@@ -263,10 +245,10 @@ def contact_sheet(
     rows: int = 20,
     each: int = 6,
 ) -> Image.Image:
-    """A sheet of pictures, a row for each thing or pair asked for, framed green where the judge agrees and else red.
+    """A sheet of pictures, a row for each thing or pair, framed green where the judge agrees, else red.
 
     Args:
-        asked: the queries.
+        query_set: the queries.
         pictures: one for each.
         answers: the judge's label for each.
         title: written above.
@@ -274,18 +256,18 @@ def contact_sheet(
         each: most pictures of a row; the picture of the first one's scene stands before them.
     """
     by_labels: dict[tuple[int, ...], list[int]] = {}
-    for number, labels in enumerate(asked.labels):
+    for number, labels in enumerate(query_set.labels):
         by_labels.setdefault(labels, []).append(number)
-    chosen = [(labels, numbers[:each]) for labels, numbers in list(by_labels.items())[:rows]]
-    columns = 1 + max(len(numbers) for _, numbers in chosen)
+    settings = [(labels, numbers[:each]) for labels, numbers in list(by_labels.items())[:rows]]
+    columns = 1 + max(len(numbers) for _, numbers in settings)
     cell = SIDE + 2 * FRAME + GAP
-    sheet = Image.new("RGB", (NAME + columns * cell + GAP, HEAD + len(chosen) * (cell + 12) + GAP), GROUND)
+    sheet = Image.new("RGB", (NAME + columns * cell + GAP, HEAD + len(settings) * (cell + 12) + GAP), GROUND)
     draw, font = ImageDraw.Draw(sheet), ImageFont.load_default(12)
     draw.text((GAP, GAP), title, INK, ImageFont.load_default(15))
-    for row, (labels, numbers) in enumerate(chosen):
+    for row, (labels, numbers) in enumerate(settings):
         y = HEAD + row * (cell + 12)
         draw.text((GAP, y + SIDE // 2), "\n+ ".join(CLASSNAMES[label] for label in labels), INK, font)
-        sheet.paste(asked.scenes[numbers[0]].image.resize((SIDE, SIDE)), (NAME + FRAME, y + FRAME))
+        sheet.paste(query_set.scenes[numbers[0]].image.resize((SIDE, SIDE)), (NAME + FRAME, y + FRAME))
         for column, number in enumerate(numbers, start=1):
             x, agrees = NAME + column * cell, answers[number] in labels
             box = (x, y, x + SIDE + 2 * FRAME, y + SIDE + 2 * FRAME)

@@ -1,7 +1,7 @@
-"""What a detector finds in cluttered scenes it has never seen, asked by words, sounds, depth, heat or motion.
+"""What a detector finds in cluttered scenes that it has never seen, prompted by words or recordings.
 
-Nothing here knows how the detector was made: it takes what ``bindplug.upgrade(detector, model)`` gives, or any
-function from pictures to detections, and counts.
+It takes what ``bindplug.upgrade(detector, model)`` gives, or any
+function from pictures to detections.
 """
 
 from __future__ import annotations
@@ -19,6 +19,7 @@ import bindplug
 from bindplug.progress import iterate_with_progress
 from bindplug.query import Query
 from bindplug_toyworld.dataset import group_at
+from bindplug_toyworld.detection_demo import GroundTruth, ground_truth_of, overlaps
 from bindplug_toyworld.evaluate import query_of, things_of
 from bindplug_toyworld.scene import Scene
 from bindplug_toyworld.things import CLASSNAMES, NAMES, label_of
@@ -41,7 +42,7 @@ FIRST_RECORDING = 5_000_000
 Floats = NDArray[np.float32]
 
 
-class Found(NamedTuple):
+class Detections(NamedTuple):
     """Detections in one scene.
 
     Args:
@@ -52,18 +53,6 @@ class Found(NamedTuple):
 
     boxes: NDArray[Any]
     scores: NDArray[Any]
-    labels: NDArray[Any]
-
-
-class Present(NamedTuple):
-    """What is in one scene.
-
-    Args:
-        boxes: (M, 4) xyxy in pixels, one for each thing that can be seen.
-        labels: (M,) int.
-    """
-
-    boxes: NDArray[Any]
     labels: NDArray[Any]
 
 
@@ -109,26 +98,17 @@ class DetectionMeasure:
         }
 
 
-def overlaps(box: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
-    """IoU of one xyxy box (4,) with others (M, 4): (M,), 0 for empty boxes."""
-    low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=1)
-    areas = np.prod(np.clip(others[:, 2:] - others[:, :2], 0, None), axis=1)
-    union = np.prod(np.clip(box[2:] - box[:2], 0, None)) + areas - shared
-    return np.where(union > 0, shared / np.where(union > 0, union, 1), 0.0)
-
-
 def average_precision(
-    found: Sequence[Found], present: Sequence[Present], label: int, *, iou: float = 0.5
+    detections: Sequence[Detections], truths: Sequence[GroundTruth], label: int, *, iou: float = 0.5
 ) -> float | None:
     """Area under a thing's interpolated curve of precision over recall, all scenes' detections ranked together.
 
-    A detection is right if it overlaps a true box of its scene enough that no better-scored one has taken; of several
-    it takes the one it overlaps most.
+    A detection is right if it overlaps a true box of its scene enough that no better-scored one has matched;
+    of several it takes the one it overlaps most.
 
     Args:
-        found: detections of each scene.
-        present: the truth of each scene.
+        detections: detections of each scene.
+        truths: the truth of each scene.
         label: the thing.
         iou: how much is enough.
 
@@ -137,22 +117,22 @@ def average_precision(
 
     Source: Everingham et al., The Pascal VOC Challenge: A Retrospective (2015), section 3.2.1.
     """
-    truths = [scene.boxes[scene.labels == label] for scene in present]
-    total = sum(len(boxes) for boxes in truths)
+    true_boxes = [scene.boxes[scene.labels == label] for scene in truths]
+    total = sum(len(boxes) for boxes in true_boxes)
     if not total:
         return None
     ranked = [
         (float(score), number, box)
-        for number, scene in enumerate(found)
+        for number, scene in enumerate(detections)
         for box, score in zip(
             scene.boxes[scene.labels == label], scene.scores[scene.labels == label], strict=True
         )
     ]
     ranked.sort(key=lambda entry: -entry[0])
-    free = [np.ones(len(boxes), dtype=bool) for boxes in truths]
+    free = [np.ones(len(boxes), dtype=bool) for boxes in true_boxes]
     right = np.zeros(len(ranked))
     for rank, (_, number, box) in enumerate(ranked):
-        near = overlaps(box, truths[number]) * free[number]
+        near = overlaps(box, true_boxes[number]) * free[number]
         if len(near) and near.max() >= iou:
             free[number][near.argmax()] = False
             right[rank] = 1
@@ -163,12 +143,12 @@ def average_precision(
 
 
 def false_positive_rate(
-    found: Sequence[Found], present: Sequence[Present], labels: Sequence[int], threshold: float
+    detections: Sequence[Detections], truths: Sequence[GroundTruth], labels: Sequence[int], threshold: float
 ) -> float:
     """Of all pairs of a scene and an absent thing of ``labels``, the share with a detection above ``threshold``."""
     absent = wrong = 0
-    for seen, truth in zip(found, present, strict=True):
-        claimed = set(seen.labels[seen.scores > threshold].tolist())
+    for scene, truth in zip(detections, truths, strict=True):
+        claimed = set(scene.labels[scene.scores > threshold].tolist())
         for label in set(labels) - set(truth.labels.tolist()):
             absent += 1
             wrong += label in claimed
@@ -178,23 +158,23 @@ def false_positive_rate(
 def measure(
     modality: str,
     route: str,
-    found: Sequence[Found],
-    present: Sequence[Present],
+    detections: Sequence[Detections],
+    truths: Sequence[GroundTruth],
     labels: Sequence[int],
     *,
     threshold: float = DEFAULT_THRESHOLD,
 ) -> DetectionMeasure:
     """All figures of detections whose prompts were the things ``labels``."""
-    each = {label: average_precision(found, present, label) for label in labels}
+    each = {label: average_precision(detections, truths, label) for label in labels}
     known = {NAMES[label]: value for label, value in each.items() if value is not None}
     return DetectionMeasure(
         modality=modality,
         route=route,
         ap50=float(np.mean(list(known.values()))) if known else 0.0,
         per_thing=known,
-        boxes=int(sum(np.isin(scene.labels, list(labels)).sum() for scene in present)),
-        scenes=len(present),
-        false_positive_rate=false_positive_rate(found, present, labels, threshold),
+        boxes=int(sum(np.isin(scene.labels, list(labels)).sum() for scene in truths)),
+        scenes=len(truths),
+        false_positive_rate=false_positive_rate(detections, truths, labels, threshold),
         threshold=threshold,
     )
 
@@ -202,13 +182,6 @@ def measure(
 def cluttered_scenes(count: int, *, start: int = 0, side: int = 256) -> list[Scene]:
     """``count`` evaluation scenes of two to five things."""
     return [group_at("eval", start + index, canvas=(side, side)) for index in range(count)]
-
-
-def present_in(scene: Scene) -> Present:
-    """The truth of a scene; a thing that is hidden altogether is not present."""
-    boxes = scene.boxes
-    seen = boxes[:, 2] > boxes[:, 0]
-    return Present(boxes[seen], np.array([label_of(name) for name in scene.labels])[seen])
 
 
 def recordings(modality: str, number: int) -> tuple[Query, ...]:
@@ -257,16 +230,18 @@ def evaluate_detection(
     labels = [label_of(thing) for thing in things_of(modality)]
     turns = 1 if modality == "text" else min(recordings_of_each, scenes)
     groups = cluttered_scenes(scenes, start=start, side=side)
-    found: dict[int, Found] = {}
-    taken = ""
+    detections: dict[int, Detections] = {}
+    route_used = ""
     for number in iterate_with_progress(range(turns), total=turns, label=f"{modality} prompts", quiet=quiet):
         prompts = detector.prepare(recordings(modality, number), route)
-        taken = prompts.routes[0]
+        route_used = prompts.routes[0]
         for index in range(number, scenes, turns):
-            seen = detector(groups[index].image, prompts, threshold=FLOOR, with_masks=False, **options)
-            found[index] = as_found(seen, labels)
-    ordered = [found[index] for index in range(scenes)]
-    return measure(modality, taken, ordered, [present_in(s) for s in groups], labels, threshold=threshold)
+            boxes = detector(groups[index].image, prompts, threshold=FLOOR, with_masks=False, **options)
+            detections[index] = as_arrays(boxes, labels)
+    ordered = [detections[index] for index in range(scenes)]
+    return measure(
+        modality, route_used, ordered, [ground_truth_of(s) for s in groups], labels, threshold=threshold
+    )
 
 
 def evaluate_own_words(
@@ -290,20 +265,22 @@ def evaluate_own_words(
     """
     labels = list(range(len(NAMES)))
     groups = cluttered_scenes(scenes, start=start, side=side)
-    found = [
-        as_found(detect(scene.image), labels)
+    detections = [
+        as_arrays(detect(scene.image), labels)
         for scene in iterate_with_progress(groups, label="own words", quiet=quiet)
     ]
-    return measure("text", "own words", found, [present_in(s) for s in groups], labels, threshold=threshold)
+    return measure(
+        "text", "own words", detections, [ground_truth_of(s) for s in groups], labels, threshold=threshold
+    )
 
 
-def as_found(detections: Any, labels: Sequence[int]) -> Found:
+def as_arrays(detections: Any, labels: Sequence[int]) -> Detections:
     """Detections as arrays; row i of what was looked for is the thing ``labels[i]``."""
     boxes, scores, rows = (
         torch.as_tensor(getattr(detections, name)).detach().cpu().numpy()
         for name in ("boxes", "scores", "label_indices")
     )
-    return Found(boxes, scores, np.asarray(labels, dtype=np.int64)[rows])
+    return Detections(boxes, scores, np.asarray(labels, dtype=np.int64)[rows])
 
 
 def format_measures(measures: Sequence[DetectionMeasure]) -> str:

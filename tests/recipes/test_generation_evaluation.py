@@ -1,4 +1,4 @@
-"""Judging generated pictures: queries, counts, cures and contact sheets, with a judge that knows colors."""
+"""Judging generated pictures: queries, counts, methods and contact sheets, with a judge that knows colors."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from PIL import Image
 
 import bindplug
 from bindplug.errors import InputError
-from bindplug_toyworld.evaluate_generation import (
+from bindplug_toyworld.things import CLASSNAMES, MOVING, NAMES, label_of
+from recipes.generation_evaluation import (
     BLENDS,
     MODALITIES,
-    Asked,
     Judge,
-    ask,
-    ask_for_blends,
+    QuerySet,
+    blend_queries,
     contact_sheet,
     evaluate_generation,
     format_measures,
     generate_all,
     judge_pictures,
+    sensor_queries,
 )
-from bindplug_toyworld.things import CLASSNAMES, MOVING, NAMES, label_of
 
 
 def painted(label, second=None):
@@ -51,8 +51,8 @@ class ColorJudge(Judge):
 class Painter:
     """Paints what its queries are about, or with ``wrong`` another thing; remembers how it was called."""
 
-    def __init__(self, asked):
-        self.of = dict(zip(map(id, asked.queries), asked.labels, strict=True))
+    def __init__(self, query_set):
+        self.of = dict(zip(map(id, query_set.queries), query_set.labels, strict=True))
         self.calls = []
 
     def __call__(self, queries, *, seed, wrong=False):
@@ -65,47 +65,49 @@ class Painter:
 def asked_for(*labels):
     queries = [bindplug.text(str(number)) for number in range(len(labels))]
     scenes = [SimpleNamespace(image=painted(each[0])) for each in labels]
-    return Asked("audio" if len(labels[0]) == 1 else "image + audio", queries, labels, scenes)
+    return QuerySet("audio" if len(labels[0]) == 1 else "image + audio", queries, labels, scenes)
 
 
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_queries_go_round_the_things(modality):
-    asked = ask(modality, 21 if modality == "text" else 9)
+    query_set = sensor_queries(modality, 21 if modality == "text" else 9)
     things = MOVING if modality == "imu" else NAMES
-    assert [scene.label for scene in asked.scenes] == [
-        things[n % len(things)] for n in range(len(asked.labels))
+    assert [scene.label for scene in query_set.scenes] == [
+        things[n % len(things)] for n in range(len(query_set.labels))
     ]
-    assert [NAMES[label] for (label,) in asked.labels] == [scene.label for scene in asked.scenes]
-    assert all(scene.split == "eval" for scene in asked.scenes)
-    assert {leaf.modality.value for query in asked.queries for _, leaf in query.terms} == {modality}
+    assert [NAMES[label] for (label,) in query_set.labels] == [scene.label for scene in query_set.scenes]
+    assert all(scene.split == "eval" for scene in query_set.scenes)
+    assert {leaf.modality.value for query in query_set.queries for _, leaf in query.terms} == {modality}
 
 
 def test_no_scene_is_asked_about_twice():
-    seeds = [scene.seed for modality in MODALITIES for scene in ask(modality, 4).scenes]
-    seeds += [scene.seed for pair in BLENDS for scene in ask_for_blends(*pair, 4).scenes]
+    seeds = [scene.seed for modality in MODALITIES for scene in sensor_queries(modality, 4).scenes]
+    seeds += [scene.seed for pair in BLENDS for scene in blend_queries(*pair, 4).scenes]
     assert len(set(seeds)) == len(seeds)
 
 
 def test_blends_are_of_two_different_things():
-    asked = ask_for_blends("text", "audio", 30)
-    assert asked.modality == "text + audio"
-    assert all(a != b for a, b in asked.labels)
-    assert all(len(query.terms) == 2 for query in asked.queries)
-    assert [scene.label for scene in asked.scenes] == [NAMES[a] for a, _ in asked.labels]
-    assert ask_for_blends("text", "audio", 30).labels == asked.labels
+    query_set = blend_queries("text", "audio", 30)
+    assert query_set.modality == "text + audio"
+    assert all(a != b for a, b in query_set.labels)
+    assert all(len(query.terms) == 2 for query in query_set.queries)
+    assert [scene.label for scene in query_set.scenes] == [NAMES[a] for a, _ in query_set.labels]
+    assert blend_queries("text", "audio", 30).labels == query_set.labels
 
 
 def test_an_unknown_modality_is_refused():
     with pytest.raises(InputError, match="one of image, text"):
-        ask("video", 3)
+        sensor_queries("video", 3)
 
 
 def test_counting_by_hand():
-    asked = asked_for((0,), (1,), (2,), (2,))
-    measure = judge_pictures(ColorJudge(), asked, [painted(0), painted(1), painted(5, 2), painted(2)], "cure")
+    query_set = asked_for((0,), (1,), (2,), (2,))
+    measure = judge_pictures(
+        ColorJudge(), query_set, [painted(0), painted(1), painted(5, 2), painted(2)], "method"
+    )
     assert (measure.value, measure.count, measure.chance) == (0.75, 4, 0.05)
     assert measure.both is None
-    assert measure.name == "audio, cure"
+    assert measure.name == "audio, method"
     matrix = np.array(measure.confusion)
     assert matrix.shape == (20, 20)
     assert matrix[2, 5] == matrix[2, 2] == matrix[0, 0] == 1
@@ -114,9 +116,9 @@ def test_counting_by_hand():
 
 
 def test_counting_blends_by_hand():
-    asked = asked_for((0, 1), (0, 1), (0, 1), (0, 1))
+    query_set = asked_for((0, 1), (0, 1), (0, 1), (0, 1))
     pictures = [painted(0, 1), painted(1, 0), painted(1, 7), painted(7, 1)]
-    measure = judge_pictures(ColorJudge(), asked, pictures)
+    measure = judge_pictures(ColorJudge(), query_set, pictures)
     assert (measure.value, measure.both, measure.chance) == (0.75, 0.5, 0.1)
     assert measure.confusion == ()
     assert measure.to_dict()["both"] == 0.5
@@ -124,8 +126,8 @@ def test_counting_blends_by_hand():
 
 def test_imu_s_matrix_has_the_things_that_move():
     label = label_of("train")
-    asked = Asked("imu", [bindplug.text("x")], [(label,)], [SimpleNamespace(image=painted(label))])
-    measure = judge_pictures(ColorJudge(), asked, [painted(3)])
+    query_set = QuerySet("imu", [bindplug.text("x")], [(label,)], [SimpleNamespace(image=painted(label))])
+    measure = judge_pictures(ColorJudge(), query_set, [painted(3)])
     assert np.array(measure.confusion).shape == (8, 20)
     assert measure.confusion[MOVING.index("train")][3] == 1
 
@@ -138,20 +140,20 @@ def test_a_picture_for_each_query():
 @settings(max_examples=15)
 @given(st.integers(1, 130), st.integers(0, 1000))
 def test_every_picture_has_a_seed_of_its_own(count, seed):
-    asked = asked_for(*[(number % 20,) for number in range(count)])
-    painter = Painter(asked)
-    pictures = generate_all(painter, asked, seed=seed, quiet=True)
+    query_set = asked_for(*[(number % 20,) for number in range(count)])
+    painter = Painter(query_set)
+    pictures = generate_all(painter, query_set, seed=seed, quiet=True)
     assert [picture.getpixel((0, 0))[0] for picture in pictures] == [n % 20 for n in range(count)]
     assert [one for _, seeds in painter.calls for one in seeds] == list(range(seed, seed + count))
     assert max(size for size, _ in painter.calls) <= 50
 
 
 def test_cures_are_measured_side_by_side():
-    asked = asked_for((3,), (4,))
-    cures = {"as they are": {"wrong": True}, "cured": {}}
-    measures, pictures = evaluate_generation(Painter(asked), ColorJudge(), asked, cures, quiet=True)
+    query_set = asked_for((3,), (4,))
+    methods = {"as they are": {"wrong": True}, "cured": {}}
+    measures, pictures = evaluate_generation(Painter(query_set), ColorJudge(), query_set, methods, quiet=True)
     assert [measure.value for measure in measures] == [0.0, 1.0]
-    assert list(pictures) == list(cures)
+    assert list(pictures) == list(methods)
     blend = judge_pictures(ColorJudge(), asked_for((0, 1)), [painted(0, 1)], "cured")
     table = format_measures([*measures, blend]).splitlines()
     assert table[0] == "| picture of | as they are | cured | chance | pictures |"
@@ -161,18 +163,18 @@ def test_cures_are_measured_side_by_side():
 
 
 def test_the_contact_sheet_frames_what_the_judge_says():
-    asked = asked_for((0,), (1,), (0,))
-    sheet = contact_sheet(asked, [painted(0)] * 3, [0, 0, 0], title="t")
+    query_set = asked_for((0,), (1,), (0,))
+    sheet = contact_sheet(query_set, [painted(0)] * 3, [0, 0, 0], title="t")
     colors = {color for _, color in sheet.getcolors(1 << 16)}
     assert {(23, 118, 74), (178, 51, 43)} <= colors
-    agreed = contact_sheet(asked, [painted(0)] * 3, [0, 1, 0], title="t")
+    agreed = contact_sheet(query_set, [painted(0)] * 3, [0, 1, 0], title="t")
     assert (178, 51, 43) not in {color for _, color in agreed.getcolors(1 << 16)}
     assert sheet.width > sheet.height
 
 
 def test_the_judge_knows_the_scenes_themselves():
     judge = Judge(bindplug.load("imagebind_tiny", modalities=["image", "text"]))
-    asked = ask("image", 10)
-    pictures = [scene.image.resize((64, 64)) for scene in asked.scenes]
-    assert judge_pictures(judge, asked, pictures).value >= 0.5
+    query_set = sensor_queries("image", 10)
+    pictures = [scene.image.resize((64, 64)) for scene in query_set.scenes]
+    assert judge_pictures(judge, query_set, pictures).value >= 0.5
     assert judge.answers(pictures) == judge.scores(pictures).argmax(1).tolist()

@@ -9,14 +9,14 @@ pytest.importorskip("diffusers")
 
 import bindplug
 from bindplug_diffusers import load_pipeline
-from bindplug_toyworld.evaluate_generation import (
+from recipes.generation_evaluation import (
     BLENDS,
     MODALITIES,
     THRESHOLD_AUDIO,
     Judge,
-    ask,
     generate_all,
     judge_pictures,
+    sensor_queries,
 )
 from tests.toyworld.shipped import evaluation_of
 
@@ -49,9 +49,9 @@ def test_every_modality_and_blend_is_told(told):
 
 
 def test_the_weights_are_as_good_as_their_card_says(told, pipe):
-    asked = ask("audio", IN_CI)
+    query_set = sensor_queries("audio", IN_CI)
     judge = Judge(bindplug.load("toy_foreign_clip"))
-    measured = judge_pictures(judge, asked, generate_all(pipe, asked, quiet=True), "prototypes")
+    measured = judge_pictures(judge, query_set, generate_all(pipe, query_set, quiet=True), "prototypes")
     assert measured.value == pytest.approx(told["audio, prototypes"]["value"], abs=0.15)
 
 

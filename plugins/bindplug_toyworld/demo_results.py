@@ -1,14 +1,14 @@
-"""What the demo shows: real sensor files of evaluation scenes through the model, and whether the answers are right.
+"""The demo: sensor files of evaluation scenes through the model, and whether the answers are right.
 
-Nothing is picked for being right: scenes follow from the seed, and every answer counts.
+Scenes follow from the seed, and every answer counts.
 """
 
 from __future__ import annotations
 
+import json
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +16,17 @@ from torch import Tensor
 
 import bindplug
 from bindplug.encoder import Encoder
-from bindplug.modality import Modality
+from bindplug.models import find_model
 from bindplug.progress import iterate_with_progress
-from bindplug.query import Query, embedding
+from bindplug.query import embedding
 from bindplug.templates import OPENAI_IMAGENET_TEMPLATES
-from bindplug_toyworld.drawing import Gallery
+from bindplug_toyworld.demo_files import Exhibit, GalleryPicture, query_for, write_exhibit, write_gallery
+from bindplug_toyworld.detection_demo import DetectionResults
+from bindplug_toyworld.generation_demo import GenerationResults
 from bindplug_toyworld.scene import Scene
-from bindplug_toyworld.searching import Search
 from bindplug_toyworld.things import CLASSNAMES, MOVING, NAMES
 
-SHOWN = ("dog", "bee", "bell", "fire", "train", "helicopter", "bicycle", "running")
+DEMO_THINGS = ("dog", "bee", "bell", "fire", "train", "helicopter", "bicycle", "running")
 """The things of the demo's scenes; the last four move an IMU."""
 
 SENSORS = ("image", "video", "audio", "depth", "thermal", "imu")
@@ -43,21 +44,8 @@ MATCHES = (
 SUMS = (("bicycle", "bell"), ("dog", "train"), ("helicopter", "fire"), ("running", "bee"))
 """Embedding arithmetic: a picture of the first thing plus the sound of the second."""
 
-OF_EACH_PAIR = 3
-"""Pictures of every pair of things, among which a sum is to find one."""
-
 TOP = 5
 """A sum is right when a scene with both things is among this many nearest."""
-
-
-@dataclass(frozen=True)
-class Exhibit:
-    """One scene and its files by modality; ``text`` is the file with the caption."""
-
-    thing: str
-    classname: str
-    caption: str
-    files: dict[str, Path]
 
 
 @dataclass(frozen=True)
@@ -95,27 +83,28 @@ class Sum:
     """A picture plus a sound, and the pictures found.
 
     Attributes:
-        seen, heard: the thing in the picture, and the one in the sound.
-        found: the nearest pictures: file, the things in it, cosine.
+        picture, sound: the thing in each.
+        nearest: the nearest pictures: file, the things in it, cosine.
         rank: place of the scene that holds both, from 1.
         right: whether that is among the first :data:`TOP`.
     """
 
-    seen: str
-    heard: str
-    found: tuple[tuple[Path, tuple[str, ...], float], ...]
+    picture: str
+    sound: str
+    nearest: tuple[tuple[Path, tuple[str, ...], float], ...]
     rank: int
     right: bool
 
 
 @dataclass
-class Showcase:
-    """All there is to show.
+class DemoResults:
+    """What the demo reports.
 
     Attributes:
-        search: things found by a detector; None where none could run.
-        gallery: pictures made by a generator; None where none could run.
-        absent: why not, by ``"search"`` and ``"gallery"``.
+        detection: things found by a detector; None where none could run.
+        generation: pictures embeddings by a generator; None where none could run.
+        unavailable: why not, by ``"detection"`` and ``"generation"``.
+        card_averages: what the models' cards measured on many scenes, as text, by kinds of :attr:`tally`.
         seconds: how long it took, without loading the model.
     """
 
@@ -126,25 +115,26 @@ class Showcase:
     answers: list[Answer] = field(default_factory=list)
     matches: list[Match] = field(default_factory=list)
     sums: list[Sum] = field(default_factory=list)
-    search: Search | None = None
-    gallery: Gallery | None = None
-    absent: dict[str, str] = field(default_factory=dict)
+    detection: DetectionResults | None = None
+    generation: GenerationResults | None = None
+    unavailable: dict[str, str] = field(default_factory=dict)
+    card_averages: dict[str, str] = field(default_factory=dict)
     seconds: float = 0.0
 
     @property
     def tally(self) -> dict[str, tuple[int, int]]:
         """Right answers and all answers, by kind."""
         matched = [right for match in self.matches for right in match.right]
-        counted = {
+        counts = {
             "classified": (sum(a.right for a in self.answers), len(self.answers)),
             "matched": (sum(matched), len(matched)),
             "sums": (sum(s.right for s in self.sums), len(self.sums)),
         }
-        if self.search is not None:
-            counted["found"] = self.search.found
-        if self.gallery is not None:
-            counted["drawn"] = self.gallery.right
-        return counted
+        if self.detection is not None:
+            counts["detected"] = self.detection.counts
+        if self.generation is not None:
+            counts["generated"] = self.generation.counts
+        return counts
 
     def answer(self, thing: str, modality: str) -> Answer | None:
         """The answer for one file, if there is such a file."""
@@ -165,7 +155,42 @@ def _plain(value: Any) -> Any:
     return str(value) if isinstance(value, Path) else round(value, 5) if isinstance(value, float) else value
 
 
-def present(
+def card_averages(model: str, detector: str, pipeline: str) -> dict[str, str]:
+    """What the cards of models in use measured on many scenes, by kinds of the tally; only what their cards hold."""
+    averages = {}
+    own = _evaluation(model, "encoder")
+    named = [own[f"{sensor} -> text"] for sensor in SENSORS if f"{sensor} -> text" in own]
+    if named:
+        averages["classified"] = f"card: {_mean(named, 'value'):.0%} of {named[0]['count']} files a sensor"
+    if "image + audio -> scene" in own:
+        sums = own["image + audio -> scene"]
+        averages["sums"] = f"card: {sums['value']:.0%} of {sums['count']}, among {sums['count']} scenes"
+    found = _evaluation(detector, "detector")
+    linear = [found[f"{m}, linear"] for m in SENSORS[2:] if f"{m}, linear" in found]
+    if linear:
+        averages["detected"] = f"card: AP50 {_mean(linear, 'ap50'):.2f} over {linear[0]['scenes']} scenes"
+    made = _evaluation(pipeline, "generator")
+    single = [made[f"{m}, prototypes"] for m in ("text", *SENSORS[2:]) if f"{m}, prototypes" in made]
+    if single:
+        averages["generated"] = f"card: {_mean(single, 'value'):.0%} of {single[0]['count']} a kind of file"
+    return averages
+
+
+def _mean(entries: Sequence[Mapping[str, Any]], name: str) -> float:
+    return float(sum(entry[name] for entry in entries)) / len(entries)
+
+
+def _evaluation(name: str, tool: str) -> dict[str, Any]:
+    """The ``evaluation`` of the card beside a bundled model's weights; empty for any other model."""
+    known = {card.name for card in bindplug.list_models(tool) if card.toy}
+    if name not in known:
+        return {}
+    card = json.loads((find_model(name, tool=tool) / "card.json").read_text(encoding="utf-8"))
+    evaluation: dict[str, Any] = card["evaluation"]
+    return evaluation
+
+
+def run_demo(
     model: Encoder,
     directory: Path,
     *,
@@ -173,74 +198,44 @@ def present(
     seed: int = 0,
     batch_size: int = 32,
     quiet: bool = False,
-) -> Showcase:
+) -> DemoResults:
     """Write sensor files into ``directory``, embed them, and judge the answers.
 
     Args:
         model: an encoder with all seven modalities.
-        directory: made if absent.
+        directory: embeddings if absent.
         name: what to call the model.
         seed: which evaluation scenes; 0 or more.
         batch_size: as in :meth:`Encoder.embed`.
         quiet: draw no progress bar.
     """
     started = time.monotonic()
-    show = Showcase(model=name, space=str(model.embedding_space), seed=seed)
+    results = DemoResults(model=name, space=str(model.embedding_space), seed=seed)
     first = 1_000 * (seed + 1)
     for index, thing in enumerate(
-        iterate_with_progress(SHOWN, label="writing sensor files", quiet=quiet or None)
+        iterate_with_progress(DEMO_THINGS, label="writing sensor files", quiet=quiet or None)
     ):
-        show.exhibits.append(_written(Scene(first + index, "eval", labels=[thing]), directory))
-    gallery = _gallery(directory / "gallery", first + 100, quiet)
-    rows = _embedded(model, show.exhibits, batch_size, quiet)
-    show.answers = _answers(model, show.exhibits, rows, quiet)
-    show.matches = [_match(query, candidate, show.exhibits, rows) for query, candidate in MATCHES]
-    show.sums = _sums(model, show.exhibits, rows, gallery, batch_size)
-    show.seconds = time.monotonic() - started
-    return show
-
-
-def _written(scene: Scene, directory: Path) -> Exhibit:
-    files = scene.write(directory / scene.label)
-    return Exhibit(scene.label, CLASSNAMES[NAMES.index(scene.label)], scene.caption, files)
-
-
-def _gallery(directory: Path, first: int, quiet: bool) -> list[tuple[Path, tuple[str, ...]]]:
-    """Pictures to search: some of every pair of the shown things, and one of each thing alone."""
-    directory.mkdir(parents=True, exist_ok=True)
-    pairs = [pair for pair in combinations(SHOWN, 2) for _ in range(OF_EACH_PAIR)]
-    groups = [*pairs, *((thing,) for thing in SHOWN)]
-    gallery = []
-    for index, things in enumerate(
-        iterate_with_progress(groups, label="painting scenes", quiet=quiet or None)
-    ):
-        path = directory / f"{index:03d}_{'_'.join(things)}.png"
-        Scene(first + index, "eval", labels=things).image.save(path)
-        gallery.append((path, tuple(things)))
-    return gallery
-
-
-def query_for(exhibit: Exhibit, modality: str) -> Query:
-    """The query for one file of a scene; for text, for the sentence in the file."""
-    path = exhibit.files[modality]
-    if modality == "text":
-        return bindplug.text(path.read_text(encoding="utf-8").strip())
-    makers = {m.value: getattr(bindplug, m.value) for m in Modality}
-    made: Query = makers[modality](path)
-    return made
+        results.exhibits.append(write_exhibit(Scene(first + index, "eval", labels=[thing]), directory))
+    gallery = write_gallery(directory / "gallery", DEMO_THINGS, first + 100, quiet)
+    rows = _embed(model, results.exhibits, batch_size, quiet)
+    results.answers = _answers(model, results.exhibits, rows, quiet)
+    results.matches = [_match(query, candidate, results.exhibits, rows) for query, candidate in MATCHES]
+    results.sums = _sums(model, results.exhibits, rows, gallery, batch_size)
+    results.seconds = time.monotonic() - started
+    return results
 
 
 Rows = dict[tuple[str, str], Tensor]
 """(D,) unit rows by thing and modality."""
 
 
-def _embedded(model: Encoder, exhibits: Sequence[Exhibit], batch_size: int, quiet: bool) -> Rows:
-    wanted = [(e, m) for e in exhibits for m in (*SENSORS, "text") if m in e.files]
+def _embed(model: Encoder, exhibits: Sequence[Exhibit], batch_size: int, quiet: bool) -> Rows:
+    files = [(e, m) for e in exhibits for m in (*SENSORS, "text") if m in e.files]
     rows: Rows = {}
-    by_modality = [[(e, m) for e, m in wanted if m == modality] for modality in (*SENSORS, "text")]
+    by_modality = [[(e, m) for e, m in files if m == modality] for modality in (*SENSORS, "text")]
     for group in iterate_with_progress(by_modality, label="embedding", quiet=quiet or None):
-        made = model.embed([query_for(e, m) for e, m in group], batch_size=batch_size, progress=False)
-        rows |= {(e.thing, m): row for (e, m), row in zip(group, made, strict=True)}
+        embeddings = model.embed([query_for(e, m) for e, m in group], batch_size=batch_size, progress=False)
+        rows |= {(e.thing, m): row for (e, m), row in zip(group, embeddings, strict=True)}
     return rows
 
 
@@ -255,9 +250,9 @@ def _answers(model: Encoder, exhibits: Sequence[Exhibit], rows: Rows, quiet: boo
             classes = names[modality == "imu"]  # what stands still has no motion to be told by
             columns = classifier[[CLASSNAMES.index(name) for name in classes]]
             query = embedding(rows[exhibit.thing, modality], model.embedding_space, modality=modality)
-            chances = model.similarity([query], columns)[0]
-            best = chances.argsort(descending=True)[:3].tolist()
-            top = tuple((classes[i], float(chances[i])) for i in best)
+            probabilities = model.similarity([query], columns)[0]
+            best = probabilities.argsort(descending=True)[:3].tolist()
+            top = tuple((classes[i], float(probabilities[i])) for i in best)
             answers.append(Answer(exhibit.thing, modality, top, top[0][0] == exhibit.classname))
     return answers
 
@@ -275,12 +270,12 @@ def _sums(
     model: Encoder,
     exhibits: Sequence[Exhibit],
     rows: Rows,
-    gallery: Sequence[tuple[Path, tuple[str, ...]]],
+    gallery: Sequence[GalleryPicture],
     batch_size: int,
 ) -> list[Sum]:
     by_thing = {e.thing: e for e in exhibits}
     queries = [
-        query_for(by_thing[seen], "image") + query_for(by_thing[heard], "audio") for seen, heard in SUMS
+        query_for(by_thing[picture], "image") + query_for(by_thing[sound], "audio") for picture, sound in SUMS
     ]
     candidates = model.embed(
         [bindplug.image(path) for path, _ in gallery], batch_size=batch_size, progress=False
@@ -289,9 +284,9 @@ def _sums(
     recenter = candidates.mean(0) if {"image", "audio"} <= model.centers.keys() else None
     cosines = model.embed(queries, batch_size=batch_size, progress=False, recenter=recenter) @ candidates.T
     sums = []
-    for (seen, heard), row in zip(SUMS, cosines, strict=True):
+    for (picture, sound), row in zip(SUMS, cosines, strict=True):
         order = row.argsort(descending=True).tolist()
-        rank = 1 + next(place for place, i in enumerate(order) if set(gallery[i][1]) == {seen, heard})
-        found = tuple((*gallery[i], float(row[i])) for i in order[:TOP])
-        sums.append(Sum(seen, heard, found, rank, rank <= TOP))
+        rank = 1 + next(place for place, i in enumerate(order) if set(gallery[i][1]) == {picture, sound})
+        nearest = tuple((*gallery[i], float(row[i])) for i in order[:TOP])
+        sums.append(Sum(picture, sound, nearest, rank, rank <= TOP))
     return sums

@@ -10,23 +10,23 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from bindplug_toyworld.evaluate_detection import (
+from bindplug_toyworld.things import MOVING, NAMES, label_of
+from recipes.detection_evaluation import (
     DEFAULT_THRESHOLD,
     FLOOR,
-    Found,
-    Present,
+    Detections,
+    GroundTruth,
     average_precision,
     cluttered_scenes,
     evaluate_detection,
     evaluate_own_words,
     false_positive_rate,
     format_measures,
+    ground_truth_of,
     measure,
     overlaps,
-    present_in,
     recordings,
 )
-from bindplug_toyworld.things import MOVING, NAMES, label_of
 
 SQUARE = (0, 0, 10, 10)
 FAR = (50, 50, 60, 60)
@@ -35,12 +35,12 @@ FAR = (50, 50, 60, 60)
 def found(*entries):
     """Entries of (box, score, label)."""
     boxes, scores, labels = zip(*entries, strict=True) if entries else ((), (), ())
-    return Found(np.array(boxes, float).reshape(-1, 4), np.array(scores, float), np.array(labels, int))
+    return Detections(np.array(boxes, float).reshape(-1, 4), np.array(scores, float), np.array(labels, int))
 
 
 def present(*entries):
     boxes, labels = zip(*entries, strict=True) if entries else ((), ())
-    return Present(np.array(boxes, float).reshape(-1, 4), np.array(labels, int))
+    return GroundTruth(np.array(boxes, float).reshape(-1, 4), np.array(labels, int))
 
 
 def test_overlap_of_boxes():
@@ -131,7 +131,7 @@ class Oracle:
 
     def __init__(self, count, blind=()):
         scenes = cluttered_scenes(count, side=128)
-        self.truths = {scene.pixels.tobytes(): present_in(scene) for scene in scenes}
+        self.truths = {scene.pixels.tobytes(): ground_truth_of(scene) for scene in scenes}
         self.blind, self.asked, self.routes = blind, 0, []
 
     def prepare(self, queries, route=None):
