@@ -89,7 +89,7 @@ def bench(
     if name and model:
         raise click.UsageError(f"two models: {name} and --model {model}")
     model = name or model or DEFAULT_MODEL
-    chosen = parse_dtypes(",".join(dtypes))
+    dtype_names = parse_dtypes(",".join(dtypes))
     place = str(resolve_device(device))
 
     def load(modality: str | None, dtype: torch.dtype | None = None) -> Encoder:
@@ -98,9 +98,9 @@ def bench(
 
     names = modality_names(",".join(modalities) or None, _modalities(model, load))
     machine = describe(place)  # before this command's own load counts
-    steps = run(load, names, chosen, batch=batch_size, repeats=repeats, packed=packed, compiled=compiled)
-    total = len(names) * len(chosen)
-    found = list(iterate_with_progress(steps, label="measuring", total=total, quiet=quiet or None))
+    steps = run(load, names, dtype_names, batch=batch_size, repeats=repeats, packed=packed, compiled=compiled)
+    total = len(names) * len(dtype_names)
+    measurements = list(iterate_with_progress(steps, label="measuring", total=total, quiet=quiet or None))
     report = {
         "model": model,
         "device": place,
@@ -109,17 +109,17 @@ def bench(
         "batch_size": batch_size,
         "repeats": repeats,
         "machine": machine,
-        "results": [one.to_dict() for one in found],
+        "results": [measurement.to_dict() for measurement in measurements],
     }
     if plot:
-        _draw(plot, report, found)
+        _draw(plot, report, measurements)
     if as_json:
         from bindplug.cli.tables import print_json
 
         print_json(report)
     else:
-        _show(report, found)
-    return OK if all(one.equal for one in found) else FAILED
+        _show(report, measurements)
+    return OK if all(measurement.equal for measurement in measurements) else FAILED
 
 
 def _modalities(model: str, load: Any) -> list[str]:
@@ -130,7 +130,7 @@ def _modalities(model: str, load: Any) -> list[str]:
     return list(cards[model].modalities if model in cards else load(None).modalities)
 
 
-def _show(report: dict[str, Any], found: list[Measurement]) -> None:
+def _show(report: dict[str, Any], measurements: list[Measurement]) -> None:
     from rich.markup import escape
     from rich.table import Table
     from rich.text import Text
@@ -146,39 +146,48 @@ def _show(report: dict[str, Any], found: list[Measurement]) -> None:
         ("of square", "right"), ("of own", "right"), ("peak", "right"),
     ):  # fmt: skip
         table.add_column(name, justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    for one in found:
-        middle, least, most = statistics.median(one.items_per_s), min(one.items_per_s), max(one.items_per_s)
+    for measurement in measurements:
+        middle, least, most = (
+            statistics.median(measurement.items_per_s),
+            min(measurement.items_per_s),
+            max(measurement.items_per_s),
+        )
         table.add_row(
-            one.modality,
-            one.dtype,
+            measurement.modality,
+            measurement.dtype,
             _number(middle),
             f"[dim]{_number(least)}, {_number(most)}[/]",
-            Text(f"{one.cosine:.5f}", style="" if one.equal else "bold red"),
-            _share(one.share_of(one.square_rate)),
-            _share(one.share_of(one.own_rate)),
-            "" if one.peak_bytes is None else f"{one.peak_bytes / 1e9:.2f} GB",
+            Text(f"{measurement.cosine:.5f}", style="" if measurement.equal else "bold red"),
+            _share(measurement.share_of(measurement.square_rate)),
+            _share(measurement.share_of(measurement.own_rate)),
+            "" if measurement.peak_bytes is None else f"{measurement.peak_bytes / 1e9:.2f} GB",
         )
     out.print(table)
-    for one in found:
-        if not one.equal:
+    for measurement in measurements:
+        if not measurement.equal:
             out.print(
-                f"[bold red]UNEQUAL[/] {one.modality} in {one.dtype}: least cosine {one.cosine:.6f}, "
-                f"largest difference {one.deviation:.1e} of the largest number"
+                f"[bold red]UNEQUAL[/] {measurement.modality} in {measurement.dtype}: least cosine "
+                f"{measurement.cosine:.6f}, "
+                f"largest difference {measurement.deviation:.1e} of the largest number"
             )
-    out.print(_legend(report, found), style="dim")
+    out.print(_legend(report, measurements), style="dim")
 
 
-def _legend(report: dict[str, Any], found: list[Measurement]) -> str:
+def _legend(report: dict[str, Any], measurements: list[Measurement]) -> str:
     machine = report["machine"]
     lines = [
         f"Passes of {report['batch_size']} images, texts or clips; medians of {report['repeats']}; "
         f"{machine['threads']} threads, torch {machine['torch']}. cosine: the least with float32 rows."
     ]
-    rates = {one.dtype: one.square_rate for one in found if one.square_rate is not None}
+    rates = {
+        measurement.dtype: measurement.square_rate
+        for measurement in measurements
+        if measurement.square_rate is not None
+    }
     if rates:
-        said = ", ".join(f"{rate / 1e9:.0f} in {dtype}" for dtype, rate in rates.items())
+        rates_text = ", ".join(f"{rate / 1e9:.0f} in {dtype}" for dtype, rate in rates.items())
         lines.append(
-            f"Shares of the rate of one large square matrix product (GFLOP/s: {said}) and of the model's own "
+            f"Shares of the rate of one large square matrix product (GFLOP/s: {rates_text}) and of the model's own "
             "products alone, measured beside it."
         )
     if machine["load_1_min"] > machine["cores"] / 2:
@@ -194,18 +203,18 @@ def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.0%}"
 
 
-def _draw(path: str, report: dict[str, Any], found: list[Measurement]) -> None:
+def _draw(path: str, report: dict[str, Any], measurements: list[Measurement]) -> None:
     from bindplug.bench.plot import Bar, draw_bars
 
     bars = [
         Bar(
-            f"{one.modality} {one.dtype}",
-            statistics.median(one.items_per_s),
-            min(one.items_per_s),
-            max(one.items_per_s),
-            met=None if one.equal else False,
+            f"{measurement.modality} {measurement.dtype}",
+            statistics.median(measurement.items_per_s),
+            min(measurement.items_per_s),
+            max(measurement.items_per_s),
+            met=None if measurement.equal else False,
         )
-        for one in found
+        for measurement in measurements
     ]
     machine = report["machine"]
     draw_bars(path, f"{report['model']}: items per second", bars, footer=f"{machine['device']}, medians")

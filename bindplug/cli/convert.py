@@ -120,10 +120,10 @@ def license_of(source: str, model: ImageBind) -> str:
 
 def _modalities(values: Sequence[str]) -> set[str] | None:
     names = set(split_names(values))
-    known = [m.value for m in Modality]
-    if values and (not names or names - set(known)):
+    all_names = [m.value for m in Modality]
+    if values and (not names or names - set(all_names)):
         raise click.BadParameter(
-            f"{', '.join(values)!r}; known: {', '.join(known)}", param_hint="--modalities"
+            f"{', '.join(values)!r}; known: {', '.join(all_names)}", param_hint="--modalities"
         )
     return names or None
 
@@ -141,10 +141,10 @@ def _read_config(path: str) -> ImageBindConfig:
     from bindplug.imagebind import ImageBindConfig
 
     try:
-        described = json.loads(Path(path).read_text(encoding="utf-8"))
-        described = described.get("config", described)
-        plain = isinstance(described.get("vision"), dict)
-        return ImageBindConfig.from_dict(described) if plain else ImageBindConfig.from_official(described)
+        description = json.loads(Path(path).read_text(encoding="utf-8"))
+        description = description.get("config", description)
+        plain = isinstance(description.get("vision"), dict)
+        return ImageBindConfig.from_dict(description) if plain else ImageBindConfig.from_official(description)
     except (OSError, ValueError, AttributeError) as error:
         raise CheckpointError(f"{path} does not describe a network: {error}") from None
 
@@ -210,10 +210,10 @@ def _write(
     from bindplug.imagebind import save_directory, to_open_clip
     from bindplug.imagebind.sidecar import is_published, write_sidecar
 
-    chosen = getattr(torch, dtype) if dtype else None
+    torch_dtype = getattr(torch, dtype) if dtype else None
     if layout == "directory":
         save_directory(
-            model, target, dtype=chosen, license=license, source=Path(source).name, overwrite=overwrite
+            model, target, dtype=torch_dtype, license=license, source=Path(source).name, overwrite=overwrite
         )
         return
     state = model.official_state_dict()
@@ -221,7 +221,7 @@ def _write(
         state = to_open_clip(state)
     scales = ("logit_scale",)
     state = {
-        n: t.detach() if chosen is None or n.endswith(scales) else t.detach().to(chosen)
+        n: t.detach() if torch_dtype is None or n.endswith(scales) else t.detach().to(torch_dtype)
         for n, t in state.items()
     }
     _save_state(state, target)

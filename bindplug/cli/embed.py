@@ -144,11 +144,11 @@ def embed(
             "skipped": skipped,
             "notes": notes,
         }
-        written = write_output(path, journal, space.width, metadata)
+        row_count = write_output(path, journal, space.width, metadata)
         finished = True
     finally:
         journal.close(finished=finished)
-    _report(path, written, skipped, notes, as_json, quiet)
+    _report(path, row_count, skipped, notes, as_json, quiet)
     return report_skipped(skipped)
 
 
@@ -265,7 +265,7 @@ def _part_of(result: Embedded, journal: Journal, start: int, state: list[list[in
 
 def _report(
     path: Path,
-    written: int,
+    row_count: int,
     skipped: list[dict[str, Any]],
     notes: list[dict[str, Any]],
     as_json: bool,
@@ -274,8 +274,8 @@ def _report(
     if as_json:
         from bindplug.cli.tables import print_json
 
-        print_json({"output": str(path), "rows": written, "skipped": skipped, "notes": notes})
+        print_json({"output": str(path), "rows": row_count, "skipped": skipped, "notes": notes})
     elif not quiet:
         left_out = f", {len(skipped)} skipped" if skipped else ""
-        click.echo(escape(f"{path}: {written} rows{left_out}"), err=True)
+        click.echo(escape(f"{path}: {row_count} rows{left_out}"), err=True)
         report_notes(notes)

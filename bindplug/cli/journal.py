@@ -179,10 +179,10 @@ class Journal:
         names = sorted(path.name for path in self.directory.iterdir()) if self.directory.is_dir() else []
         foreign = [name for name in names if not OWN_FILES.fullmatch(name)]
         if foreign or not self.directory.is_dir():
-            found = f"{foreign[0]!r} in it" if foreign else "a file"
+            detail = f"{foreign[0]!r} in it" if foreign else "a file"
             raise InputError(
                 str(self.directory),
-                found=found,
+                found=detail,
                 expected="no such place, or a directory of finished parts",
                 remedy="Move it away, or choose another --output",
             )
@@ -236,8 +236,8 @@ def file_state(source: Source) -> list[int]:
 
 def not_writable(path: Path, error: OSError) -> InputError:
     """The error for a file or directory that the system does not let be written."""
-    found = error.strerror or str(error)
-    return InputError(str(path), found=found, expected="a place that can be written, with space left")
+    detail = error.strerror or str(error)
+    return InputError(str(path), found=detail, expected="a place that can be written, with space left")
 
 
 def _read_part(path: Path) -> Part:

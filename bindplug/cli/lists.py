@@ -55,10 +55,10 @@ def expand(value: str, *, recursive: bool = False, include: Sequence[str] = ()) 
     if path.is_dir():
         files = _files_of(path, recursive, include)
         if not files:
-            wanted = f"files named {' or '.join(include)}" if include else "files"
+            description = f"files named {' or '.join(include)}" if include else "files"
             remedy = "" if recursive else "Say --recursive to look into its subdirectories"
             raise InputError(
-                value, found=f"no {wanted} in the directory", expected="at least one", remedy=remedy
+                value, found=f"no {description} in the directory", expected="at least one", remedy=remedy
             )
         return files
     if glob.has_magic(value) and not path.exists():
@@ -79,8 +79,8 @@ def _files_of(directory: Path, recursive: bool, include: Sequence[str]) -> list[
             if _is_included(path.relative_to(directory), include) and path.is_file()
         ]
     except OSError as error:
-        found = error.strerror or str(error)
-        raise InputError(str(directory), found=found, expected="a directory that can be read") from None
+        detail = error.strerror or str(error)
+        raise InputError(str(directory), found=detail, expected="a directory that can be read") from None
 
 
 def _is_included(path: Path, include: Sequence[str]) -> bool:

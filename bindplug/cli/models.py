@@ -21,16 +21,16 @@ def models(as_json: bool, quiet: bool) -> None:
     """
     from bindplug.models import list_models
 
-    found = [described(card) for card in list_models(tool=None)]
+    cards = [describe_card(card) for card in list_models(tool=None)]
     if as_json:
         from bindplug.cli.tables import print_json
 
-        print_json(found)
+        print_json(cards)
     else:
-        _show(found)
+        _show(cards)
 
 
-def described(card: ModelCard) -> dict[str, Any]:
+def describe_card(card: ModelCard) -> dict[str, Any]:
     """A card and the whereabouts of its weights, as plain values.
 
     ``weights`` is a path or None; ``wanted_at`` is where downloaded or placed ones would be found first.
@@ -72,13 +72,13 @@ def _whereabouts(model: dict[str, Any]) -> str:
     return "made by its plugin"
 
 
-def _show(found: list[dict[str, Any]]) -> None:
+def _show(cards: list[dict[str, Any]]) -> None:
     from rich.padding import Padding
 
     from bindplug.cli.tables import console
 
     out = console()
-    for model in found:
+    for model in cards:
         out.print(f"[bold]{_escaped(model['name'])}[/]  {_escaped(model['description'])}")
         lines = [
             ("tool", model["tool"])

@@ -35,8 +35,8 @@ def check_output(path: Path) -> None:
     if path.suffix not in WRITERS:
         raise InputError(str(path), found=f"the suffix {path.suffix!r}", expected=expected)
     if path.is_dir() or not parent.is_dir():
-        found = "a directory" if path.is_dir() else f"no directory {str(parent)!r}"
-        raise InputError(str(path), found=found, expected=expected)
+        detail = "a directory" if path.is_dir() else f"no directory {str(parent)!r}"
+        raise InputError(str(path), found=detail, expected=expected)
     if not os.access(parent, os.W_OK):
         raise InputError(
             str(path), found=f"no permission to write in {str(parent)!r}", expected="a writable place"
@@ -124,7 +124,7 @@ def _write_parquet(path: Path, journal: Journal, width: int, metadata: dict[str,
     if with_bytes:
         columns.append(("path_bytes", pa.binary()))
     schema = pa.schema(columns, metadata={METADATA_KEY: json.dumps(metadata)})
-    written = 0
+    row_count = 0
     with pq.ParquetWriter(path, schema) as writer:
         for part in _parts(journal):
             sources = [journal.items[i] for i in part.kept]
@@ -144,8 +144,8 @@ def _write_parquet(path: Path, journal: Journal, width: int, metadata: dict[str,
             if with_bytes:
                 arrays.append(pa.array([os.fsencode(s.value) for s in sources], pa.binary()))
             writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
-            written += len(sources)
-    return written
+            row_count += len(sources)
+    return row_count
 
 
 def _is_utf8(text: str) -> bool:
@@ -158,9 +158,9 @@ def _as_utf8(text: str) -> str:
 
 
 def _write_npz(path: Path, journal: Journal, width: int, metadata: dict[str, Any]) -> int:
-    written = longest = 0
+    row_count = longest = 0
     for sources in _sources(journal):
-        written += len(sources)
+        row_count += len(sources)
         longest = max([longest, *(len(source.value) for source in sources)])
     names = max(len(modality.value) for modality in Modality)
     with zipfile.ZipFile(path, "w") as archive:
@@ -169,19 +169,19 @@ def _write_npz(path: Path, journal: Journal, width: int, metadata: dict[str, Any
             with archive.open(f"{name}.npy", "w", force_zip64=True) as member:
                 np.lib.format.write_array(member, np.array(value), allow_pickle=False)
         values = ([source.value for source in sources] for sources in _sources(journal))
-        _write_column(archive, "path", f"<U{max(1, longest)}", (written,), values)
+        _write_column(archive, "path", f"<U{max(1, longest)}", (row_count,), values)
         modalities = ([source.modality for source in sources] for sources in _sources(journal))
-        _write_column(archive, "modality", f"<U{names}", (written,), modalities)
+        _write_column(archive, "modality", f"<U{names}", (row_count,), modalities)
         if any(source.span for source in journal.items):
             for place, name in enumerate(("start", "end")):  # in seconds; NaN for a whole source
                 times = (
                     [source.span[place] if source.span else np.nan for source in sources]
                     for sources in _sources(journal)
                 )
-                _write_column(archive, name, "<f8", (written,), times)
+                _write_column(archive, name, "<f8", (row_count,), times)
         rows = (part.rows for part in _parts(journal))
-        _write_column(archive, "embedding", "<f4", (written, width), rows)
-    return written
+        _write_column(archive, "embedding", "<f4", (row_count, width), rows)
+    return row_count
 
 
 def _write_column(

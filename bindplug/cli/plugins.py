@@ -18,24 +18,24 @@ def plugins(as_json: bool, quiet: bool) -> None:
     """Plugins found, what each provides, and what is wrong with those that are not ready."""
     from bindplug.plugins import list_plugins
 
-    found = [asdict(plugin) for plugin in list_plugins()]
+    rows = [asdict(plugin) for plugin in list_plugins()]
     if as_json:
         from bindplug.cli.tables import print_json
 
-        print_json(found)
+        print_json(rows)
     else:
-        _show(found)
+        _show(rows)
 
 
-def _show(found: list[dict[str, Any]]) -> None:
+def _show(rows: list[dict[str, Any]]) -> None:
     from rich.markup import escape
     from rich.padding import Padding
 
     from bindplug.cli.tables import console
 
     out = console()
-    wide = max(len(plugin["name"]) for plugin in found)
-    for plugin in found:
+    wide = max(len(plugin["name"]) for plugin in rows)
+    for plugin in rows:
         color = COLORS.get(plugin["status"], "white")
         origin = f"{plugin['distribution']} {plugin['version']}".strip()
         name, status = f"{plugin['name']:<{wide}}", f"{plugin['status']:<11}"
