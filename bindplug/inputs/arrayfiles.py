@@ -10,8 +10,8 @@ import numpy as np
 
 from bindplug.errors import InputError
 from bindplug.inputs.limits import MOST_BYTES, MOST_PIXELS, check_limit
+from bindplug.inputs.matlab import read_variables
 from bindplug.inputs.notes import note
-from bindplug.inputs.optional import import_optional
 from bindplug.inputs.source import describe_source, open_source, peek, suffix_of
 
 NPY_MAGIC = b"\x93NUMPY"
@@ -76,7 +76,6 @@ def read_map(
 
     Raises:
         InputError: the file is damaged, or which of its arrays is meant is not clear.
-        MissingDependency: it is MATLAB's, and scipy is absent.
     """
     if is_array_file(source):
         arrays = read_arrays(source, expected)
@@ -124,20 +123,12 @@ def _read_matlab(
         if file.read(len(MATLAB_HDF5_MAGIC)) == MATLAB_HDF5_MAGIC:
             remedy = "Open it with h5py and pass one map, e.g. h5py.File(path)['depths'][0].T."
             raise InputError(name, found="a MATLAB 7.3 file, which is HDF5", expected=expected, remedy=remedy)
-        matlab = import_optional("scipy.io", "bindplug.inputs.arrayfiles", "depth")
-
-        def decoded(read: Callable[[], object]) -> object:
-            file.seek(start)
-            try:
-                return read()
-            except Exception as error:  # damage raises almost anything
-                found = f"no readable MATLAB file ({error})"
-                raise InputError(name, found=found, expected=expected) from None
-
-        entries: list[tuple[str, tuple[int, ...], str]] = decoded(lambda: matlab.whosmat(file))  # type: ignore[assignment]
-        chosen = choose_array([key for key, _, _ in entries], name, names, array)
-        loaded: dict[str, np.ndarray] = decoded(lambda: matlab.loadmat(file, variable_names=[chosen]))  # type: ignore[assignment]
-    return loaded[chosen], chosen
+        file.seek(start)
+        data = file.read(MOST_BYTES + 1)
+    check_limit(name, len(data), MOST_BYTES, "bytes")
+    variables = {variable.name: variable for variable in read_variables(data, name)}
+    chosen = choose_array(list(variables), name, names, array)
+    return variables[chosen].array(name), chosen
 
 
 def read_text_matrix(source: object, expected: str) -> tuple[np.ndarray, str]:

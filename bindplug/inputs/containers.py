@@ -10,6 +10,7 @@ from typing import Any, BinaryIO
 
 from bindplug.errors import InputError, MissingDependency
 from bindplug.inputs.optional import import_optional
+from bindplug.inputs.source import FileView
 
 MINIMUM_PYAV = "17.0"
 """The first release that converts BT.709 video right (16.1 is off by up to 24 levels of 255); rotation is read
@@ -47,7 +48,7 @@ def open_container(file: BinaryIO, name: str, expected: str, owner: str) -> Iter
     """
     av = import_av(owner)
     try:
-        with av.open(file, mode="r", metadata_errors="replace", options=dict(OPTIONS)) as container:
+        with av.open(FileView(file), mode="r", metadata_errors="replace", options=dict(OPTIONS)) as container:
             yield container
     except (av.error.FFmpegError, EOFError, UnicodeDecodeError) as error:
         found = f"data that cannot be decoded ({getattr(error, 'strerror', None) or error})"

@@ -15,7 +15,8 @@ STDERR = 2
 MESSAGE = re.compile(
     rb"\[src/libmpg123/|(Note|Warning|Error|warning|error): |\s*$|"
     rb"(_?TIFF|LZW|ZIP|PackBits|Fax|O?JPEG|Thunder|NeXT|LogL|Pixar|LERC|ZSTD|LZMA|WebP|Predictor|horiz|fpAcc)\w*: |"
-    rb"lib(png|jpeg)|Corrupt JPEG|Premature end of JPEG"
+    rb"lib(png|jpeg)|Corrupt JPEG|Premature end of JPEG|tempfile\.tif: |"
+    rb"<python_buffer>: \(EXR_|.*\(EXR_ERR_"
 )
 """How lines of libmpg123, libtiff, libjpeg and libpng begin; anything else on stderr is somebody else's."""
 

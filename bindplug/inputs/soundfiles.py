@@ -5,7 +5,7 @@
 
 from __future__ import annotations
 
-import io
+import os
 import struct
 from abc import ABC, abstractmethod
 from collections.abc import Iterator
@@ -32,7 +32,7 @@ from bindplug.inputs.notes import note
 from bindplug.inputs.optional import import_optional
 from bindplug.inputs.resample import resample
 from bindplug.inputs.shared import SharedSources
-from bindplug.inputs.source import describe_source, open_source
+from bindplug.inputs.source import FileView, describe_source, open_source
 
 EXPECTED = "a sound file (wav, flac, ogg, mp3, ...) or a video with a sound track"
 REMEDY = 'Other formats (m4a, ape, wv, ac3, ...) are read with PyAV: pip install "bindplug[video]"'
@@ -201,7 +201,7 @@ def open_sound(source: object) -> Iterator[Sound]:
         opened, reason = None, ""
         with decoder_messages():
             try:
-                opened = soundfile.SoundFile(_Guarded(file))
+                opened = soundfile.SoundFile(FileView(file))
             except (soundfile.LibsndfileError, ValueError, OverflowError, TypeError) as error:
                 reason = str(error).rsplit(": ", 1)[-1]
         if opened is not None:
@@ -218,50 +218,13 @@ def _opened(opened: Any, file: BinaryIO, start: int, name: str) -> Sound:
     return _joined(opened, tails, name) if tails else _SoundFile(opened)
 
 
-class _Guarded(io.RawIOBase):
-    """A file as libsndfile sees it: positions relative to where the sound begins, no writing, no name."""
-
-    def __init__(self, file: BinaryIO, start: int | None = None, stop: int | None = None) -> None:
-        self.file = file
-        self.start = file.tell() if start is None else start
-        self.stop = file.seek(0, io.SEEK_END) if stop is None else stop
-        self.place = 0
-
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self.place
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.place, io.SEEK_END: self.stop - self.start}[whence]
-        self.place = max(0, base + offset)
-        return self.place
-
-    def read(self, size: int = -1) -> bytes:
-        left = max(0, self.stop - self.start - self.place)
-        size = left if size < 0 else min(size, left)
-        self.file.seek(self.start + self.place)
-        data = self.file.read(size)
-        self.place += len(data)
-        return data
-
-    def readinto(self, buffer: Any) -> int:
-        data = self.read(len(buffer))
-        buffer[: len(data)] = data
-        return len(data)
-
-
-def _joined_mp3s(file: BinaryIO, start: int) -> list[_Guarded]:
+def _joined_mp3s(file: BinaryIO, start: int) -> list[FileView]:
     """The sounds after the first one in a file of joined MP3s.
 
     Each begins with a Xing or Info frame that counts its bytes; decoders that believe it end there.
     """
     tails, place = [], start
-    end = file.seek(0, io.SEEK_END)
+    end = file.seek(0, os.SEEK_END)
     while True:
         place = _after_id3(file, place)
         size = _xing_size(file, place)
@@ -272,7 +235,7 @@ def _joined_mp3s(file: BinaryIO, start: int) -> list[_Guarded]:
         following = _after_id3(file, place)
         file.seek(following)
         if _is_mpeg_frame(file.read(4)):
-            tails.append(_Guarded(file, place, end))
+            tails.append(FileView(file, place, end))
         else:
             break
     stops = [tail.start for tail in tails[1:]]
@@ -315,7 +278,7 @@ def _is_mpeg_frame(head: bytes) -> bool:
     return version != 1 and layer == 1 and bitrate != 15 and rate != 3
 
 
-def _joined(first: Any, tails: list[_Guarded], name: str) -> Sound:
+def _joined(first: Any, tails: list[FileView], name: str) -> Sound:
     soundfile = import_optional("soundfile", "bindplug.inputs.audio", "audio")
     check_limit(name, first.frames * first.channels, MOST_SAMPLES, "samples at once", "Split the file.")
     runs = [(_all(first), int(first.samplerate))]

@@ -172,6 +172,53 @@ def _refuse_empty(file: BinaryIO, name: str, expected: str) -> None:
         raise InputError(name, found="no data (0 bytes)", expected=expected)
 
 
+class FileView(io.RawIOBase):
+    """A stretch of a file as decoders see it: read only, nameless, and any place can be sought.
+
+    Decoders in C do not expect an exception from ``seek``.
+
+    Args:
+        file: seekable, in binary mode.
+        start: where the stretch begins; where ``file`` stands by default.
+        stop: where it ends; the file's end by default.
+    """
+
+    def __init__(self, file: BinaryIO, start: int | None = None, stop: int | None = None) -> None:
+        self.file = file
+        self.start = file.tell() if start is None else start
+        self.stop = file.seek(0, io.SEEK_END) if stop is None else stop
+        self.place = 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self.place
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self.place, io.SEEK_END: self.stop - self.start}[whence]
+        self.place = max(0, base + offset)
+        return self.place
+
+    def read(self, size: int = -1) -> bytes:
+        left = max(0, self.stop - self.start - self.place)
+        size = left if size < 0 else min(size, left)
+        if size == 0:  # the place may be beyond what the system can seek
+            return b""
+        self.file.seek(self.start + self.place)
+        data = self.file.read(size)
+        self.place += len(data)
+        return data
+
+    def readinto(self, buffer: Any) -> int:
+        data = self.read(len(buffer))
+        buffer[: len(data)] = data
+        return len(data)
+
+
 def to_numpy(source: np.ndarray | torch.Tensor) -> np.ndarray:
     """``source`` as a numpy array (a tensor is brought to the CPU); the caller's memory may be shared."""
     if isinstance(source, torch.Tensor):

@@ -176,7 +176,7 @@ def test_mat(tmp_path):
     path.write_bytes(b"MATLAB 7.3 MAT-file, Platform: GLNXA64".ljust(512) + b"\x89HDF\r\n\x1a\n" + bytes(500))
     with pytest.raises(InputError, match="h5py"):
         preprocess.read(path)
-    with pytest.raises(InputError, match="no readable MATLAB file"):
+    with pytest.raises(InputError, match="a damaged MATLAB file"):
         preprocess.read(saved(savemat, {"depth": SCENE_M})[:300])
 
 

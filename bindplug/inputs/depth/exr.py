@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from bindplug.errors import InputError
+from bindplug.inputs.decoder_messages import decoder_messages
 from bindplug.inputs.limits import MOST_PIXELS, check_limit
 from bindplug.inputs.optional import import_optional
 from bindplug.inputs.source import describe_source, open_source, peek
@@ -63,7 +64,7 @@ def read_exr(source: object, channel: str | None = None) -> tuple[np.ndarray, np
     """
     openexr = import_optional("OpenEXR", "bindplug.inputs.depth", "depth")
     name = describe_source(source)
-    with open_source(source, EXPECTED) as file:
+    with open_source(source, EXPECTED) as file, decoder_messages():
         start = file.tell()
         try:
             header = openexr.File(file, separate_channels=True, header_only=True)
