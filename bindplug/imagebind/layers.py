@@ -237,7 +237,9 @@ class Head(nn.Module):
 
     def forward(self, token: Tensor) -> Tensor:
         """(B, D) -> (B, embed_dim), not normalized."""
+        return self.proj(self.pool(token))
+
+    def pool(self, token: Tensor) -> Tensor:
+        """Everything before the projection: (B, D) -> (B, D)."""
         token = F.dropout(self.norm(token), self.dropout, self.training)
-        if self.hidden is not None:
-            token = F.gelu(self.hidden(token))
-        return self.proj(token)
+        return token if self.hidden is None else F.gelu(self.hidden(token))

@@ -166,13 +166,14 @@ class Tower(nn.Module):
         """(B, L, D) through every block -> (B, D), the last block's output at one position a row."""
         *earlier, last = self.blocks
         for block in earlier:
-            tokens = self._run(block, tokens, causal=causal)
-        return self._run(last.forward_one, tokens, position)  # type: ignore[arg-type]
+            tokens = self.run_block(block, tokens, causal=causal)
+        output: Tensor = self.run_block(last.forward_one, tokens, position)
+        return output
 
-    def _run(self, block: Callable[..., Tensor], *args: Any, **kwargs: Any) -> Tensor:
+    def run_block(self, block: Any, *args: Any, **kwargs: Any) -> Any:
+        """Call a block, or a method of one, so that :attr:`gradient_checkpointing` is honored."""
         if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
-            output: Tensor = checkpoint(block, *args, use_reentrant=False, **kwargs)
-            return output
+            return checkpoint(block, *args, use_reentrant=False, **kwargs)
         return block(*args, **kwargs)
 
 

@@ -19,6 +19,7 @@ from typing import TYPE_CHECKING
 from bindplug.lazy import lazy_names, require
 
 if TYPE_CHECKING:
+    from bindplug_transformers.clip_score import clip_score_pair
     from bindplug_transformers.configuration import ImageBindConfig
     from bindplug_transformers.feature_extraction import ImageBindFeatureExtractor
     from bindplug_transformers.image_processing import ImageBindImageProcessor
@@ -29,8 +30,7 @@ if TYPE_CHECKING:
         ImageBindTextModelWithProjection,
         ImageBindVisionModelWithProjection,
     )
-    from bindplug_transformers.scores import clip_score_pair
-    from bindplug_transformers.sentence import ImageBindModule
+    from bindplug_transformers.sentence_module import ImageBindModule
     from bindplug_transformers.tokenization import ImageBindTokenizer
 
 __all__ = [
@@ -57,14 +57,14 @@ _MODULES = {
     "ImageBindFeatureExtractor": "feature_extraction",
     "ImageBindImageProcessor": "image_processing",
     "ImageBindModel": "modeling",
-    "ImageBindModule": "sentence",
+    "ImageBindModule": "sentence_module",
     "ImageBindOutput": "outputs",
     "ImageBindPreTrainedModel": "modeling",
     "ImageBindProcessor": "processing",
     "ImageBindTextModelWithProjection": "projections",
     "ImageBindTokenizer": "tokenization",
     "ImageBindVisionModelWithProjection": "projections",
-    "clip_score_pair": "scores",
+    "clip_score_pair": "clip_score",
 }
 
 

@@ -1,9 +1,9 @@
-"""``bindplug.upgrade(CLIPModel)``: check by weights which space it lives in, and add the sensors."""
+"""``bindplug.upgrade(CLIPModel)``: identify the CLIP's space by its weights, and add sensors."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
-from pathlib import Path
+from collections.abc import Sequence
+from dataclasses import replace
 from typing import Any
 
 import torch
@@ -11,30 +11,33 @@ from torch import Tensor
 
 import bindplug
 from bindplug.adapters import Upgraded
+from bindplug.bridges import as_bridge, compose, distinct_leaves, embed_leaves, fit_command, map_leaves
 from bindplug.cards import ModelCard
+from bindplug.embed import Embedded
 from bindplug.encoder import Encoder
 from bindplug.errors import BindplugError, InputError, ModalityNotLoaded, SpaceMismatch
 from bindplug.hub import find_weights
-from bindplug.imagebind.model import MAX_SCALE
-from bindplug.imagebind.tower_inputs import unit
+from bindplug.imagebind import MAX_SCALE, difference, read_fingerprint, unit
 from bindplug.inputs import ImagePreprocess, Preprocess, TextPreprocess, Tokenizer
 from bindplug.modality import Modality
-from bindplug_transformers.likeness import difference, open_reference
+from bindplug.query import AnyLeaf, Query, VectorLeaf
+from bindplug.space import IMAGEBIND_SPACE
+from bindplug_transformers.clip_layout import OfficialView, quick_gelu
 from bindplug_transformers.modeling import Features
 from bindplug_transformers.outputs import TRANSFORMERS_4, pooled
 
-FIT = "bindplug bridge fit --source imagebind_huge --target open_clip:ARCHITECTURE:TAG -o my-bridge"
 SENSORS = ("audio", "depth", "thermal", "imu")
 
 
 def upgrade(original: Any, model: Encoder | None = None, *, bridge: Any = None) -> UpgradedClip:
-    """A CLIPModel that also hears, sees depth and heat, feels motion, and takes queries.
+    """A CLIPModel with ImageBind's sensors that also takes queries.
 
     Args:
         original: a transformers CLIPModel; its towers are shared, never copied or changed.
-        model: lends its further towers; without it, they are loaded, of the registered model on this machine whose
-            image and text towers ``original`` turns out to hold.
-        bridge: for a CLIP of another space, a map from ``model``'s space to its own, or the path of one.
+        model: its sensor towers are shared. By default they are loaded, from the registered model on this machine
+            whose image and text towers ``original`` holds.
+        bridge: for a CLIP of another space, a map from ``model``'s space to its own: a bridge, its path, or the name
+            of a registered one.
 
     Raises:
         SpaceMismatch: the original lives in another space and no bridge is given, or the bridge leads elsewhere.
@@ -43,18 +46,17 @@ def upgrade(original: Any, model: Encoder | None = None, *, bridge: Any = None) 
     if bridge is not None:
         return _bridged(original, model, bridge)
     if model is None:
-        return UpgradedClip(original, _recognised(original))
-    state: Callable[[], Mapping[str, Tensor]] | None = getattr(model, "official_state_dict", None)
-    told_apart = difference(original, state()) if state else "it is no ImageBind"
-    if told_apart:
-        raise _mismatch(original, [f"the model given: {told_apart}"])
+        return UpgradedClip(original, _matching_sensors(original))
+    apart = difference(OfficialView(original), model.fingerprint, quick_gelu=quick_gelu(original))
+    if apart:
+        raise _mismatch(original, [f"the model given: {apart}"])
     return UpgradedClip(original, model)
 
 
 class UpgradedClip(Upgraded, Encoder):
-    """A CLIPModel with further towers beside its own two, computed by its own code.
+    """A CLIPModel with sensor towers beside its own two, which run by its own code.
 
-    Everything the original has is there, and beside it ``encode_...``, ``get_audio_features`` and its like,
+    All attributes of the original are available, and ``encode_...``, ``get_audio_features`` and the other sensors',
     ``embed`` and ``similarity`` of queries. Calling it calls the original.
 
     Args:
@@ -75,7 +77,7 @@ class UpgradedClip(Upgraded, Encoder):
         self.tokenizer = Tokenizer(original.config.text_config.max_position_embeddings)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The original's answer."""
+        """The original's output."""
         return self.original(*args, **kwargs)
 
     @property
@@ -99,12 +101,57 @@ class UpgradedClip(Upgraded, Encoder):
             raise ModalityNotLoaded(name, self.modalities)
         if name in ("image", "text"):
             embed = self.original.get_image_features if name == "image" else self.original.get_text_features
-            found = embed(x)
-            raw = found if isinstance(found, Tensor) else found.pooler_output
+            features = embed(x)
+            raw = features if isinstance(features, Tensor) else features.pooler_output
             return unit(raw) if normalize else raw
         if self.bridge is None:
             return self.model.encode(name, x, normalize)
         return self.bridge(self.model.encode(name, x, normalize=True), modality=name)
+
+    def embed_with_report(self, queries: Query | Sequence[Query], **options: Any) -> Embedded:
+        """As :meth:`bindplug.Encoder.embed_with_report`; over a bridge, as :func:`bindplug.bridges.map_queries`.
+
+        Over a bridge images and texts are embedded by the original's own towers.
+
+        Raises:
+            InputError: ``recenter`` is given with a bridge, and a query holds an image or a text.
+        """
+        if self.bridge is None:
+            return super().embed_with_report(queries, **options)
+        several = [queries] if isinstance(queries, Query) else list(queries)
+        recenter = options.pop("recenter", None)
+        report = super().embed_with_report(several, **options)
+        if not report.kept:
+            return report
+        readable = [several[index] for index in report.kept]
+        rows = self._leaf_rows(readable, recenter, options)
+        composed = torch.stack([compose(query, rows, self.bridge.target_mean) for query in readable])
+        return replace(report, rows=composed.to(report.rows))
+
+    def _leaf_rows(
+        self, queries: Sequence[Query], recenter: str | None, options: dict[str, Any]
+    ) -> dict[AnyLeaf, Tensor]:
+        """Each leaf's unit row (D,) in the original's space."""
+        loading = {name: options[name] for name in ("batch_size", "progress", "workers") if name in options}
+        leaves = distinct_leaves(queries)
+        own = [leaf for leaf in leaves if self._is_own(leaf)]
+        if own and recenter is not None:
+            expected = "sensors only: nobody knows where the original's images and texts lie"
+            raise InputError("recenter", found=repr(own[0]), expected=expected)
+        foreign = [leaf for leaf in leaves if not self._is_own(leaf)]
+        crossing, modalities = embed_leaves(self.model, self.bridge, foreign, recenter=recenter, **loading)
+        rows = map_leaves(self.bridge, foreign, crossing, modalities)
+        if own:
+            alone = super().embed_with_report(
+                [Query([(1.0, leaf)]) for leaf in own], on_error="raise", **loading
+            )
+            rows |= dict(zip(own, alone.rows, strict=True))
+        return rows
+
+    def _is_own(self, leaf: AnyLeaf) -> bool:
+        if isinstance(leaf, VectorLeaf):
+            return leaf.space.matches(self.embedding_space)
+        return leaf.modality.value in ("image", "text")
 
     def scale_of(self, modality: str) -> float:
         """The factor on cosines: the original's for image and text, the model's for what it adds."""
@@ -117,80 +164,72 @@ class UpgradedClip(Upgraded, Encoder):
 
     def get_video_features(self, pixel_values_videos: Tensor) -> Features:
         """As :meth:`ImageBindModel.get_video_features`; only with a model that has a vision tower."""
-        return _formed(self.encode("video", pixel_values_videos))
+        return _features(self.encode("video", pixel_values_videos))
 
     def get_audio_features(self, input_features: Tensor) -> Features:
         """As :meth:`ImageBindModel.get_audio_features`."""
-        return _formed(self.encode("audio", input_features))
+        return _features(self.encode("audio", input_features))
 
     def get_depth_features(self, depth_values: Tensor) -> Features:
         """As :meth:`ImageBindModel.get_depth_features`."""
-        return _formed(self.encode("depth", depth_values))
+        return _features(self.encode("depth", depth_values))
 
     def get_thermal_features(self, thermal_values: Tensor) -> Features:
         """As :meth:`ImageBindModel.get_thermal_features`."""
-        return _formed(self.encode("thermal", thermal_values))
+        return _features(self.encode("thermal", thermal_values))
 
     def get_imu_features(self, imu_values: Tensor) -> Features:
         """As :meth:`ImageBindModel.get_imu_features`."""
-        return _formed(self.encode("imu", imu_values))
+        return _features(self.encode("imu", imu_values))
 
 
-def _formed(rows: Tensor) -> Features:
+def _features(rows: Tensor) -> Features:
     return rows if TRANSFORMERS_4 else pooled(rows)
 
 
-def _recognised(original: Any) -> Encoder:
-    """The sensors of the registered model whose CLIP this is."""
-    told_apart = []
+def _matching_sensors(original: Any) -> Encoder:
+    """The sensors of the registered model whose image and text towers the original holds."""
+    differences = []
     for card in bindplug.list_models():
         if card.loader:
             continue
-        apart = _apart(original, card)
+        apart = _difference(original, card)
         if not apart:
             sensors = [name for name in card.modalities if name in SENSORS]
             return bindplug.load(card.name, modalities=sensors, device=original.device, dtype=original.dtype)
-        told_apart.append(f"{card.name}: {apart}")
-    raise _mismatch(original, told_apart)
+        differences.append(f"{card.name}: {apart}")
+    raise _mismatch(original, differences)
 
 
-def _apart(original: Any, card: ModelCard) -> str:
+def _difference(original: Any, card: ModelCard) -> str:
     """What tells the original apart from a registered model's CLIP; empty if nothing does."""
     try:
         path = find_weights(card)
-        return (
-            "its weights are not on this machine"
-            if path is None
-            else difference(original, open_reference(path))
-        )
-    except BindplugError as error:  # damaged weights of one model say nothing of the others
+        if path is None:
+            return "its weights are not on this machine"
+        apart = difference(OfficialView(original), read_fingerprint(path), quick_gelu=quick_gelu(original))
+    except BindplugError as error:  # damaged weights of one model do not concern the others
         return str(error)
+    return "" if apart is None else str(apart)
 
 
 def _bridged(original: Any, model: Encoder | None, bridge: Any) -> UpgradedClip:
-    if isinstance(bridge, (str, Path)):
-        from bindplug.bridges import load_bridge
-
-        bridge = load_bridge(bridge)
-    if not (callable(bridge) and hasattr(bridge, "source") and hasattr(bridge, "target")):
-        expected = "a bindplug.bridges.Bridge, or its path"
-        raise InputError("upgrade()", found=f"bridge={type(bridge).__name__}", expected=expected)
     if model is None:
         expected, remedy = "the model that it starts from", "upgrade(clip, bindplug.load(...), bridge=bridge)"
         raise InputError("upgrade()", found="a bridge alone", expected=expected, remedy=remedy)
+    bridge = as_bridge(bridge, source=model.embedding_space, target=None)
     width = original.config.projection_dim
     if bridge.target.width != width:
         raise SpaceMismatch(
             f"the bridge leads to {bridge.target}, this CLIP's embeddings have {width} numbers"
         )
-    bridge.source.ensure(model.embedding_space, doing=f"the bridge to {bridge.target.name!r}")
     return UpgradedClip(original, model, bridge)
 
 
-def _mismatch(original: Any, told_apart: list[str]) -> SpaceMismatch:
-    compared = "; ".join(told_apart) or "no model is registered"
+def _mismatch(original: Any, differences: list[str]) -> SpaceMismatch:
+    compared = "; ".join(differences) or "no model is registered"
     return SpaceMismatch(
         f"this {type(original).__name__} ({original.config.projection_dim}-d) lives in another space than the sensors "
-        f"that could be added to it. Compared, by weights: {compared}. Sensors reach its space over a bridge: {FIT}, "
-        f"then bindplug.upgrade(clip, model, bridge='my-bridge')"
+        f"that could be added to it. Compared, by weights: {compared}. Sensors reach its space over a bridge: "
+        f"{fit_command(IMAGEBIND_SPACE)}, then bindplug.upgrade(clip, model, bridge='my-bridge')"
     )

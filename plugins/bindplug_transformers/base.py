@@ -1,4 +1,4 @@
-"""What all models share: how they are built, filled, loaded and made from bindplug's."""
+"""Base of the models: building, loading, conversion from bindplug, and CLIPModel's attributes."""
 
 from __future__ import annotations
 
@@ -14,25 +14,31 @@ from typing_extensions import Self
 
 import bindplug
 from bindplug.errors import InputError
-from bindplug.imagebind import ImageBind
-from bindplug.imagebind.initialization import initialize_tower
-from bindplug.imagebind.towers import Tower
+from bindplug.imagebind import ImageBind, PatchTower, TextTower, Tower, check_input, initialize_tower
 from bindplug.modality import towers_of
 from bindplug.space import EmbeddingSpace
+from bindplug_transformers.checks import check_image_size, check_text, require
+from bindplug_transformers.clip_modules import NAMES, ClipTextTower, ClipVisionTower
 from bindplug_transformers.configuration import ImageBindConfig
+from bindplug_transformers.hidden_states import FullPass, full_image_pass, full_text_pass
+from bindplug_transformers.registered_names import is_bindplug_source, load_options
 
 SCALES = ["logit_scale", "log_scale"]
 """Kept in float32 in half-precision models: a rounded logarithm would change every logit."""
 
 
 class ImageBindPreTrainedModel(PreTrainedModel):
-    """Base of the models; ``network`` is the bindplug encoder within, which also takes queries."""
+    """Base of the models; ``network`` is the bindplug encoder within, which also takes queries.
+
+    Gradient checkpointing is torch's non-reentrant one, whatever ``use_reentrant`` says: the other gives no gradient to
+    adapters on frozen towers.
+    """
 
     config_class = ImageBindConfig
     config: ImageBindConfig
     base_model_prefix = "imagebind"
     main_input_name = "pixel_values"
-    supports_gradient_checkpointing = False
+    supports_gradient_checkpointing = True
     _no_split_modules = ["Block"]  # noqa: RUF012 - as its base declares it
     _keep_in_fp32_modules = SCALES
     _keep_in_fp32_modules_strict = SCALES
@@ -66,9 +72,9 @@ class ImageBindPreTrainedModel(PreTrainedModel):
             InputError: ``source`` is no ImageBind network, or options are given for a loaded model.
             ModalityNotLoaded: this class needs a tower that the loaded model lacks.
         """
-        wanted = cls._only or modalities
         if isinstance(source, (str, Path)):
-            encoder: Any = bindplug.load(source, modalities=wanted, device=device, dtype=dtype)
+            needed = cls._only or modalities
+            encoder: Any = bindplug.load(source, modalities=needed, device=device, dtype=dtype)
         elif modalities is not None or dtype is not None or str(device) != "cpu":
             remedy = "Load it so, or call .to(...) on it first."
             raise InputError("from_bindplug", found="options", expected="none for a model", remedy=remedy)
@@ -82,6 +88,104 @@ class ImageBindPreTrainedModel(PreTrainedModel):
             model = cls(config)
         model.network = _part(encoder, cls._only) if cls._only else encoder
         return model.eval()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Self:
+        """As transformers' own; also takes what bindplug loads.
+
+        Args:
+            pretrained_model_name_or_path: a directory that :meth:`save_pretrained` wrote or the hub's name of one; or
+                the name of a model registered with bindplug (``"imagebind_tiny"``), a converted directory, or an
+                official checkpoint.
+            args, kwargs: transformers'. For bindplug's models ``dtype``, ``torch_dtype``, ``device_map`` (one device)
+                and ``modalities``; options that choose where and how to download have no effect.
+
+        Raises:
+            InputError: an option that bindplug's models cannot honor.
+        """
+        if not is_bindplug_source(pretrained_model_name_or_path):
+            return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
+        if args:
+            raise InputError("from_pretrained", found="model arguments", expected="none for a bindplug model")
+        return cls.from_bindplug(pretrained_model_name_or_path, **load_options(kwargs))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        # nn.Module would register a module of this name, which the property would hide.
+        if name not in NAMES:
+            super().__setattr__(name, value)
+        elif name == "logit_scale":
+            self.network.logit_scale = value
+        elif name.endswith("_projection"):
+            self._clip_tower(name).head.proj = value
+        else:
+            raise AttributeError(f"{name} cannot be replaced; change model.network.towers")
+
+    @property
+    def logit_scale(self) -> nn.Parameter:
+        """Log of the factor on cosines of images and texts."""
+        return self.network.logit_scale
+
+    @property
+    def vision_model(self) -> ClipVisionTower:
+        """The image tower without its projection, as CLIPModel's; its parameters are the model's own."""
+        return ClipVisionTower(self, self.config.vision_config, self._clip_tower("vision_model"))
+
+    @property
+    def text_model(self) -> ClipTextTower:
+        """The text tower without its projection, as CLIPModel's; its parameters are the model's own."""
+        return ClipTextTower(self, self.config.text_config, self._clip_tower("text_model"))
+
+    @property
+    def visual_projection(self) -> nn.Module:
+        """The image tower's projection, (B, D) -> (B, E)."""
+        return self._clip_tower("visual_projection").head.proj
+
+    @property
+    def text_projection(self) -> nn.Module:
+        """The text tower's projection, (B, D) -> (B, E)."""
+        return self._clip_tower("text_projection").head.proj
+
+    def text_pass(
+        self,
+        input_ids: Tensor | None,
+        attention_mask: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        *,
+        attentions: bool = False,
+    ) -> FullPass:
+        """Every token's states of texts (B, L), checked as :meth:`ImageBindModel.get_text_features` does."""
+        ids = require(type(self).__name__, "input_ids", input_ids)
+        check_text(ids, attention_mask, position_ids)
+        self.network.scale_of("text")  # raises ModalityNotLoaded
+        check_input("text", "text", ids, self.network.config, self.network.device)
+        tower = self.network.towers["text"]
+        assert isinstance(tower, TextTower)
+        return full_text_pass(tower, ids, attentions=attentions)
+
+    def vision_pass(
+        self, pixel_values: Tensor | None, interpolate_pos_encoding: bool = False, *, attentions: bool = False
+    ) -> FullPass:
+        """Every token's states of images (B, 3, H, W), checked as :meth:`ImageBindModel.get_image_features` does."""
+        pixels = require(type(self).__name__, "pixel_values", pixel_values)
+        check_image_size(pixels, self.config, interpolate_pos_encoding)
+        self.network.scale_of("image")  # raises ModalityNotLoaded
+        check_input("image", "vision", pixels, self.network.config, self.network.device)
+        tower = self.network.towers["vision"]
+        assert isinstance(tower, PatchTower)
+        return full_image_pass(tower, pixels, attentions=attentions)
+
+    def _requested(self, states: bool | None, attentions: bool | None) -> tuple[bool, bool]:
+        """Whether hidden states and attention weights are to be returned; the config says so for None."""
+        return (
+            bool(self.config.output_hidden_states if states is None else states),
+            bool(self.config.output_attentions if attentions is None else attentions),
+        )
+
+    def _clip_tower(self, name: str) -> Any:
+        tower = "vision" if name.startswith("vis") else "text"
+        if tower not in self.network.towers:
+            raise AttributeError(f"a model without the {tower} tower has no {name}")
+        return self.network.towers[tower]
 
     @property
     def dtype(self) -> torch.dtype:

@@ -1,8 +1,6 @@
-"""Refuse calls that transformers' own CLIP would take and ImageBind cannot honour."""
+"""Refuse calls that transformers' own CLIP would take and ImageBind cannot honor."""
 
 from __future__ import annotations
-
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -13,7 +11,11 @@ from bindplug_transformers.configuration import ImageBindConfig
 
 
 def require(call: str, argument: str, value: Tensor | None) -> Tensor:
-    """``value``, or an error that says which argument is missing."""
+    """Return ``value``.
+
+    Raises:
+        InputError: it is None; the message names the argument.
+    """
     if value is None:
         remedy = "ImageBindProcessor makes it."
         raise InputError(call, found=f"no {argument}", expected=f"{argument}=...", remedy=remedy)
@@ -21,7 +23,7 @@ def require(call: str, argument: str, value: Tensor | None) -> Tensor:
 
 
 def check_text(input_ids: Tensor, attention_mask: Tensor | None, position_ids: Tensor | None) -> None:
-    """Return if mask and positions say what a causal tower read at the end mark computes anyway.
+    """Return if mask and positions describe what a causal tower read at the end mark computes anyway.
 
     Raises:
         InputError: a token up to the end mark is masked (padding on the left), or positions are not 0, 1, ...
@@ -32,15 +34,15 @@ def check_text(input_ids: Tensor, attention_mask: Tensor | None, position_ids: T
         if attention_mask.shape != input_ids.shape:
             found = f"attention_mask of shape {tuple(attention_mask.shape)}"
             raise InputError("text input", found=found, expected=f"{tuple(input_ids.shape)}, as input_ids")
-        places = torch.arange(input_ids.shape[1], device=input_ids.device)
-        read = places <= input_ids.argmax(-1, keepdim=True)
-        if bool((read & (attention_mask.to(input_ids.device) == 0)).any()):
+        positions = torch.arange(input_ids.shape[1], device=input_ids.device)
+        needed = positions <= input_ids.argmax(-1, keepdim=True)  # (B, L)
+        if bool((needed & (attention_mask.to(input_ids.device) == 0)).any()):
             remedy = "Use a tokenizer with padding_side='right'."
             found = "a masked token before the end mark"
             raise InputError("text input", found=found, expected="padding on the right", remedy=remedy)
     if position_ids is not None:
-        counted = torch.arange(input_ids.shape[1], device=position_ids.device)
-        if position_ids.shape[-1] != len(counted) or not bool((position_ids == counted).all()):
+        expected = torch.arange(input_ids.shape[1], device=position_ids.device)
+        if position_ids.shape[-1] != len(expected) or not bool((position_ids == expected).all()):
             raise InputError("text input", found="other position_ids", expected="0, 1, 2, ..., or none")
 
 
@@ -59,11 +61,3 @@ def check_image_size(pixel_values: Tensor, config: ImageBindConfig, interpolate:
         raise InputError(
             "image input", found=f"images of {height}x{width}", expected=f"{side}x{side}", remedy=remedy
         )
-
-
-def refuse_attentions(output_attentions: Any) -> None:
-    """Raise if attention weights are asked for: they are never formed."""
-    if output_attentions:
-        remedy = "Leave it out; output_hidden_states=True is supported."
-        found = "output_attentions=True"
-        raise InputError("ImageBind", found=found, expected="no attention weights", remedy=remedy)

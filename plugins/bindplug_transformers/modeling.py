@@ -10,16 +10,17 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bindplug.errors import InputError
-from bindplug.imagebind.model import MAX_SCALE
-from bindplug.imagebind.tower_inputs import check_input, unit
+from bindplug.imagebind import MAX_SCALE, unit
 from bindplug.modality import Modality
 from bindplug.query import Query
 from bindplug_transformers.base import ImageBindPreTrainedModel
-from bindplug_transformers.checks import check_image_size, check_text, refuse_attentions, require
-from bindplug_transformers.hidden import FullPass, full_image_pass, full_text_pass
+from bindplug_transformers.checks import check_image_size, check_text, require
+from bindplug_transformers.hidden_states import FullPass
 from bindplug_transformers.outputs import TRANSFORMERS_4, ImageBindOutput, pooled
 
-__all__ = ["ImageBindModel", "ImageBindPreTrainedModel", "text_pass", "vision_pass"]
+__all__ = ["ImageBindModel", "ImageBindPreTrainedModel"]
+
+TOWER_OUTPUTS = {"text": "text_model_output", "image": "vision_model_output"}
 
 Features = Any
 """A ``BaseModelOutputWithPooling`` with transformers 5, a tensor (B, D) with transformers 4."""
@@ -30,7 +31,8 @@ class ImageBindModel(ImageBindPreTrainedModel):
 
     ``get_..._features`` give raw embeddings (B, D), before normalization, in the form the installed
     transformers gives CLIP's: up to version 4 a tensor, from version 5 an output whose ``pooler_output`` they
-    are. ``network`` is the bindplug encoder; :meth:`embed` takes queries.
+    are. ``network`` is the bindplug encoder; :meth:`embed` takes queries. ``vision_model``, ``text_model``,
+    ``visual_projection``, ``text_projection`` and ``logit_scale`` are CLIPModel's.
 
     Args:
         config: the shape.
@@ -52,20 +54,20 @@ class ImageBindModel(ImageBindPreTrainedModel):
             input_ids: (B, L) token ids, L up to 77.
             attention_mask: (B, L), zero where padded; padding stands on the right.
             position_ids: 0, 1, 2, ... or None; other positions are refused.
-            output_attentions: refused if true.
-            output_hidden_states: whether the output (transformers 5) also holds all tokens' states.
+            output_attentions: whether the output (transformers 5) also holds every block's attention weights.
+            output_hidden_states: whether it also holds all tokens' states.
             return_dict: False for a tuple instead of an output (transformers 5).
 
         Raises:
             InputError: an argument is missing or cannot be honoured.
             ModalityNotLoaded: the model has no text tower.
         """
-        refuse_attentions(output_attentions)
+        if (output_hidden_states or output_attentions) and not TRANSFORMERS_4:
+            full = self.text_pass(input_ids, attention_mask, position_ids, attentions=bool(output_attentions))
+            return _full_output(full, output_hidden_states, return_dict)
         ids = require("get_text_features", "input_ids", input_ids)
         check_text(ids, attention_mask, position_ids)
-        if output_hidden_states and not TRANSFORMERS_4:
-            return _formed(text_pass(self, ids), return_dict)
-        return _formed(self.network.encode_text(ids), return_dict)
+        return _features_output(self.network.encode_text(ids), return_dict)
 
     def get_image_features(
         self,
@@ -87,45 +89,47 @@ class ImageBindModel(ImageBindPreTrainedModel):
             InputError: an argument is missing or cannot be honoured.
             ModalityNotLoaded: the model has no vision tower.
         """
-        refuse_attentions(output_attentions)
+        if (output_hidden_states or output_attentions) and not TRANSFORMERS_4:
+            full = self.vision_pass(
+                pixel_values, interpolate_pos_encoding, attentions=bool(output_attentions)
+            )
+            return _full_output(full, output_hidden_states, return_dict)
         pixels = require("get_image_features", "pixel_values", pixel_values)
         check_image_size(pixels, self.config, interpolate_pos_encoding)
-        if output_hidden_states and not TRANSFORMERS_4:
-            return _formed(vision_pass(self, pixels), return_dict)
-        return _formed(self.network.encode_image(pixels), return_dict)
+        return _features_output(self.network.encode_image(pixels), return_dict)
 
     def get_video_features(
         self, pixel_values_videos: Tensor | None = None, return_dict: bool | None = None
     ) -> Features:
         """Embed videos, (B, S, 3, 2, 224, 224) for S clips of two frames."""
         x = require("get_video_features", "pixel_values_videos", pixel_values_videos)
-        return _formed(self.network.encode_video(x), return_dict)
+        return _features_output(self.network.encode_video(x), return_dict)
 
     def get_audio_features(
         self, input_features: Tensor | None = None, return_dict: bool | None = None
     ) -> Features:
         """Embed sounds, log-mel pictures (B, S, 1, 128, 204) of S clips."""
         x = require("get_audio_features", "input_features", input_features)
-        return _formed(self.network.encode_audio(x), return_dict)
+        return _features_output(self.network.encode_audio(x), return_dict)
 
     def get_depth_features(
         self, depth_values: Tensor | None = None, return_dict: bool | None = None
     ) -> Features:
         """Embed depth maps, (B, 1, 224, 224) normalized disparity."""
         x = require("get_depth_features", "depth_values", depth_values)
-        return _formed(self.network.encode_depth(x), return_dict)
+        return _features_output(self.network.encode_depth(x), return_dict)
 
     def get_thermal_features(
         self, thermal_values: Tensor | None = None, return_dict: bool | None = None
     ) -> Features:
         """Embed thermal pictures, (B, 1, 224, 224) in [0, 1]."""
         x = require("get_thermal_features", "thermal_values", thermal_values)
-        return _formed(self.network.encode_thermal(x), return_dict)
+        return _features_output(self.network.encode_thermal(x), return_dict)
 
     def get_imu_features(self, imu_values: Tensor | None = None, return_dict: bool | None = None) -> Features:
         """Embed motions, (B, 6, 2000)."""
         x = require("get_imu_features", "imu_values", imu_values)
-        return _formed(self.network.encode_imu(x), return_dict)
+        return _features_output(self.network.encode_imu(x), return_dict)
 
     def forward(
         self,
@@ -150,7 +154,8 @@ class ImageBindModel(ImageBindPreTrainedModel):
         Args:
             return_loss: whether to compute the contrastive loss; row i of everything given then belongs together.
             return_dict: False for a tuple of the output's fields that are not None.
-            output_hidden_states: refused if true; ask ``get_image_features`` or ``get_text_features`` for them.
+            output_attentions, output_hidden_states: whether ``text_model_output`` and ``vision_model_output`` hold
+                every block's attention weights, and all tokens' states.
             input_ids, attention_mask, position_ids, pixel_values, interpolate_pos_encoding: as in
                 :meth:`get_text_features` and :meth:`get_image_features`.
             pixel_values_videos, input_features, depth_values, thermal_values, imu_values: as in the other
@@ -160,19 +165,25 @@ class ImageBindModel(ImageBindPreTrainedModel):
             InputError: nothing is given, an argument cannot be honoured, or a loss lacks its pairs.
             ModalityNotLoaded: the model has no tower for something given.
         """
-        refuse_attentions(output_attentions)
-        if output_hidden_states:
-            remedy = "Ask get_image_features or get_text_features for them."
-            raise InputError(
-                "forward", found="output_hidden_states=True", expected="none here", remedy=remedy
-            )
+        states, attentions = self._requested(output_hidden_states, output_attentions)
         raw: dict[str, Tensor] = {}
+        full: dict[str, FullPass] = {}
         if input_ids is not None:
-            check_text(input_ids, attention_mask, position_ids)
-            raw["text"] = self.network.encode_text(input_ids)
+            if attentions or states:
+                full["text"] = self.text_pass(input_ids, attention_mask, position_ids, attentions=attentions)
+                raw["text"] = full["text"].rows
+            else:
+                check_text(input_ids, attention_mask, position_ids)
+                raw["text"] = self.network.encode_text(input_ids)
         if pixel_values is not None:
-            check_image_size(pixel_values, self.config, interpolate_pos_encoding)
-            raw["image"] = self.network.encode_image(pixel_values)
+            if attentions or states:
+                full["image"] = self.vision_pass(
+                    pixel_values, interpolate_pos_encoding, attentions=attentions
+                )
+                raw["image"] = full["image"].rows
+            else:
+                check_image_size(pixel_values, self.config, interpolate_pos_encoding)
+                raw["image"] = self.network.encode_image(pixel_values)
         sensors = {
             "video": pixel_values_videos,
             "audio": input_features,
@@ -184,7 +195,12 @@ class ImageBindModel(ImageBindPreTrainedModel):
         if not raw:
             expected = "input_ids, pixel_values, input_features or another input"
             raise InputError("forward", found="no input", expected=expected)
-        output = self._compared(raw, bool(return_loss))
+        output = self._compare(raw, bool(return_loss))
+        for name, field in TOWER_OUTPUTS.items():
+            if name in full:
+                output[field] = _tower_output(full[name], states)
+            elif name in raw and not TRANSFORMERS_4:
+                output[field] = pooled(raw[name])
         as_output = self.config.return_dict if return_dict is None else return_dict
         return output if as_output else output.to_tuple()
 
@@ -196,28 +212,27 @@ class ImageBindModel(ImageBindPreTrainedModel):
         """Probabilities over ``b`` for every query of ``a``; see :meth:`bindplug.Encoder.similarity`."""
         return self.network.similarity(a, b, **options)
 
-    def _compared(self, raw: dict[str, Tensor], with_loss: bool) -> ImageBindOutput:
+    def _compare(self, raw: dict[str, Tensor], with_loss: bool) -> ImageBindOutput:
         rows = {name: unit(row) for name, row in raw.items()}
         anchor = "text" if "text" in rows else "image"
         logits = {
-            name: row @ rows[anchor].T * self._factor(name, anchor)
+            name: row @ rows[anchor].T * self._factor(name)  # (N, E) @ (E, A) -> (N, A)
             for name, row in rows.items()
             if name != anchor and anchor in rows
         }
-        found: dict[str, Any] = {f"{name}_embeds": row for name, row in rows.items()}
-        found |= {f"logits_per_{name}": table for name, table in logits.items()}
-        found["loss"] = _contrastive_loss(logits) if with_loss else None
+        fields: dict[str, Any] = {f"{name}_embeds": row for name, row in rows.items()}
+        fields |= {f"logits_per_{name}": table for name, table in logits.items()}
+        fields["loss"] = _contrastive_loss(logits) if with_loss else None
         if "image" in logits:
-            found["logits_per_text"] = logits["image"].T
-        if not TRANSFORMERS_4:
-            pairs = (("text", "text_model_output"), ("image", "vision_model_output"))
-            found |= {field: pooled(raw[name]) for name, field in pairs if name in raw}
-        return ImageBindOutput(**found)
+            fields["logits_per_text"] = logits["image"].T
+        return ImageBindOutput(**fields)
 
-    def _factor(self, modality: str, anchor: str) -> Tensor:
-        """The factor on cosines of a modality and an anchor: the lower of those they were trained at."""
-        factors = [self._scale(name) for name in (modality, anchor) if Modality(name).tower != "vision"]
-        return torch.stack(factors or [self._scale("text")]).min()
+    def _factor(self, modality: str) -> Tensor:
+        """The factor on cosines with the anchors: a sensor's own, as :meth:`similarity` uses, else CLIP's."""
+        if Modality(modality).tower in ("vision", "text"):
+            return self._scale("text")
+        fitted = self.network.similarity_scales.get(modality)
+        return self._scale(modality) if fitted is None else self.network.logit_scale.new_tensor(fitted)
 
     def _scale(self, modality: str) -> Tensor:
         log_scale = (
@@ -227,25 +242,21 @@ class ImageBindModel(ImageBindPreTrainedModel):
         return log_scale.exp().clamp(max=MAX_SCALE)
 
 
-def text_pass(model: ImageBindPreTrainedModel, input_ids: Tensor) -> FullPass:
-    """Every token's states of checked texts."""
-    network, tower = model.network, model.network.towers["text"]
-    check_input("text", "text", input_ids, network.config, network.device)
-    return full_text_pass(tower, input_ids)  # type: ignore[arg-type]
-
-
-def vision_pass(model: ImageBindPreTrainedModel, pixel_values: Tensor) -> FullPass:
-    """Every token's states of checked images."""
-    network, tower = model.network, model.network.towers["vision"]
-    check_input("image", "vision", pixel_values, network.config, network.device)
-    return full_image_pass(tower, pixel_values)  # type: ignore[arg-type]
-
-
-def _formed(found: Tensor | FullPass, return_dict: bool | None) -> Features:
+def _features_output(rows: Tensor, return_dict: bool | None) -> Features:
     if TRANSFORMERS_4:
-        return found if isinstance(found, Tensor) else found.rows
-    output = pooled(found) if isinstance(found, Tensor) else pooled(found.rows, found.states, found.last)
+        return rows
+    return pooled(rows).to_tuple() if return_dict is False else pooled(rows)
+
+
+def _full_output(full: FullPass, with_states: bool | None, return_dict: bool | None) -> Features:
+    output = _tower_output(full, bool(with_states))
     return output.to_tuple() if return_dict is False else output
+
+
+def _tower_output(full: FullPass, with_states: bool) -> Any:
+    """As CLIP's: ``pooler_output`` is projected with transformers 5, not yet with transformers 4."""
+    rows = full.pooled if TRANSFORMERS_4 else full.rows
+    return pooled(rows, full.states if with_states else None, full.last, full.attentions)
 
 
 def _contrastive_loss(logits: dict[str, Tensor]) -> Tensor:
@@ -259,6 +270,6 @@ def _contrastive_loss(logits: dict[str, Tensor]) -> Tensor:
         if table.shape[0] != table.shape[1]:
             found = f"{table.shape[0]} rows of {name} for {table.shape[1]}"
             raise InputError("return_loss", found=found, expected="as many of each", remedy=remedy)
-        matches = torch.arange(len(table), device=table.device)
+        matches = torch.arange(len(table), device=table.device)  # row i belongs to anchor i
         losses.append((F.cross_entropy(table, matches) + F.cross_entropy(table.T, matches)) / 2)
     return torch.stack(losses).mean()

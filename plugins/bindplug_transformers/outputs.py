@@ -1,4 +1,4 @@
-"""What models return: CLIP's fields first, then the sensors'."""
+"""Outputs of the models: CLIP's fields first, then the sensors'."""
 
 from __future__ import annotations
 
@@ -56,6 +56,13 @@ class ImageBindOutput(ModelOutput):
         return tuple(value.to_tuple() if isinstance(value, ModelOutput) else value for value in self.values())
 
 
-def pooled(rows: Tensor, states: tuple[Tensor, ...] | None = None, last: Tensor | None = None) -> Any:
-    """Raw rows (B, D) as the output that transformers 5 gives for features."""
-    return BaseModelOutputWithPooling(last_hidden_state=last, pooler_output=rows, hidden_states=states)
+def pooled(
+    rows: Tensor,
+    states: tuple[Tensor, ...] | None = None,
+    last: Tensor | None = None,
+    attentions: tuple[Tensor, ...] | None = None,
+) -> Any:
+    """Raw rows (B, D) as the output that transformers 5 returns for features."""
+    return BaseModelOutputWithPooling(
+        last_hidden_state=last, pooler_output=rows, hidden_states=states, attentions=attentions
+    )

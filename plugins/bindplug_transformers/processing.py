@@ -18,6 +18,7 @@ from bindplug_transformers.batches import each_option, features
 from bindplug_transformers.feature_extraction import ImageBindFeatureExtractor
 from bindplug_transformers.image_processing import ImageBindImageProcessor
 from bindplug_transformers.outputs import TRANSFORMERS_4
+from bindplug_transformers.registered_names import is_bindplug_source
 from bindplug_transformers.tokenization import ImageBindTokenizer
 
 PREPROCESSOR_FILE = "preprocessor_config.json"
@@ -77,6 +78,13 @@ class ImageBindProcessor(ProcessorMixin):
         self.image_size: int = image_size or image_processor.image_size
         self.depth_preset, self.imu_preset, self.imu_normalize = depth_preset, imu_preset, imu_normalize
         self._sensors()
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Self:
+        """As transformers' own; also takes the name or path of a model that bindplug loads."""
+        if is_bindplug_source(pretrained_model_name_or_path):
+            return cls.from_bindplug(pretrained_model_name_or_path)
+        return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 
     @classmethod
     def from_bindplug(cls, model: Any) -> Self:

@@ -8,8 +8,7 @@ from torch import Tensor
 from transformers.models.clip.modeling_clip import CLIPTextModelOutput, CLIPVisionModelOutput
 
 from bindplug_transformers.base import ImageBindPreTrainedModel
-from bindplug_transformers.checks import check_image_size, check_text, refuse_attentions, require
-from bindplug_transformers.modeling import text_pass, vision_pass
+from bindplug_transformers.checks import check_image_size, check_text, require
 
 
 class ImageBindTextModelWithProjection(ImageBindPreTrainedModel):
@@ -37,24 +36,27 @@ class ImageBindTextModelWithProjection(ImageBindPreTrainedModel):
 
         Args:
             input_ids, attention_mask, position_ids: as in :meth:`ImageBindModel.get_text_features`.
-            output_attentions: refused if true.
+            output_attentions: whether to fill ``attentions`` and ``last_hidden_state``, else None.
             output_hidden_states: whether to fill ``hidden_states`` and ``last_hidden_state``, else None.
             return_dict: False for a tuple.
 
         Raises:
             InputError: an argument is missing or cannot be honoured.
         """
-        refuse_attentions(output_attentions)
-        ids = require("ImageBindTextModelWithProjection", "input_ids", input_ids)
-        check_text(ids, attention_mask, position_ids)
-        if output_hidden_states or (output_hidden_states is None and self.config.output_hidden_states):
-            full = text_pass(self, ids)
-            found = CLIPTextModelOutput(
-                text_embeds=full.rows, last_hidden_state=full.last, hidden_states=full.states
+        states, attentions = self._requested(output_hidden_states, output_attentions)
+        if states or attentions:
+            full = self.text_pass(input_ids, attention_mask, position_ids, attentions=attentions)
+            output = CLIPTextModelOutput(
+                text_embeds=full.rows,
+                last_hidden_state=full.last,
+                hidden_states=full.states if states else None,
+                attentions=full.attentions,
             )
         else:
-            found = CLIPTextModelOutput(text_embeds=self.network.encode_text(ids))
-        return found.to_tuple() if return_dict is False else found
+            ids = require("ImageBindTextModelWithProjection", "input_ids", input_ids)
+            check_text(ids, attention_mask, position_ids)
+            output = CLIPTextModelOutput(text_embeds=self.network.encode_text(ids))
+        return output.to_tuple() if return_dict is False else output
 
 
 class ImageBindVisionModelWithProjection(ImageBindPreTrainedModel):
@@ -82,21 +84,24 @@ class ImageBindVisionModelWithProjection(ImageBindPreTrainedModel):
 
         Args:
             pixel_values, interpolate_pos_encoding: as in :meth:`ImageBindModel.get_image_features`.
-            output_attentions: refused if true.
+            output_attentions: whether to fill ``attentions`` and ``last_hidden_state``, else None.
             output_hidden_states: whether to fill ``hidden_states`` and ``last_hidden_state``, else None.
             return_dict: False for a tuple.
 
         Raises:
             InputError: an argument is missing or cannot be honoured.
         """
-        refuse_attentions(output_attentions)
-        pixels = require("ImageBindVisionModelWithProjection", "pixel_values", pixel_values)
-        check_image_size(pixels, self.config, interpolate_pos_encoding)
-        if output_hidden_states or (output_hidden_states is None and self.config.output_hidden_states):
-            full = vision_pass(self, pixels)
-            found = CLIPVisionModelOutput(
-                image_embeds=full.rows, last_hidden_state=full.last, hidden_states=full.states
+        states, attentions = self._requested(output_hidden_states, output_attentions)
+        if states or attentions:
+            full = self.vision_pass(pixel_values, interpolate_pos_encoding, attentions=attentions)
+            output = CLIPVisionModelOutput(
+                image_embeds=full.rows,
+                last_hidden_state=full.last,
+                hidden_states=full.states if states else None,
+                attentions=full.attentions,
             )
         else:
-            found = CLIPVisionModelOutput(image_embeds=self.network.encode_image(pixels))
-        return found.to_tuple() if return_dict is False else found
+            pixels = require("ImageBindVisionModelWithProjection", "pixel_values", pixel_values)
+            check_image_size(pixels, self.config, interpolate_pos_encoding)
+            output = CLIPVisionModelOutput(image_embeds=self.network.encode_image(pixels))
+        return output.to_tuple() if return_dict is False else output

@@ -66,13 +66,6 @@ def test_left_padding_and_positions(model):
         model.get_text_features(ids, torch.ones(1, 3))
 
 
-def test_attentions_and_states_are_refused(model, inputs):
-    with pytest.raises(InputError, match="output_hidden_states=True is supported"):
-        model.get_image_features(inputs["pixel_values"], output_attentions=True)
-    with pytest.raises(InputError, match="get_image_features"):
-        model(pixel_values=inputs["pixel_values"], output_hidden_states=True)
-
-
 def test_losses_without_pairs(model, inputs):
     with pytest.raises(InputError, match="belong together"):
         model(input_ids=inputs["input_ids"], return_loss=True)
@@ -80,7 +73,7 @@ def test_losses_without_pairs(model, inputs):
         model(input_ids=inputs["input_ids"], depth_values=inputs["depth_values"], return_loss=True)
 
 
-def test_from_bindplug_refuses_what_it_cannot_honour(network):
+def test_from_bindplug_refuses_what_it_cannot_honor(network):
     with pytest.raises(InputError, match=r"\.to\("):
         bt.ImageBindModel.from_bindplug(network, dtype=torch.float16)
     with pytest.raises(InputError, match="a name, a path"):

@@ -8,9 +8,11 @@ import torch
 import bindplug
 import bindplug_transformers.plugin
 from bindplug.adapters import Upgraded
+from bindplug.bridges import BridgeQuality, LinearBridge, compose, map_queries
 from bindplug.cards import AdapterCard
 from bindplug.errors import InputError, ModalityNotLoaded, SpaceMismatch
 from bindplug.imagebind import ImageBind
+from bindplug.query import Query
 from bindplug_transformers.adapter import upgrade
 from tests.transformers.test_clip_parity import clip_like, copy_into_clip
 from tests.transformers.tiny import rows_of
@@ -62,14 +64,14 @@ def test_another_space_is_told_apart_by_weights(clip, model, network):
         upgrade(clip, other)
     quick = clip_like(model.config)
     quick.config.text_config.hidden_act = "quick_gelu"
-    with pytest.raises(SpaceMismatch, match="quick_gelu"):
+    with pytest.raises(SpaceMismatch, match="QuickGELU"):
         upgrade(quick, network)
     with pytest.raises(SpaceMismatch, match="bindplug bridge fit"):
         upgrade(clip)
     nearly = copy_into_clip(network, clip_like(model.config))
     with torch.no_grad():
-        nearly.vision_model.embeddings.class_embedding[0] += 0.01
-    with pytest.raises(SpaceMismatch, match="class_embedding"):
+        nearly.vision_model.embeddings.class_embedding += 0.01
+    with pytest.raises(SpaceMismatch, match="cls_token"):
         upgrade(nearly, network)
 
 
@@ -85,9 +87,12 @@ def test_sensors_over_a_bridge(model, network, inputs, sources):
 
     class Negated:
         source, target = network.embedding_space, bindplug.EmbeddingSpace("someone:else", 16)
+        kind = "linear"
+        modalities = ("text", "depth")
+        target_mean = torch.full((16,), 0.1)
 
         def __call__(self, rows, modality="text"):
-            assert modality == "depth"
+            assert set([modality] if isinstance(modality, str) else modality) == {"depth"}
             return -rows
 
     bridged = upgrade(stranger, network, bridge=Negated())
@@ -101,6 +106,71 @@ def test_sensors_over_a_bridge(model, network, inputs, sources):
         upgrade(stranger, bridge=Negated())
     with pytest.raises(InputError, match="Bridge"):
         upgrade(stranger, network, bridge=3)
+
+
+def test_queries_over_a_bridge_are_those_of_map_queries(model, network, sources, options):
+    torch.manual_seed(7)
+    names = ("text", "depth", "thermal", "audio", "imu", "image")
+    rows = {name: torch.nn.functional.normalize(torch.randn(40, 16), dim=-1) for name in ("here", "there")}
+    target = bindplug.EmbeddingSpace("someone:else", 16)
+    with pytest.warns(BridgeQuality):
+        bridge = LinearBridge.fit(rows["here"], rows["there"], source=network.embedding_space, target=target)
+    bridged = upgrade(clip_like(model.config), network, bridge=bridge)
+    leaf = {name: getattr(bindplug, name)(sources[name], **options.get(name, {})) for name in names}
+    queries = [
+        leaf["depth"] - 0.4 * leaf["thermal"],
+        leaf["audio"],
+        -1.0 * leaf["imu"],
+        leaf["audio"] + leaf["depth"],
+    ]
+    expected = map_queries(network, bridge, queries)
+    torch.testing.assert_close(bridged.embed(queries), expected, atol=1e-6, rtol=1e-5)
+    own = bridged.embed([leaf["text"], leaf["image"]])
+    mixed = bridged.embed(leaf["text"] + leaf["audio"])
+    parts = {0: own[0], 1: expected[1]}
+    composed = compose(Query([(1.0, 0), (1.0, 1)]), parts, bridge.target_mean)
+    torch.testing.assert_close(mixed[0], composed, atol=1e-6, rtol=1e-5)
+    raw = bridged.encode_text(bridged.tokenizer([sources["text"]]), normalize=True)
+    torch.testing.assert_close(own[:1], raw, atol=1e-6, rtol=1e-5)
+    with pytest.raises(InputError, match="recenter"):
+        bridged.embed(leaf["text"], recenter="image")
+
+
+def test_the_model_on_this_machine_is_recognized_without_loading_its_towers(
+    clip, monkeypatch, network, tmp_path
+):
+    from bindplug.cards import ModelCard
+    from bindplug.imagebind import save_directory
+
+    path = save_directory(network, tmp_path / "model")
+    card = ModelCard(
+        name="small",
+        description="a test",
+        space=network.embedding_space,
+        modalities=network.modalities,
+        license="MIT",
+        weights="no:where",
+    )
+    loaded = []
+
+    def load(name, **arguments):
+        loaded.append((name, arguments["modalities"]))
+        return ImageBind(network.config, arguments["modalities"], space=network.embedding_space).eval()
+
+    monkeypatch.setattr(bindplug, "list_models", lambda: [card])
+    monkeypatch.setattr(bindplug, "load", load)
+    monkeypatch.setattr("bindplug_transformers.adapter.find_weights", lambda _: path)
+    upgraded = upgrade(clip)
+    assert loaded == [("small", ["audio", "depth", "thermal", "imu"])]
+    assert set(upgraded.modalities) == {"image", "text", "audio", "depth", "thermal", "imu"}
+
+
+def test_sensors_alone_are_compared_by_their_fingerprint(clip, network, tmp_path):
+    from bindplug.imagebind import load_directory, save_directory
+
+    path = save_directory(network, tmp_path / "model")
+    sensors = load_directory(path, {"audio"})
+    assert upgrade(clip, sensors).modalities == ("image", "text", "audio")
 
 
 def test_a_tower_nobody_added(clip, network):
