@@ -165,6 +165,31 @@ def test_files_of_different_rates_and_starts_are_aligned():
     assert np.abs(window - expected)[:, 60:1900].max() < 0.06
 
 
+def test_two_files_without_a_common_start_are_refused():
+    bare = {"accelerometer": log("x,y,z", [*X[:3]]), "gyroscope": log("x,y,z", [*X[3:]])}
+    np.testing.assert_allclose(preprocess(bare, sample_rate=100).numpy(), EXPECTED, **CLOSE)
+    one = bare | {"accelerometer": log("time (s),x,y,z", [T + 0.3, *X[:3]])}
+    with pytest.raises(InputError, match="none for the gyroscope"):
+        preprocess(one, sample_rate=100)
+    np.testing.assert_allclose(preprocess(one, sample_rate=100, ignore_clock=True).numpy(), EXPECTED, **CLOSE)
+    with pytest.raises(InputError, match="800 samples of the accelerometer and 700"):
+        preprocess(bare | {"gyroscope": log("x,y,z", [*X[3:, :700]])}, sample_rate=100)
+
+
+def test_the_file_of_a_unit_in_doubt_is_named(tmp_path):
+    paths = {"accelerometer": tmp_path / "a.csv", "gyroscope": tmp_path / "g.csv"}
+    paths["accelerometer"].write_bytes(log("time (s),x (g),y (g),z (g)", [T, *(X[:3] / G)]))
+    paths["gyroscope"].write_bytes(log("time (s),x,y,z", [T, *(X[3:] * 57)]))
+    with pytest.raises(InputError, match=r"g\.csv: 'x' and its like.*gyro_unit=") as error:
+        preprocess(paths)
+    assert "a.csv" not in str(error.value)
+
+
+def test_a_typographic_minus_is_a_minus():
+    data = log("time_s,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z", [T, *X]).decode()
+    np.testing.assert_allclose(preprocess(data.replace("-", "\u2212").encode()).numpy(), EXPECTED, **CLOSE)
+
+
 def test_paths_of_two_files_stand_in_errors(tmp_path):
     paths = {"accelerometer": tmp_path / "a.csv", "gyroscope": tmp_path / "g.csv"}
     paths["accelerometer"].write_bytes(log("time (s),x,y,z", [T, *X[:3]]))

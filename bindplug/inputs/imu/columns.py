@@ -262,6 +262,7 @@ class Table:
         preamble: lines before the header.
         units_are_given: whether units are stated by the interface (arrays) and not by a file.
         raw_units: whether the log says that its units depend on the device.
+        source: the file's name for errors, where a recording is several.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -271,6 +272,7 @@ class Table:
     preamble: tuple[str, ...] = ()
     units_are_given: bool = False
     raw_units: bool = False
+    source: str = ""
 
     def unit_of(self, column: ColumnName) -> str | None:
         """The text of a column's unit, from its name or the row of units."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import BinaryIO
 
 import numpy as np
@@ -54,7 +55,7 @@ def read_tables(source: object, layout: str | None = None, columns: ColumnChoice
         inner = _read_source(file, name, layout, columns, sensor)
         if list(inner) != [""]:
             raise InputError(name, found="a file of several sensors", expected=f"the {sensor}'s log alone")
-        tables[sensor] = inner[""]
+        tables[sensor] = replace(inner[""], source=name)
     return tables
 
 

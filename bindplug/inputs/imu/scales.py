@@ -183,6 +183,10 @@ def notes_on_magnitudes(tracks: list[Track], tables: Tables) -> list[str]:
     notes = []
     if LIKE_G[0] < acc < LIKE_G[1] and "" in tables and tables[""].units_are_given:
         notes.append(f"median acceleration {acc:.2f} m/s^2 looks like g; pass acc_unit='g' if it is")
+    if acc > MANY_M_S2:
+        notes.append(
+            f"median acceleration {acc:.0f} m/s^2 is beyond people and vehicles; see acc_unit= if it is wrong"
+        )
     if gyro > FULL_SCALE_RAD_S:
         notes.append(f"median turn rate {gyro:.0f} rad/s looks like degrees; pass gyro_unit='deg/s' if it is")
     return notes

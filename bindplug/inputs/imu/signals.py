@@ -21,7 +21,7 @@ from bindplug.inputs.imu.columns import (
     Table,
     Triple,
 )
-from bindplug.inputs.imu.grid import Track, even_track, even_values
+from bindplug.inputs.imu.grid import FEW_SAMPLES, Track, even_track, even_values
 from bindplug.inputs.imu.names import ColumnName
 from bindplug.inputs.imu.options import SignalOptions
 from bindplug.inputs.imu.scales import (
@@ -84,8 +84,10 @@ def read_tracks(tables: Tables, options: SignalOptions, name: str) -> tuple[list
                 name, found=problem, expected="the accelerometer's and the gyroscope's", remedy=remedy
             )
         signals = [
-            _signals(tables[sensor], (sensor,), options, name)[0] for sensor in (ACCELEROMETER, GYROSCOPE)
+            _signals(tables[sensor], (sensor,), options, tables[sensor].source or name)[0]
+            for sensor in (ACCELEROMETER, GYROSCOPE)
         ]
+        _check_start(signals, name)
     tracks = [_track(signal, options, name) for signal in signals]
     notes = [note for signal in signals for note in signal.notes]
     if "" not in tables and GRAVITY in tables:
@@ -102,6 +104,21 @@ def read_tracks(tables: Tables, options: SignalOptions, name: str) -> tuple[list
     notes += notes_on_magnitudes(tracks, tables)
     notes += _overlap_notes(tracks, name)
     return tracks, list(dict.fromkeys(notes))
+
+
+def _check_start(signals: list[Signal], name: str) -> None:
+    """Refuse two files of which one alone has a clock, or that have none and differ in length: who began when?"""
+    without = [signal.sensor for signal in signals if signal.clock is None]
+    lengths = [signal.values.shape[1] for signal in signals]
+    if len(without) == 1:
+        problem = f"a clock in one file, and none for the {without[0]}"
+        remedy = "Pass ignore_clock=True and sample_rate= if both began at one time."
+        raise InputError(name, found=problem, expected="a clock in both files", remedy=remedy)
+    if without and max(lengths) > 1.02 * min(lengths) + FEW_SAMPLES:
+        problem = (
+            f"{lengths[0]} samples of the accelerometer and {lengths[1]} of the gyroscope, without clocks"
+        )
+        raise InputError(name, found=problem, expected="clocks, or as many samples of both")
 
 
 def _signals(table: Table, sensors: tuple[str, ...], options: SignalOptions, name: str) -> list[Signal]:

@@ -24,6 +24,7 @@ from bindplug.inputs.limits import MOST_COLUMNS, MOST_ROWS, check_limit
 EXPECTED = "a text log with a header that names its columns"
 SNIFFED_BYTES = 1 << 16
 HEADER_WITHIN = 80
+MOST_UNIT_ROWS = 4
 LONGEST_LINE = 1 << 20
 LONGEST_TIME = 80
 CHUNK_ROWS = 1 << 16
@@ -69,6 +70,8 @@ class _Cells:
 
     def _floats(self, cells: list[str]) -> np.ndarray:
         joined = "".join(cells)
+        if "\u2212" in joined:  # a typographic minus
+            cells = [cell.replace("\u2212", "-") for cell in cells]
         self.points |= "." in joined
         if "," in joined:
             self.commas = True
@@ -327,7 +330,7 @@ def _units_rows(
 ) -> tuple[dict[str, str], list[list[str]]]:
     """Units that stand in rows below the header, and the first row of numbers, if it was reached."""
     units: dict[str, str] = {}
-    for row in rows:
+    for row in islice(rows, MOST_UNIT_ROWS):
         own = [row[index].strip() for index in axes if index < len(row)]
         if not own or any(is_number(cell) for cell in own):
             return units, [row]
