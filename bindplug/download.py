@@ -5,15 +5,19 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import re
 import shutil
+import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any, BinaryIO
 from urllib.error import HTTPError, URLError
-from urllib.request import Request, urlopen
+from urllib.parse import urlsplit
+from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
 from bindplug.errors import BindplugError, CheckpointError
 from bindplug.progress import iterate_with_progress
@@ -21,7 +25,15 @@ from bindplug.progress import iterate_with_progress
 MIB = 1 << 20
 TIMEOUT_S = 30.0
 ATTEMPTS = 5
-"""Connections made for one file before giving up; only a connection that broke off is made again."""
+"""Connections made for one file before giving up, after ones that broke off or met a busy server."""
+TRANSIENT_STATUS = frozenset((408, 425, 429, 500, 502, 503, 504))
+"""Answers after which the same request may succeed later."""
+MOST_WAIT_S = 60.0
+"""Longest wait that a server's ``Retry-After`` is granted."""
+HTML_STARTS = (b"<!doctype html", b"<html")
+HTML_SNIFF = 16
+SIZE_FACTOR = 2
+"""A file may have half to twice the size that is known of it, which is said to one digit or two."""
 
 
 class DownloadError(BindplugError, OSError):
@@ -33,26 +45,31 @@ def download(
     destination: Path,
     *,
     sha256: str | None = None,
+    about_bytes: int | None = None,
     quiet: bool | None = None,
     pause_s: float = 1.0,
 ) -> Path:
     """Fetch ``url`` to ``destination``.
 
     Data goes to ``<destination>.part`` first. A break resumes with an HTTP range request, in this call or a
-    later one, provided that the server still has the same file. Beside the finished file lies
+    later one, provided that the server still has the same file; a busy server (HTTP 429 and 5xx) is asked again
+    after a wait. Beside the finished file lies
     ``<destination>.json`` with its size and SHA-256, which :func:`check_record` compares later.
 
     Args:
-        url: http or https.
+        url: https; http only for this machine itself (``localhost``). Redirects are held to the same.
         destination: the final name; its directory is made.
         sha256: expected hex digest, where the publisher states one.
+        about_bytes: about how large the file is, where it is known; half as much or twice is refused.
         quiet: as in :func:`bindplug.progress.iterate_with_progress`.
         pause_s: wait before the second connection, doubled for each further one.
 
     Raises:
-        DownloadError: no connection, an HTTP error, a full disk, or too many breaks.
+        DownloadError: an address that is not allowed, no connection, an HTTP error, a reply that is no file (a web
+            page, an empty or encoded one), a full disk, or too many breaks.
         CheckpointError: what arrived is not the file: its size or digest differs. It is deleted.
     """
+    check_url(url)
     destination.parent.mkdir(parents=True, exist_ok=True)
     part = destination.with_name(destination.name + ".part")
     with part.open("ab") as file, _exclusive(file, destination):
@@ -61,13 +78,18 @@ def download(
         os.fsync(file.fileno())
         size = file.tell()
         if total is not None and size != total:
-            part.unlink()
+            _discard(part, url)
             raise CheckpointError(
                 f"{url}: {size} bytes arrived, the server announced {total}; fetch it again"
             )
+        if about_bytes and not about_bytes / SIZE_FACTOR <= size <= about_bytes * SIZE_FACTOR:
+            _discard(part, url)
+            raise CheckpointError(
+                f"{url}: {size} bytes arrived, the file has about {about_bytes}; what arrived was deleted"
+            )
         digest = digest_of(part, quiet=quiet)
         if sha256 and digest != sha256.lower():
-            part.unlink()
+            _discard(part, url)
             raise CheckpointError(f"{url}: SHA-256 is {digest}, expected {sha256}; what arrived was deleted")
         part.replace(destination)
     _Note(part, url).path.unlink(missing_ok=True)
@@ -120,6 +142,11 @@ def digest_of(path: Path, *, quiet: bool | None = None) -> str:
     return digest.hexdigest()
 
 
+def _discard(part: Path, url: str) -> None:
+    part.unlink()
+    _Note(part, url).path.unlink(missing_ok=True)
+
+
 class _Note:
     """What is known of the file that a ``.part`` belongs to, so that two versions are never spliced."""
 
@@ -141,28 +168,36 @@ class _Note:
 
 def _fetch_all(url: str, file: BinaryIO, note: _Note, quiet: bool | None, pause_s: float) -> int | None:
     """Append to ``file`` until it is whole; the size the server announced, if it did."""
+    reason, wait_s = "", 0.0
     for attempt in range(ATTEMPTS):
         if attempt:
-            time.sleep(pause_s * 2 ** (attempt - 1))
+            time.sleep(max(pause_s * 2 ** (attempt - 1), wait_s if pause_s else 0.0))
+        reason, wait_s = "broke off", 0.0
         if note.validator == "" and file.tell():
-            file.truncate(0)  # nothing proves that the server still has the same file
-            file.seek(0)
+            _restart(file, note)  # nothing proves that the server still has the same file
         try:
             if _fetch_rest(url, file, note, quiet):
                 return note.total
         except HTTPError as error:
+            error.close()
             if error.code == 416:  # what is here reaches past the server's file, so it is of another version
-                note.keep(None, "")
+                _restart(file, note)
                 continue
-            raise DownloadError(f"{url}: HTTP {error.code} {error.reason}") from error
+            if error.code not in TRANSIENT_STATUS:
+                raise DownloadError(f"{url}: HTTP {error.code} {error.reason}") from error
+            reason, wait_s = f"answered HTTP {error.code} {error.reason}", _retry_after_s(error)
         except URLError as error:
             if attempt == 0 or attempt == ATTEMPTS - 1:
                 raise DownloadError(f"{url}: {error.reason}") from error
-        except (HTTPException, TimeoutError, ConnectionError):
+        except (HTTPException, TimeoutError, ConnectionError, ssl.SSLError):
             file.flush()
+        except DownloadError:
+            raise
+        except OSError as error:
+            raise DownloadError(f"{url}: cannot write {file.name}: {error.strerror or error}") from error
     arrived = f"{file.tell()} of {note.total} bytes" if note.total else f"{file.tell()} bytes"
     raise DownloadError(
-        f"{url}: broke off {ATTEMPTS} times; {arrived} are kept, and loading again resumes there"
+        f"{url}: {reason} {ATTEMPTS} times; {arrived} are kept, and loading again resumes there"
     )
 
 
@@ -174,23 +209,128 @@ def _fetch_rest(url: str, file: BinaryIO, note: _Note, quiet: bool | None) -> bo
     headers = {"User-Agent": "bindplug", "Accept-Encoding": "identity"}
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": note.validator}
-    with urlopen(Request(url, headers=headers), timeout=TIMEOUT_S) as response:
-        rest = response.headers.get("Content-Length")
-        if response.status != 206:
-            file.truncate(0)
-            file.seek(0)
-            note.keep(int(rest) if rest else None, _validator(response))
-        elif not response.headers.get("Content-Range", "").startswith(f"bytes {have}-"):
-            raise DownloadError(
-                f"{url}: the server sent {response.headers.get('Content-Range')}, not from {have}"
-            )
-        _ensure_room(file, int(rest) if rest else 0, url)
+    with _opener().open(Request(url, headers=headers), timeout=TIMEOUT_S) as response:
+        _check_reply(url, response, resumed=bool(have))
+        length = _content_length(url, response)
+        if response.status == 206:
+            total = _resumed_total(response, have)
+            changed = _validator(response) not in ("", note.validator)
+            if total is None or changed or total != (note.total or total):
+                _restart(file, note)  # another version, or another part, than was asked for
+                return False
+        else:
+            _restart(file, note)
+            note.keep(length, _validator(response))
+        _ensure_room(file, length or 0, url)
         name = url.rsplit("/", 1)[-1]
-        count = -(-int(rest) // MIB) if rest else None
+        count = None if length is None else -(-length // MIB)
         blocks = _blocks(response)
         for block in iterate_with_progress(blocks, label=f"fetching {name}, MiB", total=count, quiet=quiet):
+            if not file.tell() and block.lstrip()[:HTML_SNIFF].lower().startswith(HTML_STARTS):
+                raise DownloadError(f"{url}: the server sent a web page instead of the file")
             file.write(block)
+    if not file.tell():
+        raise DownloadError(f"{url}: the server sent an empty file")
     return note.total is None or file.tell() >= note.total
+
+
+def _restart(file: BinaryIO, note: _Note) -> None:
+    file.truncate(0)
+    file.seek(0)
+    note.keep(None, "")
+
+
+def _check_reply(url: str, response: HTTPResponse, *, resumed: bool) -> None:
+    """Return if the reply holds the file itself, or the part of it that was asked for.
+
+    Raises:
+        DownloadError: it holds something else.
+    """
+    status = response.status
+    if status not in ((200, 206) if resumed else (200,)):
+        raise DownloadError(f"{url}: HTTP {status} {response.reason}, which is no file")
+    encoding = (response.headers.get("Content-Encoding") or "identity").strip().lower()
+    if encoding != "identity":
+        raise DownloadError(
+            f"{url}: the server sent it with the encoding {encoding!r}; expected the file as it is"
+        )
+    if response.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
+        raise DownloadError(
+            f"{url}: the server sent a web page instead of the file; a login or a network's own page may stand "
+            f"between"
+        )
+
+
+def _content_length(url: str, response: HTTPResponse) -> int | None:
+    """How many bytes the reply announces; None if it does not.
+
+    Raises:
+        DownloadError: it announces no number, or several.
+    """
+    values = {value.strip() for value in response.headers.get_all("Content-Length") or ()}
+    if not values:
+        return None
+    (value,) = values if len(values) == 1 else ("several",)
+    if not (value.isascii() and value.isdigit() and len(value) < 20):
+        raise DownloadError(f"{url}: the server announced a Content-Length of {', '.join(sorted(values))!r}")
+    return int(value)
+
+
+def _resumed_total(response: HTTPResponse, start: int) -> int | None:
+    """The whole file's size, from the reply to a request from ``start`` on; None if it holds another part."""
+    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", "").strip())
+    if match is None or int(match[1]) != start or int(match[2]) + 1 != int(match[3]):
+        return None
+    return int(match[3])
+
+
+def _retry_after_s(error: HTTPError) -> float:
+    """The wait that a busy server asks for, at most :data:`MOST_WAIT_S`; 0 if it asks for none."""
+    value = (error.headers.get("Retry-After") or "").strip() if error.headers else ""
+    return min(float(value), MOST_WAIT_S) if value.isascii() and value.isdigit() else 0.0
+
+
+def check_url(url: str) -> str:
+    """``url``, if files may be fetched from there: by https, or by http from this machine itself.
+
+    Raises:
+        DownloadError: it is anything else.
+    """
+    try:
+        parts = urlsplit(url)
+        host = parts.hostname or ""
+    except ValueError:
+        raise DownloadError(f"{url!r} is no address") from None
+    if parts.scheme == "https" and host:
+        return url
+    if parts.scheme == "http" and _is_loopback(host):
+        return url
+    raise DownloadError(
+        f"{url}: expected an https address; what plain {parts.scheme or 'text'} brings can be altered"
+    )
+
+
+def _is_loopback(host: str) -> bool:
+    if host == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:
+        return False
+
+
+class _CheckedRedirects(HTTPRedirectHandler):
+    """Follows redirects to addresses that :func:`check_url` accepts."""
+
+    def redirect_request(
+        self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
+    ) -> Request | None:
+        check_url(newurl)
+        return super().redirect_request(req, fp, code, msg, headers, newurl)
+
+
+def _opener() -> OpenerDirector:
+    return build_opener(_CheckedRedirects)
 
 
 def _blocks(response: HTTPResponse) -> Iterator[bytes]:

@@ -80,7 +80,7 @@ def fetch_weights(card: ModelCard, *, quiet: bool | None = None) -> Path:
         f"bindplug: downloading {card.name}{_terms(card)} from {card.url} to {destination}", file=sys.stderr
     )
     try:
-        return download(card.url, destination, sha256=card.sha256, quiet=quiet)
+        return download(card.url, destination, sha256=card.sha256, about_bytes=card.size_bytes, quiet=quiet)
     except DownloadError as error:
         raise WeightsNotFound(_instructions(card, str(error))) from error
 
@@ -109,8 +109,15 @@ def _instructions(card: ModelCard, reason: str) -> str:
 
 
 def _terms(card: ModelCard) -> str:
-    size = f"about {card.size_bytes / 1e9:.1f} GB, " if card.size_bytes else ""
+    size = f"about {_human_size(card.size_bytes)}, " if card.size_bytes else ""
     return f" ({size}license {card.license})"
+
+
+def _human_size(count: int) -> str:
+    for unit, factor in (("GB", 1e9), ("MB", 1e6), ("kB", 1e3)):
+        if count >= 0.1 * factor:
+            return f"{count / factor:.1f} {unit}"
+    return f"{count} bytes"
 
 
 def _cache_root() -> Path:
