@@ -4,12 +4,12 @@ from bindplug_detic import Detic
 
 detector = Detic.from_pretrained("Detic_LCOCOI21k_CLIP_SwinB_896b32_4x_ft4x_max-size.pth")
 detector.set_vocabulary(names=["cat", "sofa"], embeddings=rows)      # rows of CLIP ViT-B/32's text tower
-found = detector("room.jpg", threshold=0.4)
-found.boxes, found.labels, found.scores, found.masks
-found.draw("room-found.png")
+detections = detector("room.jpg", threshold=0.4)
+detections.boxes, detections.labels, detections.scores, detections.masks
+detections.draw("room-detections.png")
 
-``bindplug.upgrade(detector, model)`` also looks for sounds, depth maps, heat and whatever else the model embeds.
-Importing this package imports neither torch nor torchvision.
+``bindplug.upgrade(detector, model)`` also takes sounds, depth maps, thermal images and every other modality of the
+model as prompts. Importing this package imports neither torch nor torchvision.
 """
 
 from __future__ import annotations

@@ -72,8 +72,8 @@ def network_from_official(
     """The network of a published checkpoint, float32, in evaluation mode.
 
     Args:
-        source: a file for :func:`read_official`, or what it returned.
-        config: the network's shape; told from the names for None, one of the two published shapes.
+        source: a file for :func:`read_official`, or its result.
+        config: the network's shape; None for the one of the two published shapes that has these names.
 
     Raises:
         CheckpointError: the file cannot be read, a tensor is missing, of another shape or not finite, or
@@ -85,19 +85,19 @@ def network_from_official(
     config = config or _published_config(state, what)
     with torch.device("meta"):
         network = DeticNetwork(config)
-    wanted = {name: value for name, value in network.state_dict().items() if not FREE.fullmatch(name)}
-    _account(state, wanted, what)
+    expected = {name: value for name, value in network.state_dict().items() if not FREE.fullmatch(name)}
+    _account(state, expected, what)
     _check_positions(state, config, what)
-    whole = {name: state[name].to(torch.float32) for name in wanted}
+    whole = {name: state[name].to(torch.float32) for name in expected}
     for name, value in network.state_dict().items():
-        if name not in wanted:  # steps that a norm has trained for; only counted, never computed with
+        if name not in expected:  # the number of training steps of a norm, which computes nothing
             whole[name] = state.get(name, torch.zeros(value.shape, dtype=value.dtype))
     network.load_state_dict(whole, assign=True)
     return network.eval()
 
 
 def official_zs_weight(state: Mapping[str, Tensor]) -> Tensor:
-    """The class vectors that a checkpoint was shipped with.
+    """The class vectors of a checkpoint.
 
     Args:
         state: from :func:`read_official`.
@@ -157,14 +157,14 @@ def _published_config(state: Mapping[str, Tensor], what: str) -> DeticConfig:
     )
 
 
-def _account(state: Mapping[str, Tensor], wanted: Mapping[str, Tensor], what: str) -> None:
-    missing = [name for name in wanted if name not in state]
-    surplus = [name for name in state if name not in wanted and not FREE.fullmatch(name)]
-    shared = [name for name in wanted if name in state]
+def _account(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: str) -> None:
+    missing = [name for name in expected if name not in state]
+    surplus = [name for name in state if name not in expected and not FREE.fullmatch(name)]
+    shared = [name for name in expected if name in state]
     shapes = [
-        f"{name} {tuple(state[name].shape)} instead of {tuple(wanted[name].shape)}"
+        f"{name} {tuple(state[name].shape)} instead of {tuple(expected[name].shape)}"
         for name in shared
-        if state[name].shape != wanted[name].shape
+        if state[name].shape != expected[name].shape
     ]
     problems = [
         shorten("missing", missing),

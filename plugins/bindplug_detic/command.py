@@ -1,4 +1,4 @@
-"""``bindplug detect``: find in pictures what sounds, words, depth maps or other pictures point at."""
+"""``bindplug detect``: objects in pictures, by sounds, words, depth maps or other pictures as prompts."""
 
 from __future__ import annotations
 
@@ -39,11 +39,13 @@ SUMMARY = "detections.json"
     show_default=True,
     help="Name of a detector, or path to Detic's weights.",
 )
-@click.option("--bridge", metavar="DIR", help="A bridge from the model's space to the detector's.")
+@click.option(
+    "--bridge", metavar="NAME|DIR", help="A bridge from the model's space to the detector's, by name or path."
+)
 @click.option(
     "--route",
     type=click.Choice(ROUTES),
-    help="How prompts reach the detector; the best possible way by default.",
+    help="How prompts reach the detector; the first possible route by default.",
 )
 @click.option(
     "--threshold",
@@ -51,14 +53,16 @@ SUMMARY = "detections.json"
     "thresholds",
     type=click.FloatRange(0, 1),
     multiple=True,
-    help="Scores have to be above it. One for all prompts, or one for each in the order of the table.",
+    help="Scores have to be above it. One for all prompts, or one for each in the order of the command line.",
 )
 @click.option(
     "--suppress",
     type=click.FloatRange(min=0),
-    help="How near a prompt must come to the best other class of the detector; 0 lets every box stand.",
+    help="Least share of the score of the detector's best other class; 0 keeps every box.",
 )
-@click.option("--masks", is_flag=True, help="Also find masks, draw them, and write a PNG for each detection.")
+@click.option(
+    "--masks", is_flag=True, help="Also compute masks, draw them, and write a PNG for each detection."
+)
 @click.option(
     "--output", "-o", default="bindplug-detect", show_default=True, metavar="DIR", help="Where results go."
 )
@@ -77,9 +81,9 @@ def detect(
     choice: ModelChoice,
     as_json: bool,
     quiet: bool,
-    **given: Any,
+    **prompts: Any,
 ) -> None:
-    """Find in pictures what sounds, words, depth maps or other pictures point at.
+    """Detect objects in pictures by sounds, words, depth maps or other pictures as prompts.
 
     Writes each picture with its boxes, and detections.json with all of them, into DIR.
 
@@ -89,27 +93,27 @@ def detect(
     from bindplug_detic import Detic
     from bindplug_detic.adapter import upgrade
 
-    sources = gather(given, reader=reader)
+    sources = gather(prompts, reader=reader)
     if len(thresholds) > 1 and len(thresholds) != len(sources.items):
         raise click.UsageError(f"{len(thresholds)} --threshold for {len(sources.items)} prompts")
     directory = Path(output)
     stems = _stems(pictures)
     _check_files(pictures, [directory / f"{stem}.png" for stem in stems])
-    _make(directory)
+    _make_directory(directory)
     sources.ensure_present()
     model = choice.load(_modalities(sources, route))
     check_reader_options(model, sources.options)
-    found = Detic.from_pretrained(detector, device=str(choice.torch_device))
-    upgraded = upgrade(found, model, bridge=bridge, route=route)
-    results = _detected(upgraded, pictures, sources, thresholds, suppress, masks, quiet)
+    detic = Detic.from_pretrained(detector, device=str(choice.torch_device))
+    upgraded = upgrade(detic, model, bridge=bridge, route=route)
+    results = _detect_all(upgraded, pictures, sources, thresholds, suppress, masks, quiet)
     entries = [
-        _written(one, picture, stem, directory, sources, masks)
-        for one, picture, stem in zip(results, pictures, stems, strict=True)
+        _write(detections, picture, stem, directory, masks)
+        for detections, picture, stem in zip(results, pictures, stems, strict=True)
     ]
     summary = {
         "model": choice.name,
         "detector": detector,
-        "prompts": _prompts(sources, results[0]),
+        "prompts": _describe_prompts(sources, results[0]),
         "pictures": entries,
     }
     (directory / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", "utf-8")
@@ -118,36 +122,36 @@ def detect(
 
         print_json(summary)
     else:
-        _show(summary, short_names(sources.items), directory, quiet)
+        _print_table(summary, short_names(sources.items), directory, quiet)
 
 
 def _modalities(sources: Sources, route: str | None) -> set[str]:
     """Towers that may be needed: the prompts' own, text for the vocabulary, and image for crops."""
-    further = {"direct": set(), "linear": set(), "vocabulary": {"text"}, "rescore": {"text", "image"}}
-    return {*sources.modalities, *(further[route] if route else {"text", "image"})}
+    route_towers = {"direct": set(), "linear": set(), "vocabulary": {"text"}, "rescore": {"text", "image"}}
+    return {*sources.modalities, *(route_towers[route] if route else {"text", "image"})}
 
 
 def _check_files(pictures: Sequence[str], drawn: Sequence[Path]) -> None:
-    """Look at all paths before anything is loaded, so that a wrong one costs no time."""
+    """Checks all paths before anything is loaded."""
     for picture in pictures:
         if not Path(picture).is_file():
-            raise InputError(picture, found="no such file", expected="a picture to look at")
-    given = {Path(picture).resolve() for picture in pictures}
+            raise InputError(picture, found="no such file", expected="a picture")
+    originals = {Path(picture).resolve() for picture in pictures}
     for path in drawn:
-        if path.resolve() in given:
-            found = f"a directory where {path.name} would replace a picture that was given"
-            raise InputError(f"--output {path.parent}", found=found, expected="another directory")
+        if path.resolve() in originals:
+            problem = f"a directory where {path.name} would replace one of the pictures"
+            raise InputError(f"--output {path.parent}", found=problem, expected="another directory")
 
 
-def _make(directory: Path) -> None:
+def _make_directory(directory: Path) -> None:
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        found = error.strerror or str(error)
-        raise InputError(str(directory), found=found, expected="a directory to write results to") from None
+        problem = error.strerror or str(error)
+        raise InputError(str(directory), found=problem, expected="a directory to write results to") from None
 
 
-def _detected(
+def _detect_all(
     upgraded: Any,
     pictures: Sequence[str],
     sources: Sources,
@@ -159,11 +163,11 @@ def _detected(
     from bindplug.progress import iterate_with_progress
 
     threshold: Any = None if not thresholds else thresholds[0] if len(thresholds) == 1 else list(thresholds)
-    prompts = upgraded.prepare(sources.queries())
+    prepared = upgraded.prepare(sources.queries())
     return [
         upgraded(
             picture,
-            prompts,
+            prepared,
             threshold=threshold,
             with_masks=masks,
             suppress=True if suppress is None else suppress,
@@ -173,7 +177,7 @@ def _detected(
 
 
 def _stems(pictures: Sequence[str]) -> list[str]:
-    """A name for the results of each picture; those of one name get a number."""
+    """A name for the results of each picture; equal names are numbered."""
     stems: list[str] = []
     for picture in pictures:
         stem, number = Path(picture).stem, 2
@@ -183,49 +187,47 @@ def _stems(pictures: Sequence[str]) -> list[str]:
     return stems
 
 
-def _prompts(sources: Sources, first: Detections) -> list[dict[str, Any]]:
+def _describe_prompts(sources: Sources, first: Detections) -> list[dict[str, Any]]:
     return [
         {"modality": source.modality, "source": source.value, "route": route}
         for source, route in zip(sources.items, first.info["routes"], strict=True)
     ]
 
 
-def _written(
-    found: Detections, picture: str, stem: str, directory: Path, sources: Sources, masks: bool
-) -> dict[str, Any]:
-    """Write what was found in a picture, and describe it."""
+def _write(detections: Detections, picture: str, stem: str, directory: Path, masks: bool) -> dict[str, Any]:
+    """Writes the files of a picture, and returns its entry for the summary."""
     drawn = directory / f"{stem}.png"
-    found.draw(drawn)
-    detections = []
-    for index, (box, score, prompt) in enumerate(
-        zip(found.boxes.tolist(), found.scores.tolist(), found.label_indices.tolist(), strict=True)
-    ):
+    detections.draw(drawn)
+    entries = []
+    columns = (detections.boxes.tolist(), detections.scores.tolist(), detections.label_indices.tolist())
+    for index, (box, score, prompt) in enumerate(zip(*columns, strict=True)):
         entry: dict[str, Any] = {
             "prompt": prompt,
-            "label": found.labels[index],
+            "label": detections.labels[index],
             "score": round(score, 4),
             "box": [round(number, 1) for number in box],
         }
-        if masks and found.has_masks:
-            entry["mask"] = str(_mask_file(found, index, directory / f"{stem}-mask-{index + 1}.png"))
-        detections.append(entry)
-    height, width = found.image_size
+        if masks and detections.has_masks:
+            path = directory / f"{stem}-mask-{index + 1}.png"
+            _write_mask(detections, index, path)
+            entry["mask"] = str(path)
+        entries.append(entry)
+    height, width = detections.image_size
     return {
-        "picture": picture, "width": width, "height": height, "drawn": str(drawn), "detections": detections
+        "picture": picture, "width": width, "height": height, "drawn": str(drawn), "detections": entries
     }  # fmt: skip
 
 
-def _mask_file(found: Detections, index: int, path: Path) -> Path:
+def _write_mask(detections: Detections, index: int, path: Path) -> None:
     import numpy as np
     from PIL import Image
 
-    masks = found[index].masks
+    masks = detections[index].masks
     assert masks is not None
     Image.fromarray(masks[0].numpy().astype(np.uint8) * 255).save(path)
-    return path
 
 
-def _show(summary: dict[str, Any], names: Sequence[str], directory: Path, quiet: bool) -> None:
+def _print_table(summary: dict[str, Any], names: Sequence[str], directory: Path, quiet: bool) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -238,15 +240,17 @@ def _show(summary: dict[str, Any], names: Sequence[str], directory: Path, quiet:
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("box (x1, y1, x2, y2)", no_wrap=True)
     for entry in summary["pictures"]:
-        shown = Path(entry["picture"]).name
+        picture = Path(entry["picture"]).name
         for prompt, name in enumerate(names):
             route = summary["prompts"][prompt]["route"]
-            mine = [one for one in entry["detections"] if one["prompt"] == prompt]
-            for one in mine:
-                box = ", ".join(f"{number:.0f}" for number in one["box"])
-                table.add_row(Text(shown), Text(name), route, heat(one["score"], 0.0, 1.0, places=2), box)
-            if not mine:
-                table.add_row(Text(shown), Text(name), route, Text("-", style="dim"), Text("nothing", "dim"))
+            rows = [detection for detection in entry["detections"] if detection["prompt"] == prompt]
+            for row in rows:
+                box = ", ".join(f"{number:.0f}" for number in row["box"])
+                table.add_row(Text(picture), Text(name), route, heat(row["score"], 0.0, 1.0, places=2), box)
+            if not rows:
+                table.add_row(
+                    Text(picture), Text(name), route, Text("-", style="dim"), Text("nothing", "dim")
+                )
     out.print(table)
     if not quiet:
         out.print(f"[dim]Pictures and {SUMMARY} are in[/] {directory}", soft_wrap=True)

@@ -9,6 +9,10 @@ from typing import Any
 BACKBONES = ("resnet", "swin")
 NORMS = ("frozen_batch", "batch", "group")
 
+LARGEST = 1 << 20
+"""Bound of every number, far above those of any detector."""
+MOST_BLOCKS = 1000
+
 Quadruple = tuple[float, float, float, float]
 
 
@@ -105,9 +109,11 @@ class DeticConfig:
         if self.norm not in NORMS:
             raise ValueError(f"norm must be one of {', '.join(NORMS)}, found {self.norm!r}")
         for name in ("resnet_blocks", "swin_depths", "swin_heads"):
-            found = getattr(self, name)
-            if len(found) != 4 or min(found) < 1:
-                raise ValueError(f"{name} must be four positive numbers, found {found}")
+            numbers = getattr(self, name)
+            if len(numbers) != 4 or not all(type(n) is int and 1 <= n <= MOST_BLOCKS for n in numbers):
+                raise ValueError(
+                    f"{name} must be four positive whole numbers up to {MOST_BLOCKS}, found {numbers}"
+                )
         if any(self.swin_width * 2**stage % heads for stage, heads in enumerate(self.swin_heads)):
             raise ValueError(f"swin_heads {self.swin_heads} must divide the widths from {self.swin_width} on")
 
@@ -115,13 +121,22 @@ class DeticConfig:
         zero_allowed = ("tower_depth", "mask_convs")
         for field in fields(self):
             value = getattr(self, field.name)
-            if isinstance(value, bool) or not isinstance(value, (int, float)):
+            if field.type not in ("int", "float"):
                 continue
+            if isinstance(value, bool) or not isinstance(value, int if field.type == "int" else (int, float)):
+                raise ValueError(f"{field.name} must be a number ({field.type}), found {value!r}")
             if not (value > 0 or (value == 0 and field.name in (*zero_allowed, "score_threshold"))):
                 raise ValueError(f"{field.name} must be positive, found {value}")
+            if not value <= LARGEST:
+                raise ValueError(f"{field.name} must be at most {LARGEST}, found {value}")
         rows = self.cascade_weights
-        if not rows or any(len(row) != 4 or min(row) <= 0 for row in rows):
+        if not rows or not all(len(row) == 4 and all(0 < n <= LARGEST for n in row) for row in rows):
             raise ValueError(f"cascade_weights must be rows of four positive numbers, found {rows}")
+        for name in ("tower_depth", "mask_convs"):
+            if getattr(self, name) > MOST_BLOCKS:
+                raise ValueError(f"{name} must be at most {MOST_BLOCKS}, found {getattr(self, name)}")
+        if not all(isinstance(iou, (int, float)) and 0 < iou <= 1 for iou in self.cascade_ious):
+            raise ValueError(f"cascade_ious must be from 0 to 1, found {self.cascade_ious}")
         if len(self.cascade_ious) != len(rows):
             raise ValueError(f"{len(rows)} cascade stages need as many cascade_ious: {self.cascade_ious}")
 
@@ -146,7 +161,7 @@ class DeticConfig:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> DeticConfig:
-        """The config that :meth:`to_dict` wrote.
+        """The config of the values that :meth:`to_dict` returned.
 
         Raises:
             ValueError: a name is unknown, or a value is of the wrong type or out of range.

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bindplug.directories import Manifest, check_dtype, staged, verified, write_tensors
+from bindplug.directories import DTYPES, Manifest, check_dtype, staged, verified, write_tensors
 from bindplug.errors import CheckpointError
 from bindplug.imagebind.checkpoint_files import open_safetensors, shorten
 from bindplug.space import EmbeddingSpace
@@ -31,14 +31,14 @@ EMBEDDINGS = "embeddings"
 
 @dataclass(frozen=True)
 class LoadedDetector:
-    """What a directory holds.
+    """A detector read from a directory.
 
     Args:
         network: in evaluation mode.
         names: of the classes.
         embeddings: class vectors, (C, D) float32 on the CPU.
         space: that the class vectors live in.
-        manifest: all that ``config.json`` says.
+        manifest: the content of ``config.json``.
     """
 
     network: DeticNetwork
@@ -88,7 +88,7 @@ def save_directory(
         raise CheckpointError(f"cannot write this detector: {problem}")
     with staged(path, overwrite=overwrite) as directory:
         stored = {name: _stored(tensor, dtype) for name, tensor in network.state_dict().items()}
-        said = {
+        manifest = {
             "config": network.config.to_dict(),
             "embedding_space": asdict(space),
             "license": license,
@@ -100,12 +100,12 @@ def save_directory(
             | {"names": list(names)},
             **(extra or {}),
         }
-        MANIFEST.write(directory, said)
+        MANIFEST.write(directory, manifest)
     return path
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
-    """What a detector's directory says about itself.
+    """The manifest of a detector's directory.
 
     Raises:
         CheckpointError: ``config.json`` is damaged or describes something else.
@@ -120,7 +120,7 @@ def load_directory(
     """The detector of a directory.
 
     Args:
-        path: what :func:`save_directory` wrote.
+        path: a directory written by :func:`save_directory`.
         device: where to put the network.
         dtype: to convert the network to; the file's own for None.
 
@@ -135,11 +135,13 @@ def load_directory(
     try:
         config = DeticConfig.from_dict(manifest["config"])
         space = EmbeddingSpace(**manifest["embedding_space"])
-    except (TypeError, ValueError) as error:
+        if not isinstance(space.name, str) or type(space.width) is not int:
+            raise ValueError("its embedding space needs a name and a width")
+    except (TypeError, ValueError, ArithmeticError) as error:
         raise CheckpointError(f"{path / MANIFEST.file} is damaged: {error}") from error
     names = manifest["vocabulary"].get("names")
     embeddings = open_safetensors(verified(path / VOCABULARY, manifest["vocabulary"])).get(EMBEDDINGS)
-    if not isinstance(names, list) or embeddings is None:
+    if not isinstance(names, list) or embeddings is None or not embeddings.is_floating_point():
         raise CheckpointError(f"{path} is damaged: its vocabulary lacks names or vectors")
     problem = _vocabulary_problem(names, embeddings, config, space)
     if problem:
@@ -153,12 +155,14 @@ def load_directory(
 def _assemble(state: Mapping[str, Tensor], config: DeticConfig, path: Path) -> DeticNetwork:
     with torch.device("meta"):
         network = DeticNetwork(config)
-    wanted = network.state_dict()
-    wrong = [name for name, tensor in wanted.items() if name in state and state[name].shape != tensor.shape]
+    expected = network.state_dict()
+    shared = [name for name in expected if name in state]
     problems = [
-        shorten("missing", [name for name in wanted if name not in state]),
-        shorten("unexpected", [name for name in state if name not in wanted]),
-        shorten("of another shape", wrong),
+        shorten("missing", [name for name in expected if name not in state]),
+        shorten("unexpected", [name for name in state if name not in expected]),
+        shorten("of another shape", [name for name in shared if state[name].shape != expected[name].shape]),
+        shorten("of another type", [name for name in shared if not _are_alike(state[name], expected[name])]),
+        shorten("not finite", [name for name in shared if not state[name].isfinite().all()]),
     ]
     if any(problems):
         reasons = "; ".join(filter(None, problems))
@@ -170,7 +174,7 @@ def _assemble(state: Mapping[str, Tensor], config: DeticConfig, path: Path) -> D
 def _vocabulary_problem(
     names: Sequence[Any], embeddings: Tensor, config: DeticConfig, space: EmbeddingSpace
 ) -> str:
-    """What is wrong with a vocabulary; empty for nothing."""
+    """The problem of a vocabulary; empty for none."""
     if not names or not all(isinstance(name, str) for name in names):
         return "its vocabulary needs a name for every class, as text"
     if embeddings.ndim != 2 or len(embeddings) != len(names):
@@ -181,7 +185,16 @@ def _vocabulary_problem(
             f"class vectors of width {embeddings.shape[1]}, the network's {config.embedding_width} and the "
             f"space's {space.width} differ"
         )
-    return "" if embeddings.isfinite().all() else "its class vectors are not finite"
+    if not embeddings.isfinite().all():
+        return "its class vectors are not finite"
+    return "" if embeddings.ne(0).any(1).all() else "one of its class vectors is zero"
+
+
+def _are_alike(tensor: Tensor, expected: Tensor) -> bool:
+    """Whether both are floats of a dtype that weights are stored in, or both are integers."""
+    if expected.is_floating_point():
+        return tensor.dtype in DTYPES.values()
+    return tensor.dtype == expected.dtype
 
 
 def _stored(tensor: Tensor, dtype: torch.dtype) -> Tensor:

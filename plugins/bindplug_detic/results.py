@@ -12,6 +12,7 @@ from PIL import Image
 from torch import Tensor
 
 from bindplug.errors import InputError
+from bindplug.lazy import require
 from bindplug_detic.boxes import scale_boxes
 from bindplug_detic.conversions import Convertible
 from bindplug_detic.masks import Crop, paste_crop, paste_masks
@@ -232,6 +233,7 @@ class Detections(Convertible):
         Raises:
             InputError: no picture, one of another size, or an option out of its range.
         """
+        require("torchvision", owner="Detections.draw", extra="detic")
         from bindplug_detic.drawing import annotate
 
         canvas = self._canvas(picture)

@@ -1,7 +1,10 @@
 from __future__ import annotations
 
 import json
+import random
+from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -157,3 +160,46 @@ def test_no_directory(tmp_path: Path) -> None:
     (tmp_path / "config.json").write_text("{")
     with pytest.raises(CheckpointError, match="damaged"):
         load_directory(tmp_path)
+
+
+def places(value: Any, path: tuple[Any, ...] = ()) -> Iterator[tuple[Any, ...]]:
+    """The path to every entry of a JSON value."""
+    entries = (
+        value.items() if isinstance(value, dict) else enumerate(value) if isinstance(value, list) else ()
+    )
+    for key, entry in entries:
+        yield (*path, key)
+        yield from places(entry, (*path, key))
+
+
+def test_a_damaged_manifest_is_refused_or_loads(saved: Path) -> None:
+    """One entry at a time becomes something else; no other error than a CheckpointError leaves the reader."""
+    content = (saved / "config.json").read_text()
+    wrong = [None, -1, 0, float("nan"), float("inf"), 2**63, "x", [], {}, [[[]]], True]
+    cases = [(place, value) for place in places(json.loads(content)) for value in wrong]
+    refused = 0
+    for place, value in random.Random(0).sample(cases, 250):
+        manifest = json.loads(content)
+        parent = manifest
+        for key in place[:-1]:
+            parent = parent[key]
+        parent[place[-1]] = value
+        (saved / "config.json").write_text(json.dumps(manifest))
+        try:
+            load_directory(saved)
+        except CheckpointError:
+            refused += 1
+    assert refused > 150
+    (saved / "config.json").write_text("[" * 100_000)
+    with pytest.raises(CheckpointError, match=r"config\.json"):
+        load_directory(saved)
+
+
+@pytest.mark.parametrize("value", [float("nan"), float("inf")])
+def test_weights_that_are_not_finite(tmp_path: Path, value: float) -> None:
+    network = toy_network(norm="batch")
+    with torch.no_grad():
+        network.proposal_generator.centernet_head.scales[2].scale.fill_(value)
+    path = save_directory(network, tmp_path / "nan", vocabulary=(NAMES, toy_classes()), space=SPACE)
+    with pytest.raises(CheckpointError, match=r"not finite: .*scales\.2\.scale"):
+        load_directory(path)
