@@ -12,9 +12,9 @@ from bindplug.errors import InputError, MissingDependency
 from bindplug.inputs.optional import import_optional
 from bindplug.inputs.source import FileView
 
-MINIMUM_PYAV = "17.0"
-"""The first release that converts BT.709 video right (16.1 is off by up to 24 levels of 255); rotation is read
-since 14.1. Measured on color bars of BT.601 and BT.709 against ffmpeg, for 15.1, 16.0, 16.1, 17.0, 17.1, 18.0, 18.1."""
+MINIMUM_PYAV = "17.1"
+"""16.1 and earlier convert BT.709 video wrongly, by up to 24 levels of 255; 17.0 ends the process on FLV files. 17.1,
+18.0 and 18.1 agree with FFmpeg on color bars of BT.601 and BT.709 within 1 level, and read rotation."""
 OPTIONS = {"protocol_whitelist": "none"}
 """A playlist (ffconcat, HLS) must not open other files or URLs."""
 TAIL_S = 2
@@ -24,7 +24,7 @@ def import_av(owner: str) -> ModuleType:
     """PyAV.
 
     Raises:
-        MissingDependency: it is absent or older than 17.0.
+        MissingDependency: it is absent or older than 17.1.
     """
     return import_optional("av", owner, "video", minimum=MINIMUM_PYAV)
 

@@ -66,10 +66,10 @@ def test_without_pyav_the_remedy_names_the_extra_and_the_job_goes_on(make_sound,
 def test_an_old_pyav_is_refused(monkeypatch):
     import av
 
-    monkeypatch.setattr(av, "__version__", "16.1.0")
-    with pytest.raises(MissingDependency, match=r"too old: 16\.1\.0, needs 17\.0"):
+    monkeypatch.setattr(av, "__version__", "17.0.1")
+    with pytest.raises(MissingDependency, match=r"too old: 17\.0\.1, needs 17\.1"):
         containers.import_av("somebody")
-    monkeypatch.setattr(av, "__version__", "17")
+    monkeypatch.setattr(av, "__version__", "17.1.0")
     assert containers.import_av("somebody") is av
 
 
