@@ -10,17 +10,18 @@ import torch
 from torch import Tensor, nn
 
 import bindplug
+from bindplug.bridges import AnyBridge, as_bridge, fit_command
 from bindplug.cards import ModelCard
 from bindplug.encoder import Encoder
 from bindplug.errors import InputError, SpaceMismatch, UnsupportedTarget
 from bindplug.hub import fetch_weights, find_weights
-from bindplug.imagebind import ImageBind
+from bindplug.imagebind import ImageBind, open_official, open_safetensors, read_fingerprint
 from bindplug.inputs import Tokenizer
 from bindplug.modality import Modality
-from bindplug.space import EmbeddingSpace
+from bindplug.space import IMAGEBIND_SPACE, EmbeddingSpace
 from bindplug_open_clip.catalog import cards, clip_config, config_of
-from bindplug_open_clip.likeness import Unlike, clip_state, compare, open_reference, reference_of
 from bindplug_open_clip.plugin import unwrapped
+from bindplug_open_clip.same_weights import clip_state, difference_from
 from bindplug_open_clip.sensor_mixin import SensorMixin, image_dtype
 from bindplug_open_clip.sensors import SENSORS, Sensors, uneven_frames
 from bindplug_open_clip.upgraded import BridgedClip, UpgradedClip
@@ -48,7 +49,8 @@ def upgrade(
             or changed. Added towers start in evaluation mode.
         model: an ImageBind whose sensor towers are shared. By default they are loaded from the registered model whose
             image and text towers ``original`` holds, or whose space is the bridge's source.
-        bridge: for a CLIP of another space, a map from ImageBind's space to its own, or the path of one.
+        bridge: for a CLIP of another space, a map from ImageBind's space to its own: a bridge, its path, or the name
+            of a registered one.
         modalities: sensors to load; all for None.
         dtype: of the loaded sensor towers; that of the original's image tower for None.
         tokenizer: texts to ids, for an original that does not use CLIP's vocabulary.
@@ -76,11 +78,11 @@ def upgrade(
     if model is not None:
         sensors, space = _shared_sensors(clip, model, names)
     else:
-        card, path, reference = _matching_card(clip)
+        card, path = _matching_card(clip)
         available = [name for name in names if name in card.modalities]
         loaded: Any = bindplug.load(path, modalities=available, **placement) if available else None
         towers = dict(loaded.towers) if loaded is not None else {}
-        frames = uneven_frames(reference[PATCHES])
+        frames = _patches_on_disk(path)
         frames = None if frames is None else frames.to(**placement)
         sensors, space = Sensors(towers, config_of(card), frames), card.space
     return UpgradedClip(clip, sensors, space, wrapper=wrapper)
@@ -94,8 +96,11 @@ def _sensor_names(modalities: Collection[str] | None) -> tuple[str, ...]:
     return tuple(name for name in SENSORS if name in parsed)
 
 
-def _matching_card(clip: Any) -> tuple[ModelCard, Path, dict[str, Tensor]]:
-    """The registered model whose CLIP this is, its path, and the tensors of its image and text towers."""
+def _matching_card(clip: Any) -> tuple[ModelCard, Path]:
+    """The registered model whose CLIP this is, and the path of its weights.
+
+    Weights that are not on this machine are downloaded only for a CLIP of their shape, whose sensors they hold.
+    """
     differences = []
     for card in cards().values():
         path = find_weights(card)
@@ -104,13 +109,10 @@ def _matching_card(clip: Any) -> tuple[ModelCard, Path, dict[str, Tensor]]:
         if path is None:
             differences.append(f"{card.name}: its towers have another shape")
             continue
-        reference = open_reference(path)
-        try:
-            compare(clip, reference)
-        except Unlike as difference:
-            differences.append(f"{card.name}: {difference}")
-            continue
-        return card, path, reference
+        difference = difference_from(clip, read_fingerprint(path))
+        if not difference:
+            return card, path
+        differences.append(f"{card.name}: {difference}")
     raise _mismatch(clip, differences)
 
 
@@ -123,44 +125,49 @@ def _shared_sensors(clip: Any, model: Encoder, names: tuple[str, ...]) -> tuple[
             "upgrade()", found=f"a model on {model.device}", expected=f"the original's {clip.logit_scale.device}",
             remedy="Move it with model.to(...)",
         )  # fmt: skip
-    reference = reference_of(model)
-    if reference is None:
-        matching = [card for card in cards().values() if card.space.matches(model.embedding_space)]
-        if not matching:
-            raise _mismatch(clip, ["the model given: it was loaded without its image and text towers"])
-        reference = open_reference(fetch_weights(matching[0]))
-    try:
-        compare(clip, reference)
-    except Unlike as difference:
-        raise _mismatch(clip, [f"the model given: {difference}"]) from None
+    difference = difference_from(clip, model.fingerprint)
+    if difference:
+        raise _mismatch(clip, [f"the model passed: {difference}"])
     towers = {name: tower for name, tower in model.towers.items() if name in names}
-    return Sensors(towers, model.config, uneven_frames(reference[PATCHES])), model.embedding_space
+    return Sensors(towers, model.config, _video_patches(model)), model.embedding_space
+
+
+def _video_patches(model: ImageBind) -> Tensor | None:
+    """The patch projection if its frames differ: of the model, else of its weights on this machine.
+
+    None if neither is there. Then a video counts as its mean frame, which is exact for an inflated CLIP's projection.
+    """
+    if "vision" in model.towers:
+        return uneven_frames(model.towers["vision"].get_parameter("stem.proj.weight").detach())
+    own = model.fingerprint
+    for card in cards().values():
+        path = find_weights(card) if card.space.matches(model.embedding_space) else None
+        if path is not None and own is not None:
+            fingerprint = read_fingerprint(path)
+            if fingerprint is not None and fingerprint.matches(own):
+                return _patches_on_disk(path)
+    return None
+
+
+def _patches_on_disk(path: Path) -> Tensor | None:
+    """The patch projection of weights on disk if its frames differ. It is mapped and not loaded otherwise."""
+    tensors = open_safetensors(path / "vision.safetensors") if path.is_dir() else open_official(path)
+    return uneven_frames(tensors[PATCHES])
 
 
 def _bridge_and_source(
     clip: Any, model: Encoder | None, bridge: Any, names: tuple[str, ...], placement: Mapping[str, Any]
-) -> tuple[Encoder, Any]:
+) -> tuple[Encoder, AnyBridge]:
     """The encoder of sensors and the bridge from its space to the CLIP's."""
-    if isinstance(bridge, (str, Path)):
-        from bindplug.bridges import load_bridge
-
-        bridge = load_bridge(bridge)
-    if not (callable(bridge) and hasattr(bridge, "source") and hasattr(bridge, "target")):
-        raise InputError(
-            "upgrade()",
-            found=f"bridge={type(bridge).__name__}",
-            expected="a bindplug.bridges.Bridge, or its path",
-        )
+    source = None if model is None else model.embedding_space
+    opened = as_bridge(bridge, source=source, target=None)
     width = _width(clip)
-    if width and bridge.target.width != width:
+    if width and opened.target.width != width:
         raise SpaceMismatch(
-            f"the bridge leads to {bridge.target}, but this CLIP's embeddings have {width} numbers; "
-            f"fit one to its space: {_command()}"
+            f"the bridge leads to {opened.target}, but this CLIP's embeddings have {width} numbers; "
+            f"fit one to its space: {fit_command(IMAGEBIND_SPACE)}"
         )
-    if model is None:
-        model = _load_source(bridge, names, placement)
-    bridge.source.ensure(model.embedding_space, doing=f"the bridge to {bridge.target.name!r}")
-    return model, bridge
+    return _load_source(opened, names, placement) if model is None else model, opened
 
 
 def _load_source(bridge: Any, names: tuple[str, ...], placement: Mapping[str, Any]) -> Encoder:
@@ -221,10 +228,6 @@ def _mismatch(clip: Any, differences: list[str]) -> SpaceMismatch:
     compared = "; ".join(differences) or "no model is registered"
     return SpaceMismatch(
         f"this {type(clip).__name__} ({_width(clip)}-d) has another space than the sensors that could be added to it. "
-        f"Weights compared: {compared}. Sensors reach its space over a bridge: {_command()}, then "
+        f"Weights compared: {compared}. Sensors reach its space over a bridge: {fit_command(IMAGEBIND_SPACE)}, then "
         f"bindplug.upgrade(clip, bridge=load_bridge('my-bridge'))"
     )
-
-
-def _command() -> str:
-    return "bindplug bridge fit --source imagebind_huge --target open_clip:ARCHITECTURE:TAG -o my-bridge"

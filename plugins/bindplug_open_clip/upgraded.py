@@ -3,18 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from bindplug.adapters import Upgraded
+from bindplug.bridges import AnyBridge, compose, distinct_leaves, embed_leaves, map_leaves
 from bindplug.cards import is_instance_by_name
+from bindplug.embed import Embedded, warn_unknown_words
 from bindplug.encoder import Encoder
+from bindplug.errors import InputError
 from bindplug.imagebind import average_raw, unit
 from bindplug.inputs import ImagePreprocess, Preprocess, TextPreprocess, VideoPreprocess
 from bindplug.inputs.image import MEAN, STD
 from bindplug.modality import Modality
+from bindplug.query import AnyLeaf, Query, VectorLeaf
 from bindplug.space import EmbeddingSpace
 from bindplug_open_clip.image_transforms import image_transform
 from bindplug_open_clip.passthrough import upstream
@@ -142,7 +147,7 @@ class BridgedClip(UpgradedClip):
         self,
         original: nn.Module,
         source: Encoder,
-        bridge: Any,
+        bridge: AnyBridge,
         tokenizer: Callable[..., Tensor],
         *,
         wrapper: nn.Module | None = None,
@@ -177,6 +182,51 @@ class BridgedClip(UpgradedClip):
         if name not in SENSORS or name not in self.modalities:
             return super().encode(modality, x, normalize)
         return self.bridge(self.source.encode(name, x, normalize=True), modality=name)
+
+    def embed_with_report(self, queries: Query | Sequence[Query], **options: Any) -> Embedded:
+        """As :meth:`bindplug.Encoder.embed_with_report`. Sensors cross the bridge as in ``map_queries``.
+
+        Raises:
+            InputError: ``recenter`` is given, and a query has an image, a video or a text.
+        """
+        several = [queries] if isinstance(queries, Query) else list(queries)
+        recenter = options.pop("recenter", None)
+        options.setdefault("on_error", "skip")
+        report = Embedded(torch.empty(0), list(range(len(several))), [])
+        if options["on_error"] == "skip" or not several:
+            report = super().embed_with_report(several, **options)  # tells which queries can be read
+        if not report.kept:
+            return report
+        readable = [several[index] for index in report.kept]
+        rows = self._leaf_rows(readable, recenter, options | {"on_error": "raise"})
+        composed = torch.stack([compose(query, rows, self.bridge.target_mean) for query in readable])
+        return replace(report, rows=composed)
+
+    def _leaf_rows(
+        self, queries: Sequence[Query], recenter: Any, options: Mapping[str, Any]
+    ) -> dict[AnyLeaf, Tensor]:
+        """For each leaf its unit row (D,) in the original's space, on the original's device."""
+        leaves = distinct_leaves(queries)
+        own = [leaf for leaf in leaves if self._is_own(leaf)]
+        if own and recenter is not None:
+            expected = "sensors only, as the centers of the original's images and texts are not known"
+            raise InputError("recenter", found=repr(own[0]), expected=expected)
+        mapped = [leaf for leaf in leaves if not self._is_own(leaf)]
+        loading = {name: options[name] for name in ("batch_size", "progress", "workers") if name in options}
+        source_rows, modalities = embed_leaves(self.source, self.bridge, mapped, recenter=recenter, **loading)
+        rows = map_leaves(self.bridge, mapped, source_rows, modalities)
+        if own:
+            single = [Query([(1.0, leaf)]) for leaf in own]
+            report = super().embed_with_report(single, **options)
+            warn_unknown_words(report.unknown_words)
+            rows |= dict(zip(own, report.rows, strict=True))
+        return {leaf: row.to(self.device) for leaf, row in rows.items()}
+
+    def _is_own(self, leaf: AnyLeaf) -> bool:
+        """Whether the original's towers embed a leaf, or its vector is of the original's space."""
+        if isinstance(leaf, VectorLeaf):
+            return not leaf.space.matches(self.source.embedding_space)
+        return leaf.modality.value not in SENSORS
 
     def forward(self, image: Tensor | None = None, text: Tensor | None = None, **sensors: Any) -> Any:
         """The original's; sensors as in :class:`UpgradedClip`, or as logits for OpenAI's CLIP."""

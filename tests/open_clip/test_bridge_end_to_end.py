@@ -7,8 +7,8 @@ import pytest
 import torch
 
 import bindplug
-from bindplug.bridges import LinearBridge, fit_bridge, load_bridge
-from bindplug.errors import SpaceMismatch
+from bindplug.bridges import LinearBridge, compose, fit_bridge, load_bridge, map_queries
+from bindplug.errors import InputError, SpaceMismatch
 from bindplug.imagebind import to_open_clip
 from bindplug.space import EmbeddingSpace
 from bindplug_toyworld import CLASSNAMES, NAMES, Scene
@@ -82,3 +82,28 @@ def test_text_and_images_stay_the_clips_own(turned, model, bridge):
     upgraded = bindplug.upgrade(turned, model, bridge=bridge)
     tokens = model.tokenizer(["a dog"])
     torch.testing.assert_close(upgraded.encode_text(tokens), turned.encode_text(tokens))
+
+
+def test_sensors_cross_the_bridge_as_everywhere(turned, model, bridge, sounds):
+    upgraded = bindplug.upgrade(turned, model, bridge=bridge)
+    queries = [sounds[0], sounds[0] + 0.5 * sounds[1], sounds[2] - 0.5 * sounds[3]]
+    rows = upgraded.embed(queries)
+    torch.testing.assert_close(rows, map_queries(model, bridge, queries), atol=1e-5, rtol=1e-5)
+    report = upgraded.embed_with_report([*queries, bindplug.audio("absent.wav")])
+    assert (report.kept, [skip.index for skip in report.skipped]) == ([0, 1, 2], [3])
+    torch.testing.assert_close(report.rows, rows)
+
+
+def test_sums_of_sounds_and_words_keep_the_mean_of_the_space(turned, model, bridge, sounds):
+    """Words pass the original's own towers, and the sum is formed around the mean that the bridge knows."""
+    upgraded = bindplug.upgrade(turned, model, bridge=bridge)
+    words = bindplug.text("a photo of a dog.")
+    query = sounds[0] - 0.5 * words
+    rows = {
+        query.terms[0][1]: map_queries(model, bridge, [sounds[0]])[0],
+        query.terms[1][1]: upgraded.embed([words])[0],
+    }
+    expected = compose(query, rows, bridge.target_mean)
+    torch.testing.assert_close(upgraded.embed([query])[0], expected, atol=1e-5, rtol=1e-5)
+    with pytest.raises(InputError, match="recenter"):
+        upgraded.embed([words], recenter="image")

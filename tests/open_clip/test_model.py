@@ -118,7 +118,11 @@ def test_locking_and_checkpointing_are_upstreams(model):
 
 def test_queries_rank_and_classify(model, tmp_path):
     rows = model.embed(
-        [text("a dog"), image(picture()), audio(torch.zeros(16000).numpy(), sample_rate=16000)]
+        [
+            text("a dog"),
+            image(picture()),
+            audio(torch.sin(torch.arange(16000) / 5).numpy(), sample_rate=16000),
+        ]
     )
     assert_close(rows.norm(dim=1), torch.ones(3))
     assert_close(rows[0], model.encode_text(real.tokenize(["a dog"]), normalize=True)[0].detach(), **CLOSE)
