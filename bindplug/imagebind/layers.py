@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import copy
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -65,12 +68,31 @@ class Attention(nn.Module):
         weights = attention_weights(q, k, causal=causal)
         return self.out_proj(merge_heads(weights @ v)), weights
 
+    def __getstate__(self) -> dict[str, Any]:
+        """With projections that own their numbers: a view would be pickled with the whole tensor it is part of."""
+        modules = {name: _owning(layer) for name, layer in self._modules.items()}
+        return self.__dict__ | {"_modules": modules}
+
     @property
     def extra(self) -> tuple[Tensor, Tensor] | None:
         """The learned key and value, each (1, 1, D)."""
         if self.bias_k is None or self.bias_v is None:
             return None
         return self.bias_k, self.bias_v
+
+
+def _owning(layer: nn.Module | None) -> nn.Module | None:
+    """The layer, or a copy of it whose parameters are no views of larger tensors."""
+    if layer is None or all(
+        p.untyped_storage().nbytes() == p.nbytes for p in layer._parameters.values() if p is not None
+    ):
+        return layer
+    twin = copy.copy(layer)
+    twin._parameters = {
+        name: None if p is None else nn.Parameter(p.detach().clone(), p.requires_grad)
+        for name, p in layer._parameters.items()
+    }
+    return twin
 
 
 def attend(

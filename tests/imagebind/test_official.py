@@ -350,3 +350,17 @@ def test_adapters_have_no_place_in_an_official_checkpoint(
         CheckpointError, match=r"such as towers\.imu\.blocks\.0\.attn\.q_proj\.0\.weight.*Merge"
     ):
         model.official_state_dict()
+
+
+def test_pickles_hold_every_weight_once(pth: Path, tiny_config: ImageBindConfig) -> None:
+    model = load(pth, tiny_config, modalities={"depth"})
+    weights = sum(parameter.nbytes for parameter in model.parameters())
+    pickled = pickle.dumps(model)
+    assert len(pickled) < 1.1 * weights + 50_000
+    attention = model.towers["depth"].blocks[0].attn
+    assert attention.q_proj.weight.untyped_storage().nbytes() == 3 * attention.q_proj.weight.nbytes, (
+        "a view still"
+    )
+    twin = pickle.loads(pickled).towers["depth"].blocks[0].attn
+    assert twin.q_proj.weight.untyped_storage().nbytes() == twin.q_proj.weight.nbytes
+    assert torch.equal(twin.v_proj.bias, attention.v_proj.bias)
