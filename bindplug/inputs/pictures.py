@@ -143,6 +143,15 @@ def upright(values: np.ndarray, orientation: int) -> np.ndarray:
     return values
 
 
+def read_orientation(source: object) -> int:
+    """The EXIF orientation of a JPEG file, 1 to 8; 1 where it tells none."""
+    with open_source(source, "a picture") as file, suppress_pillow_warnings():
+        try:
+            return _orientation(Image.open(file, formats=["JPEG"]))
+        except Exception:  # no JPEG, or damaged
+            return 1
+
+
 def identify(file: BinaryIO, name: str, expected: str) -> Image.Image:
     """The picture in ``file``, its header read and its pixels not yet decoded."""
     start = file.tell()

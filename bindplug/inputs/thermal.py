@@ -14,12 +14,16 @@ from torch import Tensor
 from bindplug.errors import InputError, OptionError
 from bindplug.inputs.arrayfiles import read_map
 from bindplug.inputs.base import Preprocess, to_device
-from bindplug.inputs.pictures import is_sixteen_bit, load_pixels, open_picture
+from bindplug.inputs.flir import is_dji_radiometric, read_radiometric
+from bindplug.inputs.holes import fill_nearest
+from bindplug.inputs.notes import note
+from bindplug.inputs.pictures import Raster, read_orientation, read_raster, upright
 from bindplug.inputs.source import check_choice, describe_source, is_file_like, to_numpy
 from bindplug.inputs.spatial import (
     IMAGE_SIZE,
     center_crop,
     check_plane,
+    check_scaled_size,
     resize_and_crop,
     resize_short_side,
 )
@@ -28,11 +32,27 @@ from bindplug.modality import Modality
 PRESETS = ("llvip",)
 """``llvip``: /255 and no normalization. Source: a user's reproduction on LLVIP (62.4 against the paper's
 63.4; 55.2 with CLIP's normalization). The official one is unpublished."""
-UNITS = ("celsius", "kelvin", "centikelvin", "counts")
+UNITS = ("celsius", "fahrenheit", "kelvin", "decikelvin", "centikelvin", "counts")
+KELVIN_PER = {"kelvin": 1.0, "decikelvin": 0.1, "centikelvin": 0.01}
 POLARITIES = ("white-hot", "black-hot")
 KELVIN_AT_ZERO_CELSIUS = 273.15
 PERCENTILES = (1.0, 99.0)
-EXPECTED = "a grey picture of 8 or 16 bits, a float TIFF, an .npy file, or a temperature array (H, W)"
+EXPECTED = (
+    "a radiometric FLIR JPEG, a grey picture of 8 or 16 bits, a float TIFF, an .npy, .npz, .mat or .csv file, "
+    "or a temperature array (H, W)"
+)
+WHAT = "a thermal map"
+ARRAY_NAMES = ("temperature", "temperatures", "temp", "thermal", "celsius", "temperature_map")
+COLOR_SPREAD, COLORED_PART = 16, 0.05
+"""Difference of channels from which a pixel is colored (JPEG blurs grey by less), and the part of a picture that
+may be: marks and scales that cameras draw on grey pictures are smaller."""
+HOTTEST_C, COLDEST_C = 5000.0, -KELVIN_AT_ZERO_CELSIUS
+"""Temperatures beyond these are no measurement."""
+PLAUSIBLE_C = (-80.0, 1000.0)
+KELVIN_LIKE = (230.0, 400.0)
+"""Floats of which hardly one is below and the median not above these look like Kelvin."""
+NO_DATA_FROM, NO_DATA_VALUES = 1e9, (-9999.0, -10000.0, -32768.0)
+NOTABLE_HOLES = 0.1
 
 
 @dataclass(frozen=True)
@@ -45,22 +65,38 @@ class ThermalMap:
             8-bit grey, whose window the camera chose.
         inverted: whether dark is hot in ``values``.
         source: what was read.
+        holes: pixels without a measurement, which were filled with the nearest one and left out of the window.
     """
 
     values: np.ndarray
     window: tuple[float, float] | None
     inverted: bool
     source: str
+    holes: int = 0
+
+
+@dataclass(frozen=True)
+class _Stored:
+    """A plane as stored, (H, W); where the file says there is data; its unit, if the file tells it."""
+
+    plane: np.ndarray
+    valid: np.ndarray | None = None
+    unit: str | None = None
 
 
 class ThermalPreprocess(Preprocess):
     """Thermal pictures to (1, 224, 224) in [0, 1], hot is bright.
 
-    A source is a picture (8-bit, color made grey; 16-bit radiometric; float TIFF in degrees Celsius), an
-    ``.npy`` file, or an array or tensor (H, W): uint8 grey, floats in degrees Celsius, or integers of more
-    bits. 8-bit grey is used as it is; everything else is mapped to 0..1 by a window, ``range`` if given,
-    else the picture's own 1st to 99th percentile. For video and series give ``range``: a window that moves
-    with each frame would hide that the scene warms up. Then: bicubic, short side 224, center crop.
+    A source is a radiometric FLIR JPEG or FFF file (its raw record is converted to degrees Celsius with the camera's
+    own calibration), a grey picture (8-bit; 16-bit radiometric; float TIFF in degrees Celsius), an ``.npy``,
+    ``.npz``, ``.mat`` or text file (``.csv``), or an array or tensor (H, W): uint8 grey, floats in degrees
+    Celsius, or integers of more bits. Pictures in false colors are refused: the palette cannot be undone.
+
+    8-bit grey is used as it is; everything else is mapped to 0..1 by a window, ``range`` if given,
+    else the map's own 1st to 99th percentile. For video and series give ``range``: a window that moves
+    with each frame would hide that the scene warms up. NaN, infinities, no-data values (-9999, a TIFF's GDAL
+    value, what is colder than 0 K) are filled with the nearest measurement and left out of the window.
+    Then: bicubic, short side 224, center crop.
 
     Args:
         preset: ``"llvip"``, no further normalization.
@@ -93,26 +129,33 @@ class ThermalPreprocess(Preprocess):
         source: object,
         *,
         preset: str | None = None,
-        unit: str | None = None,
+        unit: str | float | None = None,
         range: tuple[float, float] | None = None,
         percentiles: tuple[float, float] | None = None,
         polarity: str | None = None,
+        channel: str | None = None,
+        exif: bool = True,
     ) -> ThermalMap:
         """Heat from one source, scaled but not yet resized.
 
         Args:
             source: see the class.
             preset: overrides the constructor's.
-            unit: of what is stored, ``"celsius"`` (default for floats), ``"kelvin"``, ``"centikelvin"``
-                (Kelvin times 100, as FLIR TIFFs; default for integers of more than 8 bits) or
-                ``"counts"`` (of no known temperature).
+            unit: of what is stored: ``"celsius"`` (default for floats), ``"fahrenheit"``, ``"kelvin"``,
+                ``"decikelvin"``, ``"centikelvin"`` (Kelvin times 100, as FLIR TIFFs; default for integers of more
+                than 8 bits), kelvin a count as a number (0.04), or ``"counts"`` (of no known temperature).
             range: overrides the constructor's.
             percentiles: overrides the constructor's.
             polarity: overrides the constructor's.
+            channel: name of the array in a file of several.
+            exif: whether to turn pictures as their EXIF orientation says.
 
         Raises:
-            InputError: the source is missing, damaged, no plane of numbers, holds NaN or infinities, or is
-                8-bit grey where a temperature range was asked for.
+            InputError: the source is missing, damaged, in false colors, no plane of numbers, without a measurement,
+                8-bit grey where a temperature range was asked for, or its values show that they are not in the
+                unit they would be taken for.
+            OptionError: an option has a value that it does not take.
+            MissingDependency: the file, or filling its holes, needs a package of the extra ``depth``.
         """
         window = self.range if range is None else range
         percentiles = self.percentiles if percentiles is None else percentiles
@@ -121,10 +164,11 @@ class ThermalPreprocess(Preprocess):
         check_choice("polarity", polarity, POLARITIES)
         _check_window("range", window)
         _check_window("percentiles", percentiles)
-        if unit is not None:
-            check_choice("unit", unit, UNITS)
+        _check_unit(unit)
         name = describe_source(source)
-        plane, inverted = _read_plane(source, name), polarity == "black-hot"
+        stored, inverted = _read_stored(source, name, unit, channel, exif), polarity == "black-hot"
+        plane = stored.plane
+        check_scaled_size(plane.shape[1], plane.shape[0], self.image_size, name)
         if plane.dtype == np.uint8 and unit is None:
             if window is not None:
                 found, remedy = (
@@ -135,11 +179,17 @@ class ThermalPreprocess(Preprocess):
                     name, found=found, expected="temperatures, for range to apply", remedy=remedy
                 )
             return ThermalMap(plane, None, inverted, name)
-        values = _temperatures(plane, unit, name)
-        low, high = window if window is not None else np.percentile(values, percentiles)
+        values, holes = _temperatures(stored, unit, window, name)
+        low, high = window if window is not None else np.percentile(values[~holes], percentiles)
         low, high = float(low), float(high)
+        if window is not None and (values.max() <= low or values.min() >= high):
+            note(f"all of {values.min():.4g} to {values.max():.4g} is outside range={window}")
+        if holes.any():
+            values = fill_nearest(values, ~holes, "bindplug.inputs.thermal")
         scaled = (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
-        return ThermalMap(scaled.clip(0, 1).astype(np.float32), (low, high), inverted, name)
+        return ThermalMap(
+            scaled.clip(0, 1).astype(np.float32), (low, high), inverted, name, int(np.count_nonzero(holes))
+        )
 
     def finish(
         self, readings: Sequence[ThermalMap], device: torch.device | str | None = None
@@ -162,32 +212,152 @@ def _check_window(name: str, window: tuple[float, float] | None) -> None:
         raise OptionError(f"{name}={window!r}; expected (lower, higher)")
 
 
-def _read_plane(source: object, name: str) -> np.ndarray:
-    """What is stored, (H, W); color pictures as 8-bit grey."""
+def _check_unit(unit: str | float | None) -> None:
+    if isinstance(unit, (int, float)) and not isinstance(unit, bool):
+        if not 0 < unit < float("inf"):
+            raise OptionError(f"unit={unit}; expected a positive number of kelvin a count")
+    elif unit is not None:
+        check_choice("unit", unit, UNITS)
+
+
+def _read_stored(
+    source: object, name: str, unit: str | float | None, channel: str | None, exif: bool
+) -> _Stored:
+    """What is stored, (H, W)."""
     if isinstance(source, (np.ndarray, torch.Tensor)):
-        return check_plane(to_numpy(source), name, "a thermal map")
-    if isinstance(source, Image.Image):
-        load_pixels(source, name, EXPECTED)
-        picture = source
-    elif not is_file_like(source):
-        raise InputError(name, found=f"an object of type {type(source).__name__}", expected=EXPECTED)
-    else:
-        read = read_map(source, EXPECTED, names=("temperature", "thermal"))
+        return _Stored(check_plane(to_numpy(source), name, WHAT))
+    if not isinstance(source, Image.Image):
+        if not is_file_like(source):
+            raise InputError(name, found=f"an object of type {type(source).__name__}", expected=EXPECTED)
+        celsius = read_radiometric(source)
+        if celsius is not None:
+            if unit not in (None, "celsius"):
+                found, remedy = "a radiometric FLIR file, read in degrees Celsius", "Leave unit out."
+                raise InputError(name, found=found, expected=f"values in {unit!r}", remedy=remedy)
+            turned = upright(celsius, read_orientation(source)) if exif else celsius
+            return _Stored(turned, unit="celsius")
+        read = read_map(source, EXPECTED, names=ARRAY_NAMES, array=channel)
         if read is not None:
-            return check_plane(read[0], name, "a thermal map")
-        picture = open_picture(source, EXPECTED)
-    return np.asarray(picture if is_sixteen_bit(picture) or picture.mode == "F" else picture.convert("L"))
+            values, heading = read
+            if unit is None and ("°f" in heading.lower() or "fahrenheit" in heading.lower()):
+                found = "a heading that says Fahrenheit"
+                raise InputError(name, found=found, expected="a stated unit", remedy="Say unit='fahrenheit'.")
+            return _Stored(check_plane(values, name, WHAT))
+    raster = read_raster(source, EXPECTED, exif=exif)
+    grey = _grey(raster, source, name)
+    return _Stored(check_plane(grey, name, WHAT), raster.valid if grey.dtype != np.uint8 else None)
 
 
-def _temperatures(plane: np.ndarray, unit: str | None, name: str) -> np.ndarray:
-    """Degrees Celsius (counts as they are), float64."""
+def _grey(raster: Raster, source: object, name: str) -> np.ndarray:
+    """The plane of a picture whose channels are equal, but for JPEG's blur and small colored marks.
+
+    Raises:
+        InputError: it is in color.
+    """
+    is_dji = is_file_like(source) and is_dji_radiometric(source)
+    sdk = "convert it with DJI's Thermal SDK to a float TIFF in degrees Celsius"
+    grey = raster.grey()
+    if grey is None:
+        values = raster.values.astype(np.int32)
+        spread = values.max(axis=2) - values.min(axis=2)
+        colored = np.count_nonzero(spread > COLOR_SPREAD * (257 if raster.values.dtype == np.uint16 else 1))
+        if colored > COLORED_PART * spread.size:
+            found = f"a picture in false colors ({colored / spread.size:.0%} of its pixels); a palette cannot be undone"
+            remedy = "Export it radiometric (16-bit or float TIFF, CSV) or with the white-hot palette."
+            if is_dji:
+                remedy = f"It also holds DJI's raw data: {sdk}."
+            raise InputError(name, found=found, expected=EXPECTED, remedy=remedy)
+        if raster.values.dtype == np.uint16:
+            return raster.values[..., 0]
+        grey = np.asarray(Image.fromarray(raster.values.astype(np.uint8)).convert("L"))
+    if is_dji:
+        note(f"its grey levels were read, not DJI's raw data; for temperatures, {sdk}")
+    return grey
+
+
+def _temperatures(
+    stored: _Stored, unit: str | float | None, window: tuple[float, float] | None, name: str
+) -> tuple[np.ndarray, np.ndarray]:
+    """Degrees Celsius (counts as they are), float64, and which pixels hold no measurement, (H, W) bool."""
+    plane = stored.plane
     with np.errstate(invalid="ignore"):
         values = plane.astype(np.float64)
-    bad = int(values.size - np.isfinite(values).sum())
-    if bad:
-        found = f"{bad} of {values.size} pixels NaN or infinite"
-        raise InputError(name, found=found, expected="a temperature everywhere")
-    unit = unit or ("celsius" if plane.dtype.kind == "f" else "centikelvin")
-    if unit in ("kelvin", "centikelvin"):
-        return values / (100 if unit == "centikelvin" else 1) - KELVIN_AT_ZERO_CELSIUS
-    return values
+        holes = ~np.isfinite(values) | (np.abs(values) >= NO_DATA_FROM) | np.isin(values, NO_DATA_VALUES)
+    if stored.valid is not None:
+        holes |= ~stored.valid
+    chosen = unit or stored.unit or ("celsius" if plane.dtype.kind == "f" else "centikelvin")
+    if chosen != "counts":
+        if plane.dtype.kind in "iu":
+            holes |= (plane == 0) | (plane == np.iinfo(plane.dtype).max)
+        if unit is None and stored.unit is None:
+            _check_plausible(values[~holes], chosen, window, name)
+        values = _to_celsius(values, chosen)
+        with np.errstate(invalid="ignore"):
+            holes |= (values <= COLDEST_C) | (values > HOTTEST_C)
+    holes |= _isolated(values, holes)
+    count = int(np.count_nonzero(holes))
+    if count == values.size:
+        found = f"{count} of {values.size} pixels NaN, infinite or no data"
+        raise InputError(name, found=found, expected="a temperature")
+    if count > NOTABLE_HOLES * values.size:
+        note(
+            f"{count / values.size:.0%} of the pixels hold no measurement and were filled with the nearest one"
+        )
+    return values, holes
+
+
+def _to_celsius(values: np.ndarray, unit: str | float) -> np.ndarray:
+    if unit == "celsius":
+        return values
+    if unit == "fahrenheit":
+        return (values - 32) / 1.8
+    scale = KELVIN_PER[unit] if isinstance(unit, str) else float(unit)
+    return values * scale - KELVIN_AT_ZERO_CELSIUS
+
+
+def _isolated(values: np.ndarray, holes: np.ndarray) -> np.ndarray:
+    """Pixels of a lowest value so far below all others that it stands for "no data"."""
+    measured = values[~holes]
+    if not measured.size:
+        return np.zeros_like(holes)
+    lowest = measured.min()
+    others = measured[measured > lowest]
+    if others.size < 2 or others.min() - lowest <= 4 * np.ptp(others) or np.ptp(others) == 0:
+        return np.zeros_like(holes)
+    part = 1 - others.size / measured.size
+    note(f"{part:.1%} of the pixels are {lowest:g}, far below all others, and taken as no data")
+    return (values == lowest) & ~holes
+
+
+def _check_plausible(
+    measured: np.ndarray, unit: str | float, window: tuple[float, float] | None, name: str
+) -> None:
+    """Doubt a unit that was not stated; the window in degrees depends on it, that of percentiles does not.
+
+    Raises:
+        InputError: values that cannot be in it and a range in degrees Celsius, or floats far above all heat.
+    """
+    if not measured.size:
+        return
+    celsius = _to_celsius(measured, unit)
+    lowest, median = float(np.percentile(celsius, 5)), float(np.median(celsius))
+    found = remedy = ""
+    if unit == "celsius" and median > PLAUSIBLE_C[1]:
+        remedy = "Say unit='centikelvin' if they are, or unit='counts'."
+        found = f"floats with a median of {median:.4g}, taken as degrees Celsius"
+        raise InputError(name, found=found, expected="degrees Celsius, or a stated unit", remedy=remedy)
+    if unit == "celsius" and lowest > KELVIN_LIKE[0] and median < KELVIN_LIKE[1]:
+        found = f"floats from {measured.min():.4g} to {measured.max():.4g}, which look like Kelvin"
+        remedy = "Say unit='kelvin', or unit='celsius' if that is right."
+    elif unit == "celsius" and measured.min() >= 0 and measured.max() <= 1 and window is not None:
+        found = "floats from 0 to 1, which look normalized"
+        remedy = "Say unit='counts' with a range of counts, or leave range out."
+    elif unit == "centikelvin" and (lowest < PLAUSIBLE_C[0] or median > PLAUSIBLE_C[1]):
+        found = (
+            f"integers from {measured.min():.0f} to {measured.max():.0f}, which are no hundredths of a kelvin"
+        )
+        remedy = "Say unit='counts', or kelvin a count as a number (0.04)."
+    if found and window is not None:
+        raise InputError(name, found=found, expected="values to which range applies", remedy=remedy)
+    if found:
+        note(f"{found}; only the reported window depends on it. {remedy}")

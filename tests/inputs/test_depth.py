@@ -169,7 +169,7 @@ def test_mask_excludes_pixels(tmp_path):
 def test_cap():
     ten = preprocess.read(flat(20.0), cap=24)
     assert preprocess.finish([ten])[0].mean().item() == pytest.approx(
-        normalized(0.075 * 518.86 / 80), rel=1e-4
+        normalized(0.075 * 518.86 / 160), rel=1e-4
     )
     with pytest.warns(InputNote, match=r"more than half of the map is beyond 6.25 m.*cap="):
         plain = preprocess(flat(20.0))

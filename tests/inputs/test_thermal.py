@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from bindplug.errors import InputError
+from bindplug.errors import InputError, InputNote
 from bindplug.inputs import ThermalPreprocess
 
 preprocess = ThermalPreprocess()
@@ -59,6 +59,137 @@ def test_range_is_in_celsius_whatever_is_stored(tmp_path):
         torch.testing.assert_close(preprocess(source, range=(0, 50), **options), expected, atol=1e-3, rtol=0)
 
 
+@pytest.mark.parametrize(
+    ("stored", "unit"),
+    [
+        (RAMP_C * 1.8 + 32, "fahrenheit"), (RAMP_C + 273.15, "kelvin"), ((RAMP_C + 273.15) * 10, "decikelvin"),
+        ((RAMP_C + 273.15) * 100, "centikelvin"), (((RAMP_C + 273.15) / 0.04).astype(np.uint16), 0.04),
+    ],
+)  # fmt: skip
+def test_stated_units(stored, unit):
+    expected = preprocess(RAMP_C, range=(0, 50))
+    torch.testing.assert_close(preprocess(stored, unit=unit, range=(0, 50)), expected, atol=2e-3, rtol=0)
+
+
+@pytest.mark.parametrize(
+    ("stored", "message"),
+    [
+        (RAMP_C + 273.15, r"look like Kelvin.*unit='kelvin'"),
+        (np.linspace(0, 1, 400, dtype=np.float32).reshape(20, 20), r"look normalized.*unit='counts'"),
+        (
+            np.linspace(7000, 9000, 400).astype(np.uint16).reshape(20, 20),
+            r"no hundredths of a kelvin.*unit='counts'",
+        ),
+        (
+            np.linspace(1, 65000, 400).astype(np.uint16).reshape(20, 20),
+            r"no hundredths of a kelvin.*unit='counts'",
+        ),
+    ],
+)
+def test_a_range_in_celsius_over_another_unit_is_refused(stored, message):
+    with pytest.raises(InputError, match=message):
+        preprocess.read(stored, range=(0, 40))
+    preprocess.read(stored, range=(0.5, 40_000), unit="counts")
+    if "normalized" not in message:
+        with pytest.warns(InputNote, match=message):
+            preprocess.read(stored)
+
+
+def test_float_centikelvin_is_refused():
+    with pytest.raises(InputError, match=r"median of 2.982e\+04.*unit='centikelvin'"):
+        preprocess.read((RAMP_C + 273.15) * 100)
+
+
+def test_nothing_within_the_range_is_noted():
+    with pytest.warns(InputNote, match=r"outside range=\(100, 200\)"):
+        preprocess.read(RAMP_C, range=(100, 200))
+
+
+def no_data(value, dtype=np.float32, scale=1.0, offset=0.0):
+    stored = ((RAMP_C + offset) * scale).astype(dtype)
+    stored[:9] = value
+    return stored
+
+
+@pytest.mark.parametrize(
+    ("stored", "options"),
+    [
+        (no_data(-9999), {}), (no_data(-10000), {}), (no_data(np.nan), {}), (no_data(np.inf), {}), (no_data(1e10), {}),
+        (no_data(-300), {}), (no_data(0, np.uint16, 100, 273.15), {}), (no_data(65535, np.uint16, 100, 273.15), {}),
+        (no_data(0, np.float32, 1, 273.15), {"unit": "kelvin"}), (no_data(-32768, np.int16, 10), {"unit": "counts"}),
+    ],
+)  # fmt: skip
+def test_no_data_is_left_out_of_the_window(stored, options):
+    heat = preprocess.read(stored, **options)
+    clean = RAMP_C * 10 if options.get("unit") == "counts" else RAMP_C
+    assert heat.holes == 9 * 320
+    assert heat.window == pytest.approx(np.percentile(clean[9:], [1, 99]), abs=0.02 * float(np.ptp(clean)))
+    assert np.array_equal(heat.values[:9], heat.values[9:10].repeat(9, axis=0))
+
+
+def test_isolated_values_are_noted():
+    stored = no_data(0, np.uint16, 10, 1000)
+    with pytest.warns(InputNote, match="3.7% of the pixels are 0, far below all others"):
+        assert preprocess.read(stored, unit="counts").holes == 9 * 320
+    half = RAMP_C.copy()
+    half[120:] = np.nan
+    with pytest.warns(InputNote, match="50% of the pixels hold no measurement"):
+        preprocess.read(half)
+
+
+def iron(levels):
+    """A palette from black over purple and orange to white."""
+    red, green = (2 * levels.astype(int)).clip(0, 255), (2 * levels.astype(int) - 255).clip(0, 255)
+    return np.stack([red, green, 128 - np.abs(levels.astype(int) - 128)], -1).astype(np.uint8)
+
+
+LEVELS = np.tile(np.linspace(0, 255, 320).astype(np.uint8), (240, 1))
+
+
+@pytest.mark.parametrize("form", ["PNG", "JPEG"])
+def test_false_colors_are_refused(form):
+    with pytest.raises(InputError, match=r"false colors.*radiometric.*white-hot"):
+        preprocess(encoded(iron(LEVELS), form))
+    marked = np.repeat(LEVELS[..., None], 3, axis=2)
+    marked[100:110, 100:110] = (255, 0, 0)  # a spot meter's mark
+    grey = preprocess(encoded(np.repeat(LEVELS[..., None], 3, axis=2), form))
+    assert (preprocess(encoded(marked, form)) - grey).abs().mean() < 0.01
+
+
+def test_dji(tmp_path):
+    segment = b"\xff\xe3" + (65535).to_bytes(2, "big") + bytes(65533)
+    for pixels, check in (
+        (iron(LEVELS), pytest.raises(InputError, match=r"DJI's raw data.*Thermal SDK")),
+        (LEVELS, pytest.warns(InputNote, match=r"not DJI's raw data.*Thermal SDK")),
+    ):
+        data = encoded(pixels, "JPEG")
+        with check:
+            preprocess.read(data[:2] + 2 * segment + data[2:])
+
+
+@pytest.mark.parametrize("form", ["JPEG", "PNG", "TIFF"])
+def test_exif_orientation(form):
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    buffer = io.BytesIO()
+    options = {"tiffinfo": {274: 6}} if form == "TIFF" else {"exif": exif.tobytes()}
+    Image.fromarray(LEVELS).save(buffer, form, **options)
+    turned = preprocess.read(buffer.getvalue()).values
+    assert turned.shape == (320, 240)
+    assert turned[0].mean() < 10 < 240 < turned[-1].mean()
+
+
+def test_text_of_temperatures(tmp_path):
+    path = tmp_path / "seek.csv"
+    rows = "\n".join(";".join(f"{value:.2f}".replace(".", ",") for value in row) for row in RAMP_C)
+    path.write_text(f"Thermogram;320x240\nUnit;°C\n{rows}\n", encoding="utf-8")
+    torch.testing.assert_close(preprocess(path), preprocess(RAMP_C), atol=1e-3, rtol=0)
+    path.write_text(f"Unit;°F\n{rows}\n", encoding="utf-8")
+    with pytest.raises(InputError, match="unit='fahrenheit'"):
+        preprocess(path)
+    preprocess(path, unit="fahrenheit")
+
+
 def test_counts_keep_their_own_range():
     counts = np.full((20, 20), 3000, np.uint16)
     out = preprocess(counts, unit="counts", range=(2000, 4000))
@@ -105,7 +236,9 @@ def test_bad_sources(source, options, message):
     "options",
     [
         {"polarity": "hot"},
-        {"unit": "fahrenheit"},
+        {"unit": "rankine"},
+        {"unit": -1},
+        {"unit": True},
         {"range": (5, 5)},
         {"percentiles": (9, 1)},
         {"preset": "flir"},
