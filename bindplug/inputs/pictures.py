@@ -11,6 +11,7 @@ from PIL import Image, UnidentifiedImageError
 
 from bindplug.errors import InputError
 from bindplug.inputs.decoder_messages import decoder_messages
+from bindplug.inputs.notes import note
 from bindplug.inputs.optional import import_optional
 from bindplug.inputs.pillow_warnings import suppress_pillow_warnings
 from bindplug.inputs.source import describe_source, open_source
@@ -22,6 +23,8 @@ REFUSED_FORMATS = ("EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5")
 """EPS would be run by Ghostscript, WMF by Windows; Pillow identifies the others without decoding them."""
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
 AVIF_BRANDS = (b"avif", b"avis")
+JPEG_FILL, JPEG_BLOCK = 128, 8
+"""The grey that libjpeg puts where data is missing, and the rows of one block."""
 CHANNELS_OF_16_BITS = {"RGB;16B": 3, "RGBA;16B": 4, "LA;16B": 2}
 """How Pillow's PNG plugin names rows of several 16-bit channels, and the number of channels."""
 
@@ -64,6 +67,7 @@ def open_picture(source: object, expected: str) -> Image.Image:
         picture = identify(file, name, expected)
         load_pixels(picture, name, expected)
         _check_rows(picture, file, start, name)
+        _note_missing_rows(picture)
     return picture
 
 
@@ -201,6 +205,19 @@ def _unidentified(head: bytes, name: str, expected: str) -> InputError:
 
 def _program_text(form: str | None) -> str:
     return f"{form} data, which is a program that only an outside interpreter can draw"
+
+
+def _note_missing_rows(picture: Image.Image) -> None:
+    """Note a JPEG that ends in rows of exactly mid-grey, which libjpeg puts where data is missing."""
+    if picture.format != "JPEG" or picture.mode not in ("L", "RGB"):
+        return
+    row = np.asarray(picture.crop((0, picture.height - 1, picture.width, picture.height)))
+    if not (row == JPEG_FILL).all():
+        return
+    others = (np.asarray(picture) != JPEG_FILL).reshape(picture.height, -1).any(axis=1)
+    missing = picture.height - 1 - int(np.flatnonzero(others)[-1]) if others.any() else 0
+    if missing >= JPEG_BLOCK:
+        note(f"the last {missing} rows are mid-grey, as where a JPEG's data is missing")
 
 
 def _check_rows(

@@ -52,14 +52,16 @@ def resize_and_crop(values: np.ndarray, size: int, resample: Image.Resampling) -
 
 
 def check_plane(values: np.ndarray, name: str, what: str) -> np.ndarray:
-    """``values`` as (H, W), dropping axes of length 1.
+    """``values`` as (H, W), dropping first and last axes of length 1.
 
     Raises:
         InputError: it has other axes, no pixels, or is not a numeric array.
     """
-    plane = values.squeeze(
-        tuple(axis for axis in (0, -1) if values.ndim == 3 and values.shape[axis] == 1)[:1]
-    )
+    plane = values
+    while plane.ndim > 2 and plane.shape[0] == 1:
+        plane = plane[0]  # (1, ..., H, W) -> (H, W)
+    while plane.ndim > 2 and plane.shape[-1] == 1:
+        plane = plane[..., 0]  # (H, W, 1) -> (H, W)
     if plane.ndim != 2 or plane.size == 0:
         expected = f"{what} of shape (H, W), (1, H, W) or (H, W, 1) with pixels in it"
         raise InputError(name, found=f"an array of shape {values.shape}", expected=expected)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import struct
+from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
@@ -128,6 +129,19 @@ def test_exr_windows_and_damage(exr):
     for damaged in (data[:40], data[: len(data) // 2], data[:200] + bytes(200) + data[400:]):
         with pytest.raises(InputError, match="EXR"):
             preprocess.read(damaged)
+
+
+def test_exr_bindings_print_nothing(exr, capfd):
+    data = exr({"Z": SCENE_M}, OpenEXR.PIZ_COMPRESSION).read_bytes()
+
+    def read(part):
+        with pytest.raises(InputError, match="EXR that cannot be read"):
+            preprocess.read(data[: int(part * len(data))])
+
+    with ThreadPoolExecutor(4) as pool:
+        list(pool.map(read, [0.4, 0.5, 0.6, 0.7] * 4))
+    print("mine")
+    assert capfd.readouterr() == ("mine\n", "")
 
 
 def test_exr_needs_the_extra(exr, monkeypatch):
@@ -275,3 +289,15 @@ def test_grey_in_three_channels_for_relative():
 def test_containers_are_refused_with_a_remedy(head, message):
     with pytest.raises(InputError, match=message):
         preprocess.read(head + bytes(100))
+
+
+def test_files_without_a_header(tmp_path):
+    path = tmp_path / "depth.raw"
+    path.write_bytes((SCENE_M * 1000).astype("<u2").tobytes())
+    with pytest.raises(InputError, match=r"without a header.*numpy.fromfile"):
+        preprocess.read(path)
+
+
+def test_axes_of_length_one():
+    for shape in ((1, 60, 80), (60, 80, 1), (1, 1, 60, 80), (1, 60, 80, 1)):
+        assert np.array_equal(preprocess.read(SCENE_M.reshape(shape)).values, SCENE_M)

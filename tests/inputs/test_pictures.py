@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 from PIL import EpsImagePlugin, Image, ImageOps, TiffImagePlugin
 
-from bindplug.errors import InputError, MissingDependency
+from bindplug.errors import InputError, InputNote, MissingDependency
 from bindplug.inputs import ImagePreprocess
 from bindplug.inputs.pictures import open_picture, read_raster, upright
 
@@ -122,6 +122,16 @@ def test_png_that_declares_more_rows_than_it_stores(array):
         preprocess(taller(encoded(array), 480))
     with pytest.raises(InputError, match="declares 480 rows and stores"):
         read_raster(taller(sixteen_bit_png(DEEP[..., :3], 2), 480), "a picture")
+
+
+@pytest.mark.parametrize("array", [RGB, RGB[..., 0]])
+def test_jpeg_that_declares_more_rows_than_it_stores_is_noted(array):
+    data = bytearray(encoded(array, "JPEG"))
+    place = data.find(b"\xff\xc0")
+    data[place + 5 : place + 7] = struct.pack(">H", 480)
+    with pytest.warns(InputNote, match=r"the last 4\d\d rows are mid-grey"):
+        preprocess(bytes(data))
+    preprocess(encoded(np.full_like(array, 128), "JPEG"))
 
 
 def test_complete_png_with_a_black_last_row_is_read():

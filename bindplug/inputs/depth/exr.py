@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import sys
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -64,7 +68,7 @@ def read_exr(source: object, channel: str | None = None) -> tuple[np.ndarray, np
     """
     openexr = import_optional("OpenEXR", "bindplug.inputs.depth", "depth")
     name = describe_source(source)
-    with open_source(source, EXPECTED) as file, decoder_messages():
+    with open_source(source, EXPECTED) as file, decoder_messages(), _unprinted() as printed:
         start = file.tell()
         try:
             header = openexr.File(file, separate_channels=True, header_only=True)
@@ -77,12 +81,60 @@ def read_exr(source: object, channel: str | None = None) -> tuple[np.ndarray, np
             raise
         except Exception as error:  # the bindings raise RuntimeError, TypeError and others
             raise InputError(name, found=f"an EXR that cannot be read ({error})", expected=EXPECTED) from None
+    if len(picture.parts) < len(
+        header.parts
+    ):  # a part whose pixels are damaged is left out with a printed line
+        reason = " ".join("".join(printed).split()) or "a part is missing"
+        raise InputError(name, found=f"an EXR that cannot be read ({reason})", expected=EXPECTED)
     channels = _channels_of(picture)
     chosen = (
         _named(channels, channel, name) if channel is not None else _depth_channel(channels, picture, name)
     )
     part = picture.parts[chosen.part]
     return _over_display(part, np.asarray(part.channels[chosen.key].pixels), name)
+
+
+class _ThreadFilter:
+    """Stands in for ``sys.stdout``; collects what some threads write and passes on what all others do."""
+
+    def __init__(self, stream: Any) -> None:
+        self.stream = stream
+        self.texts: dict[int, list[str]] = {}
+
+    def write(self, text: str) -> int:
+        texts = self.texts.get(threading.get_ident())
+        if texts is None:
+            return int(self.stream.write(text))
+        texts.append(text)
+        return len(text)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.stream, name)
+
+
+_print_lock = threading.Lock()
+_filter: _ThreadFilter | None = None
+
+
+@contextmanager
+def _unprinted() -> Iterator[list[str]]:
+    """Collect what OpenEXR's bindings print to ``sys.stdout`` in this thread: it would mix with a command's output."""
+    global _filter
+    me = threading.get_ident()
+    with _print_lock:
+        if _filter is None:
+            _filter = _ThreadFilter(sys.stdout)
+            sys.stdout = _filter
+        texts = _filter.texts[me] = []
+    try:
+        yield texts
+    finally:
+        with _print_lock:
+            del _filter.texts[me]
+            if not _filter.texts:
+                if sys.stdout is _filter:
+                    sys.stdout = _filter.stream
+                _filter = None
 
 
 def _check_part(part: Any, window: tuple[int, int, int, int], name: str) -> None:

@@ -15,7 +15,7 @@ from bindplug.inputs.arrayfiles import read_map
 from bindplug.inputs.depth.exr import is_exr, read_exr
 from bindplug.inputs.limits import MOST_PIXELS, check_limit
 from bindplug.inputs.pictures import Raster, read_raster
-from bindplug.inputs.source import is_file_like, open_source, peek, to_numpy
+from bindplug.inputs.source import is_file_like, open_source, peek, suffix_of, to_numpy
 from bindplug.inputs.spatial import check_plane
 
 EXPECTED = (
@@ -28,6 +28,7 @@ ARRAY_NAMES = (
     "depths_m", "depth_image", "z",
 )  # fmt: skip
 UNITS_IN_NAMES = {"mm": "mm", "cm": "cm", "m": "m", "meters": "m", "metres": "m", "millimeters": "mm"}
+HEADERLESS_SUFFIXES = (".raw", ".bin", ".depth")
 SINTEL_MAGIC = b"PIEH"
 """First bytes of MPI Sintel's ``.dpt``: the float 202021.25, then width, height and float32 metres."""
 COLOR_PFM = b"PF"
@@ -93,6 +94,9 @@ def read_stored(source: object, *, name: str, preset: str, channel: str | None, 
         return StoredDepth(_read_sintel(source, name), form="DPT")
     if head.startswith(COLOR_PFM) and head[2:3].isspace():
         return _of_raster(Raster(_read_color_pfm(source, name), None, "RGB", "PPM"), name, preset)
+    if suffix_of(source) in HEADERLESS_SUFFIXES:
+        remedy = "Read it yourself and pass the array: numpy.fromfile(path, dtype).reshape(height, width), with unit=."
+        raise InputError(name, found="a file without a header", expected=EXPECTED, remedy=remedy)
     read = read_map(source, EXPECTED, names=ARRAY_NAMES, array=channel)
     if read is not None:
         values, array = read
