@@ -126,8 +126,12 @@ def damage_named(file: str | Path) -> Iterator[None]:
     except BindplugError:
         raise
     except DAMAGE as error:
-        reason = (str(error).splitlines() or [""])[0][:300]
-        raise CheckpointError(f"{file} is damaged: {type(error).__name__}: {reason}") from error
+        raise CheckpointError(f"{file} is damaged: {type(error).__name__}: {first_line(error)}") from error
+
+
+def first_line(error: BaseException) -> str:
+    """The first line of an error's text, shortened; its class where it has no text."""
+    return (str(error).splitlines() or [""])[0][:300] or type(error).__name__
 
 
 @contextmanager

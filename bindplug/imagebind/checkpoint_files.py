@@ -12,11 +12,15 @@ import torch
 from safetensors import SafetensorError, safe_open
 from torch import Tensor
 
+from bindplug.directories import damage_named, first_line
 from bindplug.errors import CheckpointError, WeightsNotFound
 from bindplug.imagebind.mapped_pages import MappedPages
 
 LEGACY_PICKLE = b"\x80\x02\x8a\x0a\x6c\xfc\x9c\x46\xf9\x20\x6a\xa8\x50\x19"
 """First bytes of PyTorch's format before 1.6: a pickled magic number, 0x1950A86A20F9469CFC6C."""
+
+MOST_INDEX_BYTES = 64 << 20
+"""More than any state dict's index of names and shapes has; a bomb would unpack to more."""
 
 MAX_NAMES = 20
 """Most names of one kind that an error lists."""
@@ -64,7 +68,7 @@ def verify_checksums(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
     """
     if not zipfile.is_zipfile(path):
         return
-    with zipfile.ZipFile(path) as archive:
+    with damage_named(path), zipfile.ZipFile(path) as archive:
         checksums = {(record.CRC, record.file_size) for record in archive.infolist()}
     damaged, pages = [], MappedPages()
     for name, tensor in tensors.items():
@@ -107,12 +111,10 @@ def _open_pth(path: Path) -> dict[str, Tensor]:
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds pickled code or objects besides tensors, which could run when read; refused. "
-            f"Expected a plain state dict ({str(error).splitlines()[0]})"
+            f"Expected a plain state dict ({first_line(error)})"
         ) from error
     except Exception as error:
-        raise CheckpointError(
-            f"{path} cannot be read: {str(error).splitlines()[0]}; download it again"
-        ) from error
+        raise CheckpointError(f"{path} cannot be read: {first_line(error)}; download it again") from error
     if not isinstance(state, dict):
         raise CheckpointError(f"{path} holds a {type(state).__name__}; expected a state dict")
     return state
@@ -122,13 +124,30 @@ def _check_index(path: Path) -> None:
     """The archive's own index of tensors must be whole before anything is unpickled from it."""
     try:
         with zipfile.ZipFile(path) as archive:
-            index = [name for name in archive.namelist() if name.endswith("/data.pkl")]
+            records = archive.infolist()
+            index = [record for record in records if record.filename.endswith("/data.pkl")]
             if not index:
                 raise CheckpointError(
                     f"{path} is an archive, but not a PyTorch checkpoint: it has no data.pkl"
                 )
+            if index[0].file_size > MOST_INDEX_BYTES:
+                raise CheckpointError(
+                    f"{path} is damaged: its index of tensors has {index[0].file_size} bytes unpacked"
+                )
+            # torch writes records as they are, so that they can be mapped; others would be read as they stand.
+            packed = [record.filename for record in records if record.compress_type != zipfile.ZIP_STORED]
+            if packed:
+                raise CheckpointError(f"{path} is no archive that PyTorch wrote: {packed[0]} is compressed")
             archive.read(index[0])
-    except (zipfile.BadZipFile, zlib.error, EOFError, OSError) as error:
+    except (
+        zipfile.BadZipFile,
+        zlib.error,
+        EOFError,
+        OSError,
+        RuntimeError,
+        NotImplementedError,
+        ValueError,
+    ) as error:
         raise CheckpointError(f"{path} is damaged ({error}); download it again") from error
 
 

@@ -12,6 +12,9 @@ from bindplug.space import IMAGEBIND_SPACE, EmbeddingSpace
 IMU_CHANNELS = 6
 """Accelerometer x, y, z, then gyroscope x, y, z. Source: arXiv 2305.05665, appendix B."""
 
+MOST_BLOCKS, MOST_SIZE = 1000, 1 << 20
+"""Largest sizes that a stored description may have; the published network has 32 blocks and 49408 tokens."""
+
 HEADS = ("linear", "mlp")
 
 
@@ -185,11 +188,24 @@ class ImageBindConfig:
         values = dict(plain)
         try:
             for tower in TOWERS:
+                _check_sizes(tower, values[tower])
                 values[tower] = TowerConfig(**values[tower])
+            _check_sizes("the network", values)
             return cls(**values)
-        except (TypeError, KeyError) as error:
+        except (TypeError, KeyError, OverflowError) as error:
             names = ", ".join(field.name for field in fields(cls))
             raise ValueError(f"not a network's description ({error}); fields: {names}") from error
+
+
+def _check_sizes(owner: str, values: Mapping[str, Any]) -> None:
+    """Raise a ValueError for a size that no network has; a damaged description must not fill the memory."""
+    for name, value in values.items():
+        if isinstance(value, TowerConfig) or name in TOWERS or name in ("head", "drop_path"):
+            continue
+        most = MOST_BLOCKS if name == "blocks" else MOST_SIZE
+        for size in value if name in ("kernel", "stride") else (value,):
+            if isinstance(size, bool) or not isinstance(size, int) or not 1 <= size <= most:
+                raise ValueError(f"{owner}: {name} cannot be {str(value)[:40]}")
 
 
 def resolve_towers(modalities: Collection[str] | None) -> tuple[str, ...]:

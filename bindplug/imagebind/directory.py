@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bindplug.directories import Manifest, check_dtype, staged, verified, write_tensors
+from bindplug.directories import Manifest, check_dtype, damage_named, staged, verified, write_tensors
 from bindplug.errors import CheckpointError
 from bindplug.fingerprint import Fingerprint
 from bindplug.imagebind.checkpoint_files import open_official, open_safetensors
@@ -114,11 +114,11 @@ def load_directory(
         WeightsNotFound: there is no such directory.
     """
     path, manifest = Path(path), read_manifest(path)
-    try:
+    with damage_named(path / MANIFEST.file):
         config = ImageBindConfig.from_dict(manifest["config"])
         space = EmbeddingSpace.from_dict(manifest["embedding_space"])
-    except (TypeError, ValueError) as error:
-        raise CheckpointError(f"{path / MANIFEST.file} is damaged: {error}") from error
+        if space.width != config.embed_dim:
+            raise ValueError(f"embeddings of width {config.embed_dim} in {space}")
     stored = tuple(tower for tower in TOWERS if tower in manifest["towers"])
     towers = stored if modalities is None else resolve_towers(modalities)
     tensors: dict[str, Tensor] = {}
@@ -126,10 +126,28 @@ def load_directory(
         if tower not in stored:
             raise CheckpointError(f"{path} has no {tower} tower; it has {', '.join(stored) or 'none'}")
         tensors |= _read_tower(path, tower, manifest["towers"][tower])
+    with damage_named(path):
+        return _assembled(path, manifest, tensors, config, towers, space, device, dtype)
+
+
+def _assembled(
+    path: Path,
+    manifest: Mapping[str, Any],
+    tensors: dict[str, Tensor],
+    config: ImageBindConfig,
+    towers: tuple[str, ...],
+    space: EmbeddingSpace,
+    device: str | torch.device,
+    dtype: torch.dtype | None,
+) -> ImageBind:
     check_state(tensors, towers, config, what=str(path))
     if TEXT_MASK in tensors:
         check_mask(tensors[TEXT_MASK], str(path))
     if TEXT_SCALE not in tensors and isinstance(manifest.get("logit_scale"), float):
+        if not math.isfinite(manifest["logit_scale"]):
+            raise CheckpointError(
+                f"{path / MANIFEST.file} is damaged: logit_scale is {manifest['logit_scale']}"
+            )
         tensors[TEXT_SCALE] = torch.tensor(manifest["logit_scale"])
     fingerprint = _fingerprint(path, manifest)
     if fingerprint is not None and space.fingerprint is None:

@@ -168,6 +168,10 @@ def check_state(
     inexact = [
         f"{name} is {tensor.dtype}" for name, tensor in state.items() if not tensor.is_floating_point()
     ]
+    for name, tensor in state.items():
+        scale = name.endswith("log_logit_scale") and name in expected and not tensor.is_meta
+        if scale and not tensor.isfinite().all():
+            raise CheckpointError(f"{what} is damaged: {name} is not a finite number")
     problems = [
         *_missing(shapes, config, towers),
         shorten("unexpected", [str(name) for name in shapes if name not in expected]),

@@ -11,7 +11,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from bindplug.errors import CheckpointError
+from bindplug.directories import damage_named, read_json
 from bindplug.imagebind.config import ImageBindConfig
 from bindplug.space import EmbeddingSpace
 
@@ -46,9 +46,7 @@ def read_sidecar(path: Path) -> tuple[ImageBindConfig, EmbeddingSpace] | None:
     sidecar = sidecar_of(path)
     if not sidecar.is_file():
         return None
-    try:
-        description = json.loads(sidecar.read_text(encoding="utf-8"))
+    with damage_named(sidecar):
+        description = read_json(sidecar)
         space = EmbeddingSpace.from_dict(description["embedding_space"])
         return ImageBindConfig.from_dict(description["config"]), space
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise CheckpointError(f"{sidecar} does not describe a network: {error}") from None
