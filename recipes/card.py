@@ -12,6 +12,8 @@ from typing import Any
 import torch
 
 CARD = "card.json"
+NORMAL_95 = 1.96
+"""Standard deviations around the mean that hold 95 % of a normal distribution."""
 
 
 def begin_card(size: Any, command: str) -> dict[str, Any]:
@@ -27,6 +29,17 @@ def begin_card(size: Any, command: str) -> dict[str, Any]:
         "torch": torch.__version__,
         "machine": f"{platform.machine()}, {torch.get_num_threads()} threads",
     }
+
+
+def interval(value: float, count: int) -> tuple[float, float]:
+    """The 95 % interval of a fraction that was measured on ``count`` queries.
+
+    Source: Wilson, Probable Inference, the Law of Succession, and Statistical Inference (1927).
+    """
+    z = NORMAL_95
+    middle = (value + z * z / (2 * count)) / (1 + z * z / count)
+    half = z / (1 + z * z / count) * (value * (1 - value) / count + z * z / (4 * count * count)) ** 0.5
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def write_card(directory: Path, card: Mapping[str, Any]) -> None:

@@ -21,6 +21,7 @@ from bindplug_toyworld.evaluate import query_of, things_of
 from bindplug_toyworld.generation_demo import Judge
 from bindplug_toyworld.scene import Scene
 from bindplug_toyworld.things import CLASSNAMES, NAMES, label_of
+from recipes.card import interval
 
 MODALITIES = ("image", "text", "audio", "depth", "thermal", "imu")
 BLENDS = (("image", "audio"), ("text", "audio"), ("audio", "depth"))
@@ -228,8 +229,9 @@ def format_measures(measures: Sequence[GenerationMeasure]) -> str:
 def _cell(measure: GenerationMeasure | None) -> str:
     if measure is None:
         return ""
-    both = "" if measure.both is None else f" ({100 * measure.both:.0f} % both)"
-    return f"{100 * measure.value:.1f} %{both}"
+    both = "" if measure.both is None else f", both {100 * measure.both:.0f} %"
+    low, high = interval(measure.value, measure.count)
+    return f"{100 * measure.value:.1f} % ({100 * low:.0f} to {100 * high:.0f}){both}"
 
 
 SIDE, NAME, GAP, FRAME, HEAD = 96, 150, 8, 4, 30

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import shutil
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +19,7 @@ import bindplug
 from bindplug.encoder import Encoder
 from bindplug_diffusers import Prototypes
 from bindplug_toyworld.things import CLASSNAMES, NAMES
-from recipes.card import begin_card, write_card
+from recipes.card import CARD, begin_card, interval, write_card
 from recipes.generation_evaluation import (
     BLENDS,
     MODALITIES,
@@ -38,7 +40,9 @@ from recipes.generator_vae import as_input
 logger = logging.getLogger(__name__)
 
 COMMAND = "python -m recipes.generator"
-AS_THEY_ARE, RECENTERED, LED = "as they are", "recentered", "prototypes"
+AS_THEY_ARE, RECENTERED = "as they are", "recentered"
+BY_DEFAULT, ALONE = "prototypes", "prototypes alone"
+"""What a call does by default: a share of the nearest prototypes; and those alone, with nothing of the query."""
 
 
 def prototypes_of(pictures: Pictures, encoder: Encoder, size: GeneratorSize) -> Prototypes:
@@ -74,7 +78,9 @@ def evaluate_all(
     methods: dict[str, dict[str, Any]] = {AS_THEY_ARE: {"recenter": False, "prototypes": False}}
     if "image" in model.centers:
         methods[RECENTERED] = {"recenter": True, "prototypes": False}
-    methods[LED] = {}
+    methods[BY_DEFAULT] = {}
+    alone = replace(Prototypes.load(directory / Prototypes.FILE), weight=1.0)
+    methods[ALONE] = {"prototypes": alone}
     sheets.mkdir(parents=True, exist_ok=True)
     measures: list[GenerationMeasure] = []
     questions = [sensor_queries(modality, size.evaluated) for modality in MODALITIES]
@@ -147,22 +153,44 @@ def ship_generator(
         "evaluation": {measure.name: measure.to_dict() for measure in measures},
     }
     write_card(directory, card)
-    (directory / "README.md").write_text(_readme(directory, card, measures))
+    write_readme(directory)
     for file in directory.rglob("*.safetensors"):
         file.chmod(0o644)
     return directory
+
+
+def write_readme(directory: Path) -> None:
+    """Write ``README.md`` from what ``card.json`` holds."""
+    card = json.loads((directory / CARD).read_text())
+    measures = []
+    for name, entry in card["evaluation"].items():
+        modality, _, method = name.partition(", ")
+        measures.append(
+            GenerationMeasure(
+                modality,
+                method,
+                entry["value"],
+                entry["count"],
+                entry["chance"],
+                entry.get("both"),
+                tuple(entry.get("classnames", ())),
+                tuple(map(tuple, entry.get("confusion", ()))),
+            )
+        )
+    (directory / "README.md").write_text(_readme(directory, card, measures))
 
 
 def _readme(directory: Path, card: dict[str, Any], measures: Sequence[GenerationMeasure]) -> str:
     recipe, training = card["recipe"], card["training"]
     minutes = sum(stage["seconds"] for stage in training.values()) / 60
     megabytes = sum(file.stat().st_size for file in directory.rglob("*") if file.is_file()) / 1e6
-    own = [m for m in measures if m.method in (AS_THEY_ARE, RECENTERED, LED)]
+    own = [m for m in measures if m.method in (AS_THEY_ARE, RECENTERED, BY_DEFAULT, ALONE)]
     limits = [m for m in measures if m not in own]
     limited = "\n".join(
         f"- {m.method}, {recipe['side']} px: {100 * m.value:.1f} % of {m.count}." for m in limits
     )
-    heard = next(m for m in own if m.modality == "audio" and m.method == LED)
+    by_method = {m.method: m for m in own if m.modality == "audio"}
+    heard = by_method.get(RECENTERED, by_method[AS_THEY_ARE])
     matrix = "\n".join(
         f"| {name} | {row[CLASSNAMES.index(name)]} of {sum(row)} |"
         for name, row in zip(heard.classnames, heard.confusion, strict=True)
@@ -184,6 +212,12 @@ runs offline with *learned* alignment. License: Apache-2.0, weights and data.
     pipe = bindplug.upgrade(pipe, bindplug.load("{card["model"]}"))
     pipe(audio("siren.wav"), seed=0).images[0]
 
+**{_percent(heard)} of its pictures of sounds show what was heard**, as its conditioning makes them (chance
+{100 * heard.chance:.0f} %). By default a query is also led to prototypes, the nearest of {recipe["prototypes"]} image \
+rows of training scenes: {_percent(by_method[BY_DEFAULT])}.
+Then the query hardly does more than select: pictures made of the prototypes alone, with nothing of the query, are
+right as often, {_percent(by_method[ALONE])}.
+
 - Conditioned on {card["model"]}'s image embeddings and on nothing else: sound, depth, heat, motion and text were never
   seen in training. What it makes of them is emergent.
 - Pictures of {recipe["side"]} x {recipe["side"]} pixels. {guided}
@@ -203,8 +237,9 @@ right is a picture of either; `both` is both among the judge's first two.
 
 {format_measures(own)}
 
-`{RECENTERED}` moves queries to where images lie; `{LED}`, the default, then leads them to the nearest of the
-prototypes, 10 of {recipe["prototypes"]}. What could be had at best, of the very scenes of the image queries:
+In brackets the 95 % interval. `{RECENTERED}` moves queries to where images lie; `{BY_DEFAULT}`, the default, then
+leads them to the nearest of the prototypes, 10 of {recipe["prototypes"]}; `{ALONE}` leaves nothing of the query.
+What could be had at best, of the very scenes of the image queries:
 
 {limited}
 
@@ -214,3 +249,8 @@ prototypes, 10 of {recipe["prototypes"]}. What could be had at best, of the very
 |---|---|
 {matrix}
 """
+
+
+def _percent(measure: GenerationMeasure) -> str:
+    low, high = interval(measure.value, measure.count)
+    return f"{100 * measure.value:.1f} % ({100 * low:.0f} to {100 * high:.0f})"

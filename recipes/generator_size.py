@@ -87,7 +87,7 @@ FULL = GeneratorSize(
     steps=4000,
     batch_size=128,
     guidance_steps=240,
-    evaluated=120,
+    evaluated=500,
 )
 
 SMOKE = GeneratorSize(

@@ -148,7 +148,7 @@ def test_every_picture_has_a_seed_of_its_own(count, seed):
     assert max(size for size, _ in painter.calls) <= 50
 
 
-def test_cures_are_measured_side_by_side():
+def test_methods_are_measured_side_by_side():
     query_set = asked_for((3,), (4,))
     methods = {"as they are": {"wrong": True}, "cured": {}}
     measures, pictures = evaluate_generation(Painter(query_set), ColorJudge(), query_set, methods, quiet=True)
@@ -157,8 +157,8 @@ def test_cures_are_measured_side_by_side():
     blend = judge_pictures(ColorJudge(), asked_for((0, 1)), [painted(0, 1)], "cured")
     table = format_measures([*measures, blend]).splitlines()
     assert table[0] == "| picture of | as they are | cured | chance | pictures |"
-    assert table[2] == "| audio | 0.0 % | 100.0 % | 5 % | 2 |"
-    assert table[3] == "| image + audio |  | 100.0 % (100 % both) | 10 % | 1 |"
+    assert table[2] == "| audio | 0.0 % (0 to 66) | 100.0 % (34 to 100) | 5 % | 2 |"
+    assert table[3] == "| image + audio |  | 100.0 % (21 to 100), both 100 % | 10 % | 1 |"
     assert {line.count("|") for line in table} == {6}
 
 

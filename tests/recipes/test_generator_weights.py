@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+from importlib.resources import files
+
 import numpy as np
 import pytest
 
@@ -9,6 +12,7 @@ pytest.importorskip("diffusers")
 
 import bindplug
 from bindplug_diffusers import load_pipeline
+from recipes.card import interval
 from recipes.generation_evaluation import (
     BLENDS,
     MODALITIES,
@@ -36,9 +40,28 @@ def pipe():
 
 
 def test_pictures_show_what_was_heard(told):
-    heard = told["audio, prototypes"]
-    assert heard["count"] >= 100
-    assert heard["value"] >= THRESHOLD_AUDIO
+    for method in ("recentered", "prototypes"):
+        heard = told[f"audio, {method}"]
+        assert heard["count"] >= 500
+        assert heard["value"] >= THRESHOLD_AUDIO
+
+
+def test_the_readme_leads_with_the_conditioning_alone(told):
+    """With prototypes the query selects: leaving it out is as good, and the card says so."""
+    readme = (files("bindplug_toyworld") / "weights" / "toy_unclip" / "README.md").read_text()
+    bold = re.search(r"\*\*(.*?) of its pictures", readme)
+    low, high = interval(told["audio, recentered"]["value"], 500)
+    assert bold is not None
+    assert (
+        bold[1] == f"{100 * told['audio, recentered']['value']:.1f} % ({100 * low:.0f} to {100 * high:.0f})"
+    )
+    assert told["audio, prototypes alone"]["value"] >= told["audio, prototypes"]["value"] - 0.02
+
+
+def test_intervals_hold_the_fraction_and_shrink():
+    assert interval(0.5, 100) == pytest.approx((0.4038, 0.5962), abs=1e-4)
+    assert interval(1.0, 500)[1] == pytest.approx(1.0)
+    assert interval(0.9, 500)[0] > interval(0.9, 120)[0]
 
 
 def test_every_modality_and_blend_is_told(told):
