@@ -59,15 +59,15 @@ def from_open_clip(state: Mapping[str, Tensor], *, frames: int = 2) -> dict[str,
     Raises:
         CheckpointError: names that this layout does not have (another architecture); they are listed.
     """
-    named = {theirs: _official_name(theirs) for theirs in state}
-    unknown = [theirs for theirs, official in named.items() if official is None]
+    names = {theirs: _official_name(theirs) for theirs in state}
+    unknown = [theirs for theirs, official in names.items() if official is None]
     if unknown or not state:
         raise CheckpointError(
             f"not the state dict of an open_clip CLIP with a ViT image tower; {len(unknown)} names are not "
             f"known: {', '.join(unknown[:20]) or 'it is empty'}"
         )
     converted = {
-        official: _to_ours(theirs, state[theirs], frames) for theirs, official in named.items() if official
+        official: _to_ours(theirs, state[theirs], frames) for theirs, official in names.items() if official
     }
     position = converted.get("modality_preprocessors.text.pos_embed")
     if position is not None:
@@ -91,15 +91,15 @@ def to_open_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
         CheckpointError: there is neither an image nor a text tower, or a name of theirs is unknown.
     """
     shared = {n: t for n, t in state.items() if tower_of(n) in ("vision", "text") and n != TEXT_MASK}
-    named = {official: _open_clip_name(official) for official in shared}
-    unknown = [official for official, theirs in named.items() if theirs is None]
+    names = {official: _open_clip_name(official) for official in shared}
+    unknown = [official for official, theirs in names.items() if theirs is None]
     if unknown or not shared:
         raise CheckpointError(
             f"open_clip's layout has no place for {', '.join(unknown[:20])}"
             if unknown
             else "the state dict holds neither an image nor a text tower"
         )
-    return {theirs: _to_theirs(theirs, shared[official]) for official, theirs in named.items() if theirs}
+    return {theirs: _to_theirs(theirs, shared[official]) for official, theirs in names.items() if theirs}
 
 
 def _official_name(theirs: str) -> str | None:

@@ -49,7 +49,7 @@ def upgrade(original: Any, model: Encoder | None = None, *, bridge: Any = None) 
         return UpgradedClip(original, _matching_sensors(original))
     apart = difference(OfficialView(original), model.fingerprint, quick_gelu=quick_gelu(original))
     if apart:
-        raise _mismatch(original, [f"the model given: {apart}"])
+        raise _mismatch(original, [f"the model: {apart}"])
     return UpgradedClip(original, model)
 
 

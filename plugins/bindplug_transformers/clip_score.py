@@ -1,4 +1,4 @@
-"""The hook through which torchmetrics' ``CLIPScore`` takes a model of one's own."""
+"""ImageBind as the model of torchmetrics' ``CLIPScore``."""
 
 from __future__ import annotations
 
@@ -51,11 +51,11 @@ def clip_score_pair(
 
     def pair() -> tuple[TensorFeatures, Any]:
         loaded = ImageBindModel.from_bindplug(model) if isinstance(model, (str, Path)) else model
-        found = loaded if hasattr(loaded, "get_image_features") else ImageBindModel.from_bindplug(loaded)  # type: ignore[arg-type]
-        return TensorFeatures(found), processor or ImageBindProcessor.from_bindplug(found)
+        clip = loaded if hasattr(loaded, "get_image_features") else ImageBindModel.from_bindplug(loaded)  # type: ignore[arg-type]
+        return TensorFeatures(clip), processor or ImageBindProcessor.from_bindplug(clip)
 
     return pair
 
 
-def _tensor(found: Any) -> Tensor:
-    return found if isinstance(found, Tensor) else found.pooler_output
+def _tensor(features: Any) -> Tensor:
+    return features if isinstance(features, Tensor) else features.pooler_output

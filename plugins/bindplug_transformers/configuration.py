@@ -9,10 +9,8 @@ from typing import Any
 from transformers import CLIPTextConfig, CLIPVisionConfig, PretrainedConfig
 
 from bindplug.errors import InputError
+from bindplug.imagebind import BLOCK_EPS, MLP_RATIO, TEXT_LOG_SCALE, default_space
 from bindplug.imagebind import ImageBindConfig as NetworkConfig
-from bindplug.imagebind.config import default_space
-from bindplug.imagebind.initialization import TEXT_LOG_SCALE
-from bindplug.imagebind.layers import BLOCK_EPS, MLP_RATIO
 from bindplug.inputs.text import VOCABULARY_SIZE
 from bindplug.modality import Modality, towers_of
 from bindplug.space import EmbeddingSpace
@@ -121,24 +119,24 @@ class ImageBindConfig(PretrainedConfig):
         }
 
 
-def _network(described: Any) -> NetworkConfig:
-    if described is None:
+def _network(value: Any) -> NetworkConfig:
+    if value is None:
         return NetworkConfig.huge()
-    if isinstance(described, NetworkConfig):
-        return described
+    if isinstance(value, NetworkConfig):
+        return value
     try:
-        return NetworkConfig.from_dict(described)
+        return NetworkConfig.from_dict(value)
     except (TypeError, ValueError) as error:
         remedy = "bindplug.imagebind.ImageBindConfig(...).to_dict() makes one."
         expected = "a bindplug ImageBindConfig or its dict"
         raise InputError("ImageBindConfig", found=str(error), expected=expected, remedy=remedy) from None
 
 
-def _space(described: Any) -> EmbeddingSpace | None:
-    if described is None or isinstance(described, EmbeddingSpace):
-        return described
+def _space(value: Any) -> EmbeddingSpace | None:
+    if value is None or isinstance(value, EmbeddingSpace):
+        return value
     try:
-        return EmbeddingSpace(**described)
+        return EmbeddingSpace(**value)
     except TypeError as error:
         expected = "an EmbeddingSpace or its fields"
         raise InputError("ImageBindConfig", found=str(error), expected=expected) from None

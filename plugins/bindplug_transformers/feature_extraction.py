@@ -22,7 +22,7 @@ class ImageBindFeatureExtractor(SequenceFeatureExtractor):
     ``{"array": ..., "sampling_rate": ...}``, or paths and bytes of sound files. Any rate is resampled to 16 kHz.
 
     Args:
-        channel: which of several channels to hear, ``"first"`` or their mean, ``"mix"``.
+        channel: which of several channels to use, ``"first"`` or their mean, ``"mix"``.
         clips: clips of 2 s a sound.
         kwargs: descriptions, as saved files hold them; not read.
 
@@ -63,8 +63,8 @@ class ImageBindFeatureExtractor(SequenceFeatureExtractor):
             expected = "sampling_rate, return_tensors, options"
             raise InputError("ImageBindFeatureExtractor", found=f"arguments {unknown}", expected=expected)
         sounds = _sounds(raw_speech)
-        chosen = each_option(options, len(sounds))
-        for index, (sound, option) in enumerate(zip(sounds, chosen, strict=True)):
+        reader_options = each_option(options, len(sounds))
+        for index, (sound, option) in enumerate(zip(sounds, reader_options, strict=True)):
             rate = sampling_rate
             if isinstance(sound, Mapping):
                 sounds[index], rate = _unwrapped(sound)
@@ -75,16 +75,16 @@ class ImageBindFeatureExtractor(SequenceFeatureExtractor):
                     found = "samples without a rate"
                     raise InputError("sound", found=found, expected="sampling_rate in Hz", remedy=remedy)
         preprocess = AudioPreprocess(channel=self.channel, clips=self.clips)
-        return features("input_features", preprocess, sounds, chosen, return_tensors)
+        return features("input_features", preprocess, sounds, reader_options, return_tensors)
 
 
-def _sounds(given: Any) -> list[Any]:
+def _sounds(value: Any) -> list[Any]:
     """One sound or several as a list; a list of plain numbers is one sound."""
-    if not isinstance(given, (list, tuple)):
-        return [given]
-    if given and all(isinstance(value, (int, float, np.number)) for value in given):
-        return [np.asarray(given, dtype=np.float32)]
-    return [np.asarray(s, dtype=np.float32) if isinstance(s, (list, tuple)) else s for s in given]
+    if not isinstance(value, (list, tuple)):
+        return [value]
+    if value and all(isinstance(number, (int, float, np.number)) for number in value):
+        return [np.asarray(value, dtype=np.float32)]
+    return [np.asarray(s, dtype=np.float32) if isinstance(s, (list, tuple)) else s for s in value]
 
 
 def _unwrapped(sound: Mapping[str, Any]) -> tuple[Any, int]:

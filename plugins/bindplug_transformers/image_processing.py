@@ -69,15 +69,15 @@ class ImageBindImageProcessor(BaseImageProcessor):
             InputError: an image cannot be read, or an argument asks for another processing.
         """
         for name, value in kwargs.items():
-            done = getattr(self, name, None)
+            own = getattr(self, name, None)
             if (
                 name in ("padding", "input_data_format", "data_format", "device")
                 or value is None
-                or value == done
+                or value == own
             ):
                 continue
             remedy = "ImageBind was trained with these steps; use CLIPImageProcessor for others."
-            expected = f"{name}={done!r}" if done is not None else "no such argument"
+            expected = f"{name}={own!r}" if own is not None else "no such argument"
             raise InputError(
                 "ImageBindImageProcessor", found=f"{name}={value!r}", expected=expected, remedy=remedy
             )

@@ -59,7 +59,7 @@ class ImageBindModel(ImageBindPreTrainedModel):
             return_dict: False for a tuple instead of an output (transformers 5).
 
         Raises:
-            InputError: an argument is missing or cannot be honoured.
+            InputError: an argument is missing or cannot be honored.
             ModalityNotLoaded: the model has no text tower.
         """
         if (output_hidden_states or output_attentions) and not TRANSFORMERS_4:
@@ -86,7 +86,7 @@ class ImageBindModel(ImageBindPreTrainedModel):
             output_attentions, output_hidden_states, return_dict: as in :meth:`get_text_features`.
 
         Raises:
-            InputError: an argument is missing or cannot be honoured.
+            InputError: an argument is missing or cannot be honored.
             ModalityNotLoaded: the model has no vision tower.
         """
         if (output_hidden_states or output_attentions) and not TRANSFORMERS_4:
@@ -162,7 +162,7 @@ class ImageBindModel(ImageBindPreTrainedModel):
                 ``get_..._features``.
 
         Raises:
-            InputError: nothing is given, an argument cannot be honoured, or a loss lacks its pairs.
+            InputError: nothing is given, an argument cannot be honored, or a loss lacks its pairs.
             ModalityNotLoaded: the model has no tower for something given.
         """
         states, attentions = self._requested(output_hidden_states, output_attentions)
@@ -268,8 +268,8 @@ def _contrastive_loss(logits: dict[str, Tensor]) -> Tensor:
     losses = []
     for name, table in logits.items():
         if table.shape[0] != table.shape[1]:
-            found = f"{table.shape[0]} rows of {name} for {table.shape[1]}"
-            raise InputError("return_loss", found=found, expected="as many of each", remedy=remedy)
+            counts = f"{table.shape[0]} rows of {name} for {table.shape[1]}"
+            raise InputError("return_loss", found=counts, expected="as many of each", remedy=remedy)
         matches = torch.arange(len(table), device=table.device)  # row i belongs to anchor i
         losses.append((F.cross_entropy(table, matches) + F.cross_entropy(table.T, matches)) / 2)
     return torch.stack(losses).mean()

@@ -152,17 +152,17 @@ class ImageBindProcessor(ProcessorMixin):
                 "options": audio_kwargs,
             }
             data.update(self.feature_extractor(audio, **sounds))
-        given = {
+        sensors = {
             "video": ("pixel_values_videos", videos, videos_kwargs),
             "depth": ("depth_values", depth, depth_kwargs),
             "thermal": ("thermal_values", thermal, thermal_kwargs),
             "imu": ("imu_values", imu, imu_kwargs),
         }
-        for modality, (name, sources, options) in given.items():
+        for modality, (name, sources, options) in sensors.items():
             if sources is not None:
-                listed = list(sources) if isinstance(sources, (list, tuple)) else [sources]
-                chosen = each_option(options, len(listed))
-                data.update(features(name, self._sensors()[modality], listed, chosen, return_tensors))
+                items = list(sources) if isinstance(sources, (list, tuple)) else [sources]
+                reader_options = each_option(options, len(items))
+                data.update(features(name, self._sensors()[modality], items, reader_options, return_tensors))
         if not data:
             expected = "text=, images=, videos=, audio=, depth=, thermal= or imu="
             raise InputError("ImageBindProcessor", found="no input", expected=expected)
@@ -171,8 +171,8 @@ class ImageBindProcessor(ProcessorMixin):
     @property
     def model_input_names(self) -> list[str]:
         """Names of everything the model takes."""
-        made = ["input_ids", "attention_mask", "pixel_values", "input_features", "pixel_values_videos"]
-        return [*made, "depth_values", "thermal_values", "imu_values"]
+        names = ["input_ids", "attention_mask", "pixel_values", "input_features", "pixel_values_videos"]
+        return [*names, "depth_values", "thermal_values", "imu_values"]
 
     def save_pretrained(self, save_directory: Any, push_to_hub: bool = False, **kwargs: Any) -> Any:
         """Write the settings of all parts; see ``ProcessorMixin.save_pretrained``."""

@@ -145,13 +145,13 @@ class ImageBindModule(InputModule):
             subfolder: where in it.
             kwargs: sentence-transformers'; ``model_kwargs`` reach ``from_pretrained``.
         """
-        chosen = dict(kwargs.get("model_kwargs") or {})
-        chosen |= {
+        model_options = dict(kwargs.get("model_kwargs") or {})
+        model_options |= {
             name: kwargs[name] for name in ("token", "revision", "local_files_only") if kwargs.get(name)
         }
         if kwargs.get("cache_folder"):
-            chosen["cache_dir"] = kwargs["cache_folder"]
-        return cls(ImageBindModel.from_pretrained(model_name_or_path, subfolder=subfolder, **chosen))
+            model_options["cache_dir"] = kwargs["cache_folder"]
+        return cls(ImageBindModel.from_pretrained(model_name_or_path, subfolder=subfolder, **model_options))
 
     def _query(self, sample: Any, prompt: str) -> Query:
         if isinstance(sample, Query):
