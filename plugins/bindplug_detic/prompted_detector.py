@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -27,6 +28,10 @@ REGION_THRESHOLD = 0.1
 """Score from which a box under the detector's own classes is a region for the rescore route."""
 
 
+class MeaninglessPrompt(UserWarning):
+    """A prompt is no nearer to one of the detector's classes than to the others, so that its boxes are dropped."""
+
+
 @dataclass(frozen=True, eq=False)
 class PreparedPrompts:
     """Prompts that need not be embedded again; made by :meth:`PromptedDetector.prepare`, for that detector.
@@ -36,12 +41,15 @@ class PreparedPrompts:
         routes: of each.
         rows: (R, D) in the detector's space, of those with another route than rescore; None where there are none.
         leaves: rows in the model's space, for each leaf of those with the route rescore; None where there are none.
+        is_meaningful: for each prompt, whether the detector's classes can express it, see
+            :meth:`bindplug_detic.routes.Router.map_prompts`.
     """
 
     queries: tuple[Query, ...]
     routes: tuple[str, ...]
     rows: Tensor | None
     leaves: Mapping[AnyLeaf, Tensor] | None
+    is_meaningful: tuple[bool, ...]
 
     def positions(self, *, rescored: bool) -> list[int]:
         """Indices of the prompts with the route rescore, or of the others."""
@@ -120,7 +128,8 @@ class PromptedDetector(Upgraded, ABC):
             suppress: the least share of the score of the best class of another meaning, on the same proposal, that a
                 prompt needs (see :func:`bindplug_detic.competition.survivors`). True for
                 :data:`~bindplug_detic.competition.DEFAULT_SUPPRESSION`; False or 0 keeps every box. The rescore
-                route has distractors instead.
+                route has distractors instead. On the vocabulary route prompts without a meaning among the classes
+                are dropped too.
             distractors: texts that a crop may show instead of the prompts, for the rescore route; the names of the
                 detector's classes by default, or a short list where it has none.
             options: further ones of this detector (``RUN_OPTIONS``).
@@ -135,6 +144,9 @@ class PromptedDetector(Upgraded, ABC):
             SpaceMismatch: no route, or not the one of ``route``, leads to the detector's space.
             NoDirection: the terms of a prompt cancel.
             ModalityNotLoaded: the model has no tower for a prompt.
+
+        Warns:
+            MeaninglessPrompt: a prompt is dropped.
         """
         self._check_options(options)
         prepared = prompts if isinstance(prompts, PreparedPrompts) else self.prepare(prompts, route)
@@ -143,6 +155,8 @@ class PromptedDetector(Upgraded, ABC):
             raise InputError("detect()", found=problem, expected="no route: prepare() has set it")
         share = checked_suppression(suppress)
         limits = checked_thresholds(DEFAULT_THRESHOLD if threshold is None else threshold, len(prepared))
+        if share > 0:
+            limits = _without_meaningless(limits, prepared)
         pictures, is_single = self._pictures(images)
         parts: list[list[Detections]] = [[] for _ in pictures]
         if prepared.rows is not None:
@@ -175,11 +189,14 @@ class PromptedDetector(Upgraded, ABC):
         routes = self.router.routes(queries, self.route if route is None else route)
         mapped = [(q, name) for q, name in zip(queries, routes, strict=True) if name != "rescore"]
         rescored = [query for query, name in zip(queries, routes, strict=True) if name == "rescore"]
+        rows, meanings = self.router.map_prompts(*zip(*mapped, strict=True)) if mapped else (None, [])
+        remaining = iter(meanings)
         return PreparedPrompts(
             tuple(queries),
             tuple(routes),
-            self.router.rows(*zip(*mapped, strict=True)) if mapped else None,
+            rows,
             leaf_rows(self.model, rescored) if rescored else None,
+            tuple(True if name == "rescore" else next(remaining) for name in routes),
         )
 
     def prompt_vectors(self, prompts: Any, route: str | Sequence[str] | None = None) -> Tensor:
@@ -239,6 +256,24 @@ class PromptedDetector(Upgraded, ABC):
         if classes is not None and classes.names is not None:
             return self.router.class_name_rows(classes.names)
         return self.router.text_rows(DISTRACTORS)
+
+
+def _without_meaningless(limits: Tensor, prepared: PreparedPrompts) -> Tensor:
+    """Limits that no score exceeds for prompts that the detector's classes cannot express."""
+    meaningless = [i for i, is_meaningful in enumerate(prepared.is_meaningful) if not is_meaningful]
+    if not meaningless:
+        return limits
+    labels = ", ".join(repr(label_of(prepared.queries[index])) for index in meaningless)
+    warnings.warn(
+        f"{labels}: no nearer to one of the detector's classes than to the others, as silence, noise or an unknown "
+        f"word; the route 'vocabulary' would name any class, so its boxes are dropped. suppress=False keeps them; "
+        f"another route or a bridge may express more",
+        MeaninglessPrompt,
+        stacklevel=4,
+    )
+    limits = limits.clone()
+    limits[meaningless] = float("inf")
+    return limits
 
 
 def _append(parts: list[list[Detections]], results: Sequence[Detections], positions: Sequence[int]) -> None:

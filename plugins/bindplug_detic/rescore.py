@@ -21,7 +21,7 @@ from bindplug.modality import Modality
 from bindplug.query import AnyLeaf
 from bindplug_detic.competition import own_classes
 from bindplug_detic.results import Detections
-from bindplug_detic.routes import text_centered_rows
+from bindplug_detic.routes import SAME_MEANING, text_centered_rows
 
 DISTRACTORS = (
     "a wall", "the sky", "grass", "the ground", "a road", "water", "a tree", "leaves", "a building", "a window",
@@ -36,8 +36,6 @@ MOST_REGIONS = 64
 """Crops of a picture, the most certain ones: one pass of the image tower."""
 REGION_OVERLAP = 0.6
 """IoU above which the less certain of two regions is dropped, whatever their classes."""
-SAME_MEANING = 0.6
-"""Centered cosine from which two queries do not compete. Unrelated texts lie around 0."""
 OVERLAP = 0.5
 """IoU above which the less certain of two boxes of one prompt is dropped. Source: Detic's own."""
 

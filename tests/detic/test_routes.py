@@ -11,7 +11,7 @@ from bindplug.bridges import LinearBridge, VocabularyBridge
 from bindplug.errors import InputError, ModalityNotLoaded, NoDirection, SpaceMismatch
 from bindplug.testing import FakeEncoder
 from bindplug_detic.prompts import DetectorClasses, as_queries, label_of
-from bindplug_detic.routes import ROUTES, Router
+from bindplug_detic.routes import ROUTES, Router, stands_out
 from tests.detic.planted import HERE, NAMES, THERE, PlantedEncoder, here, there
 
 pytestmark = pytest.mark.filterwarnings("ignore::bindplug.bridges.BridgeQuality")
@@ -225,6 +225,40 @@ class TestRows:
         assert model.embedded[0] == [text(f"a {name}") for name in NAMES]
         held[0] = DetectorClasses(NAMES[:12], WORDS.embeddings[:12])
         assert found.vocabulary_bridge().names == NAMES[:12]
+
+
+class TestMeaning:
+    ROWS = torch.stack([here(name) for name in NAMES])
+
+    def test_a_class_stands_out_and_a_mean_does_not(self):
+        assert all(stands_out(row, self.ROWS) for row in self.ROWS)
+        assert not stands_out(self.ROWS.mean(0) + 1e-3 * torch.ones(48), self.ROWS)
+
+    @pytest.mark.parametrize(("count", "most"), [(20, 0.12), (200, 0.06), (1203, 0.03)])
+    def test_few_random_directions_stand_out(self, count, most):
+        generator = torch.Generator().manual_seed(count)
+        classes = torch.nn.functional.normalize(torch.randn(count, 256, generator=generator), dim=1)
+        rows = torch.randn(200, 256, generator=generator)
+        assert sum(stands_out(row, classes) for row in rows) <= most * len(rows)
+        assert all(stands_out(row + 0.5 * rows[0] / 16, classes) for row in classes[:20])
+
+    def test_synonyms_of_the_nearest_class_are_no_rivals(self):
+        synonyms = torch.nn.functional.normalize(self.ROWS[:1] + 0.01 * torch.randn(30, 48), dim=1)
+        assert stands_out(self.ROWS[0], torch.cat([self.ROWS, synonyms]))
+
+    def test_few_classes_judge_nothing(self):
+        assert stands_out(torch.ones(48), self.ROWS[:5])
+
+    def test_a_sum_means_what_one_of_its_parts_means(self):
+        routes = router()
+        noise = embedding(self.ROWS.mean(0), HERE, modality="text")
+        sums = [text("dog") + noise, noise, noise - text("dog"), text("dog") + text("car")]
+        _, meanings = routes.map_prompts(sums, ["vocabulary"] * 4)
+        assert meanings == [True, False, False, True]
+
+    def test_other_routes_judge_nothing(self):
+        noise = embedding(self.ROWS.mean(0), HERE, modality="text")
+        assert router(bridge=linear_bridge()).map_prompts([noise], ["linear"])[1] == [True]
 
 
 def test_the_routes_have_an_order():
