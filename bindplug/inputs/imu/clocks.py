@@ -16,6 +16,8 @@ SLOWEST_HZ, FASTEST_HZ = 5.0, 20_000.0
 """Rates that a clock of a known unit may have; below, motion is lost, and above is no motion sensor."""
 SLOWEST_GUESS_HZ, FASTEST_GUESS_HZ = 0.45, 4_500.0
 """Rates among which a clock's unit is looked for; it is taken only if one unit alone falls among them."""
+MOST_WHOLE_SECONDS = 9_000_000_000
+"""Seconds whose nanoseconds fit into 64 bits."""
 EPOCH_S = (9.0e8, 4.2e9)
 """1998 to 2103, as seconds since 1970."""
 GUESSED_UNITS = ("s", "ms", "us", "ns")
@@ -89,7 +91,7 @@ def read_clock(
 def _joined_seconds(table: Table, candidates: list[ColumnName]) -> list[tuple[np.ndarray, ColumnName]]:
     """The candidates' cells; whole seconds beside their nanoseconds (ROS) make one clock."""
     units = {column.name: parse_unit(column.unit or "") for column in candidates}
-    joined: list[tuple[np.ndarray, ColumnName]] = []
+    readings: list[tuple[np.ndarray, ColumnName]] = []
     used: set[str] = set()
     for column in candidates:
         cells, unit = table.columns[column.name], units[column.name]
@@ -104,13 +106,19 @@ def _joined_seconds(table: Table, candidates: list[ColumnName]) -> list[tuple[np
         )  # fmt: skip
         if rest is not None:
             whole, part = (_exact(table.columns[c.name]) for c in (column, rest))
-            if whole is not None and part is not None and whole.dtype.kind == part.dtype.kind == "i":
+            small = whole is not None and whole.size and np.abs(whole).max() < MOST_WHOLE_SECONDS
+            if (
+                whole is not None
+                and part is not None
+                and small
+                and whole.dtype.kind == part.dtype.kind == "i"
+            ):
                 ticks = whole * 1_000_000_000 + part
-                joined.append((ticks, ColumnName(column.name, column.words, unit="ns")))
+                readings.append((ticks, ColumnName(column.name, column.words, unit="ns")))
                 used |= {column.name, rest.name}
         if column.name not in used:
-            joined.append((cells, column))
-    return joined
+            readings.append((cells, column))
+    return readings
 
 
 def _exact(cells: np.ndarray) -> np.ndarray | None:
@@ -141,13 +149,15 @@ def _read(
     cells: np.ndarray, column: ColumnName, table: Table, time_unit: str | None, any_rate: bool, name: str
 ) -> Clock:
     if cells.dtype.kind in "mM":
-        ticks, unit, written = _from_dates(cells, name), "ns", True
+        ticks, unit, is_text = _from_dates(cells, name), "ns", True
     else:
         exact = _exact(cells)
         if exact is None:
-            ticks, unit, written = text_nanoseconds(cells, column.name, name), "ns", True
+            ticks, unit, is_text = text_nanoseconds(cells, column.name, name), "ns", True
         else:
-            ticks, unit, written = exact, "", False
+            ticks, unit, is_text = exact, "", False
+    if ticks.dtype.kind == "i" and ticks.size and np.abs(ticks.astype(np.float64)).max() > 4e18:
+        ticks = ticks.astype(np.float64)  # differences would not fit into 64 bits
     _check_finite(ticks, name)
     if len(ticks) < 2:
         raise InputError(name, found=f"{len(ticks)} samples", expected="at least two samples")
@@ -158,18 +168,17 @@ def _read(
             f"time stamps in {column.name!r} that {'never change' if step == 0 else 'are beyond any clock'}"
         )
         raise InputError(name, found=problem, expected="a clock that runs")
-    if written:
+    if is_text:
         _check_rate(1e9 / step, "written times", any_rate, name)
     else:
         unit = _unit_of(ticks, step, column, table, time_unit, any_rate, name)
     scale = _scale(unit)
     with np.errstate(over="ignore", invalid="ignore"):
-        origin = ticks[
-            len(ticks) // 2
-        ]  # not the first, which may be far off and leave no digits for the others
+        # not the first stamp, which may be far off and leave no digits for the others
+        origin = ticks[len(ticks) // 2]
         relative = (ticks - origin).astype(np.float64)
         span = float(relative.max() - relative.min())
-    wraps = [wrap / scale for wrap in TEXT_WRAPS_S] if written else [float(wrap) for wrap in WRAPS]
+    wraps = [wrap / scale for wrap in TEXT_WRAPS_S] if is_text else [float(wrap) for wrap in WRAPS]
     if not np.isfinite(span):
         raise InputError(
             name, found=f"time stamps in {column.name!r} beyond any clock", expected="a clock that runs"
@@ -221,10 +230,10 @@ def _unit_of(
     if time_unit is not None:
         return _checked(time_unit, step, any_rate, name)
     if "".join(column.words) == "sampletimefine":
-        fitting = [unit for unit in XSENS_TICKS if SLOWEST_HZ <= 1 / (step * _scale(unit)) <= 2000]
-        if len(fitting) == 1:
-            return fitting[0]
-        raise _ambiguous(step, fitting, column, name)
+        plausible = [unit for unit in XSENS_TICKS if SLOWEST_HZ <= 1 / (step * _scale(unit)) <= 2000]
+        if len(plausible) == 1:
+            return plausible[0]
+        raise _ambiguous(step, plausible, column, name)
     if column.words == ("cts",) and text is None:  # GoPro: milliseconds since the video's start
         text = "ms"
     if text is not None:
@@ -236,20 +245,20 @@ def _unit_of(
                 name, found=problem, expected="s, ms, us, ns or a multiple of them", remedy=remedy
             )
         return _checked(text, step, any_rate, name)
-    fitting = [
+    plausible = [
         unit for unit in GUESSED_UNITS if SLOWEST_GUESS_HZ <= 1 / (step * _SCALES[unit]) <= FASTEST_GUESS_HZ
     ]
     middle = float(np.median(ticks))
-    dated = [unit for unit in fitting if EPOCH_S[0] <= middle * _SCALES[unit] <= EPOCH_S[1]]
-    if len(dated) == 1:
-        return _checked(dated[0], step, any_rate, name)
-    if len(fitting) == 1:
-        return _checked(fitting[0], step, any_rate, name)
-    raise _ambiguous(step, fitting, column, name)
+    since_1970 = [unit for unit in plausible if EPOCH_S[0] <= middle * _SCALES[unit] <= EPOCH_S[1]]
+    if len(since_1970) == 1:
+        return _checked(since_1970[0], step, any_rate, name)
+    if len(plausible) == 1:
+        return _checked(plausible[0], step, any_rate, name)
+    raise _ambiguous(step, plausible, column, name)
 
 
-def _ambiguous(step: float, fitting: list[str], column: ColumnName, name: str) -> InputError:
-    readings = " or ".join(f"{1 / (step * _scale(unit)):g} Hz in {unit}" for unit in fitting)
+def _ambiguous(step: float, plausible: list[str], column: ColumnName, name: str) -> InputError:
+    readings = " or ".join(f"{1 / (step * _scale(unit)):g} Hz in {unit}" for unit in plausible)
     problem = f"a clock {column.name!r} that names no unit, with a step of {step:g} ({readings or 'no plausible rate'})"
     remedy = "State the unit: time_unit='s', 'ms', 'us' or 'ns', say."
     return InputError(name, found=problem, expected="a clock of one plausible unit", remedy=remedy)
@@ -280,10 +289,10 @@ def _unwrap(relative: np.ndarray, step: float, wraps: list[float]) -> tuple[np.n
         return relative, ()
     offsets = np.zeros_like(relative)
     for at in backward:
-        fitting = [wrap for wrap in wraps if 0 <= steps[at] + wrap <= 3 * step]
-        if len(fitting) != 1:
+        plausible = [wrap for wrap in wraps if 0 <= steps[at] + wrap <= 3 * step]
+        if len(plausible) != 1:
             return relative, ()
-        offsets[at + 1 :] += fitting[0]
+        offsets[at + 1 :] += plausible[0]
     return relative + offsets, (f"a clock that started again from 0 {backward.size} times was continued",)
 
 

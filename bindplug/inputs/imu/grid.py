@@ -144,19 +144,19 @@ def _without_copies(
     A sensor at rest repeats its values too; then most stamps are shared, or the clock moves on by more than a
     usual step, and nothing is left out.
     """
-    shared = np.diff(seconds) == 0
-    if not shared.any() or shared.mean() > 0.25:
+    same_stamp = np.diff(seconds) == 0
+    if not same_stamp.any() or same_stamp.mean() > 0.25:
         return seconds, values, 0
     same = ((values[:, 1:] == values[:, :-1]) | np.isnan(values[:, 1:])).all(axis=0)
-    if not same[shared].all():
+    if not same[same_stamp].all():
         return seconds, values, 0
-    keep = np.concatenate([[True], ~shared])
+    keep = np.concatenate([[True], ~same_stamp])
     steps = np.diff(seconds[keep])
-    after = np.flatnonzero(shared[:-1] & ~shared[1:]) + 1
+    after = np.flatnonzero(same_stamp[:-1] & ~same_stamp[1:]) + 1
     usual = float(np.median(steps))
     if after.size and not np.median(np.diff(seconds)[after]) < 1.4 * usual:
         return seconds, values, 0
-    count = int(shared.sum())
+    count = int(same_stamp.sum())
     notes.append(f"{count} rows that repeat the one before, stamp and values, left out")
     return seconds[keep], values[:, keep], count
 
@@ -291,28 +291,28 @@ def _filled(
     whole = np.flatnonzero(~rows)
     if whole.size:
         first, last = int(whole[0]), int(whole[-1]) + 1
-        trimmed = rows.size - (last - first)
+        edge_rows = rows.size - (last - first)
         inner = np.flatnonzero(np.diff(np.concatenate([[0], rows[first:last], [0]])))
         longest = int((inner[1::2] - inner[::2]).max()) if inner.size else 0
         holes = int(rows[first:last].sum())
-        allowed = (
-            trimmed <= max(LONGEST_HOLE, MOST_TRIMMED * rows.size)
+        is_short = (
+            edge_rows <= max(LONGEST_HOLE, MOST_TRIMMED * rows.size)
             and longest <= LONGEST_HOLE
             and holes <= max(1, MOST_MISSING * rows.size)
         )
-        if allowed and last - first >= 2:
-            if trimmed:
-                notes.append(f"{trimmed} rows at the ends, which lack values, left out")
+        if is_short and last - first >= 2:
+            if edge_rows:
+                notes.append(f"{edge_rows} rows at the ends, which lack values, left out")
             if holes:
                 notes.append(f"{holes} rows that lack values interpolated")
             seconds, values, missing = seconds[first:last], values[:, first:last], missing[:, first:last]
-            filled = np.stack(
+            values = np.stack(
                 [
                     np.interp(seconds, seconds[~bad], row[~bad])
                     for row, bad in zip(values, missing, strict=True)
                 ]
             )
-            return seconds - seconds[0], filled, float(seconds[0])
+            return seconds - seconds[0], values, float(seconds[0])
     problem = f"{int(missing.sum())} of {values.size} values NaN, infinite or blank"
     remedy = "Up to 3 rows in a run are interpolated; cut or fill longer holes."
     raise InputError(name, found=problem, expected="a number on every axis of every sample", remedy=remedy)
