@@ -79,8 +79,8 @@ def read_map(
     """
     if is_array_file(source):
         arrays = read_arrays(source, expected)
-        chosen = choose_array(list(arrays), describe_source(source), names, array)
-        return arrays[chosen], chosen
+        key = choose_array(list(arrays), describe_source(source), names, array)
+        return arrays[key], key
     head = peek(source, 512)
     if suffix_of(source) == ".mat" or head.startswith((MATLAB_MAGIC, MATLAB_HDF5_MAGIC)):
         return _read_matlab(source, expected, names, array)
@@ -127,8 +127,8 @@ def _read_matlab(
         data = file.read(MOST_BYTES + 1)
     check_limit(name, len(data), MOST_BYTES, "bytes")
     variables = {variable.name: variable for variable in read_variables(data, name)}
-    chosen = choose_array(list(variables), name, names, array)
-    return variables[chosen].array(name), chosen
+    key = choose_array(list(variables), name, names, array)
+    return variables[key].array(name), key
 
 
 def read_text_matrix(source: object, expected: str) -> tuple[np.ndarray, str]:
@@ -225,14 +225,14 @@ def _without_labels(matrix: np.ndarray) -> np.ndarray:
         steps = np.array_equal(np.diff(tail), np.ones(max(tail.size - 1, 0))) and tail.size > 2
         return bool(steps and tail[0] in (0, 1, 2) and (np.isnan(labels[0]) or labels[0] == tail[0] - 1))
 
-    dropped = []
+    labels = []
     if counts(matrix[0]):
         matrix = matrix[1:]
-        dropped.append("row")
+        labels.append("row")
     first = matrix[:, 0]
     if first.size > 2 and first[0] in (0, 1) and np.array_equal(first, np.arange(first.size) + first[0]):
         matrix = matrix[:, 1:]
-        dropped.append("column")
-    if dropped:
-        note(f"a first {' and '.join(dropped)} that numbers the others was left out")
+        labels.append("column")
+    if labels:
+        note(f"a first {' and '.join(labels)} that numbers the others was left out")
     return matrix

@@ -86,8 +86,10 @@ class Calibration:
         """
         e, t, w = self.emissivity, self.transmission(), self.window_transmission
         window = (1 - w) * self.counts(self.window_k) if w < 1 else 0.0
-        seen = (raw.astype(np.float64) - window) / w
-        own = seen - (1 - e) * t * self.counts(self.reflected_k) - (1 - t) * self.counts(self.atmosphere_k)
+        received = (raw.astype(np.float64) - window) / w
+        own = (
+            received - (1 - e) * t * self.counts(self.reflected_k) - (1 - t) * self.counts(self.atmosphere_k)
+        )
         with np.errstate(invalid="ignore", divide="ignore"):
             kelvin = self.b / np.log(self.r1 / (self.r2 * (own / (e * t) + self.o)) + self.f)
         kelvin = np.where(kelvin > 0, kelvin, np.nan)

@@ -232,27 +232,27 @@ def _check_rows(
     if last_row.any():
         return
     file.seek(start)
-    declared, stored = _png_bytes(file)
-    if stored < declared:
-        found = f"a PNG that declares {picture.height} rows and stores {100 * stored // declared} % of them"
+    bytes_declared, bytes_stored = _png_bytes(file)
+    if bytes_stored < bytes_declared:
+        found = f"a PNG that declares {picture.height} rows and stores {100 * bytes_stored // bytes_declared} % of them"
         raise InputError(name, found=found, expected="a complete picture", remedy="Copy or export it again.")
 
 
 def _png_bytes(file: BinaryIO) -> tuple[int, int]:
     """Bytes of filtered rows that a PNG's header declares, and that its data inflates to (at most as many)."""
-    declared = stored = 0
+    bytes_declared = bytes_stored = 0
     inflater = zlib.decompressobj()
     for kind, body in _png_chunks(file):
         if kind == b"IHDR":
-            declared = _declared_png_bytes(body)
+            bytes_declared = _declared_png_bytes(body)
         elif kind == b"IDAT":
             try:
-                stored += len(inflater.decompress(body))
+                bytes_stored += len(inflater.decompress(body))
             except zlib.error:
-                return declared, stored
-        if kind == b"IEND" or stored >= declared > 0:
+                return bytes_declared, bytes_stored
+        if kind == b"IEND" or bytes_stored >= bytes_declared > 0:
             break
-    return declared, stored
+    return bytes_declared, bytes_stored
 
 
 def _declared_png_bytes(header: bytes) -> int:
@@ -307,9 +307,9 @@ def _sixteen_bit_channels(file: BinaryIO, start: int, rows: str, name: str, expe
 
 
 def _raster_of_channels(channels: np.ndarray, picture: Image.Image, exif: bool) -> Raster:
-    turned = upright(channels, _orientation(picture) if exif else 1)
-    valid = turned[..., -1] > 0 if turned.shape[-1] in (2, 4) else None
-    values = turned[..., :3] if turned.shape[-1] >= 3 else turned[..., 0]
+    pixels = upright(channels, _orientation(picture) if exif else 1)
+    valid = pixels[..., -1] > 0 if pixels.shape[-1] in (2, 4) else None
+    values = pixels[..., :3] if pixels.shape[-1] >= 3 else pixels[..., 0]
     return Raster(values, valid, picture.mode, picture.format or "")
 
 
@@ -324,9 +324,9 @@ def _raster_of(picture: Image.Image, exif: bool) -> Raster:
         values = values.astype(values.dtype.newbyteorder("="), copy=False)
     else:
         values = np.asarray(picture.convert("L" if mode == "1" else "RGB"))
-    missing = picture.info.get("transparency") if form == "PNG" else no_data_value(picture)
-    if isinstance(missing, (int, float)) and not isinstance(missing, bool) and values.ndim == 2:
-        valid = values != missing
+    no_data = picture.info.get("transparency") if form == "PNG" else no_data_value(picture)
+    if isinstance(no_data, (int, float)) and not isinstance(no_data, bool) and values.ndim == 2:
+        valid = values != no_data
     orientation = _orientation(picture) if exif else 1
     return Raster(
         upright(values, orientation), None if valid is None else upright(valid, orientation), mode, form

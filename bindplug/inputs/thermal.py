@@ -166,8 +166,8 @@ class ThermalPreprocess(Preprocess):
         _check_window("percentiles", percentiles)
         _check_unit(unit)
         name = describe_source(source)
-        stored, inverted = _read_stored(source, name, unit, channel, exif), polarity == "black-hot"
-        plane = stored.plane
+        raw, inverted = _read_stored(source, name, unit, channel, exif), polarity == "black-hot"
+        plane = raw.plane
         check_scaled_size(plane.shape[1], plane.shape[0], self.image_size, name)
         if plane.dtype == np.uint8 and unit is None:
             if window is not None:
@@ -179,7 +179,7 @@ class ThermalPreprocess(Preprocess):
                     name, found=found, expected="temperatures, for range to apply", remedy=remedy
                 )
             return ThermalMap(plane, None, inverted, name)
-        values, holes = _temperatures(stored, unit, window, name)
+        values, holes = _temperatures(raw, unit, window, name)
         low, high = window if window is not None else np.percentile(values[~holes], percentiles)
         low, high = float(low), float(high)
         if window is not None and (values.max() <= low or values.min() >= high):
@@ -208,7 +208,10 @@ class ThermalPreprocess(Preprocess):
 
 
 def _check_window(name: str, window: tuple[float, float] | None) -> None:
-    if window is not None and not (len(window) == 2 and window[0] < window[1]):
+    if window is None:
+        return
+    numbers = isinstance(window, (tuple, list)) and all(isinstance(end, (int, float)) for end in window)
+    if not (numbers and len(window) == 2 and window[0] < window[1]):
         raise OptionError(f"{name}={window!r}; expected (lower, higher)")
 
 
@@ -234,8 +237,8 @@ def _read_stored(
             if unit not in (None, "celsius"):
                 found, remedy = "a radiometric FLIR file, read in degrees Celsius", "Leave unit out."
                 raise InputError(name, found=found, expected=f"values in {unit!r}", remedy=remedy)
-            turned = upright(celsius, read_orientation(source)) if exif else celsius
-            return _Stored(turned, unit="celsius")
+            pixels = upright(celsius, read_orientation(source)) if exif else celsius
+            return _Stored(pixels, unit="celsius")
         read = read_map(source, EXPECTED, names=ARRAY_NAMES, array=channel)
         if read is not None:
             values, heading = read
@@ -276,22 +279,22 @@ def _grey(raster: Raster, source: object, name: str) -> np.ndarray:
 
 
 def _temperatures(
-    stored: _Stored, unit: str | float | None, window: tuple[float, float] | None, name: str
+    raw: _Stored, unit: str | float | None, window: tuple[float, float] | None, name: str
 ) -> tuple[np.ndarray, np.ndarray]:
     """Degrees Celsius (counts as they are), float64, and which pixels hold no measurement, (H, W) bool."""
-    plane = stored.plane
+    plane = raw.plane
     with np.errstate(invalid="ignore"):
         values = plane.astype(np.float64)
         holes = ~np.isfinite(values) | (np.abs(values) >= NO_DATA_FROM) | np.isin(values, NO_DATA_VALUES)
-    if stored.valid is not None:
-        holes |= ~stored.valid
-    chosen = unit or stored.unit or ("celsius" if plane.dtype.kind == "f" else "centikelvin")
-    if chosen != "counts":
+    if raw.valid is not None:
+        holes |= ~raw.valid
+    unit_name = unit or raw.unit or ("celsius" if plane.dtype.kind == "f" else "centikelvin")
+    if unit_name != "counts":
         if plane.dtype.kind in "iu":
             holes |= (plane == 0) | (plane == np.iinfo(plane.dtype).max)
-        if unit is None and stored.unit is None:
-            _check_plausible(values[~holes], chosen, window, name)
-        values = _to_celsius(values, chosen)
+        if unit is None and raw.unit is None:
+            _check_plausible(values[~holes], unit_name, window, name)
+        values = _to_celsius(values, unit_name)
         with np.errstate(invalid="ignore"):
             holes |= (values <= COLDEST_C) | (values > HOTTEST_C)
     holes |= _isolated(values, holes)
@@ -317,29 +320,29 @@ def _to_celsius(values: np.ndarray, unit: str | float) -> np.ndarray:
 
 def _isolated(values: np.ndarray, holes: np.ndarray) -> np.ndarray:
     """Pixels of a lowest value so far below all others that it stands for "no data"."""
-    measured = values[~holes]
-    if not measured.size:
+    measurements = values[~holes]
+    if not measurements.size:
         return np.zeros_like(holes)
-    lowest = measured.min()
-    others = measured[measured > lowest]
+    lowest = measurements.min()
+    others = measurements[measurements > lowest]
     if others.size < 2 or others.min() - lowest <= 4 * np.ptp(others) or np.ptp(others) == 0:
         return np.zeros_like(holes)
-    part = 1 - others.size / measured.size
+    part = 1 - others.size / measurements.size
     note(f"{part:.1%} of the pixels are {lowest:g}, far below all others, and taken as no data")
     return (values == lowest) & ~holes
 
 
 def _check_plausible(
-    measured: np.ndarray, unit: str | float, window: tuple[float, float] | None, name: str
+    measurements: np.ndarray, unit: str | float, window: tuple[float, float] | None, name: str
 ) -> None:
     """Doubt a unit that was not stated; the window in degrees depends on it, that of percentiles does not.
 
     Raises:
         InputError: values that cannot be in it and a range in degrees Celsius, or floats far above all heat.
     """
-    if not measured.size:
+    if not measurements.size:
         return
-    celsius = _to_celsius(measured, unit)
+    celsius = _to_celsius(measurements, unit)
     lowest, median = float(np.percentile(celsius, 5)), float(np.median(celsius))
     found = remedy = ""
     if unit == "celsius" and median > PLAUSIBLE_C[1]:
@@ -347,15 +350,14 @@ def _check_plausible(
         found = f"floats with a median of {median:.4g}, taken as degrees Celsius"
         raise InputError(name, found=found, expected="degrees Celsius, or a stated unit", remedy=remedy)
     if unit == "celsius" and lowest > KELVIN_LIKE[0] and median < KELVIN_LIKE[1]:
-        found = f"floats from {measured.min():.4g} to {measured.max():.4g}, which look like Kelvin"
+        found = f"floats from {measurements.min():.4g} to {measurements.max():.4g}, which look like Kelvin"
         remedy = "Say unit='kelvin', or unit='celsius' if that is right."
-    elif unit == "celsius" and measured.min() >= 0 and measured.max() <= 1 and window is not None:
+    elif unit == "celsius" and measurements.min() >= 0 and measurements.max() <= 1 and window is not None:
         found = "floats from 0 to 1, which look normalized"
         remedy = "Say unit='counts' with a range of counts, or leave range out."
     elif unit == "centikelvin" and (lowest < PLAUSIBLE_C[0] or median > PLAUSIBLE_C[1]):
-        found = (
-            f"integers from {measured.min():.0f} to {measured.max():.0f}, which are no hundredths of a kelvin"
-        )
+        least, most = measurements.min(), measurements.max()
+        found = f"integers from {least:.0f} to {most:.0f}, which are no hundredths of a kelvin"
         remedy = "Say unit='counts', or kelvin a count as a number (0.04)."
     if found and window is not None:
         raise InputError(name, found=found, expected="values to which range applies", remedy=remedy)

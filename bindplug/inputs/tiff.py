@@ -34,16 +34,16 @@ def check_strips(picture: Image.Image, file: BinaryIO, name: str) -> None:
     planes = samples if _first(tags, PLANAR, 1) == SEPARATE_PLANES else 1
     if TILE_OFFSETS in tags:
         across, down = _first(tags, TILE_WIDTH, 1) or 1, _first(tags, TILE_HEIGHT, 1) or 1
-        needed = -(-width // across) * -(-height // down) * planes
+        pieces = -(-width // across) * -(-height // down) * planes
         offsets, counts, what = _all(tags, TILE_OFFSETS), _all(tags, TILE_COUNTS), "tiles"
     else:
         rows = min(_first(tags, ROWS_PER_STRIP, height) or height, height)
-        needed = -(-height // rows) * planes
+        pieces = -(-height // rows) * planes
         offsets, counts, what = _all(tags, OFFSETS), _all(tags, COUNTS), "strips"
     found = ""
-    if len(offsets) < needed or (counts and len(counts) < needed):
+    if len(offsets) < pieces or (counts and len(counts) < pieces):
         stored = min(len(offsets), len(counts) or len(offsets))
-        found = f"a TIFF that declares {height} rows in {needed} {what} and stores {stored} of them"
+        found = f"a TIFF that declares {height} rows in {pieces} {what} and stores {stored} of them"
     elif counts:
         size = _size(file)
         outside = sum(offset + count > size for offset, count in zip(offsets, counts, strict=False))
@@ -51,7 +51,7 @@ def check_strips(picture: Image.Image, file: BinaryIO, name: str) -> None:
         bits //= planes if planes > 1 else 1
         if outside:
             found = f"a TIFF of which {outside} of {len(offsets)} {what} lie beyond the end of the file"
-        elif min(counts[:needed]) == 0:
+        elif min(counts[:pieces]) == 0:
             found = f"a TIFF with empty {what}"
         elif (
             what == "strips"
@@ -60,9 +60,9 @@ def check_strips(picture: Image.Image, file: BinaryIO, name: str) -> None:
         ):
             found = f"a TIFF that declares {height} rows and stores {sum(counts)} bytes, too few for them"
         elif what == "strips" and _first(tags, COMPRESSION, 1) == JPEG_COMPRESSION:
-            last = height - rows * (needed // planes - 1)
-            file.seek(offsets[needed - 1])
-            stored_rows = _jpeg_rows(file.read(counts[needed - 1]))
+            last = height - rows * (pieces // planes - 1)
+            file.seek(offsets[pieces - 1])
+            stored_rows = _jpeg_rows(file.read(counts[pieces - 1]))
             if 0 < stored_rows < last:
                 found = f"a TIFF whose last strip declares {last} rows and stores {stored_rows}"
     if found:

@@ -264,6 +264,8 @@ def test_coarse_inverse_depth_is_allowed():
         {"unit": "1e999"},
         {"unit": "realsense(zero)"},
         {"focal": 0},
+        {"focal": "wide"},
+        {"cap": True},
         {"baseline": -1},
         {"cap": 0},
         {"cap": 8, "preset": "relative"},

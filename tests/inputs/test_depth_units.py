@@ -106,10 +106,11 @@ def test_integers_that_are_no_millimetres_are_refused(counts, message):
         (FAR_M * 1000, r"a median depth of 24.8 m.*unit="),
         (SCENE_M * 10, r"a median depth of 0.027 m.*unit="),
         (np.round(SCENE_M * 300) * 5, r"multiple of 5.*unit='tum'"),
+        (np.where((ROWS + COLUMNS) % 4, 0, SCENE_M * 1000), r"25% of the pixels are measured.*unit='kitti'"),
         (np.tile(SCENE_M * 1000, (4, 8))[:375, :1242], r"KITTI's size.*unit='kitti'"),
     ],
 )
-@pytest.mark.filterwarnings("ignore:.*beyond 6.25 m")
+@pytest.mark.filterwarnings("ignore:.*beyond 6.25 m", "ignore:.*hold no measurement")
 def test_integers_that_are_doubtful_are_noted(counts, message):
     with pytest.warns(InputNote, match=message):
         preprocess.read(png(counts))

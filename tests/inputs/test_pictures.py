@@ -105,6 +105,34 @@ def test_tiff_that_declares_more_rows_than_it_stores(array, compression, capfd):
     assert capfd.readouterr().err == ""
 
 
+def tiled_tiff(array, rows, side=16):
+    """A grey 16-bit TIFF of tiles, which declares ``rows`` rows and stores the array's."""
+    height, width = array.shape
+    tiles = [
+        array[top : top + side, left : left + side].astype("<u2").tobytes()
+        for top in range(0, height, side)
+        for left in range(0, width, side)
+    ]
+    body, first = b"".join(tiles), 8
+    offsets = struct.pack(f"<{len(tiles)}I", *(first + sum(map(len, tiles[:i])) for i in range(len(tiles))))
+    sizes = struct.pack(f"<{len(tiles)}I", *map(len, tiles))
+    at = first + len(body)
+    tags = [
+        (256, 4, 1, width), (257, 4, 1, rows), (258, 3, 1, 16), (259, 3, 1, 1), (262, 3, 1, 1), (277, 3, 1, 1),
+        (322, 3, 1, side), (323, 3, 1, side), (324, 4, len(tiles), at), (325, 4, len(tiles), at + len(offsets)),
+    ]  # fmt: skip
+    entries = b"".join(struct.pack("<HHII", *tag) for tag in tags)
+    directory = struct.pack("<H", len(tags)) + entries + struct.pack("<I", 0)
+    return b"II*\0" + struct.pack("<I", at + 2 * len(offsets)) + body + offsets + sizes + directory
+
+
+def test_tiff_of_tiles():
+    plane = RNG.integers(1, 65536, (48, 64), dtype=np.uint16)
+    assert np.array_equal(read_raster(tiled_tiff(plane, 48), "a picture").values, plane)
+    with pytest.raises(InputError, match="declares 480 rows in 120 tiles and stores 12"):
+        read_raster(tiled_tiff(plane, 480), "a picture")
+
+
 def test_tiff_strips_outside_the_file():
     data = encoded(RGB, "TIFF")
     with pytest.raises(InputError, match="beyond the end of the file"):

@@ -240,6 +240,8 @@ def test_bad_sources(source, options, message):
         {"unit": -1},
         {"unit": True},
         {"range": (5, 5)},
+        {"range": "0,40"},
+        {"range": ("0", "40")},
         {"percentiles": (9, 1)},
         {"preset": "flir"},
     ],

@@ -87,11 +87,13 @@ def read_exr(source: object, channel: str | None = None) -> tuple[np.ndarray, np
         reason = " ".join("".join(printed).split()) or "a part is missing"
         raise InputError(name, found=f"an EXR that cannot be read ({reason})", expected=EXPECTED)
     channels = _channels_of(picture)
-    chosen = (
-        _named(channels, channel, name) if channel is not None else _depth_channel(channels, picture, name)
+    depth = (
+        _find_channel(channels, channel, name)
+        if channel is not None
+        else _depth_channel(channels, picture, name)
     )
-    part = picture.parts[chosen.part]
-    return _over_display(part, np.asarray(part.channels[chosen.key].pixels), name)
+    part = picture.parts[depth.part]
+    return _over_display(part, np.asarray(part.channels[depth.key].pixels), name)
 
 
 class _ThreadFilter:
@@ -159,13 +161,15 @@ def _channels_of(picture: Any) -> list[_Channel]:
     return channels
 
 
-def _named(channels: list[_Channel], wanted: str, name: str) -> _Channel:
-    matches = [c for c in channels if wanted in (c.name, c.key)] or [
-        c for c in channels if wanted.lower() in (c.name.lower(), c.key.lower())
+def _find_channel(channels: list[_Channel], channel_name: str, name: str) -> _Channel:
+    matches = [c for c in channels if channel_name in (c.name, c.key)] or [
+        c for c in channels if channel_name.lower() in (c.name.lower(), c.key.lower())
     ]
     if len(matches) == 1:
         return matches[0]
-    found = f"an EXR with {'several channels' if matches else 'no channel'} {wanted!r} ({_list(channels)})"
+    found = (
+        f"an EXR with {'several channels' if matches else 'no channel'} {channel_name!r} ({_list(channels)})"
+    )
     raise InputError(name, found=found, expected="one of its channels by its whole name")
 
 
@@ -245,18 +249,19 @@ def _over_display(part: Any, values: np.ndarray, name: str) -> tuple[np.ndarray,
     if values.shape != (bottom - top + 1, right - left + 1):
         found = f"a channel of shape {values.shape}, subsampled or of several values a pixel"
         raise InputError(name, found=found, expected="one value for each pixel")
-    shown = _window(part, "displayWindow")
-    if shown == (left, top, right, bottom):
+    display = _window(part, "displayWindow")
+    if display == (left, top, right, bottom):
         return values, None
-    width, height = shown[2] - shown[0] + 1, shown[3] - shown[1] + 1
+    width, height = display[2] - display[0] + 1, display[3] - display[1] + 1
     check_limit(name, width * height, MOST_PIXELS, "pixels in an EXR")
-    columns = slice(max(left, shown[0]), min(right, shown[2]) + 1)
-    rows = slice(max(top, shown[1]), min(bottom, shown[3]) + 1)
+    columns = slice(max(left, display[0]), min(right, display[2]) + 1)
+    rows = slice(max(top, display[1]), min(bottom, display[3]) + 1)
     if columns.start >= columns.stop or rows.start >= rows.stop:
         raise InputError(name, found="an EXR whose data lies outside its display", expected=EXPECTED)
     canvas, inside = np.zeros((height, width), values.dtype), np.zeros((height, width), bool)
     place = np.s_[
-        rows.start - shown[1] : rows.stop - shown[1], columns.start - shown[0] : columns.stop - shown[0]
+        rows.start - display[1] : rows.stop - display[1],
+        columns.start - display[0] : columns.stop - display[0],
     ]
     canvas[place] = values[rows.start - top : rows.stop - top, columns.start - left : columns.stop - left]
     inside[place] = True

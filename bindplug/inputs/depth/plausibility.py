@@ -25,6 +25,8 @@ cameras have a scene's median there too."""
 IMPLAUSIBLE_M = 100.0
 PFM_IMPLAUSIBLE_M = 10.0
 """PFM holds disparities of stereo data sets and inverse depth of networks as often as metres."""
+SPARSE = 0.3
+"""Part of a map that depth cameras measure at least; a laser scanner's points cover less."""
 KITTI_SIZES = frozenset(((1242, 375), (1241, 376), (1238, 374), (1226, 370), (1224, 370), (1216, 352)))
 RELATIVE_REMEDY = "If it is a monocular network's output, say preset='relative'; if it is lengths, say unit="
 SUN_REMEDY = (
@@ -33,11 +35,11 @@ SUN_REMEDY = (
 )
 
 
-def check_integers(stored: np.ndarray, valid: np.ndarray, name: str, source: object) -> None:
+def check_integers(raw: np.ndarray, valid: np.ndarray, name: str, source: object) -> None:
     """Check integers that are about to be taken as millimetres.
 
     Args:
-        stored: (H, W), integers.
+        raw: (H, W), integers as stored.
         valid: (H, W) bool, where there is a measurement.
         name: of the source.
         source: the source itself, whose path may name a convention.
@@ -47,17 +49,23 @@ def check_integers(stored: np.ndarray, valid: np.ndarray, name: str, source: obj
     """
     expected = "millimetres, or a stated unit"
     _check_path(source, name, expected)
-    measured = stored[valid]
-    if not measured.size:
+    measurements = raw[valid]
+    if not measurements.size:
         return
-    if measured.max() < SIXTEEN_BIT:
-        counts = np.bincount(measured.astype(np.int64), minlength=SIXTEEN_BIT)
-        found, remedy = _pattern(counts)
+    if measurements.max() < SIXTEEN_BIT:
+        histogram = np.bincount(measurements.astype(np.int64), minlength=SIXTEEN_BIT)
+        found, remedy = _pattern(histogram)
         if found:
             raise InputError(name, found=found, expected=expected, remedy=remedy)
-    if tuple(stored.shape[::-1]) in KITTI_SIZES:
+    if measurements.size < SPARSE * raw.size:
+        part = measurements.size / raw.size
+        note(
+            f"{part:.0%} of the pixels are measured, as few as in a laser scanner's map (KITTI), and taken as "
+            "millimetres; say unit='kitti' or 'mm'"
+        )
+    if tuple(raw.shape[::-1]) in KITTI_SIZES:
         note("a picture of KITTI's size taken as millimetres; say unit='kitti', 'vkitti' or 'mm'")
-    median = float(np.median(measured)) / 1000
+    median = float(np.median(measurements)) / 1000
     if median > IMPLAUSIBLE_M:
         found, remedy = f"a median depth of {median:.0f} m if these integers are millimetres", "Say unit=."
         raise InputError(name, found=found, expected=expected, remedy=remedy)
@@ -78,15 +86,15 @@ def check_floats(values: np.ndarray, valid: np.ndarray, name: str, source: objec
         InputError: the values show that they are no metres.
     """
     expected = f"metres, under {IMPLAUSIBLE_M:.0f}"
-    measured = values[valid]
+    measurements = values[valid]
     finite = values[np.isfinite(values)]
-    if not measured.size:
+    if not measurements.size:
         return
-    low, high, median = float(finite.min()), float(measured.max()), float(np.median(measured))
+    low, high, median = float(finite.min()), float(measurements.max()), float(np.median(measurements))
     if (
         low == 0
         and high in (1.0, 255.0)
-        and np.unique(measured[:: max(1, measured.size // 4096)]).size > FEWEST_LEVELS
+        and np.unique(measurements[:: max(1, measurements.size // 4096)]).size > FEWEST_LEVELS
     ):
         found = f"floats from exactly 0 to exactly {high:.0f}, a normalized map"
         raise InputError(name, found=found, expected=expected, remedy=f"{RELATIVE_REMEDY}'m' or another.")
@@ -101,7 +109,7 @@ def check_floats(values: np.ndarray, valid: np.ndarray, name: str, source: objec
                 "a stereo pair's disparity d (Middlebury) is baseline * focal / (d + doffs) in metres."
             )
         raise InputError(name, found=found, expected=expected, remedy=remedy)
-    if high <= 1.0 and high - float(measured.min()) > 0.9:
+    if high <= 1.0 and high - float(measurements.min()) > 0.9:
         note(
             "values from about 0 to 1 taken as metres; say preset='relative' if they are normalized, or unit='m'"
         )
@@ -111,33 +119,33 @@ def check_floats(values: np.ndarray, valid: np.ndarray, name: str, source: objec
         note(f"a median depth of {median:.3g} m; say unit='m' if that is right")
 
 
-def looks_rotated(stored: np.ndarray, valid: np.ndarray) -> bool | None:
+def looks_rotated(raw: np.ndarray, valid: np.ndarray) -> bool | None:
     """Whether 16-bit values are bits rotated left by three, as SUN RGB-D's; None where too few values tell."""
-    measured = stored[valid]
-    if measured.dtype.kind not in "iu" or not measured.size or measured.max() >= SIXTEEN_BIT:
+    measurements = raw[valid]
+    if measurements.dtype.kind not in "iu" or not measurements.size or measurements.max() >= SIXTEEN_BIT:
         return None
-    counts = np.bincount(measured.astype(np.int64), minlength=SIXTEEN_BIT)
-    return None if np.count_nonzero(counts) < FEWEST_LEVELS else _is_rotated(counts)
+    histogram = np.bincount(measurements.astype(np.int64), minlength=SIXTEEN_BIT)
+    return None if np.count_nonzero(histogram) < FEWEST_LEVELS else _is_rotated(histogram)
 
 
-def _is_rotated(counts: np.ndarray) -> bool:
+def _is_rotated(histogram: np.ndarray) -> bool:
     """From how often each 16-bit value occurs: the lowest three bits hold only multiples of 8192 mm."""
-    low_bits = counts.reshape(-1, 8).sum(0)
+    low_bits = histogram.reshape(-1, 8).sum(0)
     total = low_bits.sum()
     return bool(
         low_bits[0] > 0.98 * total or (low_bits[:2].sum() > 0.98 * total and low_bits[0] > 0.3 * total)
     )
 
 
-def _pattern(counts: np.ndarray) -> tuple[str, str]:
+def _pattern(histogram: np.ndarray) -> tuple[str, str]:
     """What the values of a 16-bit map betray, and the remedy; empty texts if nothing."""
-    levels = np.flatnonzero(counts)
+    levels = np.flatnonzero(histogram)
     if levels.size < FEWEST_LEVELS:
         return "", ""
     for step in (257, 256):
         if not (levels % step).any():
             return "8-bit levels widened to 16 bits", f"{RELATIVE_REMEDY}'mm' or another."
-    if _is_rotated(counts):
+    if _is_rotated(histogram):
         return (
             "16-bit values of which nearly all are multiples of 8, their bits rotated left by three",
             SUN_REMEDY,
@@ -148,11 +156,11 @@ def _pattern(counts: np.ndarray) -> tuple[str, str]:
             "16-bit values whose bytes are in the wrong order",
             "Swap them: array.byteswap(), with unit='mm'.",
         )
-    if levels[-1] == 2047 and counts[2047] > 0.01 * counts.sum():
+    if levels[-1] == 2047 and histogram[2047] > 0.01 * histogram.sum():
         found = "11-bit values of which many are 2047, a Kinect's raw disparity"
         return found, "Convert it to millimetres first; unit='mm' if they are."
-    total, top = counts.sum(), levels[-1]
-    far = counts[10_000:].sum() / total
+    total, top = histogram.sum(), levels[-1]
+    far = histogram[10_000:].sum() / total
     if top >= 60_000 and (levels[0] < 100 or far > 0.1):
         found = f"16-bit values from {levels[0]} to {top}, nearly all of their range, as normalized or inverse depth"
         return found, f"{RELATIVE_REMEDY}'mm' or another."

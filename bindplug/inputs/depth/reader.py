@@ -24,7 +24,7 @@ from bindplug.inputs.depth.plausibility import (
     check_integers,
     looks_rotated,
 )
-from bindplug.inputs.depth.units import DepthUnit, parse_unit
+from bindplug.inputs.depth.units import DepthUnit, is_positive, parse_unit
 from bindplug.inputs.holes import fill_nearest
 from bindplug.inputs.notes import note
 from bindplug.inputs.source import check_choice, describe_source
@@ -164,31 +164,31 @@ class DepthPreprocess(Preprocess):
         preset = self.preset if preset is None else preset
         check_choice("preset", preset, PRESETS)
         for option, number in (("focal", focal), ("baseline", baseline), ("cap", cap)):
-            if number is not None and not 0 < number < float("inf"):
-                raise OptionError(f"{option}={number}; expected a positive number")
+            if number is not None and not is_positive(number):
+                raise OptionError(f"{option}={number!r}; expected a positive number")
         if unit is not None and preset not in METRIC_PRESETS:
             raise OptionError(
                 f"unit={unit!r} has no meaning for preset {preset!r}; only 'metric' measures lengths"
             )
         if cap is not None and preset in ("disparity", "relative"):
             raise OptionError(f"cap={cap!r} has no meaning for preset {preset!r}, which holds no lengths")
-        chosen_unit = None if unit is None else parse_unit(unit)
+        depth_unit = None if unit is None else parse_unit(unit)
         name = describe_source(source)
-        stored = read_stored(source, name=name, preset=preset, channel=channel, exif=exif)
-        valid = _is_measured(stored, preset)
+        raw = read_stored(source, name=name, preset=preset, channel=channel, exif=exif)
+        valid = _is_measured(raw, preset)
         if mask is not None:
-            valid &= read_mask(mask, stored.values.shape, name)
-        values = stored.values.astype(np.float32)
+            valid &= read_mask(mask, raw.values.shape, name)
+        values = raw.values.astype(np.float32)
         if preset in METRIC_PRESETS:
-            chosen_unit = chosen_unit or _default_unit(stored, valid, preset, name, source)
-            values = chosen_unit.to_metres(stored.values, focal)
+            depth_unit = depth_unit or _default_unit(raw, valid, preset, name, source)
+            values = depth_unit.to_metres(raw.values, focal)
             with np.errstate(invalid="ignore"):
                 valid &= values < NO_DATA_FROM_M
-        elif preset == "sun_png" and looks_rotated(stored.values, valid) is False:
+        elif preset == "sun_png" and looks_rotated(raw.values, valid) is False:
             note(
                 "16-bit values that are not SUN RGB-D's rotated bits, read as its files; preset='metric' reads lengths"
             )
-        values, holes = _fill(values, valid, stored.values, name)
+        values, holes = _fill(values, valid, raw.values, name)
         check_scaled_size(values.shape[1], values.shape[0], self.image_size, name)
         cap_m = float(cap or (RESTORED_CAP_M if preset == "sun_restored" else FARTHEST / SUN_PNG_FACTOR))
         if preset in METRIC_PRESETS and float(np.median(values)) > max(cap_m, CAMERA_RANGE_M[1]):
@@ -209,9 +209,9 @@ class DepthPreprocess(Preprocess):
         return planes
 
 
-def _is_measured(stored: StoredDepth, preset: str) -> np.ndarray:
+def _is_measured(raw: StoredDepth, preset: str) -> np.ndarray:
     """Where there is a measurement, (H, W) bool."""
-    values = stored.values
+    values = raw.values
     if values.dtype.kind == "f":
         limit = LARGEST_HALF if values.dtype == np.float16 else NO_DATA_FROM
         values = values.astype(np.float32) if values.dtype == np.float16 else values
@@ -223,45 +223,43 @@ def _is_measured(stored: StoredDepth, preset: str) -> np.ndarray:
         valid = values != NO_DATA_FLOATS[0]
     else:
         valid = (values > 0) & (values != np.iinfo(values.dtype).max) & (values != NO_DATA_FLOATS[1])
-    return valid if stored.valid is None else valid & stored.valid
+    return valid if raw.valid is None else valid & raw.valid
 
 
-def _default_unit(
-    stored: StoredDepth, valid: np.ndarray, preset: str, name: str, source: object
-) -> DepthUnit:
+def _default_unit(raw: StoredDepth, valid: np.ndarray, preset: str, name: str, source: object) -> DepthUnit:
     """The unit where none was stated: metres for floats, millimetres for the integers of pictures.
 
     Raises:
         InputError: the values cannot be in it, or they are integers of an array.
     """
-    if preset == "sun_restored" and stored.values.dtype.kind in "iu":
-        if looks_rotated(stored.values, valid) is False:
+    if preset == "sun_restored" and raw.values.dtype.kind in "iu":
+        if looks_rotated(raw.values, valid) is False:
             found = "16-bit values that are not SUN RGB-D's rotated bits"
             remedy = "Say unit='mm' if they were restored."
             raise InputError(name, found=found, expected="a PNG as SUN RGB-D stores it", remedy=remedy)
         return parse_unit("sun")
-    if stored.unit is not None:
-        return parse_unit(stored.unit)
-    if stored.values.dtype.kind == "f":
-        check_floats(stored.values, valid, name, source, stored.form)
+    if raw.unit is not None:
+        return parse_unit(raw.unit)
+    if raw.values.dtype.kind == "f":
+        check_floats(raw.values, valid, name, source, raw.form)
         return parse_unit("m")
-    if not stored.is_picture:
-        if looks_rotated(stored.values, valid):
-            found = f"integers ({stored.values.dtype}) whose bits are rotated left by three"
+    if not raw.is_picture:
+        if looks_rotated(raw.values, valid):
+            found = f"integers ({raw.values.dtype}) whose bits are rotated left by three"
             raise InputError(name, found=found, expected="metres as floats, or a unit", remedy=SUN_REMEDY)
-        found = f"integers ({stored.values.dtype}) without a unit"
+        found = f"integers ({raw.values.dtype}) without a unit"
         remedy = "Say unit='mm', 'cm', 'm', or metres a count as a number."
         raise InputError(name, found=found, expected="metres as floats, or a unit", remedy=remedy)
-    check_integers(stored.values, valid, name, source)
+    check_integers(raw.values, valid, name, source)
     return parse_unit("mm")
 
 
-def _fill(values: np.ndarray, valid: np.ndarray, stored: np.ndarray, name: str) -> tuple[np.ndarray, int]:
+def _fill(values: np.ndarray, valid: np.ndarray, raw: np.ndarray, name: str) -> tuple[np.ndarray, int]:
     """``values`` (H, W) float32 with its holes filled, and their number."""
     holes = int(valid.size - np.count_nonzero(valid))
     if holes == valid.size:
         found = f"no measured pixel (all {holes} are 0, negative, NaN, infinite or no data)"
-        negative = stored.dtype.kind == "f" and bool((stored[np.isfinite(stored)] < 0).any())
+        negative = raw.dtype.kind == "f" and bool((raw[np.isfinite(raw)] < 0).any())
         remedy = "Negate z-coordinates of a camera that looks along -z." if negative else ""
         raise InputError(
             name, found=found, expected="a depth map with at least one measured pixel", remedy=remedy

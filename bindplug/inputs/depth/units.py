@@ -72,17 +72,17 @@ class DepthUnit:
     rotated: bool = False
     ray_focal_per_width: float | None = None
 
-    def to_metres(self, stored: np.ndarray, focal: float | None = None) -> np.ndarray:
-        """``stored`` (H, W) as metres along the optical axis, float32.
+    def to_metres(self, raw: np.ndarray, focal: float | None = None) -> np.ndarray:
+        """``raw`` (H, W) as metres along the optical axis, float32.
 
         Args:
-            stored: integers or floats.
+            raw: integers or floats as stored.
             focal: focal length in pixels for distances along the ray; by default the convention's.
         """
-        if self.rotated and stored.dtype.kind in "iu":
-            stored = restore_rotated_bits(stored)
+        if self.rotated and raw.dtype.kind in "iu":
+            raw = restore_rotated_bits(raw)
         with np.errstate(over="ignore", invalid="ignore"):
-            metres = stored.astype(np.float64) * self.metres_per_count
+            metres = raw.astype(np.float64) * self.metres_per_count
             if self.ray_focal_per_width is not None:
                 metres = _along_axis(metres, focal or self.ray_focal_per_width * metres.shape[1])
             return metres.astype(np.float32)
@@ -105,8 +105,10 @@ def parse_unit(unit: str | float) -> DepthUnit:
         if text in METRES_PER:
             return DepthUnit(text, METRES_PER[text])
         if text in CONVENTIONS:
-            chosen = CONVENTIONS[text]
-            return DepthUnit(text, chosen.metres_per_count, chosen.rotated, chosen.ray_focal_per_width)
+            convention = CONVENTIONS[text]
+            return DepthUnit(
+                text, convention.metres_per_count, convention.rotated, convention.ray_focal_per_width
+            )
         match = re.fullmatch(r"(?:realsense)?\s*\(?\s*([0-9.]+(?:e[-+]?[0-9]+)?)\s*\)?", text)
         if match:
             try:
@@ -119,14 +121,19 @@ def parse_unit(unit: str | float) -> DepthUnit:
     )
 
 
-def restore_rotated_bits(stored: np.ndarray) -> np.ndarray:
+def restore_rotated_bits(raw: np.ndarray) -> np.ndarray:
     """16-bit values whose bits were rotated left by three, rotated back."""
-    counts = stored.astype(np.uint16)
+    counts = raw.astype(np.uint16)
     return (counts >> 3) | (counts << 13)
 
 
+def is_positive(number: object) -> bool:
+    """Whether ``number`` is a finite number above 0 (and no bool)."""
+    return isinstance(number, (int, float)) and not isinstance(number, bool) and 0 < number < float("inf")
+
+
 def _of_scale(name: str, metres: float) -> DepthUnit:
-    if not 0 < metres < float("inf"):
+    if not is_positive(metres):
         raise OptionError(f"unit={name}; expected a positive number of metres a count")
     return DepthUnit(name, metres)
 
