@@ -56,7 +56,7 @@ def footer(
 
 def draw(path: str | Path, results: Sequence[Comparison | Growth], machine: dict[str, Any]) -> bool:
     """Draw the ratios of all comparisons, with spread and goals; False if there are none."""
-    from bindplug.bench.plot import Bar, draw_bars
+    from benchmarks.plot import Bar, draw_bars
 
     bars = [
         Bar(one.name, one.ratio, min(one.ratios), max(one.ratios), one.least_ratio, one.met)

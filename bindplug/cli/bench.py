@@ -9,15 +9,12 @@ import click
 
 from bindplug.cli.options import DEFAULT_MODEL, ModelChoice, device_option, output_options
 from bindplug.device import resolve_device
-from bindplug.errors import InputError
 
 if TYPE_CHECKING:
     import torch
 
     from bindplug.bench.throughput import Measurement
     from bindplug.encoder import Encoder
-
-PLOT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 
 
 @click.command()
@@ -52,7 +49,6 @@ PLOT_SUFFIXES = (".png", ".jpg", ".jpeg", ".webp")
 @device_option
 @click.option("--pack", "packed", is_flag=True, help="Pack the weights for the CPU first.")
 @click.option("--compile", "compiled", is_flag=True, help="Compile the model's blocks first.")
-@click.option("--plot", metavar="FILE", help="Also draw the figures into FILE.png.")
 @output_options
 def bench(
     name: str,
@@ -64,7 +60,6 @@ def bench(
     device: str,
     packed: bool,
     compiled: bool,
-    plot: str | None,
     as_json: bool,
     quiet: bool,
 ) -> int:
@@ -82,10 +77,6 @@ def bench(
     from bindplug.cli.messages import FAILED, OK
     from bindplug.progress import iterate_with_progress
 
-    if plot and not plot.lower().endswith(PLOT_SUFFIXES):
-        raise InputError(
-            "--plot", found=repr(plot), expected=f"a file that ends in {', '.join(PLOT_SUFFIXES)}"
-        )
     if name and model:
         raise click.UsageError(f"two models: {name} and --model {model}")
     model = name or model or DEFAULT_MODEL
@@ -111,8 +102,6 @@ def bench(
         "machine": machine,
         "results": [measurement.to_dict() for measurement in measurements],
     }
-    if plot:
-        _draw(plot, report, measurements)
     if as_json:
         from bindplug.cli.tables import print_json
 
@@ -201,20 +190,3 @@ def _number(value: float) -> str:
 
 def _share(value: float | None) -> str:
     return "" if value is None else f"{value:.0%}"
-
-
-def _draw(path: str, report: dict[str, Any], measurements: list[Measurement]) -> None:
-    from bindplug.bench.plot import Bar, draw_bars
-
-    bars = [
-        Bar(
-            f"{measurement.modality} {measurement.dtype}",
-            statistics.median(measurement.items_per_s),
-            min(measurement.items_per_s),
-            max(measurement.items_per_s),
-            met=None if measurement.equal else False,
-        )
-        for measurement in measurements
-    ]
-    machine = report["machine"]
-    draw_bars(path, f"{report['model']}: items per second", bars, footer=f"{machine['device']}, medians")

@@ -4,11 +4,9 @@ from __future__ import annotations
 
 import sys
 from functools import partial
-from pathlib import Path
 
 import pytest
 import torch
-from PIL import Image
 
 import bindplug
 from bindplug.bench import Measurement, measure
@@ -16,7 +14,6 @@ from bindplug.bench.clock import own_rate, passes_needed, square_product
 from bindplug.bench.flops import Product
 from bindplug.bench.machine import PeakMemory, describe
 from bindplug.bench.plan import default_modalities, modality_names, parse_dtypes, prepared
-from bindplug.bench.plot import Bar, draw_bars
 from bindplug.bench.synthetic import synthetic
 from bindplug.bench.throughput import products_of, reference_rows
 from bindplug.errors import InputError, UnknownModality
@@ -155,20 +152,3 @@ def test_variants_go_through_the_public_functions(monkeypatch: pytest.MonkeyPatc
     prepared(model, "int8", packed=True, compiled=True)
     prepared(model, "bf16", packed=True)
     assert called == ["quantize", "compile", "pack"]
-
-
-def test_chart_shows_every_bar(tmp_path: Path) -> None:
-    bars = [Bar("met", 4, 3, 5, 2, True), Bar("missed", 0.5, 0.4, 0.6, 2, False), Bar("free", 900, 800, 1000)]
-    small, large = tmp_path / "new" / "one.png", tmp_path / "all.png"
-    draw_bars(small, "One", bars[:1])
-    draw_bars(large, "All", bars, unit="x", origin=1.0, footer="below")
-    with Image.open(small) as one, Image.open(large) as all_:
-        colors = {color for _, color in all_.convert("RGB").getcolors(1 << 20) or []}
-        assert all_.height > one.height
-        assert {(44, 140, 120), (214, 96, 28), (90, 120, 170)} <= colors
-
-
-@pytest.mark.parametrize("bars", [[], [Bar("zero", 1, 0, 2)], [Bar("endless", 1, 1, float("inf"))]])
-def test_what_cannot_be_drawn_is_refused(bars: list[Bar], tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="positive finite"):
-        draw_bars(tmp_path / "no.png", "", bars)
