@@ -132,8 +132,8 @@ def _open_archive(path: Path) -> object:
 
 def _checked_name(name: object, path: Path) -> str:
     if not isinstance(name, str):
-        shown = repr(name)[:80] if isinstance(name, (int, float, bytes)) else f"a {type(name).__name__}"
-        raise CheckpointError(f"{path} names a tensor {shown}; expected text")
+        label = repr(name)[:80] if isinstance(name, (int, float, bytes)) else f"a {type(name).__name__}"
+        raise CheckpointError(f"{path} names a tensor {label}; expected text")
     return name
 
 
@@ -184,6 +184,6 @@ def _account(state: Mapping[str, Tensor], expected: Mapping[str, Tensor], what: 
 def _check_positions(state: Mapping[str, Tensor], config: DeticConfig, what: str) -> None:
     """A stored index of relative positions must be the one that the network computes for itself."""
     expected = relative_position_index(config.swin_window)
-    for name, found in state.items():
-        if name.endswith(POSITIONS) and not torch.equal(found.long(), expected):
+    for name, index in state.items():
+        if name.endswith(POSITIONS) and not torch.equal(index.long(), expected):
             raise CheckpointError(f"{what}: {name} does not belong to windows of {config.swin_window} tokens")

@@ -193,20 +193,20 @@ def surviving_boxes(boxes: Tensor, scores: Tensor, labels: Tensor, own: Tensor, 
         (M,) int64 indices of the prompts' boxes that survive, in their order.
     """
     prompts = len(own)
-    ours = (labels < prompts).nonzero()[:, 0]  # (A,) indices of the prompts' boxes
-    theirs = (labels >= prompts).nonzero()[:, 0]  # (B,) indices of the classes' boxes
-    is_here = box_iou(boxes[ours], boxes[theirs]) >= SAME_PLACE  # (A, B)
-    scores_here = scores[theirs][None] * is_here
+    prompt_rows = (labels < prompts).nonzero()[:, 0]  # (A,) indices of the prompts' boxes
+    class_rows = (labels >= prompts).nonzero()[:, 0]  # (B,) indices of the classes' boxes
+    is_here = box_iou(boxes[prompt_rows], boxes[class_rows]) >= SAME_PLACE  # (A, B)
+    scores_here = scores[class_rows][None] * is_here
     # (A, B) -> (A, V): the best score of each class at each box
-    class_scores = scores_here.new_zeros(len(ours), own.shape[1])
+    class_scores = scores_here.new_zeros(len(prompt_rows), own.shape[1])
     class_scores.scatter_reduce_(
-        1, (labels[theirs] - prompts)[None].expand(len(ours), -1), scores_here, "amax"
+        1, (labels[class_rows] - prompts)[None].expand(len(prompt_rows), -1), scores_here, "amax"
     )
     passes = [
         bool(survivors(scores[box][None, None], class_scores[i : i + 1], own[labels[box]][None], suppress))
-        for i, box in enumerate(ours)
+        for i, box in enumerate(prompt_rows)
     ]
-    return ours[torch.tensor(passes, dtype=torch.bool, device=ours.device)]
+    return prompt_rows[torch.tensor(passes, dtype=torch.bool, device=prompt_rows.device)]
 
 
 def _method_changes(

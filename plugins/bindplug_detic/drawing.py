@@ -173,8 +173,8 @@ def _draw_labels(
     chips: list[Rectangle] = []
     covered = 0
     for index in order:
-        words = _shortened(labels[index], scores[index], font, canvas.width - 2 * margin)
-        width = math.ceil(font.getlength(words)) + 2 * margin
+        line = _shortened(labels[index], scores[index], font, canvas.width - 2 * margin)
+        width = math.ceil(font.getlength(line)) + 2 * margin
         covered += width * height
         if chips and covered > MOST_COVERED * canvas.width * canvas.height:
             return
@@ -183,15 +183,15 @@ def _draw_labels(
         left, top, right, bottom = chip
         pen.rounded_rectangle((left, top, right - 1, bottom - 1), radius=margin, fill=palette[index])
         color = text_color_on(palette[index])
-        pen.text((left + margin, top + margin - ascent), words, font=font, fill=color)
+        pen.text((left + margin, top + margin - ascent), line, font=font, fill=color)
 
 
 def _shortened(label: str, score: str, font: Font, room: int) -> str:
     """Label and score on one line; where they are too long the score is dropped, then the label's end."""
     label = " ".join(label.split())
-    for words in (label + score, label):
-        if font.getlength(words) <= room:
-            return words
+    for line in (label + score, label):
+        if font.getlength(line) <= room:
+            return line
     length = len(label) - 1
     while length > 1 and font.getlength(label[:length].rstrip() + "…") > room:
         length -= 1

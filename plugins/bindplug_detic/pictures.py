@@ -10,7 +10,7 @@ from torch import Tensor
 from bindplug.errors import InputError
 from bindplug.inputs import ImagePreprocess, describe_source
 
-_READER = ImagePreprocess()
+_READER = ImagePreprocess(image_size=1)  # pictures keep their size here, so that no scaled size is too large
 
 
 def read_picture(source: object) -> Image.Image:

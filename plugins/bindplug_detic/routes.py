@@ -258,26 +258,28 @@ class Router:
         bridge, leaves = self.vocabulary_bridge(), distinct_leaves(queries)
         rows, modalities = embed_leaves(self.model, bridge, leaves)
         mapped = map_leaves(bridge, leaves, rows, modalities)
-        known = self._known_leaves(leaves, rows.cpu(), modalities)
-        meanings = [any(leaf in known for weight, leaf in query.terms if weight > 0) for query in queries]
+        meaningful = self._meaningful_leaves(leaves, rows.cpu(), modalities)
+        meanings = [
+            any(leaf in meaningful for weight, leaf in query.terms if weight > 0) for query in queries
+        ]
         return [compose(query, mapped, bridge.target_mean).cpu() for query in queries], meanings
 
-    def _known_leaves(
+    def _meaningful_leaves(
         self, leaves: Sequence[AnyLeaf], rows: Tensor, modalities: Sequence[str]
     ) -> set[AnyLeaf]:
         """The leaves that stand out among the detector's classes, and those that cannot be compared with text."""
         classes = self.classes
         if classes is None or classes.names is None:
             return set(leaves)
-        judged = [
+        comparable = [
             index
             for index, leaf in enumerate(leaves)
             if leaf.modality is Modality.TEXT
             or (modalities[index] == "text" and can_recenter(self.model, leaf, "text"))
         ]
         names = self.class_name_rows(classes.names)
-        unknown = {leaves[index] for index in judged if not stands_out(rows[index], names)}
-        return set(leaves) - unknown
+        meaningless = {leaves[index] for index in comparable if not stands_out(rows[index], names)}
+        return set(leaves) - meaningless
 
     def _direct(self, query: Query) -> Tensor:
         leaves = distinct_leaves([query])

@@ -156,15 +156,15 @@ def checked_names(names: Sequence[str] | str) -> tuple[str, ...]:
     Raises:
         InputError: there is none, or one is empty or no string.
     """
-    listed = (names,) if isinstance(names, str) else tuple(names)
-    wrong = next((name for name in listed if not isinstance(name, str) or not name.strip()), None)
+    entries = (names,) if isinstance(names, str) else tuple(names)
+    wrong = next((name for name in entries if not isinstance(name, str) or not name.strip()), None)
     if wrong is not None:
         raise InputError(
             "vocabulary", found=f"the name {wrong!r}", expected="names that are not empty strings"
         )
-    if not listed:
+    if not entries:
         raise InputError("vocabulary", found="no names", expected="at least one")
-    return listed
+    return entries
 
 
 def checked_rows(rows: Tensor | np.ndarray | Sequence[Any]) -> Tensor:
@@ -212,10 +212,10 @@ def read_names(names: Names) -> list[str]:
         raise InputError(
             str(path), found=f"a file that cannot be read ({error})", expected=expected
         ) from None
-    listed = _names_within(parsed)
-    if not listed:
+    entries = _names_within(parsed)
+    if not entries:
         raise InputError(str(path), found="no names", expected=expected)
-    return listed
+    return entries
 
 
 def _names_within(parsed: Any) -> list[str]:

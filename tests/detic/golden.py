@@ -72,11 +72,11 @@ class Golden:
     def tensor(self, name: str) -> Tensor:
         return torch.from_numpy(self.arrays[name])
 
-    def close(self, name: str, found: Tensor, quantity: str) -> None:
+    def close(self, name: str, result: Tensor, quantity: str) -> None:
         """Fails unless ``found`` is the array of that name within ten times its spread."""
         expected = self.tensor(name)
-        assert found.shape == expected.shape, name
-        deviation = float((found.float() - expected.float()).abs().max())
+        assert result.shape == expected.shape, name
+        deviation = float((result.float() - expected.float()).abs().max())
         report = os.environ.get("BINDPLUG_DEVIATIONS")
         if report:
             with Path(report).open("a") as file:

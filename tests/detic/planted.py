@@ -142,7 +142,7 @@ class PlantedNetwork(nn.Module):
         return [CascadeOutput(proposals[0].boxes, chances, scores)]
 
     def predict_masks(self, features, boxes):
-        return [torch.full((len(found), 28, 28), 4.0) for found in boxes]
+        return [torch.full((len(boxes_), 28, 28), 4.0) for boxes_ in boxes]
 
     def forward(self, images, classifier, **options):
         raise AssertionError("prompts go through the steps of the network")

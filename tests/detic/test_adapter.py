@@ -84,13 +84,13 @@ class TestContract(AdapterContract):
 
     def use_original(self, target):
         rows = FakeEncoder().embed([text("bird")])
-        found = target(PICTURE, vocabulary=Vocabulary(("bird",), rows), threshold=0.0)
-        return found.boxes, found.scores, found.mask_logits
+        detections = target(PICTURE, vocabulary=Vocabulary(("bird",), rows), threshold=0.0)
+        return detections.boxes, detections.scores, detections.mask_logits
 
     def use_upgraded(self, upgraded, weight):
         prompt = text("bird") + weight * audio("bark.wav")
-        found = upgraded(PICTURE, [prompt], threshold=0.0, suppress=False)
-        return found.boxes, found.scores, found.mask_logits
+        detections = upgraded(PICTURE, [prompt], threshold=0.0, suppress=False)
+        return detections.boxes, detections.scores, detections.mask_logits
 
 
 class TestWithoutPrompts:
@@ -98,9 +98,9 @@ class TestWithoutPrompts:
         detector = small_detic()
         upgraded = bindplug.upgrade(detector, FakeEncoder())
         assert isinstance(upgraded, DeticWithQueries)
-        own, found = detector(PICTURE, threshold=0.1, top_k=3), upgraded(PICTURE, threshold=0.1, top_k=3)
-        assert found.labels == own.labels
-        assert torch.equal(found.boxes, own.boxes)
+        own, detections = detector(PICTURE, threshold=0.1, top_k=3), upgraded(PICTURE, threshold=0.1, top_k=3)
+        assert detections.labels == own.labels
+        assert torch.equal(detections.boxes, own.boxes)
         assert upgraded.vocabulary is detector.vocabulary
         assert [len(one) for one in upgraded([PICTURE, PICTURE])] == [
             len(one) for one in detector([PICTURE] * 2)
@@ -111,35 +111,35 @@ class TestRoutes:
     @pytest.mark.parametrize("route", ROUTES)
     @pytest.mark.parametrize("kind", [audio, text, depth])
     def test_every_route_finds_what_a_prompt_means(self, route, kind):
-        found = querying(route)(PICTURE, [kind("train.wav"), kind("dog.wav")], route=route)
-        assert isinstance(found, Detections)
-        assert found.label_indices.tolist() == [1, 0]
+        detections = querying(route)(PICTURE, [kind("train.wav"), kind("dog.wav")], route=route)
+        assert isinstance(detections, Detections)
+        assert detections.label_indices.tolist() == [1, 0]
         expected = torch.tensor([THINGS[0].box, THINGS[2].box]) * torch.tensor([128, 64, 128, 64])
-        assert_close(found.boxes, expected, atol=1.0, rtol=0)
-        assert found.routes == [route, route]
-        assert found.info["routes"] == [route, route]
-        assert found.picture.size == PICTURE.size
+        assert_close(detections.boxes, expected, atol=1.0, rtol=0)
+        assert detections.routes == [route, route]
+        assert detections.info["routes"] == [route, route]
+        assert detections.picture.size == PICTURE.size
 
     @pytest.mark.parametrize("route", ROUTES)
     def test_a_sum_finds_both(self, route):
-        found = querying(route)(PICTURE, [audio("dog.wav") + text("car")], route=route, threshold=0.2)
-        assert len(found) == 2
-        assert found.labels == ["audio('dog.wav') + text('car')"] * 2
+        detections = querying(route)(PICTURE, [audio("dog.wav") + text("car")], route=route, threshold=0.2)
+        assert len(detections) == 2
+        assert detections.labels == ["audio('dog.wav') + text('car')"] * 2
 
     @pytest.mark.parametrize("route", ROUTES)
     def test_an_absent_sound_finds_nothing(self, route):
         assert len(querying(route)(PICTURE, [audio("bee.wav"), "violin"], route=route, threshold=0.01)) == 0
 
     def test_routes_may_differ_between_prompts(self):
-        found = querying()(
+        detections = querying()(
             PICTURE, [audio("car.wav"), "dog", "train"], route=["rescore", "vocabulary", "rescore"]
         )
-        assert found.info["routes"] == ["rescore", "vocabulary", "rescore"]
-        assert sorted(zip(found.labels, found.routes, strict=True)) == [
+        assert detections.info["routes"] == ["rescore", "vocabulary", "rescore"]
+        assert sorted(zip(detections.labels, detections.routes, strict=True)) == [
             ("audio car.wav", "rescore"), ("dog", "vocabulary"), ("train", "rescore"),
         ]  # fmt: skip
-        assert found.scores.tolist() == sorted(found.scores.tolist(), reverse=True)
-        assert found.masks.shape == (3, 64, 128)
+        assert detections.scores.tolist() == sorted(detections.scores.tolist(), reverse=True)
+        assert detections.masks.shape == (3, 64, 128)
 
     def test_the_upgrades_route_and_a_calls(self):
         upgraded = upgrade(planted_detector(), PlantedEncoder(), route="rescore")
@@ -151,10 +151,12 @@ class TestRoutes:
     def test_crops_of_a_detector_without_vocabulary(self):
         upgraded = upgrade(planted_detector(names=None), PlantedEncoder())
         # the encoder of this test knows no walls and skies
-        found = upgraded(PICTURE, [audio("dog.wav"), "bee"], distractors=["a horse", "the wind", "a car"])
-        assert found.info["routes"] == ["rescore", "rescore"]
-        assert found.labels == ["audio dog.wav"]
-        assert found.has_masks
+        detections = upgraded(
+            PICTURE, [audio("dog.wav"), "bee"], distractors=["a horse", "the wind", "a car"]
+        )
+        assert detections.info["routes"] == ["rescore", "rescore"]
+        assert detections.labels == ["audio dog.wav"]
+        assert detections.has_masks
 
     def test_a_vocabulary_of_vectors_alone_has_no_words(self):
         detector = planted_detector()
@@ -208,17 +210,19 @@ class TestCalls:
 
     def test_one_in_one_out_lists_in_lists_out(self):
         upgraded = querying()
-        found = upgraded([PICTURE, PICTURE], "dog")
-        assert [one.labels for one in found] == [["dog"], ["dog"]]
+        detections = upgraded([PICTURE, PICTURE], "dog")
+        assert [one.labels for one in detections] == [["dog"], ["dog"]]
         assert upgraded([], ["dog"]) == []
         assert upgraded([], ["dog"], route="rescore") == []
 
     def test_nothing_found_is_an_empty_result_with_its_routes(self):
         for route in ("vocabulary", "rescore"):
-            found = querying(things=(Thing((0.1, 0.1, 0.5, 0.5), "dog", 0.0),))(PICTURE, "dog", route=route)
-            assert len(found) == 0
-            assert found.info["routes"] == [route]
-            assert found.draw().size == PICTURE.size
+            detections = querying(things=(Thing((0.1, 0.1, 0.5, 0.5), "dog", 0.0),))(
+                PICTURE, "dog", route=route
+            )
+            assert len(detections) == 0
+            assert detections.info["routes"] == [route]
+            assert detections.draw().size == PICTURE.size
 
     def test_masks_are_made_only_if_wanted(self):
         upgraded = querying()
@@ -242,12 +246,12 @@ class TestCalls:
         ready = upgraded.prepare([audio("dog.wav"), "car"], ["vocabulary", "rescore"])
         upgraded(PICTURE, ready)
         embedded = len(upgraded.model.embedded)
-        found = upgraded(PICTURE, ready)
+        detections = upgraded(PICTURE, ready)
         crops = upgraded.model.embedded[embedded:]
         assert len(crops) == 1, "one pass for all crops"
         assert len(crops[0]) == len(THINGS)
         assert (
-            found.labels
+            detections.labels
             == upgraded(PICTURE, [audio("dog.wav"), "car"], route=["vocabulary", "rescore"]).labels
         )
         assert len(ready) == 2
@@ -275,17 +279,17 @@ class TestCalls:
             querying()(PICTURE, [bindplug.imu("dog.csv")])
 
     def test_threads_share_one_detector(self):
-        upgraded, found = querying(), {}
+        upgraded, detections = querying(), {}
 
         def look(name):
-            found[name] = upgraded(PICTURE, [audio(f"{name}.wav")]).labels
+            detections[name] = upgraded(PICTURE, [audio(f"{name}.wav")]).labels
 
         threads = [threading.Thread(target=look, args=(t.concept,)) for t in THINGS]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        assert found == {t.concept: [f"audio {t.concept}.wav"] for t in THINGS}
+        assert detections == {t.concept: [f"audio {t.concept}.wav"] for t in THINGS}
 
 
 class TestUpgrade:
@@ -304,5 +308,5 @@ class TestUpgrade:
             upgrade(other, PlantedEncoder(), bridge=linear_bridge())
 
 
-def _scores(found):
-    return zip(found.labels, found.scores.tolist(), strict=True)
+def _scores(detections):
+    return zip(detections.labels, detections.scores.tolist(), strict=True)

@@ -40,29 +40,29 @@ PICTURES = [[[0.1 * n, 0.05], [0.01]] for n in range(10)]
 
 
 def test_the_lowest_threshold_that_keeps_the_rate():
-    found = calibrate(Scripted(), PICTURES, PROMPTS, false_positive_rate=0.2)
-    assert found.thresholds == pytest.approx((0.7, 0.0))
-    assert found.labels == ("bee", "audio violin.wav")
-    assert found.rates() == pytest.approx({"bee": 0.2, "audio violin.wav": 0.0})
-    assert found.rates(0.35) == pytest.approx({"bee": 0.6, "audio violin.wav": 0.0})
-    assert found.rates([0.85, 0.0])["bee"] == pytest.approx(0.1)
-    assert found.threshold == pytest.approx(0.5), "over all pairs: 4 of 20 lie above"
+    calibration = calibrate(Scripted(), PICTURES, PROMPTS, false_positive_rate=0.2)
+    assert calibration.thresholds == pytest.approx((0.7, 0.0))
+    assert calibration.labels == ("bee", "audio violin.wav")
+    assert calibration.rates() == pytest.approx({"bee": 0.2, "audio violin.wav": 0.0})
+    assert calibration.rates(0.35) == pytest.approx({"bee": 0.6, "audio violin.wav": 0.0})
+    assert calibration.rates([0.85, 0.0])["bee"] == pytest.approx(0.1)
+    assert calibration.threshold == pytest.approx(0.5), "over all pairs: 4 of 20 lie above"
 
 
 def test_no_false_positive_at_all():
-    found = calibrate(Scripted(), PICTURES, PROMPTS, false_positive_rate=0.0)
-    assert found.thresholds[0] == pytest.approx(0.9)
-    assert set(found.rates().values()) == {0.0}
+    calibration = calibrate(Scripted(), PICTURES, PROMPTS, false_positive_rate=0.0)
+    assert calibration.thresholds[0] == pytest.approx(0.9)
+    assert set(calibration.rates().values()) == {0.0}
 
 
 @settings(max_examples=50)
 @given(st.lists(st.integers(30, 1000), min_size=1, max_size=30), st.floats(0, 0.99))
 def test_the_rate_holds_where_it_was_measured(scores, rate):
     pictures = [[[score / 1000]] for score in scores]
-    found = calibrate(Scripted(), pictures, ["bee"], false_positive_rate=rate)
-    assert found.rates()["bee"] <= rate + 1e-6
-    lower = found.thresholds[0] - 1e-6
-    assert lower < 0.03 or found.rates(lower)["bee"] > rate - 1 / len(scores) - 1e-6
+    calibration = calibrate(Scripted(), pictures, ["bee"], false_positive_rate=rate)
+    assert calibration.rates()["bee"] <= rate + 1e-6
+    lower = calibration.thresholds[0] - 1e-6
+    assert lower < 0.03 or calibration.rates(lower)["bee"] > rate - 1 / len(scores) - 1e-6
 
 
 def test_what_a_call_will_use_is_used():
@@ -72,12 +72,12 @@ def test_what_a_call_will_use_is_used():
 
 
 @pytest.mark.parametrize(
-    ("pictures", "prompts", "rate", "said"),
+    ("pictures", "prompts", "rate", "message"),
     [([], PROMPTS, 0.1, "no pictures"), (PICTURES, [], 0.1, "none"), (PICTURES, PROMPTS, 1.0, r"\[0, 1\)"),
      (PICTURES, PROMPTS, -0.1, r"\[0, 1\)")],
 )  # fmt: skip
-def test_what_cannot_be_calibrated(pictures, prompts, rate, said):
-    with pytest.raises(InputError, match=said):
+def test_what_cannot_be_calibrated(pictures, prompts, rate, message):
+    with pytest.raises(InputError, match=message):
         calibrate(Scripted(), pictures, prompts, false_positive_rate=rate)
 
 
@@ -88,5 +88,5 @@ def test_a_real_wrapper():
     loose = calibrate(upgraded, without, absent, suppress=False, progress=False)
     assert all(FLOOR < threshold < 0.2 for threshold in loose.thresholds)
     assert calibrate(upgraded, without, absent, route="vocabulary").thresholds == (0.0, 0.0)
-    found = upgraded(without[0], present, threshold=loose.threshold, suppress=False)
-    assert found.scores[0] > 0.9, "what is there still stands above the threshold"
+    calibration = upgraded(without[0], present, threshold=loose.threshold, suppress=False)
+    assert calibration.scores[0] > 0.9, "what is there still stands above the threshold"

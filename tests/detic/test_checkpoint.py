@@ -57,9 +57,9 @@ def test_every_form_of_file(tmp_path: Path, backbone: str, suffix: str) -> None:
         path.write_bytes(pickle.dumps(nested if "nested" in suffix else arrays, protocol=2))
     network = network_from_official(path, toy_config(backbone))
     assert not network.training
-    found = network.state_dict()
-    assert found.keys() == state.keys()
-    assert all(torch.equal(found[name], tensor) for name, tensor in state.items())
+    tensors = network.state_dict()
+    assert tensors.keys() == state.keys()
+    assert all(torch.equal(tensors[name], tensor) for name, tensor in state.items())
 
 
 @given(
@@ -75,10 +75,10 @@ def test_arrays_of_every_protocol(
     array = np.asarray(rng.integers(0, 2, shape)).astype(dtype, order="F" if fortran else "C")
     path = tmp_path_factory.getbasetemp() / "arrays.pkl"
     path.write_bytes(pickle.dumps({"a": array, "b": np.float32(2.5)}, protocol=protocol))
-    found = read_official(path)
-    assert found["a"].shape == array.shape
-    assert found["a"].tolist() == array.tolist()
-    assert found["b"].item() == 2.5
+    tensors = read_official(path)
+    assert tensors["a"].shape == array.shape
+    assert tensors["a"].tolist() == array.tolist()
+    assert tensors["b"].item() == 2.5
 
 
 class Evil:

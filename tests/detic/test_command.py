@@ -43,19 +43,19 @@ def planted(monkeypatch, tmp_path):
     monkeypatch.chdir(tmp_path)
     for name in ("train.wav", "dog.wav"):  # only their names are read
         (tmp_path / name).touch()
-    asked = {}
+    requests = {}
 
     def model(self, modalities=None):
-        asked["modalities"] = sorted(modalities)
+        requests["modalities"] = sorted(modalities)
         return PlantedEncoder()
 
     def detector(name, *, device):
-        asked["detector"] = (name, device)
+        requests["detector"] = (name, device)
         return planted_detector()
 
     monkeypatch.setattr(ModelChoice, "load", model)
     monkeypatch.setattr(Detic, "from_pretrained", detector)
-    return asked
+    return requests
 
 
 def run(*arguments):
@@ -70,10 +70,10 @@ def test_a_sound_and_a_word(planted, picture, tmp_path):
     out = tmp_path / "out"
     ran = run(picture, "--audio", "train.wav", "--text", "a dog", "--text", "a bee", "-o", out)
     assert ran.exit_code == 0, ran.output
-    found = found_in(out)
-    assert [p["source"] for p in found["prompts"]] == ["train.wav", "a dog", "a bee"], "in the order typed"
-    assert {p["route"] for p in found["prompts"]} == {"vocabulary"}
-    entry = found["pictures"][0]
+    summary = found_in(out)
+    assert [p["source"] for p in summary["prompts"]] == ["train.wav", "a dog", "a bee"], "in the order typed"
+    assert {p["route"] for p in summary["prompts"]} == {"vocabulary"}
+    entry = summary["pictures"][0]
     assert (entry["width"], entry["height"]) == (128, 64)
     assert [(d["prompt"], d["label"]) for d in entry["detections"]] == [(1, "a dog"), (0, "audio train.wav")]
     assert all(0.8 < d["score"] <= 1 and len(d["box"]) == 4 for d in entry["detections"])
@@ -140,7 +140,7 @@ def test_results_never_replace_a_picture(planted, picture):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "said"),
+    ("arguments", "message"),
     [
         (["{picture}"], "nothing to read"),
         (["--text", "dog"], "Missing argument"),
@@ -150,10 +150,10 @@ def test_results_never_replace_a_picture(planted, picture):
         (["{picture}", "--text", "dog", "-O", "text.nothing"], "MODALITY.NAME=VALUE"),
     ],
 )
-def test_wrong_usage(planted, picture, arguments, said):
+def test_wrong_usage(planted, picture, arguments, message):
     ran = run(*[one.format(picture=picture) for one in arguments])
     assert ran.exit_code == 2
-    assert said in ran.output
+    assert message in ran.output
 
 
 def test_what_is_not_there(planted, tmp_path, picture):
@@ -180,7 +180,7 @@ def test_a_real_network_from_its_directory(monkeypatch, picture, tmp_path):
     monkeypatch.chdir(tmp_path)
     ran = run(picture, "--audio", "bark.wav", *options)
     assert ran.exit_code == 0, ran.output
-    found = found_in(out)["pictures"][0]["detections"]
-    assert 0 < len(found) <= 10
-    assert len(list(out.glob("*-mask-*.png"))) == len(found)
+    summary = found_in(out)["pictures"][0]["detections"]
+    assert 0 < len(summary) <= 10
+    assert len(list(out.glob("*-mask-*.png"))) == len(summary)
     assert found_in(out)["prompts"][0]["route"] == "direct"

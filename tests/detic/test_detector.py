@@ -19,28 +19,28 @@ from tests.detic.conftest import NAMES, PLAN, SPACE, WIDTH, FakeNetwork, make_vo
 
 
 def test_boxes_come_back_in_the_pictures_own_pixels(detector, picture):
-    found = detector(picture)
-    assert isinstance(found, Detections)
-    assert found.labels == ["dog", "car"]
-    assert found.label_indices.tolist() == [0, 2]
-    assert found.image_size == (48, 96)
+    detections = detector(picture)
+    assert isinstance(detections, Detections)
+    assert detections.labels == ["dog", "car"]
+    assert detections.label_indices.tolist() == [0, 2]
+    assert detections.image_size == (48, 96)
     expected = torch.tensor([p.box for p in PLAN[:2]]) * torch.tensor([96, 48, 96, 48])
-    torch.testing.assert_close(found.boxes, expected)
-    assert found.picture.size == picture.size
+    torch.testing.assert_close(detections.boxes, expected)
+    assert detections.picture.size == picture.size
 
 
 def test_masks_lie_in_their_boxes(detector, picture):
-    found = detector(picture, threshold=0)
-    assert found.masks.shape == (3, 48, 96)
-    assert [int(m.sum()) > 0 for m in found.masks] == [True, True, False]
-    assert not found.masks[0][:, :9].any()
+    detections = detector(picture, threshold=0)
+    assert detections.masks.shape == (3, 48, 96)
+    assert [int(m.sum()) > 0 for m in detections.masks] == [True, True, False]
+    assert not detections.masks[0][:, :9].any()
     assert detector(picture, with_masks=False).masks is None
 
 
 def test_one_in_one_out_and_lists_in_lists_out(detector, fake, picture):
     assert detector([]) == []
-    found = detector([picture, np.zeros((30, 20, 3), np.uint8), picture], batch_size=2)
-    assert [one.image_size for one in found] == [(48, 96), (30, 20), (48, 96)]
+    detections = detector([picture, np.zeros((30, 20, 3), np.uint8), picture], batch_size=2)
+    assert [one.image_size for one in detections] == [(48, 96), (30, 20), (48, 96)]
     assert [len(call["sizes"]) for call in fake.calls] == [2, 1]
 
 
@@ -52,18 +52,18 @@ def test_the_configurations_edges_and_others(detector, fake, picture):
 
 @pytest.mark.parametrize("size", [(1, 1), (1, 5000), (4000, 2)])
 def test_any_size_has_an_outcome(detector, size):
-    found = detector(Image.new("RGB", size), threshold=0)
-    assert found.image_size == size[::-1]
-    assert found.masks.shape == (len(found), *size[::-1])
-    assert (found.boxes[:, 2:] > found.boxes[:, :2]).all()
-    found.draw()
+    detections = detector(Image.new("RGB", size), threshold=0)
+    assert detections.image_size == size[::-1]
+    assert detections.masks.shape == (len(detections), *size[::-1])
+    assert (detections.boxes[:, 2:] > detections.boxes[:, :2]).all()
+    detections.draw()
 
 
 def test_nothing_found(detector, picture):
-    found = detector(picture, threshold=0.95)
-    assert (len(found), found.labels, tuple(found.boxes.shape)) == (0, [], (0, 4))
-    assert found.masks.shape == (0, 48, 96)
-    assert np.array_equal(np.array(found.draw()), np.array(picture))
+    detections = detector(picture, threshold=0.95)
+    assert (len(detections), detections.labels, tuple(detections.boxes.shape)) == (0, [], (0, 4))
+    assert detections.masks.shape == (0, 48, 96)
+    assert np.array_equal(np.array(detections.draw()), np.array(picture))
 
 
 def test_a_threshold_for_each_class(detector, picture):
@@ -83,8 +83,12 @@ def test_options_out_of_range_are_named(detector, picture, option):
 
 def test_options_reach_the_network(detector, fake, picture):
     detector(picture, nms_threshold=0.3, top_k=7, one_class_per_proposal=True)
-    asked = fake.calls[0]
-    assert (asked["nms_threshold"], asked["top_k"], asked["one_class_per_proposal"]) == (0.3, 7, True)
+    requests = fake.calls[0]
+    assert (requests["nms_threshold"], requests["top_k"], requests["one_class_per_proposal"]) == (
+        0.3,
+        7,
+        True,
+    )
 
 
 def test_a_bad_picture_in_a_list_is_named(detector, tmp_path, picture):
@@ -93,9 +97,9 @@ def test_a_bad_picture_in_a_list_is_named(detector, tmp_path, picture):
 
 
 def test_results_can_be_trained_on_and_changed(detector, picture):
-    found = detector(picture)
-    found.boxes.add_(1)
-    (found.scores * torch.ones(2, requires_grad=True)).sum().backward()
+    detections = detector(picture)
+    detections.boxes.add_(1)
+    (detections.scores * torch.ones(2, requires_grad=True)).sum().backward()
 
 
 def test_a_call_leaves_the_detector_as_it_was(detector, picture):
@@ -137,7 +141,7 @@ def test_set_vocabulary_in_each_of_its_forms(detector, fake, picture):
     assert detector.vocabulary.names == NAMES
 
 
-@pytest.mark.parametrize(("given", "found"), [
+@pytest.mark.parametrize(("given", "detections"), [
     ({}, "neither"),
     ({"embeddings": torch.ones(2, 7)}, r"width 7; expected 4.*bridge"),
     ({"names": ["a"], "embeddings": torch.ones(2, WIDTH)}, "1 names for 2 rows"),
@@ -145,9 +149,9 @@ def test_set_vocabulary_in_each_of_its_forms(detector, fake, picture):
     ({"names": []}, "no names"),
     ({"embeddings": torch.zeros(1, WIDTH)}, "only zeros"),
 ])  # fmt: skip
-def test_vocabularies_that_do_not_fit(detector, given, found):
+def test_vocabularies_that_do_not_fit(detector, given, detections):
     before = detector.vocabulary
-    with pytest.raises(InputError, match=found):
+    with pytest.raises(InputError, match=detections):
         detector.set_vocabulary(**given)
     assert detector.vocabulary is before
 
@@ -233,10 +237,10 @@ def test_names_and_paths_that_lead_nowhere(tmp_path):
 def test_a_real_network_detects_in_any_picture(small_network):
     detector = Detic(small_network, make_vocabulary(), SPACE)
     pictures = [Image.effect_noise(size, 90).convert("RGB") for size in ((80, 60), (200, 9), (1, 1))]
-    found = detector(pictures, threshold=0.0, top_k=9, batch_size=3)
-    assert [one.image_size for one in found] == [(60, 80), (9, 200), (1, 1)]
-    assert len(found[0]) > 0
-    for one in found:
+    detections = detector(pictures, threshold=0.0, top_k=9, batch_size=3)
+    assert [one.image_size for one in detections] == [(60, 80), (9, 200), (1, 1)]
+    assert len(detections[0]) > 0
+    for one in detections:
         height, width = one.image_size
         assert one.masks.shape == (len(one), height, width)
         assert (one.boxes <= torch.tensor([width, height] * 2)).all()

@@ -159,32 +159,32 @@ class TestPrompts:
     def test_a_sound_finds_its_thing(self, as_buffer, route):
         upgraded = querying(as_buffer)
         before = state_of(upgraded.original.model)
-        found = upgraded(BGR, [audio("train.wav"), "dog", audio("bee.wav")], route=route)
-        assert isinstance(found, Detections)
-        assert sorted(found.labels) == ["audio train.wav", "dog"]
-        assert found.info["routes"] == [route] * 3
+        detections = upgraded(BGR, [audio("train.wav"), "dog", audio("bee.wav")], route=route)
+        assert isinstance(detections, Detections)
+        assert sorted(detections.labels) == ["audio train.wav", "dog"]
+        assert detections.info["routes"] == [route] * 3
         expected = torch.tensor(THINGS[0].box) * torch.tensor([128, 64, 128, 64])
-        assert (found.boxes[found.labels.index("dog")] - expected).abs().max() < 1e-4
-        assert found.masks.shape == (2, 64, 128)
+        assert (detections.boxes[detections.labels.index("dog")] - expected).abs().max() < 1e-4
+        assert detections.masks.shape == (2, 64, 128)
         assert state_of(upgraded.original.model) == before
 
     def test_paths_pictures_and_arrays_are_seen_alike(self, tmp_path):
         PICTURE.save(tmp_path / "p.png")
         upgraded = querying()
-        found = upgraded([BGR, PICTURE, tmp_path / "p.png"], "dog", with_masks=False)
-        assert [one.labels for one in found] == [["dog"]] * 3
+        detections = upgraded([BGR, PICTURE, tmp_path / "p.png"], "dog", with_masks=False)
+        assert [one.labels for one in detections] == [["dog"]] * 3
         assert all((seen == BGR).all() for seen in upgraded.original.seen)
-        assert np.array_equal(np.asarray(found[0].picture), np.asarray(PICTURE)), "drawn in RGB"
-        assert found[0].masks is None
+        assert np.array_equal(np.asarray(detections[0].picture), np.asarray(PICTURE)), "drawn in RGB"
+        assert detections[0].masks is None
 
     def test_a_model_takes_its_own_input(self):
         model = GeneralizedRCNN().eval()
         upgraded = upgrade(model, PlantedEncoder(), space=THERE, names=NAMES)
         pixels = torch.as_tensor(np.array(PICTURE)).permute(2, 0, 1).float()
-        found = upgraded([{"image": pixels, "height": 32, "width": 64}], [audio("car.wav")])
-        assert [one.labels for one in found] == [["audio car.wav"]]
-        assert found[0].image_size == (32, 64)
-        assert found[0].picture.size == (64, 32)
+        detections = upgraded([{"image": pixels, "height": 32, "width": 64}], [audio("car.wav")])
+        assert [one.labels for one in detections] == [["audio car.wav"]]
+        assert detections[0].image_size == (32, 64)
+        assert detections[0].picture.size == (64, 32)
         with pytest.raises(InputError, match="DefaultPredictor"):
             upgraded("street.jpg", ["dog"])
         with pytest.raises(InputError, match=r"model\.eval\(\)"):
@@ -219,10 +219,10 @@ class TestPrompts:
 class TestWithoutPrompts:
     def test_the_originals_answer(self):
         upgraded = querying()
-        found, own = upgraded(BGR), upgraded.original(BGR)
-        assert list(found) == ["instances"]
-        assert type(found["instances"]) is Instances
-        assert same(found["instances"].scores, own["instances"].scores)
+        detections, own = upgraded(BGR), upgraded.original(BGR)
+        assert list(detections) == ["instances"]
+        assert type(detections["instances"]) is Instances
+        assert same(detections["instances"].scores, own["instances"].scores)
         assert upgraded.metadata is upgraded.original.metadata
         assert upgraded.input_format == "RGB"
 
@@ -291,12 +291,14 @@ class TestLending:
     def test_wrappers_of_one_model_take_turns(self):
         predictor = DefaultPredictor()
         wrappers = [upgrade(predictor, PlantedEncoder(), space=THERE) for _ in range(2)]
-        found, faults = {}, []
+        detections, faults = {}, []
 
         def look(place, name):
             try:
-                found[place] = [wrappers[place % 2](BGR, [audio(f"{name}.wav")]).labels for _ in range(5)]
-                found[place, "own"] = len(wrappers[place % 2](BGR)["instances"])
+                detections[place] = [
+                    wrappers[place % 2](BGR, [audio(f"{name}.wav")]).labels for _ in range(5)
+                ]
+                detections[place, "own"] = len(wrappers[place % 2](BGR)["instances"])
             except BaseException as error:
                 faults.append(error)
 
@@ -307,8 +309,8 @@ class TestLending:
         for thread in threads:
             thread.join()
         assert not faults
-        assert all(found[i] == [[f"audio {name}.wav"]] * 5 for i, name in enumerate(names))
-        assert {found[i, "own"] for i in range(4)} == {3}
+        assert all(detections[i] == [[f"audio {name}.wav"]] * 5 for i, name in enumerate(names))
+        assert {detections[i, "own"] for i in range(4)} == {3}
 
     def test_a_call_waits_for_the_lock(self):
         upgraded = querying()

@@ -52,10 +52,10 @@ def test_a_detector_comes_back_as_it_was(saved: Path) -> None:
     images = toy_images((64, 96))
     with torch.inference_mode():
         expected = toy_network(norm="batch")(images, toy_classes())[0]
-        found = loaded.network(images, loaded.embeddings)[0]
-    assert len(found) > 0
-    assert torch.equal(found.boxes, expected.boxes)
-    assert torch.equal(found.scores, expected.scores)
+        result = loaded.network(images, loaded.embeddings)[0]
+    assert len(result) > 0
+    assert torch.equal(result.boxes, expected.boxes)
+    assert torch.equal(result.scores, expected.scores)
 
 
 @pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])

@@ -37,24 +37,24 @@ def test_a_batch_gives_what_each_image_gives_alone(network: DeticNetwork) -> Non
     classes = toy_classes()
     together = network(images, classes)
     assert len(together) == len(images)
-    for image, found in zip(images, together, strict=True):
-        same(found, network([image], classes)[0])
+    for image, result in zip(images, together, strict=True):
+        same(result, network([image], classes)[0])
 
 
 @torch.inference_mode()
 def test_detections_are_well_formed(network: DeticNetwork) -> None:
-    found = network(toy_images((50, 90)), toy_classes(), score_threshold=0.1)[0]
-    assert len(found) > 0
-    assert found.boxes.dtype == found.scores.dtype == torch.float32
-    assert found.labels.dtype == found.proposal_index.dtype == torch.int64
-    assert found.mask_logits is not None
-    assert found.mask_logits.shape == (len(found), 28, 28)
-    assert (found.scores > 0.1).all()
-    assert (found.scores.diff() <= 0).all()
-    assert (found.boxes >= 0).all()
-    assert (found.boxes <= torch.tensor([90.0, 50.0, 90.0, 50.0])).all()
-    assert found.proposal_index.max() < network.config.post_nms_top_k
-    assert set(found.labels.tolist()) <= set(range(4))
+    result = network(toy_images((50, 90)), toy_classes(), score_threshold=0.1)[0]
+    assert len(result) > 0
+    assert result.boxes.dtype == result.scores.dtype == torch.float32
+    assert result.labels.dtype == result.proposal_index.dtype == torch.int64
+    assert result.mask_logits is not None
+    assert result.mask_logits.shape == (len(result), 28, 28)
+    assert (result.scores > 0.1).all()
+    assert (result.scores.diff() <= 0).all()
+    assert (result.boxes >= 0).all()
+    assert (result.boxes <= torch.tensor([90.0, 50.0, 90.0, 50.0])).all()
+    assert result.proposal_index.max() < network.config.post_nms_top_k
+    assert set(result.labels.tolist()) <= set(range(4))
 
 
 @torch.inference_mode()
@@ -64,9 +64,9 @@ def test_masks_are_those_of_the_boxes() -> None:
     x, sizes = network.batch(images)
     assert sizes == [(64, 96), (64, 90)]
     features = network.features(x)
-    found = network(images, toy_classes(), score_threshold=0.1)
-    expected = network.predict_masks(features, [one.boxes for one in found])
-    for one, logits in zip(found, expected, strict=True):
+    result = network(images, toy_classes(), score_threshold=0.1)
+    expected = network.predict_masks(features, [one.boxes for one in result])
+    for one, logits in zip(result, expected, strict=True):
         assert len(one.proposal_index.unique()) < len(one), "some share a box"
         torch.testing.assert_close(one.mask_logits, logits, atol=1e-5, rtol=0)
     assert network(images[:1], toy_classes(), with_masks=False)[0].mask_logits is None
@@ -101,11 +101,11 @@ def test_options() -> None:
 @torch.inference_mode()
 def test_nothing_found() -> None:
     network, images = toy_network(), toy_images((64, 96))
-    found = network(images, toy_classes(), score_threshold=1.0)[0]
-    assert len(found) == 0
-    assert found.boxes.shape == (0, 4)
-    assert found.mask_logits is not None
-    assert found.mask_logits.shape == (0, 28, 28)
+    result = network(images, toy_classes(), score_threshold=1.0)[0]
+    assert len(result) == 0
+    assert result.boxes.shape == (0, 4)
+    assert result.mask_logits is not None
+    assert result.mask_logits.shape == (0, 28, 28)
     torch.nn.init.constant_(network.proposal_generator.centernet_head.agn_hm.bias, -1e3)
     assert len(network(images, toy_classes())[0]) == 0
     assert network([], toy_classes()) == []
@@ -116,8 +116,8 @@ def test_nothing_found() -> None:
 @torch.inference_mode()
 def test_images_of_any_size(backbone: str, size: tuple[int, int]) -> None:
     network = toy_network(backbone)
-    found = network(toy_images(size), toy_classes(), score_threshold=0.0)[0]
-    assert found.boxes.isfinite().all()
+    result = network(toy_images(size), toy_classes(), score_threshold=0.0)[0]
+    assert result.boxes.isfinite().all()
 
 
 def test_normalization_and_padding() -> None:
@@ -191,13 +191,13 @@ def test_every_parameter_gets_a_gradient() -> None:
         x, sizes = network.batch(toy_images((64, 96), (60, 64)))
         features = network.features(x)
         maps = network.proposal_maps(features)
-        boxes = [found.boxes.detach() for found in network.propose(features, sizes)]
+        boxes = [result.boxes.detach() for result in network.propose(features, sizes)]
         loss = sum(part.square().mean() for level in maps for part in level)
         for stage in range(3):
             output = network.box_stage(stage, features, boxes)
             loss = loss + network.classify(output.embeddings, toy_classes()).square().mean()
             loss = loss + output.deltas.square().mean()
-            boxes = [found.detach() for found in network.refine(stage, output, boxes, sizes)]
+            boxes = [result.detach() for result in network.refine(stage, output, boxes, sizes)]
         loss = loss + torch.cat(network.predict_masks(features, boxes)).square().mean()
         loss.backward()
         missing = [name for name, parameter in network.named_parameters() if parameter.grad is None]

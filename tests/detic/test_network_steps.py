@@ -57,8 +57,8 @@ def test_suppression_is_greedy(count: int, classes: int, threshold: float, top_k
     generator = torch.Generator().manual_seed(seed)
     scores = torch.randperm(max(count, 1), generator=generator)[:count] / 100
     labels = torch.randint(0, classes, (count,), generator=generator)
-    found = suppress(boxes, scores, threshold, top_k, labels=labels)
-    assert found.tolist() == naive_suppress(boxes, scores, threshold, labels, top_k)
+    result = suppress(boxes, scores, threshold, top_k, labels=labels)
+    assert result.tolist() == naive_suppress(boxes, scores, threshold, labels, top_k)
 
 
 @pytest.mark.parametrize("top_k", [5, 900, 1400])
@@ -67,13 +67,13 @@ def test_a_prefix_of_the_ranking_gives_what_all_of_it_gives(top_k: int) -> None:
     boxes, scores = random_boxes(count, 1, extent=4000), torch.rand(count)
     labels = torch.randint(0, 1200, (count,))
     expected = naive_suppress(boxes, scores, 0.3, labels, top_k) if top_k == 5 else None
-    found = suppress(boxes, scores, 0.3, top_k, labels=labels)
-    assert len(found) == top_k
-    assert (scores[found].diff() <= 0).all()
+    result = suppress(boxes, scores, 0.3, top_k, labels=labels)
+    assert len(result) == top_k
+    assert (scores[result].diff() <= 0).all()
     if expected:
-        assert found.tolist() == expected
+        assert result.tolist() == expected
     else:
-        assert torch.equal(found, suppress(boxes, scores, 0.3, count, labels=labels)[:top_k])
+        assert torch.equal(result, suppress(boxes, scores, 0.3, count, labels=labels)[:top_k])
 
 
 def test_ties_with_the_last_survivor() -> None:
@@ -111,9 +111,9 @@ def test_clipping_to_height_and_width() -> None:
 def test_logits_are_cosines(scale: float, seed: int) -> None:
     generator = torch.Generator().manual_seed(seed)
     rows, classes = torch.randn(3, 8, generator=generator), torch.randn(5, 8, generator=generator)
-    found = class_logits(rows * scale, classes / scale, 50.0)
+    result = class_logits(rows * scale, classes / scale, 50.0)
     expected = 50 * F.cosine_similarity(rows[:, None], classes[None], dim=-1)
-    torch.testing.assert_close(found, expected, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(result, expected, atol=1e-4, rtol=1e-4)
 
 
 @pytest.mark.parametrize(
@@ -165,9 +165,9 @@ def test_cells_that_the_batch_added_propose_nothing() -> None:
 def test_improbable_cells_propose_nothing() -> None:
     maps = proposal_maps(1, 32, 32, math.log(1e-4) - 1)
     maps[1].heatmap[0, 0, 1, 0] = 0.0
-    found = select_proposals(maps, None, DeticConfig())[0]
-    assert found.scores.tolist() == pytest.approx([math.sqrt(0.5)])
-    torch.testing.assert_close(found.boxes, torch.tensor([[6.4, 22.4, 9.6, 25.6]]))
+    result = select_proposals(maps, None, DeticConfig())[0]
+    assert result.scores.tolist() == pytest.approx([math.sqrt(0.5)])
+    torch.testing.assert_close(result.boxes, torch.tensor([[6.4, 22.4, 9.6, 25.6]]))
     none = select_proposals(proposal_maps(1, 32, 32, -20.0), None, DeticConfig())[0]
     assert none.boxes.shape == (0, 4)
 
@@ -183,16 +183,16 @@ def test_selection() -> None:
         [[0.0, 0.0, 10.0, 10.0], [0.0, 0.0, 10.0, 9.0], [50.0, 0.0, 90.0, 9.0], [nan, 0.0, 1.0, 1.0]]
     )
     scores = torch.tensor([[0.9, 0.4], [0.8, 0.5], [0.3, 0.2], [0.99, 0.99]])
-    found = select_detections(boxes, scores, (20, 60), score_threshold=0.2, nms_threshold=0.5, top_k=9)
-    assert found.labels.tolist() == [0, 1, 0]
-    assert found.proposal_index.tolist() == [0, 1, 2]
-    assert found.scores.tolist() == pytest.approx([0.9, 0.5, 0.3])
-    assert found.boxes[2].tolist() == [50.0, 0.0, 60.0, 9.0]
+    result = select_detections(boxes, scores, (20, 60), score_threshold=0.2, nms_threshold=0.5, top_k=9)
+    assert result.labels.tolist() == [0, 1, 0]
+    assert result.proposal_index.tolist() == [0, 1, 2]
+    assert result.scores.tolist() == pytest.approx([0.9, 0.5, 0.3])
+    assert result.boxes[2].tolist() == [50.0, 0.0, 60.0, 9.0]
     each = torch.tensor([0.85, 0.45])
-    found = select_detections(boxes, scores, (20, 60), score_threshold=each, nms_threshold=0.5, top_k=9)
-    assert found.labels.tolist() == [0, 1]
-    found = select_detections(boxes, scores, (20, 60), score_threshold=0.2, nms_threshold=0.5, top_k=1)
-    assert found.labels.tolist() == [0]
+    result = select_detections(boxes, scores, (20, 60), score_threshold=each, nms_threshold=0.5, top_k=9)
+    assert result.labels.tolist() == [0, 1]
+    result = select_detections(boxes, scores, (20, 60), score_threshold=0.2, nms_threshold=0.5, top_k=1)
+    assert result.labels.tolist() == [0]
 
 
 def test_a_frozen_norm_within_the_kernel() -> None:

@@ -85,59 +85,61 @@ def test_tall_masks_are_made_in_pieces():
 
 
 def test_masks_are_pasted_once_and_at_the_first_look():
-    found = make_detections()
-    assert found._masks is None
-    assert found.masks is found.masks
-    assert found.masks.shape == (3, 60, 90)
+    detections = make_detections()
+    assert detections._masks is None
+    assert detections.masks is detections.masks
+    assert detections.masks.shape == (3, 60, 90)
     for index in range(3):
         mask, top, left = make_detections().mask_crop(index)
-        assert torch.equal(found.masks[index, top : top + mask.shape[0], left : left + mask.shape[1]], mask)
-        assert found.masks[index].sum() == mask.sum()
+        assert torch.equal(
+            detections.masks[index, top : top + mask.shape[0], left : left + mask.shape[1]], mask
+        )
+        assert detections.masks[index].sum() == mask.sum()
 
 
 def test_no_masks():
-    found = make_detections(mask_logits=None)
-    assert found.masks is None
-    assert not found.has_masks
+    detections = make_detections(mask_logits=None)
+    assert detections.masks is None
+    assert not detections.has_masks
     with pytest.raises(InputError, match="with_masks=True"):
-        found.mask_crop(0)
+        detections.mask_crop(0)
 
 
 @pytest.mark.parametrize("index", [[0, 2], torch.tensor([0, 2]), np.array([0, 2]), [True, False, True],
                                    torch.tensor([True, False, True]), slice(None, None, 2)])  # fmt: skip
 @pytest.mark.parametrize("is_pasted", [True, False])
 def test_selecting(index, is_pasted):
-    found = make_detections(info={"routes": ["direct", "linear", "rescore"], "prompts": "abc"})
+    detections = make_detections(info={"routes": ["direct", "linear", "rescore"], "prompts": "abc"})
     if is_pasted:
-        assert found.masks is not None
-    chosen = found[index]
-    assert chosen.labels == ["dog", "car"]
-    assert chosen.label_indices.tolist() == [0, 2]
-    assert chosen.routes == ["direct", "rescore"]
-    assert chosen.prompts == ["a", "c"]
-    assert torch.equal(chosen.boxes, found.boxes[[0, 2]])
-    assert torch.equal(chosen.masks, found.masks[[0, 2]])
-    assert chosen.picture is found.picture
+        assert detections.masks is not None
+    selection = detections[index]
+    assert selection.labels == ["dog", "car"]
+    assert selection.label_indices.tolist() == [0, 2]
+    assert selection.routes == ["direct", "rescore"]
+    assert selection.prompts == ["a", "c"]
+    assert torch.equal(selection.boxes, detections.boxes[[0, 2]])
+    assert torch.equal(selection.masks, detections.masks[[0, 2]])
+    assert selection.picture is detections.picture
 
 
 def test_single_empty_and_absent_rows():
-    found = make_detections()
-    assert found[-1].labels == found[2].labels == found[np.int64(2)].labels == ["car"]
-    assert [one.labels[0] for one in found] == found.labels
-    assert len(found[[]]) == len(found[3:]) == 0
-    assert found.prompts is None
+    detections = make_detections()
+    assert detections[-1].labels == detections[2].labels == detections[np.int64(2)].labels == ["car"]
+    assert [one.labels[0] for one in detections] == detections.labels
+    assert len(detections[[]]) == len(detections[3:]) == 0
+    assert detections.prompts is None
     with pytest.raises(IndexError):
-        found[3]
+        detections[3]
     with pytest.raises(IndexError):
-        found[[7]]
+        detections[[7]]
 
 
 def test_filtering():
-    found = make_detections()
-    assert found.filter(labels="dog").labels == ["dog"]
-    assert found.filter(labels={"dog", "car"}, threshold=0.5).labels == ["dog"]
-    assert found.filter(threshold=0.6).labels == ["dog", "bird cage"]
-    assert repr(found).startswith("Detections(3 in 60x90: dog 0.90")
+    detections = make_detections()
+    assert detections.filter(labels="dog").labels == ["dog"]
+    assert detections.filter(labels={"dog", "car"}, threshold=0.5).labels == ["dog"]
+    assert detections.filter(threshold=0.6).labels == ["dog", "bird cage"]
+    assert repr(detections).startswith("Detections(3 in 60x90: dog 0.90")
 
 
 @pytest.mark.parametrize("fields", [{"scores": torch.zeros(2)}, {"boxes": torch.zeros(3, 5)}, {"labels": ["a"]},
@@ -198,37 +200,37 @@ def test_without_detectron2_the_pip_line_is_named(monkeypatch):
 
 
 def test_torchvision_form():
-    found = make_detections()
-    result = found.to_torchvision()
+    detections = make_detections()
+    result = detections.to_torchvision()
     assert result["masks"].shape == (3, 1, 60, 90)
     assert result["masks"].dtype == torch.uint8
-    assert torch.equal(result["masks"][:, 0] > 0.5, found.masks)
+    assert torch.equal(result["masks"][:, 0] > 0.5, detections.masks)
     assert result["labels"].dtype == torch.int64
     assert "masks" not in make_detections(mask_logits=None).to_torchvision()
 
 
 def test_coco_form():
-    found = make_detections()
-    entries = json.loads(json.dumps(found.to_coco(image_id=42)))
+    detections = make_detections()
+    entries = json.loads(json.dumps(detections.to_coco(image_id=42)))
     assert [entry["category_id"] for entry in entries] == [1, 2, 3]
-    x1, y1, x2, y2 = found.boxes[0].tolist()
+    x1, y1, x2, y2 = detections.boxes[0].tolist()
     assert entries[0]["bbox"] == pytest.approx([x1, y1, x2 - x1, y2 - y1])
-    for entry, mask in zip(entries, found.masks, strict=True):
+    for entry, mask in zip(entries, detections.masks, strict=True):
         assert entry["image_id"] == 42
         np.testing.assert_array_equal(decode(entry["segmentation"]["counts"], (60, 90)), mask.numpy())
-    assert [entry["category_id"] for entry in found.to_coco(category_ids=[7, 8, 90])] == [7, 8, 90]
+    assert [entry["category_id"] for entry in detections.to_coco(category_ids=[7, 8, 90])] == [7, 8, 90]
     with pytest.raises(InputError, match="at least 3"):
-        found.to_coco(category_ids=[7, 8])
+        detections.to_coco(category_ids=[7, 8])
 
 
 def test_json_form():
-    found = make_detections(info={"prompts": ["audio('bark.wav')"] * 3, "routes": ["linear"] * 3})
-    result = json.loads(json.dumps(found.to_dict()))
+    detections = make_detections(info={"prompts": ["audio('bark.wav')"] * 3, "routes": ["linear"] * 3})
+    result = json.loads(json.dumps(detections.to_dict()))
     assert result["image_size"] == [60, 90]
     first = result["detections"][0]
     assert (first["label"], first["prompt"], first["route"]) == ("dog", "audio('bark.wav')", "linear")
     assert first["mask"]["size"] == [60, 90]
-    assert "mask" not in found.to_dict(masks=False)["detections"][0]
+    assert "mask" not in detections.to_dict(masks=False)["detections"][0]
     assert make_detections(0).to_dict()["detections"] == []
 
 

@@ -96,15 +96,15 @@ class TestChoice:
 
     def test_vectors_of_the_detectors_space_need_no_route(self):
         row = embedding(there("dog"), THERE)
-        found = router()
-        assert found.choose(row) == "direct"
-        assert_close(found.rows([row], ["direct"])[0], there("dog"))
+        own_router = router()
+        assert own_router.choose(row) == "direct"
+        assert_close(own_router.rows([row], ["direct"])[0], there("dog"))
 
     def test_texts_of_a_detector_that_embeds_them(self):
-        found = router(text_encoder=lambda texts: torch.stack([there(t) for t in texts]))
-        assert found.choose(text("dog")) == "direct"
-        assert found.choose(audio("dog.wav")) == "vocabulary"
-        assert_close(found.rows([text("dog")], ["direct"])[0], there("dog"))
+        own_router = router(text_encoder=lambda texts: torch.stack([there(t) for t in texts]))
+        assert own_router.choose(text("dog")) == "direct"
+        assert own_router.choose(audio("dog.wav")) == "vocabulary"
+        assert_close(own_router.rows([text("dog")], ["direct"])[0], there("dog"))
 
     def test_routes_are_one_for_all_or_one_each(self):
         queries = [text("dog"), audio("cat.wav")]
@@ -175,7 +175,7 @@ class TestRows:
         assert knowing @ there("dog") > 0.99 > plain @ there("dog")
 
     def test_leaves_are_mapped_by_their_own_modality(self):
-        bridge, asked = linear_bridge(), []
+        bridge, requests = linear_bridge(), []
 
         class Spy:
             kind, source, target, modalities, target_mean = (
@@ -187,12 +187,12 @@ class TestRows:
             )
 
             def __call__(self, rows, modality="text"):
-                asked.append(list(modality))
+                requests.append(list(modality))
                 return bridge(rows, modality)
 
         query = audio("dog.wav") + text("cat") - 0.5 * audio("car.wav")
         row = router(bridge=Spy()).rows([query, text("cat")], ["linear", "linear"])
-        assert asked == [["audio", "text", "audio"]], "every distinct leaf once"
+        assert requests == [["audio", "text", "audio"]], "every distinct leaf once"
         cosines = torch.stack([there(name) for name in NAMES]) @ row[0]
         best = [NAMES[i] for i in cosines.topk(2).indices.tolist()]
         assert set(best) == {"dog", "cat"}
@@ -218,13 +218,13 @@ class TestRows:
     def test_the_vocabulary_bridge_is_made_once_for_a_vocabulary(self):
         held = [WORDS]
         model = PlantedEncoder()
-        found = Router(model, THERE, lambda: held[0])
-        first = found.vocabulary_bridge()
-        assert found.vocabulary_bridge() is first
+        own_router = Router(model, THERE, lambda: held[0])
+        first = own_router.vocabulary_bridge()
+        assert own_router.vocabulary_bridge() is first
         assert first.names == NAMES
         assert model.embedded[0] == [text(f"a {name}") for name in NAMES]
         held[0] = DetectorClasses(NAMES[:12], WORDS.embeddings[:12])
-        assert found.vocabulary_bridge().names == NAMES[:12]
+        assert own_router.vocabulary_bridge().names == NAMES[:12]
 
 
 class TestMeaning:

@@ -91,7 +91,7 @@ def test_builtins_are_found_by_detics_file_names(tmp_path):
         Vocabulary.builtin("imagenet", tmp_path)
 
 
-@pytest.mark.parametrize(("names", "rows", "found"), [
+@pytest.mark.parametrize(("names", "rows", "problem"), [
     (("a",), torch.ones(2, 3), "1 names for 2 rows"),
     ((), torch.ones(1, 3), "no names"),
     (("a", " "), torch.ones(2, 3), "the name ' '"),
@@ -102,8 +102,8 @@ def test_builtins_are_found_by_detics_file_names(tmp_path):
     (("a", "b"), torch.tensor([[0.0, 0.0], [1.0, 0.0]]), "only zeros.* in row 0"),
     (("a",), [["x"]], "no table of numbers"),
 ])  # fmt: skip
-def test_what_is_no_vocabulary_is_refused(names, rows, found):
-    with pytest.raises(InputError, match=found):
+def test_what_is_no_vocabulary_is_refused(names, rows, problem):
+    with pytest.raises(InputError, match=problem):
         Vocabulary(names, rows)
 
 
@@ -112,9 +112,9 @@ def test_one_name_and_one_vector():
 
 
 def test_a_subset_keeps_the_order_asked_for(vocabulary):
-    chosen = vocabulary.subset(["car", "Bird_Cage"])
-    assert chosen.names == ("car", "Bird_Cage")
-    torch.testing.assert_close(chosen.embeddings, vocabulary.embeddings[[2, 1]])
+    selection = vocabulary.subset(["car", "Bird_Cage"])
+    assert selection.names == ("car", "Bird_Cage")
+    torch.testing.assert_close(selection.embeddings, vocabulary.embeddings[[2, 1]])
 
 
 def test_an_unknown_name_gets_the_nearest(vocabulary):
