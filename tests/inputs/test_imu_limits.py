@@ -72,6 +72,13 @@ def test_zip_bombs_are_refused_before_they_are_unpacked():
         preprocess(buffer.getvalue())
 
 
+def test_a_damaged_member_of_a_zip_is_named():
+    data = bytearray(zip_of({"a.csv": plain()}))
+    data[2000:2020] = bytes(20)
+    with pytest.raises(InputError, match=r"a\.csv: a damaged or encrypted zip"):
+        preprocess(bytes(data))
+
+
 def test_a_zip_of_many_files_is_refused(monkeypatch):
     monkeypatch.setattr(archives, "MOST_MEMBERS", 3)
     with pytest.raises(InputError, match="4 files in a zip"):

@@ -6,6 +6,7 @@ import csv
 import io
 import json
 import zipfile
+import zlib
 from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import PurePosixPath
@@ -156,11 +157,11 @@ def read_zip(
             raise InputError(name, found=f"a zip of {listed}", expected="a zip of CSV logs", remedy=remedy)
         for info in logs:
             check_limit(f"{name}/{info.filename}", info.file_size, MOST_UNPACKED_BYTES, "bytes unpacked")
-        raw_units = _has_raw_units(archive, logs)
+        raw_units = _has_raw_units(archive, logs, name)
         members: dict[str, _Log] = {}
         for info in logs:
             if len(logs) == 1 or _sensor_of_member(PurePosixPath(info.filename).stem):
-                members[info.filename] = _Log(None, io.BytesIO(archive.read(info)))
+                members[info.filename] = _Log(None, io.BytesIO(_unpacked(archive, info, name)))
         if len(logs) == 1:
             ((inner, log),) = members.items()
             return {"": log.table(f"{name}/{inner}", columns, sensor)}
@@ -170,11 +171,26 @@ def read_zip(
         return tables
 
 
-def _has_raw_units(archive: zipfile.ZipFile, logs: list[zipfile.ZipInfo]) -> bool:
+def _unpacked(archive: zipfile.ZipFile, info: zipfile.ZipInfo, name: str) -> bytes:
+    """The bytes of a member.
+
+    Raises:
+        InputError: they are damaged, encrypted or packed in an unknown way.
+    """
+    try:
+        return archive.read(info)
+    except (zipfile.BadZipFile, zlib.error, OSError, EOFError, RuntimeError, ValueError) as error:
+        problem = f"a damaged or encrypted zip ({error})"
+        raise InputError(f"{name}/{info.filename}", found=problem, expected=EXPECTED) from None
+
+
+def _has_raw_units(archive: zipfile.ZipFile, logs: list[zipfile.ZipInfo], name: str) -> bool:
     """Whether Sensor Logger says in its metadata that units were left as the phone has them (g on iOS)."""
     for info in logs:
         if PurePosixPath(info.filename).stem.lower() == "metadata" and info.file_size < 1 << 20:
-            rows = list(csv.DictReader(io.StringIO(archive.read(info).decode("utf-8-sig", "replace"))))
+            rows = list(
+                csv.DictReader(io.StringIO(_unpacked(archive, info, name).decode("utf-8-sig", "replace")))
+            )
             return any((row.get("standardisation") or "").strip().lower() == "false" for row in rows)
     return False
 
