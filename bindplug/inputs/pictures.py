@@ -19,6 +19,7 @@ from bindplug.inputs.tiff import check_strips, no_data_value
 
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 ORIENTATION_TAG = 0x0112
+SUBFILE_TYPE_TAG, REDUCED = 254, 1
 REFUSED_FORMATS = ("EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5")
 """EPS would be run by Ghostscript, WMF by Windows; Pillow identifies the others without decoding them."""
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
@@ -68,6 +69,10 @@ def open_picture(source: object, expected: str) -> Image.Image:
         load_pixels(picture, name, expected)
         _check_rows(picture, file, start, name)
         _note_missing_rows(picture)
+        if picture.format == "TIFF" and getattr(picture, "tag_v2", {}).get(SUBFILE_TYPE_TAG, 0) == REDUCED:
+            note(
+                f"a preview of {picture.width}x{picture.height} pixels, as raw camera files hold; develop it first"
+            )
     return picture
 
 

@@ -349,7 +349,8 @@ def _check_plausible(
         remedy = "Say unit='centikelvin' if they are, or unit='counts'."
         found = f"floats with a median of {median:.4g}, taken as degrees Celsius"
         raise InputError(name, found=found, expected="degrees Celsius, or a stated unit", remedy=remedy)
-    if unit == "celsius" and lowest > KELVIN_LIKE[0] and median < KELVIN_LIKE[1]:
+    within = window is not None and window[0] <= median <= window[1]
+    if unit == "celsius" and lowest > KELVIN_LIKE[0] and median < KELVIN_LIKE[1] and not within:
         found = f"floats from {measurements.min():.4g} to {measurements.max():.4g}, which look like Kelvin"
         remedy = "Say unit='kelvin', or unit='celsius' if that is right."
     elif unit == "celsius" and measurements.min() >= 0 and measurements.max() <= 1 and window is not None:
@@ -358,7 +359,7 @@ def _check_plausible(
     elif unit == "centikelvin" and (lowest < PLAUSIBLE_C[0] or median > PLAUSIBLE_C[1]):
         least, most = measurements.min(), measurements.max()
         found = f"integers from {least:.0f} to {most:.0f}, which are no hundredths of a kelvin"
-        remedy = "Say unit='counts', or kelvin a count as a number (0.04)."
+        remedy = "Say unit='counts', or kelvin a count as a number (0.04); or convert them to °C as floats."
     if found and window is not None:
         raise InputError(name, found=found, expected="values to which range applies", remedy=remedy)
     if found:

@@ -133,6 +133,13 @@ def test_tiff_of_tiles():
         read_raster(tiled_tiff(plane, 480), "a picture")
 
 
+def test_preview_of_a_raw_camera_file_is_noted():
+    tags = TiffImagePlugin.ImageFileDirectory_v2()
+    tags[254] = 1
+    with pytest.warns(InputNote, match="a preview of 64x48 pixels"):
+        preprocess(encoded(RGB, "TIFF", tiffinfo=tags))
+
+
 def test_tiff_strips_outside_the_file():
     data = encoded(RGB, "TIFF")
     with pytest.raises(InputError, match="beyond the end of the file"):

@@ -95,6 +95,11 @@ def test_a_range_in_celsius_over_another_unit_is_refused(stored, message):
             preprocess.read(stored)
 
 
+def test_a_furnace_within_the_range_is_no_kelvin():
+    heat = preprocess.read(RAMP_C * 4 + 210, range=(200, 400))
+    assert (heat.values.min(), heat.values.max()) == (pytest.approx(0.25), pytest.approx(0.85))
+
+
 def test_float_centikelvin_is_refused():
     with pytest.raises(InputError, match=r"median of 2.982e\+04.*unit='centikelvin'"):
         preprocess.read((RAMP_C + 273.15) * 100)
