@@ -57,7 +57,7 @@ def make_preprocess(
     Raises:
         UnknownModality: a name is none of the seven.
     """
-    wanted = list(Modality) if modalities is None else [Modality.parse(name) for name in modalities]
+    kinds = list(Modality) if modalities is None else [Modality.parse(name) for name in modalities]
     pictures = {
         Modality.IMAGE: ImagePreprocess,
         Modality.VIDEO: VideoPreprocess,
@@ -69,5 +69,5 @@ def make_preprocess(
         modality.value: pictures[modality](image_size=image_size)
         if modality in pictures
         else others[modality]()
-        for modality in wanted
+        for modality in kinds
     }

@@ -119,8 +119,8 @@ class AudioPreprocess(Preprocess):
         _check_options(channel, clips, full_scale)
         check_span(start, end)
         name = describe_source(source)
-        opened = shared_sounds if start is not None or end is not None else open_sound
-        with _from(source, sample_rate, name, opened) as sound:
+        opener = shared_sounds if start is not None or end is not None else open_sound
+        with _from(source, sample_rate, name, opener) as sound:
             first, last = (
                 math.floor(time * sound.rate_hz + 0.5)
                 for time in span_within(start, end, sound.length / sound.rate_hz, name)
@@ -177,9 +177,9 @@ class _Part:
     def samples(self, start: int, stop: int) -> Tensor:
         """Samples (channels, stop - start) float32, counted from ``first``; zeros outside the part."""
         inner = self.sound.read(self.first + max(0, start), self.first + min(stop, self.length))
-        checked, silence = _checked(inner, self.channel, self.full_scale, self.name)
+        samples, silence = _check_and_mix(inner, self.channel, self.full_scale, self.name)
         self.silences.append(silence)
-        return F.pad(torch.from_numpy(checked), (max(0, -start), max(0, stop - self.length)))
+        return F.pad(torch.from_numpy(samples), (max(0, -start), max(0, stop - self.length)))
 
     def whole(self) -> Tensor:
         """The part at 16 kHz, (channels, samples)."""
@@ -199,8 +199,10 @@ class _Part:
         stop = -(-(start + size) * old // new) + lead * old
         inner = self.samples(block * old, stop)
         if inner.shape[1] < stop - block * old:
-            found = f"a sound that ends before the {self.length / self.rate_hz:.1f} s that its header claims"
-            raise InputError(self.name, found=found, expected="a whole file", remedy="Convert it to WAV.")
+            problem = (
+                f"a sound that ends before the {self.length / self.rate_hz:.1f} s that its header claims"
+            )
+            raise InputError(self.name, found=problem, expected="a whole file", remedy="Convert it to WAV.")
         begin = start - block * new
         return resample(inner, self.rate_hz, SAMPLE_RATE_HZ)[:, begin : begin + size]
 
@@ -247,21 +249,21 @@ def _from(
     source: object,
     sample_rate: int | None,
     name: str,
-    opened: Callable[[object], AbstractContextManager[Sound]],
+    opener: Callable[[object], AbstractContextManager[Sound]],
 ) -> Iterator[Sound]:
     """The source as an open sound."""
     if isinstance(source, (np.ndarray, torch.Tensor)):
         yield SamplesInMemory(*_from_array(to_numpy(source), sample_rate, name))
     elif is_file_like(source):
-        with opened(source) as sound:
+        with opener(source) as sound:
             if sample_rate is not None and sample_rate != sound.rate_hz:
-                found, expected = f"sound at {sound.rate_hz} Hz", f"the stated sample_rate={sample_rate}"
+                problem, expected = f"sound at {sound.rate_hz} Hz", f"the stated sample_rate={sample_rate}"
                 remedy = "Leave sample_rate out for files."
-                raise InputError(name, found=found, expected=expected, remedy=remedy)
+                raise InputError(name, found=problem, expected=expected, remedy=remedy)
             yield sound
     else:
-        found = f"an object of type {type(source).__name__}"
-        raise InputError(name, found=found, expected="a sound file or an array of samples")
+        problem = f"an object of type {type(source).__name__}"
+        raise InputError(name, found=problem, expected="a sound file or an array of samples")
 
 
 def _from_array(samples: np.ndarray, sample_rate: int | None, name: str) -> tuple[np.ndarray, int]:
@@ -288,8 +290,8 @@ def _from_array(samples: np.ndarray, sample_rate: int | None, name: str) -> tupl
     return samples.astype(np.float32), int(sample_rate)
 
 
-def _checked(samples: np.ndarray, channel: str, full_scale: float, name: str) -> tuple[np.ndarray, str]:
-    """(channels, samples) float32, mixed to one channel if asked, and a remark if they are silent.
+def _check_and_mix(samples: np.ndarray, channel: str, full_scale: float, name: str) -> tuple[np.ndarray, str]:
+    """(channels, samples) float32, mixed to one channel for "mix", and a remark if they are silent.
 
     Raises:
         InputError: there are no samples, NaN, infinities, or floats far beyond full scale.
@@ -298,8 +300,8 @@ def _checked(samples: np.ndarray, channel: str, full_scale: float, name: str) ->
         raise InputError(name, found="a sound of zero samples", expected="at least one sample")
     bad = int(samples.size - np.isfinite(samples).sum())
     if bad:
-        found = f"{bad} of {samples.size} samples NaN or infinite"
-        raise InputError(name, found=found, expected="finite samples", remedy="np.nan_to_num may help.")
+        problem = f"{bad} of {samples.size} samples NaN or infinite"
+        raise InputError(name, found=problem, expected="finite samples", remedy="np.nan_to_num may help.")
     samples = samples / np.float32(full_scale) if full_scale != 1 else samples
     peak = float(np.abs(samples).max())
     if peak > LOUDEST_FLOAT:

@@ -92,16 +92,16 @@ def decoding(source: object, expected: str = "a readable source") -> Iterator[No
         raise
     except MemoryError as error:
         remedy = "Cut or scale it down; a damaged header may also claim any size."
-        found = f"more data than this machine has memory for ({_reason(error)})"
-        raise InputError(describe_source(source), found=found, expected=expected, remedy=remedy) from error
+        problem = f"more data than this machine has memory for ({_reason(error)})"
+        raise InputError(describe_source(source), found=problem, expected=expected, remedy=remedy) from error
     except Exception as error:
-        found = f"data that cannot be decoded ({_reason(error)})"
-        raise InputError(describe_source(source), found=found, expected=expected) from error
+        problem = f"data that cannot be decoded ({_reason(error)})"
+        raise InputError(describe_source(source), found=problem, expected=expected) from error
     except BaseException as error:
         if type(error).__name__ != "PanicException":  # what extensions in Rust raise
             raise
-        found = f"data that cannot be decoded ({_reason(error)})"
-        raise InputError(describe_source(source), found=found, expected=expected) from error
+        problem = f"data that cannot be decoded ({_reason(error)})"
+        raise InputError(describe_source(source), found=problem, expected=expected) from error
 
 
 def _reason(error: BaseException) -> str:
@@ -110,7 +110,7 @@ def _reason(error: BaseException) -> str:
     return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
-def _guarded(read: Callable[..., Any]) -> Callable[..., Any]:
+def _with_boundary(read: Callable[..., Any]) -> Callable[..., Any]:
     """``read`` so that only bindplug's errors leave it, and its notes are attributed to the source."""
     signature = inspect.signature(read)
 
@@ -139,7 +139,7 @@ class Preprocess(ABC):
         """Put the boundary for errors and notes around the reader's own :meth:`read`."""
         super().__init_subclass__(**options)
         if "read" in vars(cls):
-            cls.read = _guarded(vars(cls)["read"])  # type: ignore[method-assign]
+            cls.read = _with_boundary(vars(cls)["read"])  # type: ignore[method-assign]
 
     @abstractmethod
     def read(self, *args: Any, **options: Any) -> Any:
@@ -162,9 +162,9 @@ class Preprocess(ABC):
         Raises:
             InputError: the source cannot be read, or has no length in time.
         """
-        found = f"a source of {self.modality}, which has no length in time"
+        problem = f"a source of {self.modality}, which has no length in time"
         raise InputError(
-            describe_source(source), found=found, expected="a sound, a video or a motion recording"
+            describe_source(source), found=problem, expected="a sound, a video or a motion recording"
         )
 
     @abstractmethod
@@ -197,7 +197,7 @@ class Preprocess(ABC):
         """Model inputs from many sources; what is remarked on them is in ``notes`` and issued as warnings.
 
         Args:
-            sources: what to read; an iterable is asked for one at a time.
+            sources: what to read; an iterable is consumed one at a time.
             options: reader options, one mapping for all or one for each source.
             on_error: ``"raise"`` at the first bad source, or ``"skip"`` it and report it.
             progress: whether to draw a bar on stderr once reading takes over two seconds.
@@ -255,7 +255,7 @@ class Preprocess(ABC):
             raise
         except Exception as error:
             failure = error
-        items, kept = [], []
+        items, places = [], []
         for reading, source, index in zip(readings, sources, batch.kept, strict=True):
             try:
                 with decoding(source):
@@ -265,9 +265,9 @@ class Preprocess(ABC):
                     raise error from failure
                 batch.skipped.append(Skipped(index, describe_source(source), str(error)))
             else:
-                kept.append(index)
-        batch.items, batch.kept = items, kept
-        batch.notes = [item for item in batch.notes if item.index in kept]
+                places.append(index)
+        batch.items, batch.kept = items, places
+        batch.notes = [item for item in batch.notes if item.index in places]
         batch.skipped.sort(key=lambda skip: skip.index)
 
 

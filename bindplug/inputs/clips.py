@@ -62,6 +62,6 @@ def span_within(start: float | None, end: float | None, duration_s: float, name:
     """
     first, last = start or 0.0, duration_s if end is None else min(end, duration_s)
     if first > 0 and first >= duration_s:
-        found = f"a recording of {duration_s:.3f} s"
-        raise InputError(name, found=found, expected=f"one that lasts beyond start={first:.3f} s")
+        problem = f"a recording of {duration_s:.3f} s"
+        raise InputError(name, found=problem, expected=f"one that lasts beyond start={first:.3f} s")
     return first, last

@@ -51,8 +51,8 @@ def open_container(file: BinaryIO, name: str, expected: str, owner: str) -> Iter
         with av.open(FileView(file), mode="r", metadata_errors="replace", options=dict(OPTIONS)) as container:
             yield container
     except (av.error.FFmpegError, EOFError, UnicodeDecodeError) as error:
-        found = f"data that cannot be decoded ({getattr(error, 'strerror', None) or error})"
-        raise InputError(name, found=found, expected=expected) from None
+        problem = f"data that cannot be decoded ({getattr(error, 'strerror', None) or error})"
+        raise InputError(name, found=problem, expected=expected) from None
 
 
 def stamp(item: Any, stream: Any) -> Fraction | None:

@@ -41,9 +41,9 @@ def filter_banks(waveforms: Tensor) -> Tensor:
         ValueError: ``waveforms`` is not (N, S) with S >= 400.
     """
     if waveforms.ndim != 2 or waveforms.shape[1] < FRAME_SAMPLES:
-        found, need = tuple(waveforms.shape), FRAME_SAMPLES
+        shape, least = tuple(waveforms.shape), FRAME_SAMPLES
         raise ValueError(
-            f"waveforms of shape {found}; expected (sounds, samples) with at least {need} samples"
+            f"waveforms of shape {shape}; expected (sounds, samples) with at least {least} samples"
         )
     frames = waveforms.float().unfold(1, FRAME_SAMPLES, HOP_SAMPLES)  # (N, T, 400), a view
     count, length = frames.shape[:2]

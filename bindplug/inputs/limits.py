@@ -1,4 +1,4 @@
-"""Bounds on what one source may hold, checked before memory is asked for.
+"""Bounds on what one source may hold, checked before memory is allocated.
 
 A damaged or hostile header claims any size. The bounds are far above what people record; a source beyond one is
 refused with the way out.

@@ -53,13 +53,13 @@ class Variable:
         """
         if self.kind not in CLASSES.values():
             remedy = "Save the map itself, as a numeric matrix."
-            found = f"{self.kind} called {self.name!r}"
-            raise InputError(source, found=found, expected="a numeric matrix", remedy=remedy)
+            problem = f"{self.kind} called {self.name!r}"
+            raise InputError(source, found=problem, expected="a numeric matrix", remedy=remedy)
         count = math.prod(self.shape)
-        stored, data = self.parts[0] if self.parts else (0, b"")
-        if stored not in STORED or len(data) < count * int(STORED[stored][1]):
+        code, data = self.parts[0] if self.parts else (0, b"")
+        if code not in STORED or len(data) < count * int(STORED[code][1]):
             raise _damaged(source, f"the numbers of {self.name!r} are missing")
-        values = np.frombuffer(data, self.order + STORED[stored], count)
+        values = np.frombuffer(data, self.order + STORED[code], count)
         return values.astype(self.kind).reshape(self.shape, order="F")
 
 

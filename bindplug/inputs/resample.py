@@ -52,7 +52,7 @@ def sample_at(
     """Values of ``waveform`` (..., N) at fractional sample ``positions`` (M,): (..., M).
 
     Args:
-        waveform: evenly spaced samples, taken as zero outside.
+        waveform: evenly spaced samples, indices as zero outside.
         positions: float64, in samples.
         cutoff: lowpass edge as a fraction of the waveform's own Nyquist frequency, in (0, 1].
         zero_crossings: half-width of the kernel in zero crossings of the sinc.
@@ -64,8 +64,8 @@ def sample_at(
     for part in positions.to(torch.float64).split(CHUNK):
         nearest = part.floor()
         weights = _windowed_sinc((offsets - (part - nearest)[:, None]) * cutoff, zero_crossings, scale=cutoff)
-        taken = (nearest.long()[:, None] + offsets + half).clamp_(0, padded.shape[-1] - 1)
-        gathered = padded[..., taken.to(padded.device)]  # (..., part, taps)
+        indices = (nearest.long()[:, None] + offsets + half).clamp_(0, padded.shape[-1] - 1)
+        gathered = padded[..., indices.to(padded.device)]  # (..., part, taps)
         parts.append(torch.einsum("...pt,pt->...p", gathered, weights.to(padded)))
     return torch.cat(parts, -1)
 

@@ -23,14 +23,14 @@ class SharedSources(Generic[T]):
     other than paths are opened for each read.
 
     Args:
-        opened: what opens a source.
+        opener: what opens a source.
         at_once: how many stay open.
     """
 
     def __init__(
-        self, opened: Callable[[object], AbstractContextManager[T]], *, at_once: int = OPEN_AT_ONCE
+        self, opener: Callable[[object], AbstractContextManager[T]], *, at_once: int = OPEN_AT_ONCE
     ) -> None:
-        self.opened, self.at_once = opened, at_once
+        self.opener, self.at_once = opener, at_once
         self._lock = threading.Lock()
         self._entries: OrderedDict[tuple[object, ...], _Entry[T]] = OrderedDict()
         atexit.register(self.close)  # before the modules that close the files are gone
@@ -40,7 +40,7 @@ class SharedSources(Generic[T]):
         """The open source, for this thread alone until the block ends."""
         key = _identity(source)
         if key is None:
-            with self.opened(source) as value:
+            with self.opener(source) as value:
                 yield value
             return
         entry, evicted = self._entry(key)
@@ -48,7 +48,7 @@ class SharedSources(Generic[T]):
             other.close()
         with entry.lock:
             if not entry.values:
-                entry.values.append(entry.stack.enter_context(self.opened(source)))
+                entry.values.append(entry.stack.enter_context(self.opener(source)))
             yield entry.values[0]
 
     def close(self) -> None:
@@ -68,7 +68,7 @@ class SharedSources(Generic[T]):
 
 
 class Recent(Generic[T]):
-    """Remembers what was made of the last few paths, until the file changes.
+    """Keeps results computed from the last few paths, until a file changes.
 
     Args:
         at_once: how many results are kept.
@@ -80,7 +80,7 @@ class Recent(Generic[T]):
         self._entries: OrderedDict[tuple[object, ...], _Entry[T]] = OrderedDict()
 
     def get(self, source: object, key: object, make: Callable[[], T]) -> T:
-        """What ``make`` gives for ``source`` and ``key``; made once at a time, and anew for what is not a path."""
+        """The result of ``make`` for ``source`` and ``key``; computed each time if ``source`` is not a path."""
         identity = _identity(source)
         if identity is None:
             return make()

@@ -117,37 +117,37 @@ class _Track(Sound):
     def __init__(self, container: Any, track: Any, name: str) -> None:
         self.container, self.track, self.name = container, track, name
         self.length_s = stream_end(container, track)
-        self.kept: list[tuple[int, np.ndarray]] = []
+        self.buffer: list[tuple[int, np.ndarray]] = []
         self._seek(0)
         first = next(self.blocks, None)
         if first is None:
             raise InputError(name, found="a sound track of zero samples", expected="at least one sample")
-        self.kept = [first]
+        self.buffer = [first]
         self.length = round(self.length_s * self.rate_hz)
 
     def read(self, start: int, stop: int) -> np.ndarray:
         here = self._end()
-        if start < self.kept[0][0] or start > here + DECODE_ON_S * self.rate_hz:
+        if start < self.buffer[0][0] or start > here + DECODE_ON_S * self.rate_hz:
             self._seek(start)
         while self._end() < stop:
             block = next(self.blocks, None)
             if block is None:
                 break
-            self.kept.append(block)
-            while len(self.kept) > 1 and self.kept[1][0] < min(start, stop - KEPT_S * self.rate_hz):
-                self.kept.pop(0)
+            self.buffer.append(block)
+            while len(self.buffer) > 1 and self.buffer[1][0] < min(start, stop - KEPT_S * self.rate_hz):
+                self.buffer.pop(0)
         out = np.zeros((self.channels, max(0, min(stop, self._end()) - start)), np.float32)
-        for place, samples in self.kept:  # stamps may leave gaps, which stay silent
+        for place, samples in self.buffer:  # stamps may leave gaps, which stay silent
             first, last = max(start, place), min(start + out.shape[1], place + samples.shape[1])
             if first < last:
                 out[:, first - start : last - start] = samples[:, first - place : last - place]
         return out
 
     def _end(self) -> int:
-        return self.kept[-1][0] + self.kept[-1][1].shape[1] if self.kept else 0
+        return self.buffer[-1][0] + self.buffer[-1][1].shape[1] if self.buffer else 0
 
     def _seek(self, start: int) -> None:
-        self.kept = []
+        self.buffer = []
         seek(self.container, self.track, Fraction(start, getattr(self, "rate_hz", 1)) - 1)
         self.blocks = self._decoded()
 
@@ -159,8 +159,8 @@ class _Track(Sound):
             if not hasattr(self, "rate_hz"):
                 self.rate_hz, self.channels = rate_hz, samples.shape[0]
             if (rate_hz, samples.shape[0]) != (self.rate_hz, self.channels):
-                found = f"a sound that changes from {self.rate_hz} Hz to {rate_hz} Hz or in its channels"
-                raise InputError(self.name, found=found, expected="one rate", remedy="Convert it to WAV.")
+                problem = f"a sound that changes from {self.rate_hz} Hz to {rate_hz} Hz or in its channels"
+                raise InputError(self.name, found=problem, expected="one rate", remedy="Convert it to WAV.")
             time = stamp(frame, self.track)
             place = place if time is None else round(time * rate_hz)
             yield place, samples
@@ -198,24 +198,24 @@ def open_sound(source: object) -> Iterator[Sound]:
     soundfile = import_optional("soundfile", "bindplug.inputs.audio", "audio")
     with open_source(source, EXPECTED) as file:
         start = file.tell()
-        opened, reason = None, ""
+        sound_file, reason = None, ""
         with decoder_messages():
             try:
-                opened = soundfile.SoundFile(FileView(file))
+                sound_file = soundfile.SoundFile(FileView(file))
             except (soundfile.LibsndfileError, ValueError, OverflowError, TypeError) as error:
                 reason = str(error).rsplit(": ", 1)[-1]
-        if opened is not None:
-            with opened:
-                yield _opened(opened, file, start, name)
+        if sound_file is not None:
+            with sound_file:
+                yield _sound_of(sound_file, file, start, name)
         else:
             file.seek(start)
             yield from _from_container(file, name, reason)
 
 
-def _opened(opened: Any, file: BinaryIO, start: int, name: str) -> Sound:
-    check_limit(name, opened.channels, MOST_CHANNELS, "channels")
-    tails = _joined_mp3s(file, start) if opened.format == "MP3" else []
-    return _joined(opened, tails, name) if tails else _SoundFile(opened)
+def _sound_of(sound_file: Any, file: BinaryIO, start: int, name: str) -> Sound:
+    check_limit(name, sound_file.channels, MOST_CHANNELS, "channels")
+    tails = _joined_mp3s(file, start) if sound_file.format == "MP3" else []
+    return _joined(sound_file, tails, name) if tails else _SoundFile(sound_file)
 
 
 def _joined_mp3s(file: BinaryIO, start: int) -> list[FileView]:
@@ -317,30 +317,30 @@ def _one_rate(runs: list[tuple[np.ndarray, int]], name: str) -> tuple[np.ndarray
 
 def _from_container(file: BinaryIO, name: str, reason: str) -> Iterator[Sound]:
     if not has_av():
-        found = f"data that is not sound, or in a format that libsndfile does not read ({reason})"
-        raise InputError(name, found=found, expected=EXPECTED, remedy=REMEDY)
+        problem = f"data that is not sound, or in a format that libsndfile does not read ({reason})"
+        raise InputError(name, found=problem, expected=EXPECTED, remedy=REMEDY)
     av = import_av("bindplug.inputs.audio")
     try:
         with open_container(file, name, EXPECTED, "bindplug.inputs.audio") as container:
             if not container.streams.audio:
                 kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-                found = f"data without a sound track (it has: {kinds})"
-                raise InputError(name, found=found, expected=EXPECTED)
+                problem = f"data without a sound track (it has: {kinds})"
+                raise InputError(name, found=problem, expected=EXPECTED)
             track = container.streams.audio[0]
             yield _decoded_track(av, container, track, name)
     except InputError as error:
         if not error.found.startswith("data that cannot be decoded"):
             raise
-        found = f"data that is not sound, or damaged (libsndfile: {reason} FFmpeg: {error.found})"
-        raise InputError(name, found=found, expected=EXPECTED) from None
+        problem = f"data that is not sound, or damaged (libsndfile: {reason} FFmpeg: {error.found})"
+        raise InputError(name, found=problem, expected=EXPECTED) from None
 
 
 def _decoded_track(av: Any, container: Any, track: Any, name: str) -> Sound:
     channels, rate_hz = int(track.codec_context.channels or 1), int(track.codec_context.sample_rate or 0)
     check_limit(name, channels, MOST_CHANNELS, "channels")
-    claimed = claimed_duration(container, track)
+    claimed_s = claimed_duration(container, track)
     indexed = container.format.name.startswith(INDEXED)
-    if indexed and claimed * rate_hz * channels > WHOLE_SAMPLES:
+    if indexed and claimed_s * rate_hz * channels > WHOLE_SAMPLES:
         return _Track(container, track, name)
     runs: list[tuple[list[np.ndarray], int]] = []
     count, failure = 0, ""
@@ -361,8 +361,8 @@ def _decoded_track(av: Any, container: Any, track: Any, name: str) -> Sound:
             runs.append(([], rate_hz))
         runs[-1][0].append(samples)
     if not runs or not rate_hz:
-        found = f"damaged data ({failure})" if failure else "a sound track of zero samples"
-        raise InputError(name, found=found, expected="at least one sample")
+        problem = f"damaged data ({failure})" if failure else "a sound track of zero samples"
+        raise InputError(name, found=problem, expected="at least one sample")
     if failure:
         note(f"decoding ends early ({failure}); what came before was read")
     return SamplesInMemory(*_one_rate([(np.concatenate(part, axis=1), rate) for part, rate in runs], name))

@@ -82,7 +82,7 @@ def kind_of_path(path: Path) -> str:
     """What is at ``path`` if it is not a regular file, as ``"a directory"``; else an empty string.
 
     Raises:
-        OSError: there is nothing, or it cannot be asked.
+        OSError: there is nothing there, or no permission to look.
     """
     mode = path.stat().st_mode
     return next((words for is_kind, words in _OTHER_KINDS if is_kind(mode)), "")
@@ -129,7 +129,7 @@ def open_source(source: object, expected: str) -> Iterator[BinaryIO]:
 
 def _open_path(path: Path, name: str, expected: str) -> BinaryIO:
     try:
-        kind = kind_of_path(path)  # asked before it is opened: opening a pipe waits for its writer
+        kind = kind_of_path(path)  # before opening: a pipe would wait for its writer
         if kind:
             remedy = "" if kind == "a directory" else "Write its data to a file, or pass the bytes."
             raise InputError(name, found=kind, expected=expected, remedy=remedy)

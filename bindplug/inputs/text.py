@@ -62,16 +62,16 @@ class Tokenizer:
         Raises:
             InputError: a text is not a string, or is too long and ``truncate`` is off.
         """
-        listed = [texts] if isinstance(texts, str) else list(texts)
+        sentences = [texts] if isinstance(texts, str) else list(texts)
         length = context_length or self.context_length
-        rows = torch.zeros(len(listed), length, dtype=torch.long)
-        for row, text in zip(rows, listed, strict=True):
+        rows = torch.zeros(len(sentences), length, dtype=torch.long)
+        for row, text in zip(rows, sentences, strict=True):
             ids = [self.start_id, *self.encode(text), self.end_id]
             if len(ids) > length:
                 if not truncate:
-                    found = f"a text of {len(ids)} tokens, its two marks included"
+                    problem = f"a text of {len(ids)} tokens, its two marks included"
                     remedy = "Shorten it, or let it be cut with truncate=True."
-                    raise InputError(_quote(text), found=found, expected=f"at most {length}", remedy=remedy)
+                    raise InputError(_quote(text), found=problem, expected=f"at most {length}", remedy=remedy)
                 ids = [*ids[: length - 1], self.end_id]
             row[: len(ids)] = torch.tensor(ids)
         return rows
@@ -134,8 +134,8 @@ class TextPreprocess(Preprocess):
             InputError: ``source`` is not a string, or is too long and ``truncate`` is off.
         """
         if not isinstance(source, str):
-            found = f"an object of type {type(source).__name__}"
-            raise InputError(_quote(source), found=found, expected="a string", remedy="Decode bytes first.")
+            problem = f"an object of type {type(source).__name__}"
+            raise InputError(_quote(source), found=problem, expected="a string", remedy="Decode bytes first.")
         return self.tokenizer(source, truncate=self.truncate if truncate is None else truncate)[0]
 
     def finish(self, readings: Sequence[Tensor], device: torch.device | str | None = None) -> list[Tensor]:
@@ -145,7 +145,7 @@ class TextPreprocess(Preprocess):
 
 def clean(text: str) -> str:
     """``text`` with broken encodings mended, HTML entities resolved (twice), spaces single, lower case."""
-    import ftfy  # tenths of a second, wanted by nobody before the first text
+    import ftfy  # takes tenths of a second, and is needed with the first text only
 
     return " ".join(html.unescape(html.unescape(ftfy.fix_text(text))).split()).lower()
 
@@ -157,8 +157,8 @@ def word_tokens(text: str) -> list[tuple[str, tuple[int, ...]]]:
 
 
 def _quote(text: object) -> str:
-    shown = repr(text)
-    return f"the text {shown[:LONGEST_QUOTE]}…" if len(shown) > LONGEST_QUOTE else f"the text {shown}"
+    quote = repr(text)
+    return f"the text {quote[:LONGEST_QUOTE]}…" if len(quote) > LONGEST_QUOTE else f"the text {quote}"
 
 
 @lru_cache(maxsize=1)
@@ -183,11 +183,11 @@ def vocabulary() -> tuple[dict[tuple[str, str], int], dict[str, int], list[str]]
 
     Do not change what it returns: it is read once and shared.
     """
-    packed = files("bindplug.inputs").joinpath(VOCABULARY_FILE).read_bytes()
-    lines = gzip.decompress(packed).decode("utf-8").split("\n")[1 : MERGES + 1]
+    archive = files("bindplug.inputs").joinpath(VOCABULARY_FILE).read_bytes()
+    lines = gzip.decompress(archive).decode("utf-8").split("\n")[1 : MERGES + 1]
     pairs = [(left, right) for left, right in (line.split() for line in lines)]
     symbols = _byte_symbols()
-    # Byte symbols are listed as CLIP lists them: printable ones first, then the substitutes.
+    # Byte symbols are sentences as CLIP lists them: printable ones first, then the substitutes.
     alphabet = sorted(symbols)
     entries = [
         *alphabet,
@@ -218,9 +218,9 @@ def _word_ids(word: str) -> tuple[int, ...]:
 
 def _join(parts: list[str], pair: tuple[str, str]) -> list[str]:
     """``parts`` with each occurrence of ``pair`` made one, from the left."""
-    joined, place = [], 0
+    symbols, place = [], 0
     while place < len(parts):
         step = 2 if tuple(parts[place : place + 2]) == pair else 1
-        joined.append("".join(parts[place : place + step]))
+        symbols.append("".join(parts[place : place + step]))
         place += step
-    return joined
+    return symbols

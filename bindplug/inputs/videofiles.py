@@ -32,7 +32,7 @@ SHORTEST_DELAY_MS, DEFAULT_DELAY_MS = 20, 100
 """A frame of an animated picture shown for less than the first is shown for the second. Source: what browsers and
 FFmpeg do with GIFs of delay 0 and 1."""
 SEEK_BACK_S = (0, 2, 10, 60, 1_000_000)
-"""How far before the place that is sought a container is asked to go, one after another."""
+"""Seconds before the target to seek to; the next one is tried where the first frame comes after the target."""
 RAW_FPS = Fraction(25)
 MOST_FAULTS = 100
 TOLERANCE_S = Fraction(1, 10)
@@ -96,19 +96,19 @@ def animation_frames(source: object, spans_of: Spans) -> Frames:
         def index_at(time: Fraction) -> int:
             return max(0, sum(start <= time for start in starts) - 1)
 
-        wanted = [
+        indices = [
             place
             for start, end in spans
             for place in (index_at(start), max(index_at(start), _before(starts, end)))
         ]
-        distinct = sorted(set(wanted))
+        distinct = sorted(set(indices))
         pixels: list[np.ndarray] = []
         picture.seek(0)
         for index in distinct:
             picture.seek(index)
             frame = to_rgb(ImageOps.exif_transpose(picture.copy()), name=name)
             pixels.append(np.array(frame))
-    return np.stack(pixels), tuple(distinct.index(place) for place in wanted), float(duration)
+    return np.stack(pixels), tuple(distinct.index(place) for place in indices), float(duration)
 
 
 def _before(starts: Sequence[Fraction], end: Fraction) -> int:
@@ -182,14 +182,19 @@ class _Reader:
 
     def duration(self) -> Fraction:
         """Length of the stream in seconds: its packets', where the header disagrees; 0 without time stamps."""
-        claimed, end = claimed_duration(self.container, self.stream), stream_end(self.container, self.stream)
+        claimed_s, end = (
+            claimed_duration(self.container, self.stream),
+            stream_end(self.container, self.stream),
+        )
         if end == 0:
             return Fraction(0)
         if self.stream.duration is None or not self.container.format.name.startswith("mov"):
             return end  # other containers state their own length as their streams'
-        if claimed - end > 1:
-            note(f"the video ends at {float(end):.1f} s; its header says {float(claimed):.1f} s")
-        return claimed if abs(claimed - end) <= TOLERANCE_S else end  # edit lists may hide packets at the end
+        if claimed_s - end > 1:
+            note(f"the video ends at {float(end):.1f} s; its header says {float(claimed_s):.1f} s")
+        return (
+            claimed_s if abs(claimed_s - end) <= TOLERANCE_S else end
+        )  # edit lists may hide packets at the end
 
     def read(self, spans: list[Span], duration: Fraction) -> Frames:
         """The frames of these spans, and the duration."""
@@ -264,8 +269,8 @@ def _raw_frames(file: BinaryIO, name: str, spans_of: Spans, fps: float | None) -
     if fps is None:
         note(f"a raw stream has no clock; {float(rate):g} frames a second assumed, fps= says otherwise")
     duration = count / rate
-    wanted = frame_indices(spans_of(duration), rate, count)
-    distinct = sorted(set(wanted))
+    indices = frame_indices(spans_of(duration), rate, count)
+    distinct = sorted(set(indices))
     frames: dict[int, np.ndarray] = {}
     file.seek(start)
     with open_container(file, name, EXPECTED, OWNER) as container:
@@ -278,7 +283,7 @@ def _raw_frames(file: BinaryIO, name: str, spans_of: Spans, fps: float | None) -
                 break
     if not frames or last is None:
         raise InputError(name, found="a video stream of no frames", expected=EXPECTED)
-    places = [min(frames, key=lambda index: abs(index - place)) for place in wanted]
+    places = [min(frames, key=lambda index: abs(index - place)) for place in indices]
     order = sorted(frames)
     if len({frames[index].shape for index in order}) > 1:
         raise InputError(name, found="frames that change in size", expected="frames of one size")

@@ -258,7 +258,7 @@ def test_reading_stretches_leaves_the_file_open_once(tmp_path, monkeypatch):
     opened = []
     original = soundfiles.open_sound
     monkeypatch.setattr(
-        soundfiles.shared_sounds, "opened", lambda source: opened.append(source) or original(source)
+        soundfiles.shared_sounds, "opener", lambda source: opened.append(source) or original(source)
     )
     paths = [tmp_path / f"{i}.wav" for i in range(6)]
     for path in paths:
