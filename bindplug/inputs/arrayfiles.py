@@ -12,7 +12,7 @@ from bindplug.errors import InputError
 from bindplug.inputs.limits import MOST_BYTES, MOST_PIXELS, check_limit
 from bindplug.inputs.matlab import read_variables
 from bindplug.inputs.notes import note
-from bindplug.inputs.source import describe_source, open_source, peek, suffix_of
+from bindplug.inputs.source import describe_source, open_source, peek, read_whole, suffix_of
 
 NPY_MAGIC = b"\x93NUMPY"
 ZIP_MAGIC = b"PK\x03\x04"
@@ -124,8 +124,7 @@ def _read_matlab(
             remedy = "Open it with h5py and pass one map, e.g. h5py.File(path)['depths'][0].T."
             raise InputError(name, found="a MATLAB 7.3 file, which is HDF5", expected=expected, remedy=remedy)
         file.seek(start)
-        data = file.read(MOST_BYTES + 1)
-    check_limit(name, len(data), MOST_BYTES, "bytes")
+        data = read_whole(file, name)
     variables = {variable.name: variable for variable in read_variables(data, name)}
     key = choose_array(list(variables), name, names, array)
     return variables[key].array(name), key
@@ -145,8 +144,7 @@ def read_text_matrix(source: object, expected: str) -> tuple[np.ndarray, str]:
     """
     name = describe_source(source)
     with open_source(source, expected) as file:
-        data = file.read(MOST_BYTES + 1)
-    check_limit(name, len(data), MOST_BYTES, "bytes of text")
+        data = read_whole(file, name)
     lines = [(number, line) for number, line in enumerate(_decoded(data).splitlines(), 1) if line.strip()]
     split = _splitter([line for _, line in lines[-50:]])
     rows: list[list[float]] = []

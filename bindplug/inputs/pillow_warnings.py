@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+logging.getLogger("PIL").addHandler(
+    logging.NullHandler()
+)  # else errors go to stderr where nobody set up logging
 _lock = threading.Lock()
 _depth = 0
 _filters = warnings.catch_warnings()

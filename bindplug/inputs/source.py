@@ -18,6 +18,7 @@ from bindplug.errors import InputError, OptionError
 from bindplug.inputs.limits import MOST_BYTES, check_limit
 
 LONGEST_QUOTE = 60
+PIECE_BYTES = 1 << 20
 
 
 def describe_source(source: object) -> str:
@@ -159,9 +160,21 @@ def _as_binary(source: Any, name: str, expected: str) -> BinaryIO:
     seekable = getattr(source, "seekable", None)
     if seekable is not None and seekable():
         return cast(BinaryIO, source)
-    data = source.read(MOST_BYTES + 1)  # /dev/zero never ends
-    check_limit(name, len(data), MOST_BYTES, "bytes or more in a stream that cannot seek")
-    return io.BytesIO(data)
+    return io.BytesIO(read_whole(source, name))
+
+
+def read_whole(file: Any, name: str) -> bytes:
+    """The rest of a binary file or stream, read piece by piece: one large read allocates all it might return.
+
+    Raises:
+        InputError: there are more than 4 GiB.
+    """
+    pieces, size = [], 0
+    while piece := file.read(PIECE_BYTES):
+        size += len(piece)
+        check_limit(name, size, MOST_BYTES, "bytes or more", "Cut it into parts.")
+        pieces.append(piece)
+    return b"".join(pieces)
 
 
 def _refuse_empty(file: BinaryIO, name: str, expected: str) -> None:

@@ -44,6 +44,7 @@ def read_mutated(kind: str, count: int, seed: int, folder: Path) -> dict:
     last = progress.read_text() if progress.exists() else "none"
     assert done.returncode == 0, f"killed with {done.returncode} at {folder / last}\n{done.stderr[-3000:]}"
     assert done.stderr == "", "decoders wrote to stderr"
+    assert done.stdout.count("\n") == 1, "decoders wrote to stdout"
     return json.loads(done.stdout.splitlines()[-1])
 
 
@@ -52,6 +53,7 @@ def check(counts: dict, count: int) -> None:
     assert counts["value"] + counts["refused"] == count
     assert counts["refused"] > count // 10
     assert counts["value"] > count // 50
+    assert counts["memory"] <= count // 50, "limits should be met before memory runs out"
 
 
 @pytest.mark.parametrize("kind", READERS)
