@@ -18,12 +18,20 @@ from bindplug.query import Query, audio, depth, embedding, image, imu, interpola
 from bindplug.space import IMAGEBIND_SPACE, EmbeddingSpace
 
 if TYPE_CHECKING:
-    from bindplug.adapters import upgrade
-    from bindplug.cards import AdapterCard, CommandCard, ModelCard
+    from bindplug.adapters import Upgraded, upgrade
+    from bindplug.bridges import map_queries
+    from bindplug.cards import (
+        AdapterCard,
+        BridgeCard,
+        CommandCard,
+        InputCard,
+        ModelCard,
+        is_instance_by_name,
+    )
     from bindplug.encoder import Encoder
     from bindplug.fast import compile, pack, quantize
     from bindplug.hookspecs import hookimpl
-    from bindplug.models import list_models, load
+    from bindplug.models import find_model, list_models, load
     from bindplug.plugins import list_plugins, read
     from bindplug.zeroshot import classify, rank
 
@@ -33,24 +41,30 @@ __all__ = [
     "IMAGEBIND_SPACE",
     "AdapterCard",
     "BindplugError",
+    "BridgeCard",
     "CommandCard",
     "EmbeddingSpace",
     "Encoder",
+    "InputCard",
     "Modality",
     "ModelCard",
     "Query",
+    "Upgraded",
     "audio",
     "classify",
     "compile",
     "depth",
     "embedding",
+    "find_model",
     "hookimpl",
     "image",
     "imu",
     "interpolate",
+    "is_instance_by_name",
     "list_models",
     "list_plugins",
     "load",
+    "map_queries",
     "pack",
     "quantize",
     "rank",
@@ -63,15 +77,21 @@ __all__ = [
 
 _MODULES = {
     "AdapterCard": "cards",
+    "BridgeCard": "cards",
     "CommandCard": "cards",
     "Encoder": "encoder",
+    "InputCard": "cards",
     "ModelCard": "cards",
+    "Upgraded": "adapters",
     "classify": "zeroshot",
     "compile": "fast",
+    "find_model": "models",
     "hookimpl": "hookspecs",
+    "is_instance_by_name": "cards",
     "list_models": "models",
     "list_plugins": "plugins",
     "load": "models",
+    "map_queries": "bridges",
     "pack": "fast",
     "quantize": "fast",
     "rank": "zeroshot",

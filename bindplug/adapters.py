@@ -10,6 +10,11 @@ from bindplug.errors import AmbiguousUpgrade, BindplugError, PluginError, SpaceM
 from bindplug.plugins import Entry, Failure, contained, describe_error, registry
 from bindplug.space import EmbeddingSpace
 
+__all__ = [
+    "Upgraded",
+    "upgrade",
+]
+
 
 def upgrade(target: Any, model: Encoder | None = None, *, bridge: Any = None, **options: Any) -> Any:
     """A wrapper around an existing tool that also takes queries; the tool itself is left as it is.

@@ -15,6 +15,17 @@ from bindplug.errors import MissingDependency, PluginError
 from bindplug.modality import Modality
 from bindplug.space import EmbeddingSpace
 
+__all__ = [
+    "AdapterCard",
+    "BridgeCard",
+    "Card",
+    "CommandCard",
+    "InputCard",
+    "ModelCard",
+    "is_instance_by_name",
+    "resolve",
+]
+
 Recognises = Callable[[object], bool]
 
 

@@ -19,6 +19,12 @@ from bindplug.errors import InputError
 from bindplug.modality import Modality
 from bindplug.query import Query
 
+__all__ = [
+    "EmbedsQueries",
+    "measure_centers",
+    "shift_between",
+]
+
 
 class EmbedsQueries(Protocol):
     """What measuring centers needs of a model; :class:`bindplug.Encoder` has it."""

@@ -28,6 +28,20 @@ from torch import Tensor
 
 from bindplug.errors import BindplugError, CheckpointError, WeightsNotFound
 
+__all__ = [
+    "DTYPES",
+    "Manifest",
+    "check_dtype",
+    "damage_named",
+    "first_line",
+    "is_occupied",
+    "read_json",
+    "sha256_of",
+    "staged",
+    "verified",
+    "write_tensors",
+]
+
 DAMAGE = (
     ArithmeticError,
     AttributeError,

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bindplug.embed import Embedded, SkippedInputs, embed_queries, warn_unknown_words
+from bindplug.embed import Embedded, SkippedInputs, SkippedQuery, embed_queries, warn_unknown_words
 from bindplug.errors import InputError
 from bindplug.fingerprint import Fingerprint
 from bindplug.inputs.notes import warn_notes
@@ -23,6 +23,16 @@ from bindplug.templates import OPENAI_IMAGENET_TEMPLATES
 
 if TYPE_CHECKING:
     from bindplug.inputs.base import Preprocess
+
+__all__ = [
+    "Embedded",
+    "Encoder",
+    "Side",
+    "SkippedInputs",
+    "SkippedQuery",
+    "Template",
+    "warn_unknown_words",
+]
 
 Template = str | Callable[[str], str]
 Side = Query | Sequence[Query] | Tensor | np.ndarray

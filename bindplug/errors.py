@@ -26,6 +26,26 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 
+__all__ = [
+    "AmbiguousUpgrade",
+    "BindplugError",
+    "CheckpointError",
+    "InputError",
+    "InputNote",
+    "MissingDependency",
+    "ModalityNotLoaded",
+    "NoDirection",
+    "OptionError",
+    "PluginError",
+    "SpaceMismatch",
+    "UnknownModality",
+    "UnknownModel",
+    "UnknownReader",
+    "UnknownWords",
+    "UnsupportedTarget",
+    "WeightsNotFound",
+]
+
 
 class BindplugError(Exception):
     """Base of every error bindplug raises on purpose."""

@@ -13,6 +13,12 @@ from bindplug.errors import InputError
 if TYPE_CHECKING:
     from bindplug.imagebind.inference_blocks import LinearFactory
 
+__all__ = [
+    "compile",
+    "pack",
+    "quantize",
+]
+
 Model = TypeVar("Model")
 
 

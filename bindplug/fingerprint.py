@@ -16,6 +16,12 @@ from functools import cached_property
 
 import numpy as np
 
+__all__ = [
+    "Fingerprint",
+    "same_fingerprints",
+    "same_numbers",
+]
+
 PREFIX = "sample1"
 """First part of a fingerprint's text; the number is that of the format."""
 

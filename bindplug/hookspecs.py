@@ -13,6 +13,16 @@ import pluggy
 from bindplug.cards import AdapterCard, BridgeCard, CommandCard, InputCard, ModelCard
 from bindplug.space import EmbeddingSpace
 
+__all__ = [
+    "hookimpl",
+    "register_adapters",
+    "register_bridges",
+    "register_commands",
+    "register_inputs",
+    "register_models",
+    "register_spaces",
+]
+
 GROUP = "bindplug"
 """Name of the entry-point group, and of the hooks' project."""
 

@@ -11,6 +11,14 @@ from bindplug.cards import ModelCard
 from bindplug.download import DownloadError, check_record, download
 from bindplug.errors import PluginError, WeightsNotFound
 
+__all__ = [
+    "DownloadError",
+    "download",
+    "fetch_weights",
+    "find_weights",
+    "home",
+]
+
 HOME_VARIABLE = "BINDPLUG_HOME"
 """Environment variable with the directory that holds weights; ``~/.cache/bindplug`` if not set."""
 

@@ -6,6 +6,12 @@ from enum import Enum
 
 from bindplug.errors import UnknownModality
 
+__all__ = [
+    "TOWERS",
+    "Modality",
+    "towers_of",
+]
+
 TOWERS = ("vision", "text", "audio", "depth", "thermal", "imu")
 """ImageBind's six towers, by their names in the official checkpoint."""
 

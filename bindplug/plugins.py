@@ -28,6 +28,16 @@ from bindplug.hookspecs import GROUP
 from bindplug.query import Query
 from bindplug.space import EmbeddingSpace
 
+__all__ = [
+    "Entry",
+    "Plugin",
+    "Registry",
+    "list_plugins",
+    "read",
+    "refresh",
+    "registry",
+]
+
 BUILTIN = (EntryPoint("imagebind", "bindplug.builtin", GROUP),)
 """The core's own plugins; they pass through the same door as everyone's."""
 

@@ -8,6 +8,11 @@ import time
 from collections.abc import Iterable, Iterator, Sized
 from typing import TextIO, TypeVar
 
+__all__ = [
+    "is_quiet",
+    "iterate_with_progress",
+]
+
 T = TypeVar("T")
 
 SHOW_AFTER_S = 2.0

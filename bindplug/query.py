@@ -23,6 +23,23 @@ from bindplug.errors import InputError, NoDirection, OptionError
 from bindplug.modality import Modality
 from bindplug.space import EmbeddingSpace
 
+__all__ = [
+    "CANCELLED",
+    "AnyLeaf",
+    "Leaf",
+    "Query",
+    "VectorLeaf",
+    "audio",
+    "depth",
+    "embedding",
+    "image",
+    "imu",
+    "interpolate",
+    "text",
+    "thermal",
+    "video",
+]
+
 CANCELLED = "the terms of this query cancel, so it points nowhere; change a weight or drop the opposed terms"
 
 

@@ -7,6 +7,11 @@ from dataclasses import dataclass, field
 from bindplug.errors import SpaceMismatch
 from bindplug.fingerprint import same_fingerprints
 
+__all__ = [
+    "IMAGEBIND_SPACE",
+    "EmbeddingSpace",
+]
+
 
 @dataclass(frozen=True)
 class EmbeddingSpace:

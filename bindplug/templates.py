@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
+__all__ = [
+    "GENERIC_TEMPLATES",
+    "OPENAI_IMAGENET_TEMPLATES",
+    "SIMPLE_IMAGENET_TEMPLATES",
+]
+
 GENERIC_TEMPLATES: tuple[str, ...] = ("{}", "a {}.", "the {}.")
 """Prompts that suit a sound, a motion or a depth map as well as a picture."""
 

@@ -7,8 +7,7 @@ python examples/fit_a_bridge.py --model imagebind_huge --target open_clip:ViT-B-
 import argparse
 
 import bindplug
-from bindplug.bridges import fit_bridge, load_bridge
-from bindplug.bridges.targets import open_target
+from bindplug.bridges import fit_bridge, load_bridge, open_target
 from bindplug.corpus import Corpus, builtin_corpus
 from bindplug_toyworld import Scene
 

@@ -7,8 +7,7 @@ import logging
 
 import torch
 
-from bindplug.imagebind import ImageBind
-from bindplug.imagebind.open_clip_layout import from_open_clip
+from bindplug.imagebind import ImageBind, from_open_clip
 from bindplug_toyworld.evaluate import evaluate, format_confusion
 from bindplug_toyworld.space import TOY_SPACE
 from recipes.centers import centers_of

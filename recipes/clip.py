@@ -15,7 +15,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bindplug.inputs import iterate_with_progress
+from bindplug.progress import iterate_with_progress
 from bindplug.training import parameter_groups, symmetric_info_nce, warmup_cosine
 from recipes.rendered import Rendered
 from recipes.sizes import ClipSize, ClipStage

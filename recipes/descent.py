@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from bindplug.inputs import iterate_with_progress
+from bindplug.progress import iterate_with_progress
 from bindplug.training import warmup_cosine
 
 logger = logging.getLogger(__name__)

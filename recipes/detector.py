@@ -18,7 +18,7 @@ from torch import Tensor, nn
 import bindplug
 from bindplug.encoder import Encoder
 from bindplug.errors import InputError
-from bindplug.inputs import iterate_with_progress
+from bindplug.progress import iterate_with_progress
 from bindplug.training import parameter_groups, warmup_cosine
 from bindplug_detic.network import PIXEL_MEAN, PIXEL_STD, DeticNetwork
 from bindplug_detic.proposals import select_proposals

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from bindplug.inputs import iterate_with_progress
+from bindplug.progress import iterate_with_progress
 from bindplug_toyworld.dataset import group_at
 from bindplug_toyworld.scene import Scene
 from bindplug_toyworld.things import label_of

@@ -11,10 +11,7 @@ import torch
 
 import bindplug
 from bindplug.bridges import LinearBridge, fit_bridge
-from bindplug.imagebind import ImageBind, ImageBindConfig
-from bindplug.imagebind.config import TowerConfig
-from bindplug.imagebind.directory import save_directory
-from bindplug.imagebind.open_clip_layout import from_open_clip
+from bindplug.imagebind import ImageBind, ImageBindConfig, TowerConfig, from_open_clip, save_directory
 from bindplug_toyworld.evaluate import (
     Measure,
     classification,

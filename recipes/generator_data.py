@@ -22,7 +22,7 @@ from PIL import Image
 from torch import Tensor
 
 from bindplug.encoder import Encoder
-from bindplug.inputs import iterate_with_progress
+from bindplug.progress import iterate_with_progress
 from bindplug_toyworld.dataset import scene_at
 from bindplug_toyworld.looks import LOOKS, PALETTE, Style
 from bindplug_toyworld.render import Layer, Light, paint_color, place, relief_map

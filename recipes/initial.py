@@ -6,8 +6,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from bindplug.imagebind import ImageBind
-from bindplug.imagebind.towers import PatchTower, WindowStem
+from bindplug.imagebind import ImageBind, PatchTower, WindowStem
 
 FAINTEST = 1 / 400
 """Directions whose deviation is below this share of the strongest one's are mostly noise, and stay faint."""

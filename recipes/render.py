@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from bindplug.inputs import iterate_with_progress
+from bindplug.progress import iterate_with_progress
 from bindplug_toyworld.captions import Mention, single_caption
 from bindplug_toyworld.dataset import scene_at
 from bindplug_toyworld.scene import Scene

@@ -11,8 +11,7 @@ import torch
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bindplug.imagebind import ImageBind, ImageBindConfig
-from bindplug.imagebind.config import TowerConfig
+from bindplug.imagebind import ImageBind, ImageBindConfig, TowerConfig
 from bindplug.training import BindingRecipe, TensorPairs, bind
 from recipes.clip import clip_config, jitter_free
 from recipes.initial import start_from_image_tower, start_from_whitened_windows

@@ -7,8 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from bindplug.imagebind import ImageBind
-from bindplug.imagebind.towers import TextTower
+from bindplug.imagebind import ImageBind, TextTower
 from recipes.rendered import Rendered
 
 

@@ -20,6 +20,7 @@ from bindplug.bridges.mapping import (
 )
 from bindplug.bridges.protocol import AnyBridge
 from bindplug.bridges.quality import BridgeQuality, BridgeReport, Retrieval
+from bindplug.bridges.targets import open_target, read_names
 from bindplug.bridges.vocabulary import VocabularyBridge
 
 __all__ = [
@@ -41,5 +42,7 @@ __all__ = [
     "load_bridge",
     "map_leaves",
     "map_queries",
+    "open_target",
+    "read_names",
     "registered_bridge",
 ]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bindplug.imagebind.checkpoint_files import open_official, open_safetensors
+from bindplug.imagebind.checkpoint_files import open_official, open_safetensors, shorten
 from bindplug.imagebind.config import ImageBindConfig, TowerConfig, default_space
 from bindplug.imagebind.config_inference import infer_config
 from bindplug.imagebind.directory import load_directory, read_fingerprint, read_manifest, save_directory
@@ -14,7 +14,7 @@ from bindplug.imagebind.official_weights import read_official
 from bindplug.imagebind.open_clip_layout import from_open_clip, to_open_clip
 from bindplug.imagebind.same_weights import Difference, difference, fingerprint_of
 from bindplug.imagebind.tower_inputs import average_raw, check_input, clip_axis, embed_clips, unit
-from bindplug.imagebind.towers import PatchTower, TextTower, Tower
+from bindplug.imagebind.towers import PatchTower, TextTower, Tower, WindowStem
 
 __all__ = [
     "BLOCK_EPS",
@@ -28,6 +28,7 @@ __all__ = [
     "TextTower",
     "Tower",
     "TowerConfig",
+    "WindowStem",
     "average_raw",
     "causal_mask",
     "check_input",
@@ -47,6 +48,7 @@ __all__ = [
     "read_manifest",
     "read_official",
     "save_directory",
+    "shorten",
     "to_open_clip",
     "unit",
 ]

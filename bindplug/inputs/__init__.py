@@ -11,20 +11,40 @@ from __future__ import annotations
 from collections.abc import Iterable
 
 from bindplug.errors import InputNote
+from bindplug.inputs.audio import CLIPS as AUDIO_CLIPS
 from bindplug.inputs.audio import AudioPreprocess
 from bindplug.inputs.base import Batch, Preprocess, Skipped
 from bindplug.inputs.depth import DepthPreprocess
-from bindplug.inputs.image import ImagePreprocess
+from bindplug.inputs.filterbank import MEL_BINS, SAMPLE_RATE_HZ
+from bindplug.inputs.image import MEAN, STD, ImagePreprocess, normalize_rgb
 from bindplug.inputs.imu import ImuPreprocess
 from bindplug.inputs.notes import Note, note
 from bindplug.inputs.source import describe_source
-from bindplug.inputs.text import TextPreprocess, Tokenizer
+from bindplug.inputs.spatial import IMAGE_SIZE
+from bindplug.inputs.text import (
+    CONTEXT_LENGTH,
+    END,
+    START,
+    VOCABULARY_SIZE,
+    TextPreprocess,
+    Tokenizer,
+    vocabulary,
+)
 from bindplug.inputs.thermal import ThermalPreprocess
 from bindplug.inputs.video import VideoPreprocess
 from bindplug.modality import Modality
-from bindplug.progress import iterate_with_progress
 
 __all__ = [
+    "AUDIO_CLIPS",
+    "CONTEXT_LENGTH",
+    "END",
+    "IMAGE_SIZE",
+    "MEAN",
+    "MEL_BINS",
+    "SAMPLE_RATE_HZ",
+    "START",
+    "STD",
+    "VOCABULARY_SIZE",
     "AudioPreprocess",
     "Batch",
     "DepthPreprocess",
@@ -39,9 +59,10 @@ __all__ = [
     "Tokenizer",
     "VideoPreprocess",
     "describe_source",
-    "iterate_with_progress",
     "make_preprocess",
+    "normalize_rgb",
     "note",
+    "vocabulary",
 ]
 
 

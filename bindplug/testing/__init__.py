@@ -23,6 +23,17 @@ from bindplug.inputs.base import Preprocess
 from bindplug.modality import Modality
 from bindplug.space import EmbeddingSpace
 
+__all__ = [
+    "FAKE_SPACE",
+    "AdapterContract",
+    "FakeEncoder",
+    "FakePreprocess",
+    "difference",
+    "public_attributes",
+    "same",
+    "snapshot",
+]
+
 FAKE_SPACE = EmbeddingSpace("bindplug:fake", 16)
 """The space of :class:`FakeEncoder`."""
 

@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 
 from bindplug.errors import CheckpointError, WeightsNotFound
-from bindplug.imagebind.checkpoint_files import open_safetensors, shorten
+from bindplug.imagebind import open_safetensors, shorten
 from bindplug_detic.config import DeticConfig
 from bindplug_detic.network import DeticNetwork
 from bindplug_detic.pickled import read_pickle

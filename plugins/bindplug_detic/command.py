@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bindplug.cli.options import ModelChoice, model_options, output_options
-from bindplug.cli.sources import (
+from bindplug.cli.building import (
+    ModelChoice,
     SourceCommand,
     Sources,
     check_reader_options,
     gather,
+    model_options,
+    output_options,
     reader_options,
     short_names,
     source_options,
@@ -118,7 +120,7 @@ def detect(
     }
     (directory / SUMMARY).write_text(json.dumps(summary, indent=2, ensure_ascii=False) + "\n", "utf-8")
     if as_json:
-        from bindplug.cli.tables import print_json
+        from bindplug.cli.building import print_json
 
         print_json(summary)
     else:
@@ -231,7 +233,7 @@ def _print_table(summary: dict[str, Any], names: Sequence[str], directory: Path,
     from rich.table import Table
     from rich.text import Text
 
-    from bindplug.cli.tables import console, heat
+    from bindplug.cli.building import console, heat
 
     out = console()
     table = Table(pad_edge=False)

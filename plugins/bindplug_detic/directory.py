@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bindplug.directories import DTYPES, Manifest, check_dtype, staged, verified, write_tensors
 from bindplug.errors import CheckpointError
-from bindplug.imagebind.checkpoint_files import open_safetensors, shorten
+from bindplug.imagebind import open_safetensors, shorten
 from bindplug.space import EmbeddingSpace
 from bindplug_detic.config import DeticConfig
 from bindplug_detic.network import DeticNetwork

@@ -12,7 +12,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from bindplug.lazy import lazy_names, require
+from bindplug.lazy import lazy_names
+from bindplug_diffusers.requirement import require_diffusers
 
 if TYPE_CHECKING:
     from bindplug_diffusers.adapter import upgrade
@@ -39,9 +40,6 @@ __all__ = [
     "upgrade",
 ]
 
-OLDEST = (0, 32)
-"""The oldest diffusers release that is supported."""
-
 _MODULES = {
     "DEFAULT_NORM": "strength",
     "Entrance": "entrances",
@@ -56,15 +54,5 @@ _MODULES = {
     "quiet_logging": "load_pipeline",
     "upgrade": "adapter",
 }
-
-
-def require_diffusers(module: str = "") -> None:
-    """Check that diffusers is installed and new enough.
-
-    Raises:
-        MissingDependency: it is absent, too old, or does not import.
-    """
-    require("diffusers", owner=__name__, extra="diffusers", oldest=OLDEST)
-
 
 __getattr__, __dir__ = lazy_names(__name__, _MODULES, __all__, before=require_diffusers)

@@ -14,12 +14,12 @@ from bindplug.encoder import Encoder
 from bindplug.errors import InputError, SpaceMismatch, UnsupportedTarget
 from bindplug.fingerprint import same_numbers
 from bindplug.space import EmbeddingSpace
-from bindplug_diffusers import require_diffusers
 from bindplug_diffusers.conditioning import check_widths
 from bindplug_diffusers.entrances import find_entrance
 from bindplug_diffusers.pipeline import PipelineWithQueries, with_queries
 from bindplug_diffusers.prototypes import Prototypes, open_prototypes, shipped_prototypes
 from bindplug_diffusers.query_embedder import QueryEmbedder
+from bindplug_diffusers.requirement import require_diffusers
 
 VISION_PROJECTION = "modality_heads.vision.2.weight"
 """ImageBind's official name of what a CLIP of transformers calls ``visual_projection.weight``."""

@@ -10,12 +10,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bindplug.cli.options import DEFAULT_MODEL, DtypeName, ModelChoice, device_option, output_options
-from bindplug.cli.sources import (
+from bindplug.cli.building import (
+    DEFAULT_MODEL,
+    DtypeName,
+    ModelChoice,
     SourceCommand,
     Sources,
     check_reader_options,
+    device_option,
     gather,
+    output_options,
     reader_options,
     source_options,
 )
@@ -320,7 +324,7 @@ def _checked_output(output: str) -> Path:
 
 def _print(result: dict[str, Any], as_json: bool, quiet: bool) -> None:
     if as_json:
-        from bindplug.cli.tables import print_json
+        from bindplug.cli.building import print_json
 
         print_json(result)
     elif not quiet:

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bindplug.errors import InputError, ModalityNotLoaded, UnsupportedTarget
-from bindplug.inputs.image import normalize_rgb
+from bindplug.inputs import normalize_rgb
 from bindplug.progress import iterate_with_progress
 from bindplug_diffusers.pipeline_info import device_of
 from bindplug_diffusers.prototypes import Prototypes

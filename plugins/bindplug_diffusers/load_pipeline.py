@@ -33,7 +33,7 @@ def load_pipeline(
         CheckpointError: the directory holds no complete pipeline, or the file no IP-Adapter.
     """
     from bindplug.models import find_model, list_models
-    from bindplug_diffusers import require_diffusers
+    from bindplug_diffusers.requirement import require_diffusers
 
     require_diffusers()
     import torch

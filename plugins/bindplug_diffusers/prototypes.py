@@ -187,7 +187,7 @@ def _warn_about(skipped: Sequence[str]) -> None:
     if skipped:
         import warnings
 
-        from bindplug.embed import SkippedInputs
+        from bindplug.encoder import SkippedInputs
 
         lines = "".join(f"\n  {line}" for line in skipped)
         warnings.warn(f"left out {len(skipped)} images:{lines}", SkippedInputs, stacklevel=3)

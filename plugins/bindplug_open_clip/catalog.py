@@ -8,8 +8,8 @@ from typing import Any
 
 from bindplug import hub
 from bindplug.cards import ModelCard
-from bindplug.download import download
 from bindplug.errors import InputError, UnknownModel
+from bindplug.hub import download
 from bindplug.imagebind import BLOCK_EPS, ImageBindConfig, infer_config, open_official, read_manifest
 from bindplug.models import list_models
 from bindplug.plugins import registry

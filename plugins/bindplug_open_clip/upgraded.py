@@ -12,12 +12,10 @@ from torch import Tensor, nn
 from bindplug.adapters import Upgraded
 from bindplug.bridges import AnyBridge, compose, distinct_leaves, embed_leaves, map_leaves
 from bindplug.cards import is_instance_by_name
-from bindplug.embed import Embedded, warn_unknown_words
-from bindplug.encoder import Encoder
+from bindplug.encoder import Embedded, Encoder, warn_unknown_words
 from bindplug.errors import InputError
 from bindplug.imagebind import average_raw, unit
-from bindplug.inputs import ImagePreprocess, Preprocess, TextPreprocess, VideoPreprocess
-from bindplug.inputs.image import MEAN, STD
+from bindplug.inputs import MEAN, STD, ImagePreprocess, Preprocess, TextPreprocess, VideoPreprocess
 from bindplug.modality import Modality
 from bindplug.query import AnyLeaf, Query, VectorLeaf
 from bindplug.space import EmbeddingSpace

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bindplug.cli.options import ModelChoice, model_options, output_options
+from bindplug.cli.building import ModelChoice, model_options, output_options
 from bindplug.errors import BindplugError, InputError
 from bindplug.modality import Modality
 
@@ -59,7 +59,7 @@ def demo(
     results.card_averages = card_averages(choice.name, detector, pipeline)
     page = write_page(results, directory / "report.html")
     if as_json:
-        from bindplug.cli.tables import print_json
+        from bindplug.cli.building import print_json
 
         print_json({**results.to_dict(), "report": str(page)})
     else:
@@ -106,7 +106,7 @@ def _use_tools(
 def _print(results: DemoResults, page: Path, quiet: bool) -> None:
     from rich.text import Text
 
-    from bindplug.cli.tables import console, heat_table
+    from bindplug.cli.building import console, heat_table
 
     out = console()
     if not quiet:
@@ -131,7 +131,7 @@ def _print(results: DemoResults, page: Path, quiet: bool) -> None:
 def _print_tools(results: DemoResults) -> None:
     from rich.text import Text
 
-    from bindplug.cli.tables import console
+    from bindplug.cli.building import console
 
     out = console()
     if results.detection is not None:

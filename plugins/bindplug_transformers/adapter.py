@@ -13,8 +13,7 @@ import bindplug
 from bindplug.adapters import Upgraded
 from bindplug.bridges import as_bridge, compose, distinct_leaves, embed_leaves, fit_command, map_leaves
 from bindplug.cards import ModelCard
-from bindplug.embed import Embedded
-from bindplug.encoder import Encoder
+from bindplug.encoder import Embedded, Encoder
 from bindplug.errors import BindplugError, InputError, ModalityNotLoaded, SpaceMismatch
 from bindplug.hub import find_weights
 from bindplug.imagebind import MAX_SCALE, difference, read_fingerprint, unit

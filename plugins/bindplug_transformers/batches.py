@@ -11,7 +11,7 @@ from torch import Tensor
 from transformers import BatchFeature
 
 from bindplug.errors import InputError
-from bindplug.inputs.base import Preprocess
+from bindplug.inputs import Preprocess
 
 Options = Mapping[str, Any] | Sequence[Mapping[str, Any]] | None
 """Reader options, one mapping for all sources or one for each."""

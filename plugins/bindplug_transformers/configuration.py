@@ -11,7 +11,7 @@ from transformers import CLIPTextConfig, CLIPVisionConfig, PretrainedConfig
 from bindplug.errors import InputError
 from bindplug.imagebind import BLOCK_EPS, MLP_RATIO, TEXT_LOG_SCALE, default_space
 from bindplug.imagebind import ImageBindConfig as NetworkConfig
-from bindplug.inputs.text import VOCABULARY_SIZE
+from bindplug.inputs import VOCABULARY_SIZE
 from bindplug.modality import Modality, towers_of
 from bindplug.space import EmbeddingSpace
 

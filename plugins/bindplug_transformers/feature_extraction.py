@@ -10,8 +10,8 @@ from torch import Tensor
 from transformers import BatchFeature, SequenceFeatureExtractor
 
 from bindplug.errors import InputError
-from bindplug.inputs.audio import CLIPS, AudioPreprocess
-from bindplug.inputs.filterbank import MEL_BINS, SAMPLE_RATE_HZ
+from bindplug.inputs import AUDIO_CLIPS as CLIPS
+from bindplug.inputs import MEL_BINS, SAMPLE_RATE_HZ, AudioPreprocess
 from bindplug_transformers.batches import each_option, features
 
 

@@ -8,8 +8,7 @@ from transformers import BatchFeature
 from transformers.image_processing_utils import BaseImageProcessor
 
 from bindplug.errors import InputError
-from bindplug.inputs.image import MEAN, STD, ImagePreprocess
-from bindplug.inputs.spatial import IMAGE_SIZE
+from bindplug.inputs import IMAGE_SIZE, MEAN, STD, ImagePreprocess
 from bindplug_transformers.batches import as_list, each_option, features, plain_image
 
 ITEM_AXES = 3

@@ -12,8 +12,7 @@ from typing_extensions import Self
 
 import bindplug
 from bindplug.errors import InputError
-from bindplug.inputs import DepthPreprocess, ImuPreprocess, ThermalPreprocess, VideoPreprocess
-from bindplug.inputs.spatial import IMAGE_SIZE
+from bindplug.inputs import IMAGE_SIZE, DepthPreprocess, ImuPreprocess, ThermalPreprocess, VideoPreprocess
 from bindplug_transformers.batches import each_option, features
 from bindplug_transformers.feature_extraction import ImageBindFeatureExtractor
 from bindplug_transformers.image_processing import ImageBindImageProcessor

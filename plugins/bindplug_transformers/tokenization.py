@@ -8,7 +8,7 @@ from typing import Any
 from transformers import BatchEncoding, PreTrainedTokenizer
 
 from bindplug.errors import InputError
-from bindplug.inputs.text import CONTEXT_LENGTH, END, START, VOCABULARY_SIZE, Tokenizer, vocabulary
+from bindplug.inputs import CONTEXT_LENGTH, END, START, VOCABULARY_SIZE, Tokenizer, vocabulary
 from bindplug_transformers.configuration import END_ID, START_ID
 
 START_TOKEN, END_TOKEN = "<|startoftext|>", "<|endoftext|>"

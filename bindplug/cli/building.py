@@ -1,0 +1,53 @@
+"""What commands of plugins are built from, so that every command is spelled and behaves alike."""
+
+from __future__ import annotations
+
+from bindplug.cli.messages import FAILED, INTERRUPTED, OK, SKIPPED, USAGE, report_notes, report_skipped, say
+from bindplug.cli.options import (
+    DEFAULT_MODEL,
+    DtypeName,
+    ModelChoice,
+    device_option,
+    model_options,
+    output_options,
+)
+from bindplug.cli.sources import (
+    Source,
+    SourceCommand,
+    Sources,
+    check_reader_options,
+    gather,
+    reader_options,
+    short_names,
+    source_options,
+)
+from bindplug.cli.tables import console, heat, heat_table, print_json
+
+__all__ = [
+    "DEFAULT_MODEL",
+    "FAILED",
+    "INTERRUPTED",
+    "OK",
+    "SKIPPED",
+    "USAGE",
+    "DtypeName",
+    "ModelChoice",
+    "Source",
+    "SourceCommand",
+    "Sources",
+    "check_reader_options",
+    "console",
+    "device_option",
+    "gather",
+    "heat",
+    "heat_table",
+    "model_options",
+    "output_options",
+    "print_json",
+    "reader_options",
+    "report_notes",
+    "report_skipped",
+    "say",
+    "short_names",
+    "source_options",
+]
