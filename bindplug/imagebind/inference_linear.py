@@ -8,6 +8,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from bindplug.errors import InputError
+
 PROBE = (4, 32, 64)
 """Rows, inputs and outputs of the product that shows whether packed layers work here."""
 
@@ -33,14 +35,17 @@ class PackedLinear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., K) -> (..., N)."""
+        _refuse_export()
         return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "none", [], "")
 
     def gelu(self, x: Tensor) -> Tensor:
         """(..., K) -> (..., N), through the exact GELU."""
+        _refuse_export()
         return torch.ops.mkldnn._linear_pointwise(x, self.weight, self.bias, "gelu", [], "none")
 
     def plus(self, x: Tensor, residual: Tensor) -> Tensor:
         """(..., K) and (..., N) -> (..., N)."""
+        _refuse_export()
         return torch.ops.mkldnn._linear_pointwise.binary(x, residual, self.weight, self.bias, "add")
 
     def __getstate__(self) -> dict[str, Any]:
@@ -88,6 +93,17 @@ def _is_accurate(dtype: torch.dtype) -> bool:
             (packed.plus(x, residual), plain + residual.float()),
         )
         return all(torch.allclose(row.float(), truth, rtol=0.02, atol=0.05) for row, truth in pairs)
+
+
+def _refuse_export() -> None:
+    is_exporting = getattr(torch.compiler, "is_exporting", torch.compiler.is_compiling)  # from torch 2.7 on
+    if is_exporting() or torch.jit.is_tracing():
+        raise InputError(
+            "a packed model",
+            found="an export",
+            expected="a model with plain or quantized weights",
+            remedy="Load the model without packing it, and export that",
+        )
 
 
 class Int8Linear(nn.Module):

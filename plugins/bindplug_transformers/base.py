@@ -13,7 +13,7 @@ from transformers import PreTrainedModel
 from typing_extensions import Self
 
 import bindplug
-from bindplug.errors import InputError
+from bindplug.errors import InputError, ModalityNotLoaded
 from bindplug.imagebind import ImageBind, PatchTower, TextTower, Tower, check_input, initialize_tower
 from bindplug.modality import towers_of
 from bindplug.space import EmbeddingSpace
@@ -156,7 +156,7 @@ class ImageBindPreTrainedModel(PreTrainedModel):
         """Every token's states of texts (B, L), checked as :meth:`ImageBindModel.get_text_features` does."""
         ids = require(type(self).__name__, "input_ids", input_ids)
         check_text(ids, attention_mask, position_ids)
-        self.network.scale_of("text")  # raises ModalityNotLoaded
+        self._require_tower("text")
         check_input("text", "text", ids, self.network.config, self.network.device)
         tower = self.network.towers["text"]
         assert isinstance(tower, TextTower)
@@ -168,11 +168,15 @@ class ImageBindPreTrainedModel(PreTrainedModel):
         """Every token's states of images (B, 3, H, W), checked as :meth:`ImageBindModel.get_image_features` does."""
         pixels = require(type(self).__name__, "pixel_values", pixel_values)
         check_image_size(pixels, self.config, interpolate_pos_encoding)
-        self.network.scale_of("image")  # raises ModalityNotLoaded
+        self._require_tower("image")
         check_input("image", "vision", pixels, self.network.config, self.network.device)
         tower = self.network.towers["vision"]
         assert isinstance(tower, PatchTower)
         return full_image_pass(tower, pixels, attentions=attentions)
+
+    def _require_tower(self, modality: str) -> None:
+        if modality not in self.network.modalities:
+            raise ModalityNotLoaded(modality, self.network.modalities)
 
     def _requested(self, states: bool | None, attentions: bool | None) -> tuple[bool, bool]:
         """Whether hidden states and attention weights are to be returned; the config says so for None."""

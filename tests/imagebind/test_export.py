@@ -9,7 +9,9 @@ import pytest
 import torch
 from torch import Tensor, nn
 
+import bindplug
 from bindplug.imagebind import ImageBind
+from bindplug.imagebind.inference_linear import packing_obstacle
 
 MODALITIES = ("image", "video", "text", "audio", "depth", "thermal", "imu")
 SHAPES = {
@@ -114,3 +116,17 @@ def test_an_onnx_tower_takes_other_batches(tiny: ImageBind, modality: str, tmp_p
         return torch.from_numpy(rows)
 
     check(run, tiny, modality)
+
+
+@pytest.mark.skipif(bool(packing_obstacle(torch.float32)), reason="no oneDNN here")
+def test_a_packed_tower_is_refused_and_a_quantized_one_exported(tiny: ImageBind) -> None:
+    import copy
+
+    x = example("depth")
+    packed = Encode(bindplug.pack(copy.deepcopy(tiny)), "depth")
+    for record in (torch.export.export, lambda m, args: torch.jit.trace(m, args, check_trace=False)):
+        with pytest.raises(Exception, match="export that"):
+            record(packed, (x,))
+    quantized = bindplug.quantize(tiny)
+    program = torch.export.export(Encode(quantized, "depth"), (x,), dynamic_shapes=dynamic_shapes("depth"))
+    check(program.module(), quantized, "depth")
