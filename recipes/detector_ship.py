@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,6 +26,7 @@ from recipes.detection_evaluation import (
     format_measures,
 )
 from recipes.detector_size import DetectorSize
+from recipes.meaningless_prompts import format_meaningless_prompts
 
 COMMAND = "python -m recipes.detector"
 
@@ -97,6 +98,15 @@ def write_measures(directory: Path, measures: Sequence[DetectionMeasure]) -> Non
     card = json.loads((directory / CARD).read_text())
     card["evaluation"] = {measure.name: measure.to_dict() for measure in measures}
     write_card(directory, card)
+    write_readme(directory)
+
+
+def write_readme(directory: Path) -> None:
+    """Write ``README.md`` from what ``card.json`` holds."""
+    card = json.loads((directory / CARD).read_text())
+    measures = [
+        DetectionMeasure(*name.rsplit(", ", 1), **entry) for name, entry in card["evaluation"].items()
+    ]
     (directory / "README.md").write_text(_readme(directory, card, measures))
 
 
@@ -131,9 +141,23 @@ detector's own vocabulary, without query or bridge.
 
 {format_measures(measures)}
 
+Read the `vocabulary` rows as classification: there a prompt becomes the class vectors that it is nearest to, so that
+naming the recording first and prompting by its name gives the same. `linear` maps the prompt itself.
+{_meaningless(card.get("meaningless_prompts"))}
 ## Average precision of each thing ({yardstick.name})
 
 | thing | AP50 |
 |---|---|
 {things}
+"""
+
+
+def _meaningless(measured: Mapping[str, Any] | None) -> str:
+    if measured is None:
+        return ""
+    return f"""
+Prompts that mean none of the things can find some all the same. Share of {measured["scenes"]} pictures with a
+detection above 0.3, `suppress` at its default:
+
+{format_meaningless_prompts(measured["routes"])}
 """
