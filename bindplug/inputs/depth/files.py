@@ -95,6 +95,8 @@ def read_stored(source: object, *, name: str, preset: str, channel: str | None, 
     if head.startswith(COLOR_PFM) and head[2:3].isspace():
         return _of_raster(Raster(_read_color_pfm(source, name), None, "RGB", "PPM"), name, preset)
     if suffix_of(source) in HEADERLESS_SUFFIXES:
+        with open_source(source, EXPECTED):  # a missing or empty file is refused as such
+            pass
         remedy = "Read it yourself and pass the array: numpy.fromfile(path, dtype).reshape(height, width), with unit=."
         raise InputError(name, found="a file without a header", expected=EXPECTED, remedy=remedy)
     read = read_map(source, EXPECTED, names=ARRAY_NAMES, array=channel)
