@@ -151,6 +151,45 @@ class TestCrowds:
         assert wrapper(BGR, PROMPTS, threshold=0.3).masks is None
 
 
+class HeadsOfTheirOwn(d2.DeticCascadeROIHeads):
+    """Heads that compute probabilities without ``predict_probs``."""
+
+    def _forward_box(self, features, proposals, **options):
+        scores = sum(self._probabilities(features, proposals)) / self.num_cascade_stages
+        scores = (scores * proposals[0].scores[:, None]) ** 0.5
+        last = self.box_predictor[-1]
+        instances, _ = d2.fast_rcnn_inference(
+            (self.boxes,), (scores,), [proposals[0].image_size],
+            last.test_score_thresh, last.test_nms_thresh, last.test_topk_per_image,
+        )  # fmt: skip
+        return instances
+
+    def _probabilities(self, features, proposals):
+        boxes, size = proposals[0].proposal_boxes.tensor, proposals[0].image_size
+        for stage in range(self.num_cascade_stages):
+            output = self.ours.box_stage(stage, features, [boxes])
+            yield self.box_predictor[stage](output.features)[0].sigmoid()
+            self.boxes = self.ours.refine(stage, output, [boxes], [size] if stage < 2 else None)[0]
+            boxes = self.boxes
+
+
+class TestHeadsOfTheirOwn:
+    """Where probabilities cannot be read, final boxes compete, before masks are computed."""
+
+    def test_prompts_alone_are_reported(self, network):
+        model = d2.GeneralizedRCNN(network, HeadsOfTheirOwn(network, ROWS, "buffer"))
+        wrapper = bindplug.upgrade(d2.DefaultPredictor(model, NAMES), FakeEncoder(), space=FAKE_SPACE)
+        for predictor in predictors_of(model):
+            predictor.test_topk_per_image = 20
+        expected = ours(network)(PICTURE, PROMPTS, resize=False, threshold=0.3, suppress=False)
+        assert_same(wrapper(BGR, PROMPTS, threshold=0.3, suppress=False), expected[:20])
+        model.roi_heads.masked = 0
+        strict = wrapper(BGR, PROMPTS, threshold=0.3, suppress=1.0)
+        assert 0 < len(strict) < len(expected)
+        assert model.roi_heads.masked == len(strict)
+        assert set(strict.label_indices.tolist()) <= {0, 1, 2}
+
+
 class TestC4:
     @staticmethod
     @torch.no_grad()
