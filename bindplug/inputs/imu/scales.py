@@ -49,15 +49,15 @@ def axis_scales(
     name: str,
 ) -> np.ndarray:
     """What one unit of each axis is in m/s^2 or rad/s, (3,)."""
-    stated = options.unit(sensor)
-    if stated is not None:
-        return np.full(3, option_scale(OPTIONS[sensor], stated, KINDS[sensor]))
+    choice = options.unit(sensor)
+    if choice is not None:
+        return np.full(3, option_scale(OPTIONS[sensor], choice, KINDS[sensor]))
     texts = [table.unit_of(triple.axes[axis]) for axis in "xyz"]
     if any(text is not None for text in texts):
         return np.array([_named_scale(sensor, text, texts, triple, name) for text in texts])
-    known = _logger_unit(sensor, triple, table, raw, clock, triples)
-    if known is not None:
-        return np.full(3, option_scale(OPTIONS[sensor], known, KINDS[sensor]))
+    unit = _logger_unit(sensor, triple, table, raw, clock, triples)
+    if unit is not None:
+        return np.full(3, option_scale(OPTIONS[sensor], unit, KINDS[sensor]))
     if not table.units_are_given:
         _refuse_doubt(sensor, triple, raw[sensor], table, triples, options, name)
     return np.ones(3)

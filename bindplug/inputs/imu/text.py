@@ -337,7 +337,7 @@ def _units_rows(
         for index in (*axes, *clocks):
             text = row[index].strip() if index < len(row) else ""
             text = text[1:-1].strip() if text[:1] + text[-1:] in ("[]", "{}") else text
-            if text and text.lower() not in _META_WORDS - {"raw"}:
-                known = parse_unit(units.get(names[index], ""))
-                units[names[index]] = units[names[index]] if known else text
+            is_unit = text and text.lower() not in _META_WORDS - {"raw"}
+            if is_unit and parse_unit(units.get(names[index], "")) is None:
+                units[names[index]] = text
     return units, []
