@@ -324,7 +324,8 @@ def _from_container(file: BinaryIO, name: str, reason: str) -> Iterator[Sound]:
         with open_container(file, name, EXPECTED, "bindplug.inputs.audio") as container:
             if not container.streams.audio:
                 kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "nothing"
-                problem = f"data without a sound track (it has: {kinds})"
+                is_picture = container.format.name.endswith("_pipe")  # FFmpeg's demuxers of single pictures
+                problem = "a picture" if is_picture else f"data without a sound track (it has: {kinds})"
                 raise InputError(name, found=problem, expected=EXPECTED)
             track = container.streams.audio[0]
             yield _decoded_track(av, container, track, name)
