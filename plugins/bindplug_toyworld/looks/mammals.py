@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bindplug_toyworld.looks.outlines import OUTLINES
 from bindplug_toyworld.looks.part import INK, WHITE, Color, Part, Style
 from bindplug_toyworld.looks.shapes import blob, box, ellipse, polygon, stroke
 
@@ -51,18 +52,7 @@ def dog(s: Style) -> list[Part]:
     parts += _leg(-0.5, 0.3, 0.86, 0.2, -step, s.dark, 6, 0.0) + _leg(
         0.28, 0.3, 0.86, 0.19, step, s.dark, 6, 0.0
     )
-    body = [
-        (-0.74, 0.0),
-        (-0.6, -0.2),
-        (-0.1, -0.16),
-        (0.3, -0.3),
-        (0.52, -0.1),
-        (0.5, 0.3),
-        (0.2, 0.44),
-        (-0.2, 0.34),
-        (-0.58, 0.42),
-        (-0.76, 0.25),
-    ]
+    body = OUTLINES["dog"]["body"]
     parts.append(Part(blob(body), s.body, 9, 0.12, 0.35))
     parts.append(Part(ellipse(-0.15, 0.25, 0.3, 0.12), s.light, 11, 0.35, 0.1, inked=False))
     parts += _leg(-0.62, 0.25, 0.88, 0.22, step, s.body, 7, 0.25) + _leg(
@@ -70,17 +60,7 @@ def dog(s: Style) -> list[Part]:
     )
     parts.append(Part(stroke([(0.34, -0.1), (0.45, -0.42)], 0.36, 0.32), s.body, 10, 0.25, 0.15, inked=False))
     parts.append(Part(stroke([(0.22, -0.2), (0.4, -0.1), (0.6, -0.16)], 0.09), s.accent, 3, 0.42))
-    head = [
-        (0.2, -0.6),
-        (0.32, -0.86),
-        (0.58, -0.86),
-        (0.68, -0.66),
-        (0.98, -0.56),
-        (0.96, -0.34),
-        (0.66, -0.28),
-        (0.4, -0.26),
-        (0.24, -0.38),
-    ]
+    head = OUTLINES["dog"]["head"]
     parts.append(Part(stroke([(0.84, -0.34), (0.86, -0.24), (0.84, -0.14)], 0.11, 0.09), TONGUE, 14, 0.3))
     parts.append(Part(blob(head), s.body, 12, 0.35, 0.2))
     parts.append(Part(ellipse(0.8, -0.42, 0.16, 0.1), s.light, 13, 0.5, 0.08, inked=False))
@@ -114,16 +94,7 @@ def cat(s: Style) -> list[Part]:
             0.1,
         )
     ]
-    body = [
-        (-0.3, -0.2),
-        (0.3, -0.2),
-        (0.46, 0.3),
-        (0.54, 0.76),
-        (0.3, 0.92),
-        (-0.3, 0.92),
-        (-0.54, 0.76),
-        (-0.46, 0.3),
-    ]
+    body = OUTLINES["cat"]["body"]
     parts.append(Part(blob(body), s.body, 8, 0.1, 0.3))
     parts.append(Part(ellipse(0, 0.3, 0.21, 0.36), s.light, 12, 0.35, 0.1, inked=False))
     for side in (-1, 1):
@@ -141,16 +112,7 @@ def cat(s: Style) -> list[Part]:
                 inked=False,
             )
         )
-    head = [
-        (0, -0.74),
-        (0.32, -0.68),
-        (0.52, -0.4),
-        (0.42, -0.14),
-        (0, -0.04),
-        (-0.42, -0.14),
-        (-0.52, -0.4),
-        (-0.32, -0.68),
-    ]
+    head = OUTLINES["cat"]["head"]
     parts.append(Part(blob(head), s.body, 11, 0.4, 0.25))
     for offset in (-0.13, 0.0, 0.13):
         parts.append(
@@ -192,18 +154,7 @@ def cow(s: Style) -> list[Part]:
         0.2, 0.3, 0.88, 0.17, -step, s.dark, 7, 0.0
     )
     parts.append(Part(ellipse(-0.36, 0.4, 0.2, 0.15), PINK, 17, 0.15, 0.1))
-    body = [
-        (-0.86, -0.38),
-        (-0.5, -0.48),
-        (0.1, -0.44),
-        (0.46, -0.5),
-        (0.58, -0.2),
-        (0.5, 0.28),
-        (0.2, 0.42),
-        (-0.3, 0.36),
-        (-0.74, 0.36),
-        (-0.9, 0.0),
-    ]
+    body = OUTLINES["cow"]["body"]
     parts.append(Part(blob(body), s.body, 10, 0.12, 0.38))
     shift = 0.08 * s.vary[0]
     for x, y, rx, ry, tilt in (
@@ -228,16 +179,7 @@ def cow(s: Style) -> list[Part]:
         )
     parts.append(Part(ellipse(0.42, -0.52, 0.16, 0.08, 20, n=16), s.dark, 9, 0.42, 0.04))
     parts.append(Part(ellipse(0.93, -0.54, 0.1, 0.07, -24, n=16), s.dark, 9, 0.42, 0.04))
-    head = [
-        (0.5, -0.68),
-        (0.7, -0.74),
-        (0.88, -0.66),
-        (0.9, -0.4),
-        (0.88, -0.12),
-        (0.7, -0.02),
-        (0.54, -0.12),
-        (0.5, -0.4),
-    ]
+    head = OUTLINES["cow"]["head"]
     parts.append(Part(blob(head), s.body, 12, 0.5, 0.18))
     parts.append(Part(ellipse(0.72, -0.1, 0.22, 0.14), PINK, 6, 0.62, 0.1))
     for x in (0.64, 0.8):
@@ -267,45 +209,17 @@ def horse(s: Style) -> list[Part]:
     parts += limb(-0.4, 0.02 + a * 0.5, -0.12 + a, s.dark, 0.0) + limb(
         0.26, 0.12 - b * 0.4, 0.04 - b, s.dark, 0.0
     )
-    body = [
-        (-0.66, -0.1),
-        (-0.46, -0.3),
-        (-0.05, -0.22),
-        (0.26, -0.34),
-        (0.48, -0.14),
-        (0.4, 0.14),
-        (0.1, 0.24),
-        (-0.3, 0.16),
-        (-0.58, 0.24),
-        (-0.7, 0.08),
-    ]
+    body = OUTLINES["horse"]["body"]
     parts.append(Part(blob(body), s.body, 14, 0.15, 0.32))
     parts += limb(-0.54, -0.04 - a * 0.5, -0.16 - a, s.body, 0.25) + limb(
         0.36, 0.16 + b * 0.4, 0.16 + b, s.body, 0.25
     )
     neck = [(0.16, -0.26), (0.3, -0.62), (0.5, -0.86), (0.66, -0.8), (0.6, -0.54), (0.5, -0.1), (0.3, 0.0)]
     parts.append(Part(blob(neck), s.body, 15, 0.28, 0.18, inked=False))
-    hair = [
-        (0.06, -0.22),
-        (0.14, -0.6),
-        (0.34, -0.9),
-        (0.56, -0.96),
-        (0.52, -0.84),
-        (0.36, -0.66),
-        (0.26, -0.3),
-    ]
+    hair = OUTLINES["horse"]["hair"]
     parts.append(Part(blob(hair), mane, 3, 0.35, 0.06))
     parts.append(Part(polygon([(0.5, -0.8), (0.54, -1.0), (0.64, -0.82)]), s.body, 12, 0.35, 0.03))
-    head = [
-        (0.46, -0.78),
-        (0.62, -0.86),
-        (0.78, -0.68),
-        (0.97, -0.46),
-        (0.92, -0.32),
-        (0.78, -0.34),
-        (0.6, -0.5),
-        (0.48, -0.6),
-    ]
+    head = OUTLINES["horse"]["head"]
     parts.append(Part(blob(head), s.body, 13, 0.38, 0.16))
     parts.append(Part(ellipse(0.9, -0.4, 0.075, 0.08, n=14), s.light, 18, 0.5, 0.05, inked=False))
     parts += eye(0.66, -0.69, 0.05, 14)

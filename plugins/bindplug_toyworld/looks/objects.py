@@ -6,6 +6,7 @@ from itertools import pairwise
 
 import numpy as np
 
+from bindplug_toyworld.looks.outlines import OUTLINES
 from bindplug_toyworld.looks.part import GOLD, INK, STEEL, WATER, WHITE, WOOD, Color, Part, Style, mix
 from bindplug_toyworld.looks.shapes import Points, blob, box, ellipse, polygon, ring, stroke, turn
 
@@ -121,22 +122,7 @@ def rain(s: Style) -> list[Part]:
                 )
             )
     grey = mix((104, 110, 124), s.body, 0.25)
-    cloud = [
-        (-0.9, -0.22),
-        (-0.96, -0.46),
-        (-0.72, -0.64),
-        (-0.5, -0.86),
-        (-0.16, -0.9),
-        (0.08, -0.78),
-        (0.34, -0.94),
-        (0.66, -0.8),
-        (0.74, -0.6),
-        (0.96, -0.44),
-        (0.88, -0.2),
-        (0.4, -0.12),
-        (-0.1, -0.14),
-        (-0.5, -0.1),
-    ]
+    cloud = OUTLINES["rain"]["cloud"]
     parts.append(Part(blob(cloud), grey, -9, 0.2, 0.5))
     for x, y, r in ((-0.5, -0.52, 0.24), (0.0, -0.6, 0.22), (0.46, -0.56, 0.28)):
         parts.append(Part(ellipse(x, y, r, r * 0.8), mix(grey, WHITE, 0.18), -12, 0.45, 0.15, inked=False))
@@ -144,18 +130,7 @@ def rain(s: Style) -> list[Part]:
 
 
 def _flame(x: float, base: float, width: float, height: float, lean: float) -> Points:
-    outline = [
-        (0, 0.0),
-        (0.8, -0.12),
-        (1.0, -0.4),
-        (0.6, -0.62),
-        (0.5, -0.8),
-        (0.1, -1.0),
-        (-0.2, -0.76),
-        (-0.7, -0.58),
-        (-1.0, -0.36),
-        (-0.8, -0.1),
-    ]
+    outline = OUTLINES["flame"]["outline"]
     return blob([(x + width * a + lean * b * b, base + height * b) for a, b in outline])
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from bindplug_toyworld.looks.outlines import OUTLINES
 from bindplug_toyworld.looks.part import INK, SKINS, Color, Part, Style, mix
 from bindplug_toyworld.looks.shapes import blob, box, ellipse, stroke
 
@@ -50,17 +51,7 @@ def _head(s: Style, x: float, y: float, radius: float, heat: float) -> list[Part
             inked=False,
         ),
     ]
-    hair = [
-        (-0.98, 0.3),
-        (-1.02, -0.4),
-        (-0.6, -1.05),
-        (0.1, -1.15),
-        (0.8, -0.85),
-        (0.75, -0.5),
-        (0.1, -0.5),
-        (-0.35, -0.15),
-        (-0.5, 0.35),
-    ]
+    hair = OUTLINES["person head"]["hair"]
     parts.append(
         Part(blob([(x + radius * a, y + radius * b) for a, b in hair]), _hair(s), heat * 0.4, 0.5, 0.08)
     )

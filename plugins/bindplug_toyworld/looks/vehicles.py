@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
+from bindplug_toyworld.looks.outlines import OUTLINES
 from bindplug_toyworld.looks.part import GLASS, INK, RUBBER, STEEL, WATER, WHITE, Part, Style
 from bindplug_toyworld.looks.shapes import arc, blob, box, ellipse, polygon, ring, stroke
 
@@ -40,17 +41,7 @@ def car(s: Style) -> list[Part]:
             0.05,
         )
     )
-    body = [
-        (-0.94, 0.06),
-        (-0.8, -0.06),
-        (0.0, -0.08),
-        (0.5, -0.06),
-        (0.88, 0.06),
-        (0.97, 0.26),
-        (0.9, 0.42),
-        (-0.9, 0.42),
-        (-0.98, 0.26),
-    ]
+    body = OUTLINES["car"]["body"]
     parts.append(Part(blob(body), s.body, 3.5, 0.25, 0.3))
     parts.append(
         Part(
@@ -182,18 +173,7 @@ def helicopter(s: Style) -> list[Part]:
     parts.append(Part(box(-0.44, -0.28, -0.26, -0.14, 0.04), INK, 85, 0.3, 0.05))
     parts.append(
         Part(
-            blob(
-                [
-                    (-0.42, 0.1),
-                    (-0.2, -0.18),
-                    (0.3, -0.2),
-                    (0.68, -0.04),
-                    (0.86, 0.24),
-                    (0.64, 0.44),
-                    (0.1, 0.48),
-                    (-0.3, 0.38),
-                ]
-            ),
+            blob(OUTLINES["helicopter"]["fuselage"]),
             s.body,
             6,
             0.25,

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from bindplug_toyworld.looks.mammals import eye
+from bindplug_toyworld.looks.outlines import OUTLINES
 from bindplug_toyworld.looks.part import INK, WHITE, Part, Style, mix
 from bindplug_toyworld.looks.shapes import blob, curve, ellipse, polygon, stroke, turn
 
@@ -24,19 +25,7 @@ def bird(s: Style) -> list[Part]:
     )
     for x in (-0.02, 0.16):
         parts.append(Part(stroke([(x, 0.5), (x + 0.02, 0.82)], 0.055), (226, 150, 50), 3, 0.1))
-    body = [
-        (-0.56, 0.24),
-        (-0.34, -0.1),
-        (0.02, -0.42),
-        (0.1, -0.76),
-        (0.42, -0.9),
-        (0.7, -0.68),
-        (0.64, -0.36),
-        (0.56, 0.1),
-        (0.3, 0.5),
-        (-0.12, 0.58),
-        (-0.42, 0.46),
-    ]
+    body = OUTLINES["bird"]["body"]
     parts.append(Part(polygon([(0.64, -0.7), (0.98, -0.68), (0.66, -0.58)]), (244, 170, 50), 0.5, 0.3, 0.05))
     parts.append(Part(polygon([(0.64, -0.58), (0.9, -0.48), (0.6, -0.5)]), (226, 140, 40), 1, 0.28, 0.05))
     parts.append(Part(blob(body), s.body, 7, 0.2, 0.4))
@@ -77,16 +66,7 @@ def frog(s: Style) -> list[Part]:
                     0.05,
                 )
             )
-    body = [
-        (0, -0.36),
-        (0.42, -0.2),
-        (0.56, 0.3),
-        (0.42, 0.74),
-        (0, 0.84),
-        (-0.42, 0.74),
-        (-0.56, 0.3),
-        (-0.42, -0.2),
-    ]
+    body = OUTLINES["frog"]["body"]
     parts.append(Part(blob(body), s.body, -3.5, 0.15, 0.3))
     parts.append(Part(ellipse(0, 0.4, 0.34, 0.38 + puff), s.light, -1.5, 0.4, 0.15, inked=False))
     for side in (-1, 1):
@@ -102,16 +82,7 @@ def frog(s: Style) -> list[Part]:
         for toe in (0.12, 0.27, 0.42):
             parts.append(Part(ellipse(toe * side, 0.86, 0.07, 0.06, n=12), s.dark, -3, 0.5, 0.04))
         parts.append(Part(ellipse(0.38 * side, -0.56, 0.24, 0.26), s.body, -4, 0.3, 0.15))
-    head = [
-        (0, -0.48),
-        (0.4, -0.48),
-        (0.74, -0.2),
-        (0.6, 0.1),
-        (0, 0.22),
-        (-0.6, 0.1),
-        (-0.74, -0.2),
-        (-0.4, -0.48),
-    ]
+    head = OUTLINES["frog"]["head"]
     parts.append(Part(blob(head), s.body, -3, 0.45, 0.25))
     for side in (-1, 1):
         parts.append(Part(ellipse(0.38 * side, -0.6, 0.165, 0.175, n=20), WHITE, 0.5, 0.55, 0.1))
