@@ -63,16 +63,21 @@ def stamp(item: Any, stream: Any) -> Fraction | None:
     return Fraction(item.pts) * base - Fraction(stream.start_time or 0) * stream.time_base
 
 
-def stream_end(container: Any, stream: Any) -> Fraction:
+def stream_end(container: Any, stream: Any, *, demux_all: bool = False) -> Fraction:
     """Where the packets of ``stream`` end, in seconds from its start; 0 where no packet has a stamp.
 
     Headers claim the length of the longest stream of a container, or that of a recording that broke off. So the
     packets at the claimed end are demuxed (not decoded), and where there are none, all are. The container is left
     at an arbitrary place.
+
+    Args:
+        container: an open PyAV container.
+        stream: one of its streams.
+        demux_all: whether to demux all at once, for containers in which no place can be found by its time.
     """
     failures = import_av("bindplug.inputs").error.FFmpegError
     claimed = claimed_duration(container, stream)
-    starts = [max(claimed - TAIL_S, Fraction(0))] if claimed > TAIL_S else []
+    starts = [max(claimed - TAIL_S, Fraction(0))] if claimed > TAIL_S and not demux_all else []
     for start in [*starts, Fraction(0)]:
         try:
             seek(container, stream, start)

@@ -41,6 +41,7 @@ WHOLE_SAMPLES = 1 << 25
 """Samples over all channels up to which a container's sound track is decoded at once: 128 MiB as float32."""
 DECODE_ON_S = 20
 """A place farther ahead than this is sought; a nearer one is reached by decoding on."""
+MOST_FAULTS = 100
 KEPT_S = 30
 """Decoded sound that is kept before the reading position, for windows that overlap."""
 INDEXED = ("mov", "matroska", "asf", "avi")
@@ -112,11 +113,18 @@ class _SoundFile(Sound):
 
 
 class _Track(Sound):
-    """The sound track of an indexed container, decoded on from the last place read."""
+    """A long sound track, decoded on from the last place read.
 
-    def __init__(self, container: Any, track: Any, name: str) -> None:
-        self.container, self.track, self.name = container, track, name
-        self.length_s = stream_end(container, track)
+    Args:
+        container: an open PyAV container.
+        track: its sound track.
+        name: what errors call the source.
+        indexed: whether a place in the container can be sought; else reading goes on from the start.
+    """
+
+    def __init__(self, container: Any, track: Any, name: str, *, indexed: bool = True) -> None:
+        self.container, self.track, self.name, self.indexed = container, track, name, indexed
+        self.length_s = stream_end(container, track, demux_all=not indexed)
         self.buffer: list[tuple[int, np.ndarray]] = []
         self._seek(0)
         first = next(self.blocks, None)
@@ -127,8 +135,9 @@ class _Track(Sound):
 
     def read(self, start: int, stop: int) -> np.ndarray:
         here = self._end()
-        if start < self.buffer[0][0] or start > here + DECODE_ON_S * self.rate_hz:
-            self._seek(start)
+        is_far = self.indexed and start > here + DECODE_ON_S * self.rate_hz
+        if start < self.buffer[0][0] or is_far:
+            self._seek(start if self.indexed else 0)
         while self._end() < stop:
             block = next(self.blocks, None)
             if block is None:
@@ -154,7 +163,7 @@ class _Track(Sound):
     def _decoded(self) -> Iterator[tuple[int, np.ndarray]]:
         """Place of the first sample, and samples, of each frame."""
         place = 0
-        for frame in self.container.decode(self.track):
+        for frame in self._frames():
             samples, rate_hz = _samples(frame), int(frame.sample_rate)
             if not hasattr(self, "rate_hz"):
                 self.rate_hz, self.channels = rate_hz, samples.shape[0]
@@ -165,6 +174,23 @@ class _Track(Sound):
             place = place if time is None else round(time * rate_hz)
             yield place, samples
             place += samples.shape[1]
+
+    def _frames(self) -> Iterator[Any]:
+        """Frames that can be decoded; damaged ones are passed over."""
+        failure = import_av("bindplug.inputs.audio").error.InvalidDataError
+        frames, faults = self.container.decode(self.track), 0
+        while True:
+            try:
+                frame = next(frames, None)
+            except failure:
+                faults += 1
+                if faults > MOST_FAULTS:
+                    raise
+                frames = self.container.decode(self.track)
+                continue
+            if frame is None:
+                return
+            yield frame
 
 
 def read_sound(source: object) -> tuple[np.ndarray, int]:
@@ -341,8 +367,8 @@ def _decoded_track(av: Any, container: Any, track: Any, name: str) -> Sound:
     check_limit(name, channels, MOST_CHANNELS, "channels")
     claimed_s = claimed_duration(container, track)
     indexed = container.format.name.startswith(INDEXED)
-    if indexed and claimed_s * rate_hz * channels > WHOLE_SAMPLES:
-        return _Track(container, track, name)
+    if claimed_s * rate_hz * channels > WHOLE_SAMPLES:
+        return _Track(container, track, name, indexed=indexed)
     runs: list[tuple[list[np.ndarray], int]] = []
     count, failure = 0, ""
     frames = container.decode(track)

@@ -215,23 +215,27 @@ def test_of_long_sounds_only_the_clips_are_read_with_the_same_numbers(rate, chan
     assert sum(read) < 9 * rate  # a period of 12345 Hz against 16 kHz is a second long
 
 
-def test_tracks_of_containers_are_read_in_part(make_sound, monkeypatch):
-    data = make_sound(tone(30), RATE, "matroska", "flac")
+TRACKS = [("matroska", "flac"), ("adts", "aac"), ("mpegts", "mp2"), ("tta", "tta"), ("ipod", "aac")]
+
+
+@pytest.mark.parametrize(("form", "codec"), TRACKS)
+def test_long_tracks_of_containers_are_read_in_part(make_sound, monkeypatch, form, codec):
+    """Decoders begin with silence or with nothing after a seek, so that the first 2000 samples may differ."""
+    data = make_sound(tone(30), RATE, form, codec)
     whole, rate = read_sound(data)
     monkeypatch.setattr(soundfiles, "WHOLE_SAMPLES", 0)
     monkeypatch.setattr(soundfiles, "DECODE_ON_S", 2)
     monkeypatch.setattr(soundfiles, "KEPT_S", 2)
     with open_sound(data) as sound:
         assert isinstance(sound, soundfiles._Track)
-        assert sound.length == whole.shape[1] == 30 * rate
-        for start, stop in (
-            (0, 5000),
-            (4000, 9000),
-            (20 * rate, 21 * rate),
-            (1000, 1500),
-            (29 * rate, 40 * rate),
-        ):
-            np.testing.assert_allclose(sound.read(start, stop), whole[:, start:stop], atol=1e-6)
+        assert sound.length == pytest.approx(whole.shape[1], abs=0.15 * rate)
+        stretches = [(0, 5000), (4000, 9000), (20 * rate, 21 * rate), (1000, 9500), (29 * rate, 40 * rate)]
+        for start, stop in stretches:
+            part, expected = sound.read(start, stop)[:, 2000:], whole[:, start + 2000 : stop]
+            size = min(part.shape[1], expected.shape[1])
+            assert size > min(stop, whole.shape[1]) - start - 2000 - 0.15 * rate
+            np.testing.assert_allclose(part[:, :size], expected[:, :size], atol=1e-3)
+            assert sum(samples.shape[1] for _, samples in sound.buffer) < 6 * rate
 
 
 def test_start_and_end_choose_a_stretch(tmp_path):
