@@ -93,8 +93,8 @@ def test_eight_bits_lose_little(modality: str) -> None:
 def test_eight_bits_are_a_quarter_of_the_bytes() -> None:
     weight = torch.randn(256, 128)
     layer = Int8Linear(weight, torch.zeros(256))
-    kept = layer.weight.nbytes + layer.scale.nbytes
-    assert kept <= 0.26 * weight.nbytes
+    stored = layer.weight.nbytes + layer.scale.nbytes
+    assert stored <= 0.26 * weight.nbytes
     # rounding is to half a step of each row
     step = weight.abs().amax(1, keepdim=True) / 127
     assert ((layer(torch.eye(128)).T - weight).abs() <= step * 0.501).all()
@@ -171,6 +171,6 @@ def test_compiling_does_not_follow_the_batch() -> None:
     plain = {n: model.encode_depth(example("depth", n)) for n in (2, 3, 5, 8)}
     bindplug.compile(model, backend=counter)
     for count, expected in plain.items():
-        found = model.encode_depth(example("depth", count))
-        torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)
+        compiled = model.encode_depth(example("depth", count))
+        torch.testing.assert_close(compiled, expected, rtol=1e-4, atol=1e-5)
     assert counter.frame_count == 1

@@ -67,15 +67,19 @@ def test_json_round_trip(tiny_config: ImageBindConfig) -> None:
 
 
 def test_official_keywords_describe_huge() -> None:
-    described = {"out_embed_dim": 1024, "audio_drop_path": 0.1, "imu_drop_path": 0.7}
+    description = {"out_embed_dim": 1024, "audio_drop_path": 0.1, "imu_drop_path": 0.7}
     for tower, (width, blocks, heads) in {"vision": (1280, 32, 16), "text": (1024, 24, 16)}.items():
-        described |= {f"{tower}_embed_dim": width, f"{tower}_num_blocks": blocks, f"{tower}_num_heads": heads}
-    assert ImageBindConfig.from_official(described) == ImageBindConfig.huge()
-    assert described["out_embed_dim"] == 1024
+        description |= {
+            f"{tower}_embed_dim": width,
+            f"{tower}_num_blocks": blocks,
+            f"{tower}_num_heads": heads,
+        }
+    assert ImageBindConfig.from_official(description) == ImageBindConfig.huge()
+    assert description["out_embed_dim"] == 1024
 
 
 @pytest.mark.parametrize(
-    ("change", "said"),
+    ("change", "message"),
     [
         ({"vision_width": 3}, "vision_width"),
         ({"text_num_heads": None}, "text_num_heads"),
@@ -84,10 +88,10 @@ def test_official_keywords_describe_huge() -> None:
         ({"kernel_size": (2, 500, 500)}, "exceeds its input"),
     ],
 )
-def test_impossible_keywords_are_refused(change: dict[str, object], said: str) -> None:
-    described = json.loads((GOLDEN / "golden_tiny.json").read_text())["config"] | change
-    with pytest.raises(ValueError, match=said):
-        ImageBindConfig.from_official({k: v for k, v in described.items() if v is not None})
+def test_impossible_keywords_are_refused(change: dict[str, object], message: str) -> None:
+    description = json.loads((GOLDEN / "golden_tiny.json").read_text())["config"] | change
+    with pytest.raises(ValueError, match=message):
+        ImageBindConfig.from_official({k: v for k, v in description.items() if v is not None})
 
 
 @pytest.mark.parametrize(
@@ -106,11 +110,11 @@ def test_impossible_towers_are_refused(fields: dict[str, object]) -> None:
 
 
 def test_damaged_json_is_refused(tiny_config: ImageBindConfig) -> None:
-    described = tiny_config.to_dict()
+    description = tiny_config.to_dict()
     with pytest.raises(ValueError, match="not a network's description"):
-        ImageBindConfig.from_dict({k: v for k, v in described.items() if k != "imu"})
+        ImageBindConfig.from_dict({k: v for k, v in description.items() if k != "imu"})
     with pytest.raises(ValueError, match="not a network's description"):
-        ImageBindConfig.from_dict(described | {"smell": 1})
+        ImageBindConfig.from_dict(description | {"smell": 1})
 
 
 def test_only_the_published_shape_claims_imagebinds_space(tiny_config: ImageBindConfig) -> None:

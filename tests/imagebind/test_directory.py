@@ -25,9 +25,9 @@ def saved(tiny: ImageBind, tmp_path: Path) -> Path:
 def test_round_trip_is_bit_equal(tiny: ImageBind, saved: Path) -> None:
     loaded = load_directory(saved)
     expected = tiny.official_state_dict()
-    found = loaded.official_state_dict()
-    assert found.keys() == expected.keys()
-    assert all(torch.equal(found[name], expected[name]) for name in expected)
+    exported = loaded.official_state_dict()
+    assert exported.keys() == expected.keys()
+    assert all(torch.equal(exported[name], expected[name]) for name in expected)
     assert loaded.config == tiny.config
     assert loaded.embedding_space == tiny.embedding_space
     assert not loaded.training
@@ -107,9 +107,9 @@ def test_damaged_manifests(saved: Path, tmp_path: Path) -> None:
         (json.dumps(good | {"similarity_scales": {"smell": 3.0}}), "similarity_scales"),
         (json.dumps(good | {"similarity_scales": [3.0]}), "similarity_scales"),
     ]
-    for content, said in cases:
+    for content, message in cases:
         file.write_text(content)
-        with pytest.raises(CheckpointError, match=said):
+        with pytest.raises(CheckpointError, match=message):
             load_directory(saved)
     file.unlink()
     with pytest.raises(WeightsNotFound, match=r"no config\.json"):

@@ -24,9 +24,9 @@ OUTPUTS = {
 TOLERANCE = 1e-4
 
 
-def relative_deviation(found: torch.Tensor, golden: np.ndarray) -> float:
+def relative_deviation(rows: torch.Tensor, golden: np.ndarray) -> float:
     """The largest deviation, relative to the largest number of the golden row."""
-    gap = np.abs(found.numpy() - golden).max(axis=1)
+    gap = np.abs(rows.numpy() - golden).max(axis=1)
     return float((gap / np.abs(golden).max(axis=1)).max())
 
 
@@ -35,20 +35,20 @@ def test_tiny_gives_the_original_numbers(tiny: ImageBind, name: str) -> None:
     golden = load_golden("golden_tiny.npz")
     key = OUTPUTS[name]
     with torch.inference_mode():
-        found = tiny({key: golden_input(name, golden)})[key]
+        rows = tiny({key: golden_input(name, golden)})[key]
     np.testing.assert_allclose(
-        found.numpy(), golden[name], rtol=TOLERANCE, atol=TOLERANCE * np.abs(golden[name]).mean()
+        rows.numpy(), golden[name], rtol=TOLERANCE, atol=TOLERANCE * np.abs(golden[name]).mean()
     )
-    assert relative_deviation(found, golden[name]) < TOLERANCE
+    assert relative_deviation(rows, golden[name]) < TOLERANCE
 
 
 def test_tiny_takes_every_modality_at_once(tiny: ImageBind) -> None:
     golden = load_golden("golden_tiny.npz")
     names = ["vision", "text", "audio", "depth", "thermal", "imu"]
     with torch.inference_mode():
-        found = tiny({name: golden_input(name, golden) for name in names})
-    assert list(found) == names
-    assert max(relative_deviation(found[name], golden[name]) for name in names) < TOLERANCE
+        rows = tiny({name: golden_input(name, golden) for name in names})
+    assert list(rows) == names
+    assert max(relative_deviation(rows[name], golden[name]) for name in names) < TOLERANCE
 
 
 @pytest.mark.slow
@@ -60,12 +60,12 @@ def test_huge_gives_the_original_numbers(tower: str) -> None:
     del state
     for name in (name for name, key in OUTPUTS.items() if key == tower):
         with torch.inference_mode():
-            found = model({tower: golden_input(name, golden)})[tower]
-        deviation = relative_deviation(found, golden[name])
+            rows = model({tower: golden_input(name, golden)})[tower]
+        deviation = relative_deviation(rows, golden[name])
         print(f"{name}: {deviation:.2e}")
         assert deviation < TOLERANCE
 
 
 def test_golden_texts_and_tokens_agree_in_number() -> None:
-    described = json.loads((GOLDEN / "golden_tiny.json").read_text())
-    assert len(described["texts"]) == len(load_golden("golden_tiny.npz")["text_tokens"]) == 7
+    description = json.loads((GOLDEN / "golden_tiny.json").read_text())
+    assert len(description["texts"]) == len(load_golden("golden_tiny.npz")["text_tokens"]) == 7

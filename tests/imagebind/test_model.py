@@ -44,11 +44,11 @@ def test_encode_gives_raw_or_unit_rows(tiny: ImageBind, modality: str) -> None:
     x = batch(modality)
     with torch.inference_mode():
         raw, normed = tiny.encode(modality, x), tiny.encode(modality, x, normalize=True)
-        named = getattr(tiny, f"encode_{modality}")(x, normalize=True)
+        by_method = getattr(tiny, f"encode_{modality}")(x, normalize=True)
     assert raw.shape == normed.shape == (len(x), 32)
     torch.testing.assert_close(normed.norm(dim=-1), torch.ones(len(x)))
     torch.testing.assert_close(raw / raw.norm(dim=-1, keepdim=True), normed)
-    torch.testing.assert_close(named, normed, rtol=0, atol=0)
+    torch.testing.assert_close(by_method, normed, rtol=0, atol=0)
     assert isinstance(tiny, Encoder)
 
 
@@ -237,9 +237,9 @@ def test_half_precision_is_close(tiny: ImageBind, modality: str, dtype: torch.dt
     with torch.inference_mode():
         expected = tiny.encode(modality, x, normalize=True)
         half = copy.deepcopy(tiny).to(dtype)
-        found = half.encode(modality, x, normalize=True)
-    assert found.dtype == half.dtype == dtype
-    assert (found.float() * expected).sum(-1).min() > 0.99
+        rows = half.encode(modality, x, normalize=True)
+    assert rows.dtype == half.dtype == dtype
+    assert (rows.float() * expected).sum(-1).min() > 0.99
 
 
 @pytest.mark.parametrize("modality", ALL)
@@ -248,8 +248,8 @@ def test_autocast_is_close(tiny: ImageBind, modality: str) -> None:
     with torch.inference_mode():
         expected = tiny.encode(modality, x, normalize=True)
         with torch.autocast("cpu", torch.bfloat16):
-            found = tiny.encode(modality, x, normalize=True)
-    assert (found.float() * expected).sum(-1).min() > 0.99
+            rows = tiny.encode(modality, x, normalize=True)
+    assert (rows.float() * expected).sum(-1).min() > 0.99
 
 
 @pytest.mark.parametrize("modality", ["image", "video", "audio", "depth", "thermal", "imu"])
@@ -316,9 +316,9 @@ def test_data_parallel_and_compiled_give_the_same(tiny: ImageBind) -> None:
     compiled = torch.compile(tiny, backend="eager", fullgraph=True)
     for other in (parallel, compiled):
         with torch.no_grad():
-            found = other(inputs)
+            output = other(inputs)
         for name, rows in expected.items():
-            torch.testing.assert_close(found[name], rows, rtol=1e-4, atol=1e-5)
+            torch.testing.assert_close(output[name], rows, rtol=1e-4, atol=1e-5)
 
 
 def test_mlp_head(tiny_config: ImageBindConfig) -> None:

@@ -69,11 +69,11 @@ def test_one_tower_alone(modality: str, tiny: ImageBind, tiny_config: ImageBindC
 def test_only_asked_for_towers_are_converted(
     pth: Path, tiny_config: ImageBindConfig, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    summed: list[int] = []
+    sizes: list[int] = []
     real = checkpoint_files._checksum
-    monkeypatch.setattr(checkpoint_files, "_checksum", lambda t: summed.append(t.numel()) or real(t))
+    monkeypatch.setattr(checkpoint_files, "_checksum", lambda t: sizes.append(t.numel()) or real(t))
     model = load(pth, tiny_config, modalities={"imu"})
-    assert sum(summed) <= sum(t.numel() for t in model.state_dict().values()) + 1
+    assert sum(sizes) <= sum(t.numel() for t in model.state_dict().values()) + 1
 
 
 def test_dtype_is_honoured_but_scales_stay_exact(pth: Path, tiny_config: ImageBindConfig) -> None:
@@ -183,13 +183,13 @@ def test_absent_empty_and_foreign_files(tmp_path: Path, tiny_config: ImageBindCo
     with pytest.raises(CheckpointError, match="is a directory"):
         load(tmp_path, tiny_config)
     file = tmp_path / "x.pth"
-    for content, said in (
+    for content, message in (
         (b"", "is empty"),
         (b"<html>", "not a PyTorch checkpoint"),
         (b"PK\x03\x04zz", "truncated"),
     ):
         file.write_bytes(content)
-        with pytest.raises(CheckpointError, match=said):
+        with pytest.raises(CheckpointError, match=message):
             load(file, tiny_config)
     with zipfile.ZipFile(file, "w") as archive:
         archive.writestr("readme.txt", "hello")
@@ -197,10 +197,10 @@ def test_absent_empty_and_foreign_files(tmp_path: Path, tiny_config: ImageBindCo
         load(file, tiny_config)
 
 
-@pytest.mark.parametrize("kept", [0.1, 0.5, 0.99])
-def test_truncated_files(pth: Path, tiny_config: ImageBindConfig, kept: float) -> None:
+@pytest.mark.parametrize("fraction", [0.1, 0.5, 0.99])
+def test_truncated_files(pth: Path, tiny_config: ImageBindConfig, fraction: float) -> None:
     content = pth.read_bytes()
-    pth.write_bytes(content[: int(kept * len(content))])
+    pth.write_bytes(content[: int(fraction * len(content))])
     with pytest.raises(CheckpointError, match="truncated"):
         load(pth, tiny_config)
 
@@ -236,9 +236,9 @@ def test_pickled_code_is_refused_and_never_runs(
 
 def test_objects_that_are_no_state_dict(tmp_path: Path, tiny_config: ImageBindConfig) -> None:
     path = tmp_path / "x.pth"
-    for content, said in (([1, 2], "holds a list"), ({"epoch": 3}, "'epoch' holds a int")):
+    for content, message in (([1, 2], "holds a list"), ({"epoch": 3}, "'epoch' holds a int")):
         torch.save(content, path)
-        with pytest.raises(CheckpointError, match=said):
+        with pytest.raises(CheckpointError, match=message):
             load(path, tiny_config)
 
 

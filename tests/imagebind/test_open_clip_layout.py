@@ -107,10 +107,10 @@ def test_official_weights_run_in_open_clip(clip: nn.Module, config: ImageBindCon
 
 
 def test_every_official_name_of_both_towers_is_made(clip: nn.Module, config: ImageBindConfig) -> None:
-    made = from_open_clip(clip.state_dict())
+    official = from_open_clip(clip.state_dict())
     expected = {n for n in expected_shapes(config) if n.split(".")[1] in ("vision", "text")}
-    assert made.keys() == expected
-    assert torch.isinf(made[TEXT_MASK][0, 1])
+    assert official.keys() == expected
+    assert torch.isinf(official[TEXT_MASK][0, 1])
 
 
 def test_other_frame_counts_keep_stills(clip: nn.Module) -> None:

@@ -61,12 +61,12 @@ def test_short_prompts_equal_all_77_positions(lengths: list[int]) -> None:
 
 def test_only_positions_up_to_the_last_end_are_computed(tiny: ImageBind) -> None:
     text = tiny.towers["text"]
-    seen: list[int] = []
-    handle = text.blocks[0].register_forward_pre_hook(lambda module, args: seen.append(args[0].shape[1]))
+    lengths: list[int] = []
+    handle = text.blocks[0].register_forward_pre_hook(lambda module, args: lengths.append(args[0].shape[1]))
     with torch.inference_mode():
         text(text_of([2, 5]))
     handle.remove()
-    assert seen == [7]
+    assert lengths == [7]
 
 
 def test_what_follows_the_end_token_changes_nothing(tiny: ImageBind) -> None:
@@ -101,34 +101,34 @@ class CountRows:
 
 def test_equal_clips_are_embedded_once(tiny: ImageBind) -> None:
     clip = torch.randn(2, 1, 1, 128, 204)
-    counted = CountRows(tiny.towers["audio"])
+    counter = CountRows(tiny.towers["audio"])
     with torch.inference_mode():
-        found = tiny({"audio": clip.repeat(1, 3, 1, 1, 1)})["audio"]
-        assert counted.rows == 2
-        torch.testing.assert_close(found, tiny({"audio": clip})["audio"])
+        rows = tiny({"audio": clip.repeat(1, 3, 1, 1, 1)})["audio"]
+        assert counter.rows == 2
+        torch.testing.assert_close(rows, tiny({"audio": clip})["audio"])
 
 
 def test_equal_crops_amid_different_clips_keep_their_weight(tiny: ImageBind) -> None:
     a, b, c = torch.randn(3, 1, 1, 1, 128, 204)
     mixed = torch.cat([torch.cat([a, a, b], 1), torch.cat([c, a, a], 1)])
-    counted = CountRows(tiny.towers["audio"])
+    counter = CountRows(tiny.towers["audio"])
     with torch.inference_mode():
-        found = tiny({"audio": mixed})["audio"]
-        assert counted.rows == 4
+        rows = tiny({"audio": mixed})["audio"]
+        assert counter.rows == 4
         each = tiny({"audio": torch.cat([a, b, c])})["audio"]
-    torch.testing.assert_close(found, torch.stack([2 * each[0] + each[1], 2 * each[0] + each[2]]) / 3)
+    torch.testing.assert_close(rows, torch.stack([2 * each[0] + each[1], 2 * each[0] + each[2]]) / 3)
 
 
 def test_equal_clips_are_all_embedded_where_dropout_or_gradients_tell_them_apart(tiny: ImageBind) -> None:
     clips = torch.randn(1, 1, 1, 128, 204).repeat(1, 3, 1, 1, 1)
-    counted = CountRows(tiny.towers["audio"])
+    counter = CountRows(tiny.towers["audio"])
     tiny.train()
     tiny.encode("audio", clips)
-    assert counted.rows == 3
+    assert counter.rows == 3
     tiny.eval()
     leaf = clips.clone().requires_grad_()
     tiny.encode("audio", leaf).sum().backward()
-    assert counted.rows == 6
+    assert counter.rows == 6
     assert leaf.grad is not None
     assert leaf.grad.abs().amax(dim=(2, 3, 4)).min() > 0
 

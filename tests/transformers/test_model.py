@@ -23,16 +23,16 @@ MODALITIES = sorted(MODEL_INPUTS)
 @pytest.mark.parametrize("modality", MODALITIES)
 def test_features_are_the_encoders(model, network, inputs, modality):
     x = inputs[MODEL_INPUTS[modality]]
-    found = getattr(model, f"get_{modality}_features")(x)
-    torch.testing.assert_close(rows_of(found), network.encode(modality, x))
+    features = getattr(model, f"get_{modality}_features")(x)
+    torch.testing.assert_close(rows_of(features), network.encode(modality, x))
 
 
 def test_features_have_the_form_of_the_installed_transformers(model, inputs):
-    found = model.get_audio_features(inputs["input_features"])
+    features = model.get_audio_features(inputs["input_features"])
     if TRANSFORMERS_4:
-        assert isinstance(found, torch.Tensor)
+        assert isinstance(features, torch.Tensor)
     else:
-        assert isinstance(found, BaseModelOutputWithPooling)
+        assert isinstance(features, BaseModelOutputWithPooling)
         assert isinstance(model.get_audio_features(inputs["input_features"], return_dict=False), tuple)
 
 
@@ -76,11 +76,11 @@ def test_one_side_is_enough(model, inputs):
 
 def test_tuples_begin_as_clips_do(model, inputs):
     both = {name: inputs[name] for name in ("input_ids", "attention_mask", "pixel_values")}
-    output, listed = model(**both, return_loss=True), model(**both, return_loss=True, return_dict=False)
-    assert isinstance(listed, tuple)
+    output, values = model(**both, return_loss=True), model(**both, return_loss=True, return_dict=False)
+    assert isinstance(values, tuple)
     fields = ("loss", "logits_per_image", "logits_per_text", "text_embeds", "image_embeds")
     for place, field in enumerate(fields):
-        torch.testing.assert_close(listed[place], output[field])
+        torch.testing.assert_close(values[place], output[field])
 
 
 def test_sensor_loss_pulls_pairs_together(fresh, inputs):
@@ -139,8 +139,8 @@ def test_missing_weights_are_initialized_and_loaded_ones_kept(fresh, tmp_path):
     }
     fresh.save_pretrained(tmp_path, state_dict=state)
     loaded = bt.ImageBindModel.from_pretrained(tmp_path)
-    kept = loaded.network.towers["audio"].pos_embed
-    assert torch.equal(kept, fresh.network.towers["audio"].pos_embed)
+    pos_embed = loaded.network.towers["audio"].pos_embed
+    assert torch.equal(pos_embed, fresh.network.towers["audio"].pos_embed)
     assert loaded.network.towers["imu"].head.proj.weight.std() > 0
     assert loaded.network.scale_of("audio") == pytest.approx(20)
 

@@ -64,8 +64,8 @@ def test_rates_are_resampled_and_never_assumed(processor, sources):
 def test_reader_options(processor, sources):
     metres = processor(depth=sources["depth"], return_tensors="pt")["depth_values"]
     millimetres = np.round(sources["depth"] * 1000).astype(np.uint16)
-    found = processor(depth=millimetres, depth_kwargs={"unit": "mm"}, return_tensors="pt")["depth_values"]
-    torch.testing.assert_close(found, metres, atol=5e-2, rtol=0)
+    features = processor(depth=millimetres, depth_kwargs={"unit": "mm"}, return_tensors="pt")["depth_values"]
+    torch.testing.assert_close(features, metres, atol=5e-2, rtol=0)
     each = processor(
         depth=[millimetres, sources["depth"]], depth_kwargs=[{"unit": "mm"}, {}], return_tensors="pt"
     )

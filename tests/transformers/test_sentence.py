@@ -42,23 +42,23 @@ def expected(model, samples, sources):
 
 @pytest.mark.parametrize("modality", ["text", "image", "audio", "video"])
 def test_one_modality(sentences, samples, expected, modality):
-    found = sentences.encode([samples[modality]] * 2)
-    assert found.shape == (2, 16)
-    np.testing.assert_allclose(found[1], expected[modality], atol=1e-5)
+    rows = sentences.encode([samples[modality]] * 2)
+    assert rows.shape == (2, 16)
+    np.testing.assert_allclose(rows[1], expected[modality], atol=1e-5)
 
 
 def test_a_single_input_and_a_mixed_batch(sentences, samples, expected):
     np.testing.assert_allclose(sentences.encode("a dog"), expected["text"], atol=1e-5)
-    found = sentences.encode(list(samples.values()), batch_size=3)
-    np.testing.assert_allclose(found, np.stack(list(expected.values())), atol=1e-5)
+    rows = sentences.encode(list(samples.values()), batch_size=3)
+    np.testing.assert_allclose(rows, np.stack(list(expected.values())), atol=1e-5)
 
 
 def test_files_by_path(sentences, sources, expected, wav, tmp_path):
     picture = tmp_path / "picture.png"
     Image.fromarray(sources["image"]).save(picture)
-    found = sentences.encode([str(picture), str(wav)])
-    np.testing.assert_allclose(found[0], expected["image"], atol=1e-5)
-    np.testing.assert_allclose(found[1], expected["audio"], atol=1e-3)
+    rows = sentences.encode([str(picture), str(wav)])
+    np.testing.assert_allclose(rows[0], expected["image"], atol=1e-5)
+    np.testing.assert_allclose(rows[1], expected["audio"], atol=1e-3)
 
 
 def test_queries_bring_the_further_modalities(sentences, model, sources):
@@ -74,9 +74,9 @@ def test_queries_bring_the_further_modalities(sentences, model, sources):
 
 
 def test_dicts_are_summed(sentences, samples, expected):
-    found = sentences.encode({"text": "a dog", "image": samples["image"]})
+    rows = sentences.encode({"text": "a dog", "image": samples["image"]})
     both = expected["text"] + expected["image"]
-    np.testing.assert_allclose(found, both / np.linalg.norm(both), atol=1e-5)
+    np.testing.assert_allclose(rows, both / np.linalg.norm(both), atol=1e-5)
 
 
 def test_prompts_and_similarity(sentences):

@@ -23,11 +23,13 @@ def directory(model, processor, tmp_path):
 
 def test_zero_shot_image_classification(directory, model, processor, sources):
     picture = Image.fromarray(sources["image"])
-    found = pipeline("zero-shot-image-classification", model=directory)(picture, candidate_labels=LABELS)
+    predictions = pipeline("zero-shot-image-classification", model=directory)(
+        picture, candidate_labels=LABELS
+    )
     texts = [f"This is a photo of {label}." for label in LABELS]
     logits = model(**processor(text=texts, images=picture, return_tensors="pt")).logits_per_image[0]
     expected = dict(zip(LABELS, logits.softmax(-1).tolist(), strict=True))
-    assert {each["label"]: each["score"] for each in found} == pytest.approx(expected, abs=1e-5)
+    assert {each["label"]: each["score"] for each in predictions} == pytest.approx(expected, abs=1e-5)
 
 
 @pytest.mark.parametrize("given", ["directory", "parts"])
@@ -41,11 +43,11 @@ def test_zero_shot_audio_classification(directory, model, processor, sources, gi
     else:
         parts |= {"tokenizer": processor.tokenizer, "image_processor": processor.image_processor}
         classify = pipeline("zero-shot-audio-classification", model=model, **parts)
-    found = classify(sources["audio"], candidate_labels=LABELS)
+    predictions = classify(sources["audio"], candidate_labels=LABELS)
     texts = [f"This is a sound of {label}." for label in LABELS]
     inputs = processor(text=texts, audio=sources["audio"], sampling_rate=16000, return_tensors="pt")
     expected = dict(zip(LABELS, model(**inputs).logits_per_audio[0].softmax(-1).tolist(), strict=True))
-    assert {each["label"]: each["score"] for each in found} == pytest.approx(expected, abs=1e-5)
+    assert {each["label"]: each["score"] for each in predictions} == pytest.approx(expected, abs=1e-5)
 
 
 def test_clip_score(model, network, processor, sources):
@@ -76,8 +78,8 @@ def test_retrieval_loop(model, processor):
             features = rows_of(model.get_image_features(**inputs))
             gallery.append(features / features.norm(dim=-1, keepdim=True))
         query = processor(images=images[3], return_tensors="pt")
-        wanted = rows_of(model.get_image_features(**query))
-    assert (wanted @ torch.cat(gallery).T).argmax() == 3
+        expected = rows_of(model.get_image_features(**query))
+    assert (expected @ torch.cat(gallery).T).argmax() == 3
 
 
 def test_linear_probe(model, processor):
@@ -116,9 +118,9 @@ def test_guided_pixels(model, processor):
 def test_compiled(model, inputs):
     torch._dynamo.reset()
     compiled = torch.compile(model, backend="eager")
-    chosen = {name: inputs[name] for name in ("input_ids", "attention_mask", "pixel_values", "depth_values")}
+    both = {name: inputs[name] for name in ("input_ids", "attention_mask", "pixel_values", "depth_values")}
     with torch.no_grad():
-        torch.testing.assert_close(compiled(**chosen).logits_per_depth, model(**chosen).logits_per_depth)
+        torch.testing.assert_close(compiled(**both).logits_per_depth, model(**both).logits_per_depth)
 
 
 def test_autocast(model, inputs):

@@ -76,10 +76,10 @@ def test_long_texts_are_cut_with_their_end_kept(tokenizer):
 
 
 def test_padding_to_the_full_length(tokenizer):
-    found = tokenizer(["a dog"], padding="max_length", return_tensors="pt")
-    assert found["input_ids"].shape == (1, 77)
-    assert found["attention_mask"].sum() == 4
-    assert (found["input_ids"][0, 3:] == 49407).all()
+    encoding = tokenizer(["a dog"], padding="max_length", return_tensors="pt")
+    assert encoding["input_ids"].shape == (1, 77)
+    assert encoding["attention_mask"].sum() == 4
+    assert (encoding["input_ids"][0, 3:] == 49407).all()
 
 
 def test_decodes(tokenizer):
