@@ -48,11 +48,11 @@ def read_arrays(source: object, expected: str) -> dict[str, np.ndarray]:
                     size = sum(member.file_size for member in archive.infolist())
                 check_limit(name, size, MOST_BYTES, "bytes in an .npz once unpacked")
                 file.seek(start)
-            loaded = np.load(file, allow_pickle=False)
-            if isinstance(loaded, np.ndarray):
-                return {"": loaded}
-            with loaded:
-                return {key: loaded[key] for key in loaded.files}
+            content = np.load(file, allow_pickle=False)
+            if isinstance(content, np.ndarray):
+                return {"": content}
+            with content:
+                return {key: content[key] for key in content.files}
         except InputError:
             raise
         except Exception as error:  # numpy parses headers as Python text: damage raises almost anything

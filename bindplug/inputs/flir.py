@@ -192,8 +192,8 @@ def _raw_counts(subtype: int, record: bytes, name: str) -> np.ndarray:
         if counts.ndim != 2:
             raise ValueError("raw data in color")
         # Most cameras store the PNG's 16 bits in the wrong order. The right one is the smoother picture.
-        swapped = counts.byteswap()
-        return swapped if _roughness(swapped) < _roughness(counts) else counts
+        other_order = counts.byteswap()
+        return other_order if _roughness(other_order) < _roughness(counts) else counts
     if width * height == 0 or len(body) < 2 * width * height:
         raise ValueError(f"raw data of {len(body)} bytes for {width}x{height} pixels")
     return np.frombuffer(body, f"{order}u2", width * height).reshape(height, width).astype(np.uint16)

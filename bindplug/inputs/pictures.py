@@ -296,7 +296,7 @@ def _sixteen_bit_channels(file: BinaryIO, start: int, rows: str, name: str, expe
     that takes both bytes of both channels for four channels.
     """
 
-    def decoded(raw: str) -> np.ndarray:
+    def decode(raw: str) -> np.ndarray:
         file.seek(start)
         picture: Any = identify(file, name, expected)
         (tile,) = picture.tile
@@ -306,9 +306,9 @@ def _sixteen_bit_channels(file: BinaryIO, start: int, rows: str, name: str, expe
         return np.asarray(picture).astype(np.uint16)
 
     if CHANNELS_OF_16_BITS[rows] == 2:
-        four = decoded("RGBA")  # (H, W, 4): both bytes of grey, both bytes of alpha
+        four = decode("RGBA")  # (H, W, 4): both bytes of grey, both bytes of alpha
         return np.stack([four[..., 0] << 8 | four[..., 1], four[..., 2] << 8 | four[..., 3]], axis=-1)
-    return decoded(rows) << 8 | decoded(rows.replace("16B", "16L"))
+    return decode(rows) << 8 | decode(rows.replace("16B", "16L"))
 
 
 def _raster_of_channels(channels: np.ndarray, picture: Image.Image, exif: bool) -> Raster:

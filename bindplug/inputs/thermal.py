@@ -239,9 +239,9 @@ def _read_stored(
                 raise InputError(name, found=found, expected=f"values in {unit!r}", remedy=remedy)
             pixels = upright(celsius, read_orientation(source)) if exif else celsius
             return _Stored(pixels, unit="celsius")
-        read = read_map(source, EXPECTED, names=ARRAY_NAMES, array=channel)
-        if read is not None:
-            values, heading = read
+        content = read_map(source, EXPECTED, names=ARRAY_NAMES, array=channel)
+        if content is not None:
+            values, heading = content
             if unit is None and ("°f" in heading.lower() or "fahrenheit" in heading.lower()):
                 found = "a heading that says Fahrenheit"
                 raise InputError(name, found=found, expected="a stated unit", remedy="Say unit='fahrenheit'.")

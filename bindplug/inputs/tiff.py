@@ -42,8 +42,8 @@ def check_strips(picture: Image.Image, file: BinaryIO, name: str) -> None:
         offsets, counts, what = _all(tags, OFFSETS), _all(tags, COUNTS), "strips"
     found = ""
     if len(offsets) < pieces or (counts and len(counts) < pieces):
-        stored = min(len(offsets), len(counts) or len(offsets))
-        found = f"a TIFF that declares {height} rows in {pieces} {what} and stores {stored} of them"
+        pieces_stored = min(len(offsets), len(counts) or len(offsets))
+        found = f"a TIFF that declares {height} rows in {pieces} {what} and stores {pieces_stored} of them"
     elif counts:
         size = _size(file)
         outside = sum(offset + count > size for offset, count in zip(offsets, counts, strict=False))

@@ -68,7 +68,7 @@ def read_exr(source: object, channel: str | None = None) -> tuple[np.ndarray, np
     """
     openexr = import_optional("OpenEXR", "bindplug.inputs.depth", "depth")
     name = describe_source(source)
-    with open_source(source, EXPECTED) as file, decoder_messages(), _unprinted() as printed:
+    with open_source(source, EXPECTED) as file, decoder_messages(), _unprinted() as messages:
         start = file.tell()
         try:
             header = openexr.File(file, separate_channels=True, header_only=True)
@@ -84,7 +84,7 @@ def read_exr(source: object, channel: str | None = None) -> tuple[np.ndarray, np
     if len(picture.parts) < len(
         header.parts
     ):  # a part whose pixels are damaged is left out with a printed line
-        reason = " ".join("".join(printed).split()) or "a part is missing"
+        reason = " ".join("".join(messages).split()) or "a part is missing"
         raise InputError(name, found=f"an EXR that cannot be read ({reason})", expected=EXPECTED)
     channels = _channels_of(picture)
     depth = (

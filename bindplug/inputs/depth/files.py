@@ -99,9 +99,9 @@ def read_stored(source: object, *, name: str, preset: str, channel: str | None, 
             pass
         remedy = "Read it yourself and pass the array: numpy.fromfile(path, dtype).reshape(height, width), with unit=."
         raise InputError(name, found="a file without a header", expected=EXPECTED, remedy=remedy)
-    read = read_map(source, EXPECTED, names=ARRAY_NAMES, array=channel)
-    if read is not None:
-        values, array = read
+    content = read_map(source, EXPECTED, names=ARRAY_NAMES, array=channel)
+    if content is not None:
+        values, array = content
         unit = re.search(r"_([a-z]+)$", array.lower()) if "\n" not in array else None
         return StoredDepth(_plane(values, name), unit=UNITS_IN_NAMES.get(unit[1]) if unit else None)
     return _of_raster(read_raster(source, EXPECTED, exif=exif), name, preset)
@@ -122,13 +122,15 @@ def read_mask(mask: object, shape: tuple[int, int], name: str) -> np.ndarray:
     if isinstance(mask, (np.ndarray, torch.Tensor)):
         plane = to_numpy(mask)
     else:
-        read = read_map(mask, expected, names=("mask", "valid", "valid_mask")) if is_file_like(mask) else None
-        if read is None:
+        content = (
+            read_map(mask, expected, names=("mask", "valid", "valid_mask")) if is_file_like(mask) else None
+        )
+        if content is None:
             raster = read_raster(mask, expected)
             grey = raster.grey()
             plane = raster.values if grey is None else grey
         else:
-            plane = read[0]
+            plane = content[0]
     plane = plane.squeeze()
     if plane.shape != shape:
         raise InputError(name, found=f"a mask of shape {plane.shape}", expected=f"shape {shape}")

@@ -150,8 +150,8 @@ def _pattern(histogram: np.ndarray) -> tuple[str, str]:
             "16-bit values of which nearly all are multiples of 8, their bits rotated left by three",
             SUN_REMEDY,
         )
-    swapped = (levels >> 8) | ((levels & 255) << 8)
-    if swapped.max() < SIXTEEN_BIT // 4 and levels.max() >= SIXTEEN_BIT // 2:
+    other_order = (levels >> 8) | ((levels & 255) << 8)
+    if other_order.max() < SIXTEEN_BIT // 4 and levels.max() >= SIXTEEN_BIT // 2:
         return (
             "16-bit values whose bytes are in the wrong order",
             "Swap them: array.byteswap(), with unit='mm'.",
