@@ -159,6 +159,15 @@ def test_png_that_declares_more_rows_than_it_stores(array):
         read_raster(taller(sixteen_bit_png(DEEP[..., :3], 2), 480), "a picture")
 
 
+def test_gif_that_declares_more_rows_than_it_stores():
+    data = bytearray(encoded(RGB[..., 0], "GIF"))
+    place = data.find(b",\0\0\0\0")
+    for offset in (8, place + 7):
+        data[offset : offset + 2] = struct.pack("<H", 480)
+    with pytest.raises(InputError, match="damaged picture"):
+        preprocess(bytes(data))
+
+
 @pytest.mark.parametrize("array", [RGB, RGB[..., 0]])
 def test_jpeg_that_declares_more_rows_than_it_stores_is_noted(array):
     data = bytearray(encoded(array, "JPEG"))
