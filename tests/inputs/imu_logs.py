@@ -372,6 +372,27 @@ def wit_motion_new():
     return log(header, columns)
 
 
+def wit_motion_short():
+    t = times(100)
+    x = motion(t)
+    names = [
+        "DeviceName",
+        "time",
+        *(f"Acc{a}(g)" for a in "XYZ"),
+        *(f"As{a}(°/s)" for a in "XYZ"),
+        "AngleX(°)",
+        "HX(uT)",
+    ]
+    columns = [
+        constant("WTSDCL", t),
+        written(t, "%H:%M:%S.%f"),
+        *(x[:3] / G),
+        *(x[3:] * DEG),
+        *np.zeros((2, t.size)),
+    ]
+    return log(",".join(names), columns)
+
+
 def shimmer(sep="\t"):
     t = times(102.4)
     x = motion(t)
@@ -536,6 +557,7 @@ LOGS: dict[str, tuple[Builder, dict[str, object]]] = {
     "Xsens MTw without clock": (lambda: xsens_mtw(clock=False), {}),
     "WitMotion MiniIMU": (wit_motion_old, {}),
     "WitMotion": (wit_motion_new, {}),
+    "WitMotion, short names": (wit_motion_short, {}),
     "Shimmer Consensys, tab": (shimmer, {}),
     "Shimmer Consensys, comma": (lambda: shimmer(","), {}),
     "Shimmer, four rows": (shimmer_four_rows, {}),

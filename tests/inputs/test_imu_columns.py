@@ -7,7 +7,7 @@ import pytest
 
 from bindplug.errors import InputError, InputNote
 from bindplug.inputs import ImuPreprocess
-from bindplug.inputs.imu.columns import match_columns
+from bindplug.inputs.imu.columns import CHANNELS, match_columns
 from bindplug.inputs.imu.names import parse_name
 from tests.inputs.imu_logs import EPOCH_S, GRAVITY, G, log, motion, nanoseconds, times, zip_of
 
@@ -28,6 +28,9 @@ CLOSE = {"atol": 2e-3, "rtol": 0}
         ("a_RS_S_x [m s^-2]", ("a", "rs", "s"), "x", "m s^-2"),
         ("gFy", ("gforce",), "y", None),
         ("wz(deg/s)", ("w",), "z", "deg/s"),
+        ("AsX(°/s)", ("as",), "x", "°/s"),
+        ("millis", ("millis",), None, "millis"),
+        ("ts", ("ts",), None, None),
         ("X-axis (g)", (), "x", "g"),
         ("Shimmer_B2C3_Accel_LN_X_CAL", ("shimmer", "b", "2", "c", "3", "accel", "ln"), "x", None),
         ("gyro_z_deg_s", ("gyro",), "z", "deg/s"),
@@ -50,6 +53,21 @@ def test_names_in_their_parts(name, words, axis, unit):
 )  # fmt: skip
 def test_columns_of_other_things_are_no_axes(name):
     assert match_columns([name]).channel_count == 0
+
+
+@pytest.mark.parametrize(
+    "name", ["millis", "ts_ms", "ms", "epoch_ms", "unix_timestamp_ms", "TimeStamp (ms)", "uptime_ms_time"]
+)
+def test_names_of_clocks(name):
+    columns = {name: T * 1000} | dict(zip(CHANNELS, X, strict=True))
+    np.testing.assert_allclose(preprocess(columns).numpy(), EXPECTED, **CLOSE)
+
+
+def test_missing_values_written_as_numbers_are_noted():
+    acc = X[:3].copy()
+    acc[2, 40] = -9999
+    with pytest.warns(InputNote, match="are missing values written as numbers"):
+        preprocess(frame(acc=acc, gyro=X[3:]))
 
 
 def frame(**sensors):

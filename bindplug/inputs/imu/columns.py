@@ -202,7 +202,8 @@ def _sensor_of(column: ColumnName, sensor: str | None) -> tuple[str, bool] | Non
         return GRAVITY, False
     words = [word for word in words if word not in ("imu", "raw", "data")]
     if words and (len(words) == 1 or set(words[1:]) <= {"rs", "s"}):  # EuRoC: a_RS_S_x
-        return {"a": (ACCELEROMETER, False), "w": (GYROSCOPE, False), "g": (GYROSCOPE, False)}.get(words[0])
+        sensors = {"a": ACCELEROMETER, "w": GYROSCOPE, "g": GYROSCOPE, "as": GYROSCOPE}  # WitMotion: AsX
+        return (sensors[words[0]], False) if words[0] in sensors else None
     return None
 
 

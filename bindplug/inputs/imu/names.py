@@ -24,7 +24,7 @@ GYROSCOPE_WORDS = word_set(
 GRAVITY_WORDS = frozenset({"gravity", "grav"})
 _CALIBRATED = frozenset({"cal", "calibrated", "calib", "corrected"})
 _UNCALIBRATED = frozenset({"uncal", "uncalibrated", "uncalib"})
-_WEAK_WORDS = frozenset("awg")
+_WEAK_WORDS = frozenset({"a", "w", "g", "as"})
 """Letters that name a sensor only where nothing else stands beside them."""
 _SENSOR_WORDS = (
     ACCELERATION_WORDS | GYROSCOPE_WORDS | GRAVITY_WORDS | _WEAK_WORDS | {"velocity", "vel", "rate"}
@@ -45,7 +45,8 @@ _BRACKETED = re.compile(r"[(\[{]((?:[^()\[\]{}]|[(\[{][^()\[\]{}]*[)\]}])*)[)\]}
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-zäöüß']+|[A-Z]+|\d+")
 _G_FORCE = re.compile(r"^g[ _]?f(?:orce)?[ _.]?([xyz])$", re.IGNORECASE)
 CLOCK_WORDS = word_set(
-    "timestamp timestamps time times elapsed stamp epoch cts date datetime zeit clock sampletimefine"
+    "timestamp timestamps time times elapsed stamp tstamp ts epoch cts date datetime zeit clock sampletimefine "
+    "millis micros nanos ms msec milliseconds us usec microseconds ns nsec nanoseconds sec secs seconds"
 )
 
 
@@ -172,7 +173,8 @@ def _take_time_unit(words: list[tuple[str, int]], text: str) -> tuple[list[str],
     for word in plain:
         parsed = parse_unit(word) if len(word) > 1 else None
         if parsed and parsed.kind == TIME:
-            return (plain if word == "seconds" else [other for other in plain if other != word]), word
+            rest = [other for other in plain if other != word]
+            return (plain if word == "seconds" or not rest else rest), word
     if len(plain) > 1 and plain[-1] in RAW_WORDS:
         return plain[:-1], plain[-1]
     return plain, None

@@ -32,6 +32,8 @@ FEW_M_S2, MANY_M_S2 = 5.0, 50.0
 """Median magnitudes below which gravity is missing, and above which no person or vehicle is."""
 MANY_RAD_S, FULL_SCALE_RAD_S = 6.0, 35.0
 """A median that is 340 degrees a second, and the usual full scale of 2000 degrees a second."""
+RARE_PEAK_M_S2 = 2000.0
+"""200 g, beyond the sensors of phones, cameras and watches."""
 IMPOSSIBLE = {ACCELEROMETER: 2e5, GYROSCOPE: 1e4}
 """Magnitudes beyond every sensor, in m/s^2 and rad/s."""
 _RANGE = re.compile(r"\s*[±+-]?\s*\d")
@@ -187,6 +189,9 @@ def notes_on_magnitudes(tracks: list[Track], tables: Tables) -> list[str]:
         notes.append(
             f"median acceleration {acc:.0f} m/s^2 is beyond people and vehicles; see acc_unit= if it is wrong"
         )
+    peak = float(np.abs(tracks[0].values).max())
+    if peak > RARE_PEAK_M_S2:
+        notes.append(f"acceleration reaches {peak:.0f} m/s^2; are missing values written as numbers?")
     if gyro > FULL_SCALE_RAD_S:
         notes.append(f"median turn rate {gyro:.0f} rad/s looks like degrees; pass gyro_unit='deg/s' if it is")
     return notes
