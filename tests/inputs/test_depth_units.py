@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 from PIL import Image
 
+from bindplug.cli.sources import parse_reader_options
 from bindplug.errors import InputError, InputNote
 from bindplug.inputs import DepthPreprocess
 from bindplug.inputs.depth import CONVENTIONS
@@ -50,6 +51,12 @@ def test_stated_units(unit, counts):
     assert np.abs(metres - SCENE_M).max() <= 0.5 * parse_unit(unit).metres_per_count + 1e-6
     integers = np.round(counts).astype(np.int32)
     assert np.array_equal(preprocess.read(integers, unit=unit).values, metres)
+
+
+@pytest.mark.parametrize("value", ["0.0002", "tum", "realsense(0.0002)"])
+def test_units_on_the_command_line(value):
+    options = parse_reader_options([f"depth.unit={value}"])["depth"]
+    assert np.abs(preprocess.read(png(SCENE_M * 5000), **options).values - SCENE_M).max() < 0.0002
 
 
 def test_all_conventions_are_documented_with_their_origin():
