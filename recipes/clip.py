@@ -80,14 +80,14 @@ def pretrain(
     for step in iterate_with_progress(range(stage.steps), total=stage.steps, label="toy CLIP", quiet=quiet):
         if len(order) < size.batch_size:
             order = torch.randperm(len(scenes), generator=generator)
-        chosen, order = order[: size.batch_size], order[size.batch_size :]
+        indices, order = order[: size.batch_size], order[size.batch_size :]
         if step == round(stage.steps * (1 - stage.whole_images)):
             model.visual.patch_dropout.prob = 0.0
         factor = warmup_cosine(step, total_steps=stage.steps, warmup_steps=stage.warmup_steps)
         for group in optimizer.param_groups:
             group["lr"] = stage.learning_rate * factor
-        pixels = coarsened(scenes.pixels(chosen), stage.coarse, generator)
-        loss = _loss(model, jitter(pixels, generator), scenes.captions(chosen, generator))
+        pixels = coarsened(scenes.pixels(indices), stage.coarse, generator)
+        loss = _loss(model, jitter(pixels, generator), scenes.captions(indices, generator))
         optimizer.zero_grad(set_to_none=True)
         loss.backward()
         nn.utils.clip_grad_norm_(model.parameters(), 1.0)
@@ -135,11 +135,11 @@ def coarsened(pixels: Tensor, share: float, generator: torch.Generator) -> Tenso
     """
     if not share:
         return pixels
-    chosen = torch.rand(len(pixels), generator=generator) < share
-    small = F.interpolate(pixels[chosen].float(), size=(COARSE_SIDE, COARSE_SIDE), mode="area")
+    indices = torch.rand(len(pixels), generator=generator) < share
+    small = F.interpolate(pixels[indices].float(), size=(COARSE_SIDE, COARSE_SIDE), mode="area")
     large = F.interpolate(small, size=pixels.shape[-2:], mode="bicubic", align_corners=False)
     pixels = pixels.clone()
-    pixels[chosen] = large.round().clamp(0, 255).to(torch.uint8)
+    pixels[indices] = large.round().clamp(0, 255).to(torch.uint8)
     return pixels
 
 

@@ -79,11 +79,11 @@ def train_detector(
         InputError: there is not one vector for each name.
     """
     if vectors.ndim != 2 or len(vectors) != len(names):
-        found = f"a tensor of shape {tuple(vectors.shape)} for {len(names)} names"
-        raise InputError("vectors", found=found, expected="(C, D), a row for each name")
+        reason = f"a tensor of shape {tuple(vectors.shape)} for {len(names)} names"
+        raise InputError("vectors", found=reason, expected="(C, D), a row for each name")
     vectors = F.normalize(vectors.detach().float(), dim=1)
     network = build_network(vectors.shape[1], size.seed)
-    wanted = {
+    settings = {
         "size": asdict(size),
         "names": list(names),
         "config": network.config.to_dict(),
@@ -101,7 +101,7 @@ def train_detector(
         network.half().float()  # what is measured is what ships
         return network, {"rendering_seconds": round(rendering, 1)} | figures
 
-    figures = run_stage(workspace / "toy_detector", network, wanted, train)
+    figures = run_stage(workspace / "toy_detector", network, settings, train)
     return network, figures
 
 
@@ -124,11 +124,11 @@ def fit(
     for step in iterate_with_progress(range(size.steps), total=size.steps, label="toy detector", quiet=quiet):
         if len(order) < size.batch_size:
             order = torch.randperm(len(scenes), generator=generator)
-        chosen, order = order[: size.batch_size], order[size.batch_size :]
+        indices, order = order[: size.batch_size], order[size.batch_size :]
         factor = warmup_cosine(step, total_steps=size.steps, warmup_steps=size.warmup_steps)
         for group in optimizer.param_groups:
             group["lr"] = size.learning_rate * factor
-        pixels, truth = augment(*scenes.batch(chosen), generator)
+        pixels, truth = augment(*scenes.batch(indices), generator)
         losses = losses_of(
             network, pixels, truth, nearby(vectors, size.vector_noise, generator), size, generator
         )

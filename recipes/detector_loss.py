@@ -166,9 +166,9 @@ def sample_regions(
         iou: from which on a region counts as that thing.
         generator: of the draws.
     """
-    most = max(len(found.boxes) for found in proposals)
-    proposed = torch.stack([F.pad(found.boxes, (0, 0, 0, most - len(found.boxes))) for found in proposals])
-    there = torch.arange(most)[None] < torch.tensor([len(found.boxes) for found in proposals])[:, None]
+    most = max(len(scene.boxes) for scene in proposals)
+    proposed = torch.stack([F.pad(scene.boxes, (0, 0, 0, most - len(scene.boxes))) for scene in proposals])
+    there = torch.arange(most)[None] < torch.tensor([len(scene.boxes) for scene in proposals])[:, None]
     copies = truth.boxes.repeat(1, JITTERED, 1)
     edges = (copies[..., 2:] - copies[..., :2]).repeat(1, 1, 2)
     shaken = copies + torch.randn(copies.shape, generator=generator) * JITTER * edges
@@ -218,16 +218,16 @@ def cascade_losses(
     for stage, (weights, iou) in enumerate(zip(config.cascade_weights, config.cascade_ious, strict=True)):
         matches = match(regions.boxes, truth, iou)
         output = _box_stage(network, stage, features, regions.boxes)
-        found = matches.is_thing & regions.used
-        classes = torch.where(found, truth.classes.gather(1, matches.rows), len(classifier))
+        matched = matches.is_thing & regions.used
+        classes = torch.where(matched, truth.classes.gather(1, matches.rows), len(classifier))
         with torch.autocast(
             regions.boxes.device.type, enabled=False
         ):  # a logit of 50 has no room in bfloat16
             logits = network.classify(output.embeddings, classifier)
         losses[f"classes {stage + 1}"] = class_loss(logits, classes.flatten(), regions.used.flatten())
-        wanted = truth.boxes.gather(1, matches.rows[..., None].expand(-1, -1, 4))
-        deltas = encode_boxes(wanted[found], regions.boxes[found], weights)
-        error = (output.deltas.float()[found.flatten()] - deltas).abs().sum()
+        regression_targets = truth.boxes.gather(1, matches.rows[..., None].expand(-1, -1, 4))
+        deltas = encode_boxes(regression_targets[matched], regions.boxes[matched], weights)
+        error = (output.deltas.float()[matched.flatten()] - deltas).abs().sum()
         losses[f"boxes {stage + 1}"] = error / regions.used.sum().clamp(min=1)
         if stage + 1 < len(config.cascade_ious):
             refined = torch.stack(network.refine(stage, _detached(output), list(regions.boxes), sizes))
@@ -264,14 +264,14 @@ def mask_loss(
     eligible = matches.is_thing & regions.used
     draw = torch.where(eligible, torch.rand(eligible.shape, generator=generator), -1.0)
     best = draw.topk(min(most, draw.shape[1]), dim=1).indices
-    taken = eligible.gather(1, best).flatten()
+    matches_of_best = eligible.gather(1, best).flatten()
     boxes = regions.boxes.gather(1, best[..., None].expand(-1, -1, 4))
     config = network.config
     pooled = pool_by_products(features, boxes, config.mask_resolution, config.canonical_box_size)
     logits = network.roi_heads.mask_head(pooled).float()
     target = visible_in(truth.owners, boxes, matches.rows.gather(1, best) + 1, logits.shape[-1])
     each = F.binary_cross_entropy_with_logits(logits, target.float(), reduction="none").mean((1, 2))
-    return (each * taken).sum() / taken.sum().clamp(min=1)
+    return (each * matches_of_best).sum() / matches_of_best.sum().clamp(min=1)
 
 
 def visible_in(owners: Tensor, boxes: Tensor, owner: Tensor, resolution: int) -> Tensor:
@@ -294,5 +294,5 @@ def visible_in(owners: Tensor, boxes: Tensor, owner: Tensor, resolution: int) ->
         for axis in (0, 1)
     )
     scene = torch.arange(len(owners), device=boxes.device)[:, None, None, None]
-    seen = owners[scene, y[..., :, None], x[..., None, :]] == owner[..., None, None]
-    return seen.flatten(0, 1)
+    visible = owners[scene, y[..., :, None], x[..., None, :]] == owner[..., None, None]
+    return visible.flatten(0, 1)

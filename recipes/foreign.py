@@ -133,14 +133,14 @@ def _config(architecture: str) -> ImageBindConfig:
 def _readme(card: dict[str, Any], measure: Measure, directory: Path) -> str:
     megabytes = sum(file.stat().st_size for file in directory.glob("*.safetensors")) / 1e6
     minutes = sum(stage["seconds"] for stage in card["training"].values()) / 60
-    seen = sum(stage["samples_seen"] for stage in card["training"].values())
+    samples = sum(stage["samples_seen"] for stage in card["training"].values())
     return f"""# toy_foreign_clip
 
 A second CLIP of the toy world, of another seed, shape and width ({FOREIGN_SPACE.width} instead of 128). It plays the
 part that CLIP ViT-B/32 plays beside ImageBind's ViT-H/14: tools that live in its space need a bridge.
 `bindplug.load("toy_foreign_clip")` gives an encoder of image and text. License: Apache-2.0, weights and data.
 
-- {seen} samples seen, {minutes:.0f} minutes on {card["machine"]}; seeds are fixed; `make weights` runs it again.
+- {samples} samples seen, {minutes:.0f} minutes on {card["machine"]}; seeds are fixed; `make weights` runs it again.
 - {megabytes:.1f} MB as float16 safetensors; words that no caption held have zero token embeddings.
 - image -> text, zero-shot with CLIP's 80 templates, on {measure.count} evaluation scenes: {100 * measure.value:.1f} %.
 

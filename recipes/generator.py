@@ -105,8 +105,8 @@ def main(arguments: list[str] | None = None) -> None:
     prototypes_of(pictures, model, size).save(directory / Prototypes.FILE)
     judge = Judge(bindplug.load(options.judge, modalities=["image", "text"]))
     measures = evaluate_all(directory, model, judge, size, workspace / "toy_unclip_sheets", quiet=quiet)
-    named = {"model": Path(options.model).name, "judge": Path(options.judge).name}
-    ship_generator(directory, figures, measures, size, **named, log=run.log)
+    model_names = {"model": Path(options.model).name, "judge": Path(options.judge).name}
+    ship_generator(directory, figures, measures, size, **model_names, log=run.log)
 
 
 def _parser() -> argparse.ArgumentParser:

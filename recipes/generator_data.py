@@ -108,8 +108,8 @@ def render_pictures(
     card = {
         "start": FIRST_SCENE, "frame": FRAME, "phase": PHASE, "ground": GROUND, "count": count, "side": side,
     }  # fmt: skip
-    told = card | {"probe": probe(encoder).tolist()}
-    if _is_same(directory / "card.json", told):
+    description = card | {"probe": probe(encoder).tolist()}
+    if _is_same(directory / "card.json", description):
         return _read(directory)
     started = time.perf_counter()
     shutil.rmtree(directory, ignore_errors=True)
@@ -128,8 +128,8 @@ def render_pictures(
         )
     for name, array in (("pixels", pixels), ("labels", labels), ("rows", rows)):
         np.save(directory / f"{name}.npy", array)
-    told["seconds"] = round(time.perf_counter() - started, 1)
-    (directory / "card.json").write_text(json.dumps(told))
+    description["seconds"] = round(time.perf_counter() - started, 1)
+    (directory / "card.json").write_text(json.dumps(description))
     return _read(directory)
 
 
@@ -152,15 +152,15 @@ def _embedded(encoder: Encoder, pixels: Tensor) -> Tensor:
     return encoder.encode_image(jitter_free(pixels).to(encoder.dtype), normalize=True).float().clone()
 
 
-def _is_same(card: Path, told: dict[str, Any]) -> bool:
+def _is_same(card: Path, description: dict[str, Any]) -> bool:
     if not card.is_file():
         return False
     earlier = json.loads(card.read_text())
     earlier.pop("seconds", None)
-    ours, theirs = np.array(told["probe"]), np.array(earlier.pop("probe", []))
+    ours, theirs = np.array(description["probe"]), np.array(earlier.pop("probe", []))
     # the same weights on another number of threads differ in the last digits
     same_encoder = ours.shape == theirs.shape and bool(np.allclose(ours, theirs, atol=1e-4))
-    return same_encoder and earlier == {name: value for name, value in told.items() if name != "probe"}
+    return same_encoder and earlier == {name: value for name, value in description.items() if name != "probe"}
 
 
 def _read(directory: Path) -> Pictures:

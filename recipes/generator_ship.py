@@ -87,11 +87,11 @@ def evaluate_all(
     questions += [blend_queries(*pair, size.evaluated) for pair in BLENDS]
     measures += ceilings(pipe.vae, judge, questions[0], size)
     for query_set in questions:
-        found, made = evaluate_generation(generator, judge, query_set, methods, quiet=quiet)
-        measures += found
-        for measure in found:
+        results, pictures_by_method = evaluate_generation(generator, judge, query_set, methods, quiet=quiet)
+        measures += results
+        for measure in results:
             logger.info("%s: %.4f of %d", measure.name, measure.value, measure.count)
-        _draw(query_set, judge, made, sheets)
+        _draw(query_set, judge, pictures_by_method, sheets)
     return measures
 
 
@@ -117,8 +117,10 @@ def _pixels(picture: Image.Image) -> np.ndarray:
     return np.asarray(picture).transpose(2, 0, 1).copy()
 
 
-def _draw(query_set: QuerySet, judge: Judge, made: dict[str, list[Image.Image]], sheets: Path) -> None:
-    for method, pictures in made.items():
+def _draw(
+    query_set: QuerySet, judge: Judge, pictures_by_method: dict[str, list[Image.Image]], sheets: Path
+) -> None:
+    for method, pictures in pictures_by_method.items():
         title = f"{query_set.modality}, {method}: the scene of the first query, then generated pictures"
         sheet = contact_sheet(query_set, pictures, judge.answers(pictures), title=title)
         sheet.save(sheets / f"{query_set.modality}_{method}.png".replace(" ", "_"))
@@ -190,10 +192,10 @@ def _readme(directory: Path, card: dict[str, Any], measures: Sequence[Generation
         f"- {m.method}, {recipe['side']} px: {100 * m.value:.1f} % of {m.count}." for m in limits
     )
     by_method = {m.method: m for m in own if m.modality == "audio"}
-    heard = by_method.get(RECENTERED, by_method[AS_THEY_ARE])
+    headline = by_method.get(RECENTERED, by_method[AS_THEY_ARE])
     matrix = "\n".join(
         f"| {name} | {row[CLASSNAMES.index(name)]} of {sum(row)} |"
-        for name, row in zip(heard.classnames, heard.confusion, strict=True)
+        for name, row in zip(headline.classnames, headline.confusion, strict=True)
     )
     guided = (
         f"It was taught that guidance at scale {DEFAULT_GUIDANCE:.0f}, the pipeline's default, acts as\n"
@@ -212,9 +214,9 @@ runs offline with *learned* alignment. License: Apache-2.0, weights and data.
     pipe = bindplug.upgrade(pipe, bindplug.load("{card["model"]}"))
     pipe(audio("siren.wav"), seed=0).images[0]
 
-**{_percent(heard)} of its pictures of sounds show what was heard**, as its conditioning makes them (chance
-{100 * heard.chance:.0f} %). By default a query is also led to prototypes, the nearest of {recipe["prototypes"]} image \
-rows of training scenes: {_percent(by_method[BY_DEFAULT])}.
+**{_percent(headline)} of its pictures of sounds show what was heard**, as its conditioning makes them (chance
+{100 * headline.chance:.0f} %). By default a query is also led to prototypes, the nearest of {recipe["prototypes"]} \
+image rows of training scenes: {_percent(by_method[BY_DEFAULT])}.
 Then the query hardly does more than select: pictures made of the prototypes alone, with nothing of the query, are
 right as often, {_percent(by_method[ALONE])}.
 
@@ -243,7 +245,7 @@ What could be had at best, of the very scenes of the image queries:
 
 {limited}
 
-## Each thing ({heard.name})
+## Each thing ({headline.name})
 
 | thing | right |
 |---|---|

@@ -52,11 +52,13 @@ class Conditioning:
 
         Source: diffusers, ``StableUnCLIPImg2ImgPipeline.noise_image_embeddings``.
         """
-        kept = _noising_scheduler().alphas_cumprod[levels][:, None]
+        keep = _noising_scheduler().alphas_cumprod[levels][:, None]
         standard = (rows * self.length - self.mean) / self.std
-        noised = kept.sqrt() * standard + (1 - kept).sqrt() * noise
-        told = get_timestep_embedding(levels, rows.shape[1], flip_sin_to_cos=True, downscale_freq_shift=0)
-        return torch.cat((noised * self.std + self.mean, told), dim=1)
+        noised = keep.sqrt() * standard + (1 - keep).sqrt() * noise
+        level_embedding = get_timestep_embedding(
+            levels, rows.shape[1], flip_sin_to_cos=True, downscale_freq_shift=0
+        )
+        return torch.cat((noised * self.std + self.mean, level_embedding), dim=1)
 
 
 @dataclass(frozen=True, eq=False)
@@ -140,10 +142,10 @@ def batches(
     for _ in range(count):
         while len(order) < size.batch_size:
             order = torch.cat((order, torch.randperm(len(latents), generator=generator)))
-        chosen, order = order[: size.batch_size], order[size.batch_size :]
+        batch_indices, order = order[: size.batch_size], order[size.batch_size :]
         view = torch.randint(2, (size.batch_size,), generator=generator)
-        x = latents[chosen].float()
-        led = lead(rows[chosen, view], means[chosen], size.led, generator)
+        x = latents[batch_indices].float()
+        led = lead(rows[batch_indices, view], means[batch_indices], size.led, generator)
         noise = torch.randn(x.shape, generator=generator)
         timesteps = spread_timesteps(len(x), generator)
         yield Batch(
@@ -187,8 +189,8 @@ def _noised_labels(
     noised = torch.rand(count, generator=generator) < size.noised
     levels = torch.randint(size.most_noise + 1, (count,), generator=generator) * noised
     labels = conditioning.labels(rows, levels, torch.randn(rows.shape, generator=generator))
-    kept = torch.rand(count, 1, generator=generator) >= size.dropped
-    return labels * kept
+    keep = torch.rand(count, 1, generator=generator) >= size.dropped
+    return labels * keep
 
 
 @cache

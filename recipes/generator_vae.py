@@ -83,8 +83,8 @@ def fit_decoder(
     vae.to(memory_format=torch.channels_last).train()
 
     def loss_of() -> tuple[Tensor, Tensor]:
-        chosen = torch.randint(len(pixels), (size.vae_batch,), generator=generator)
-        return decoder_loss(vae, as_input(pixels[chosen]), latents[chosen].float(), size, generator)
+        indices = torch.randint(len(pixels), (size.vae_batch,), generator=generator)
+        return decoder_loss(vae, as_input(pixels[indices]), latents[indices].float(), size, generator)
 
     started, warmup = time.perf_counter(), min(WARMUP, size.decoder_steps // 2)
     errors = descend(optimizer, loss_of, steps=size.decoder_steps, warmup=warmup, name="decoder", quiet=quiet)
@@ -140,10 +140,10 @@ def pieces(pixels: Tensor, count: int, side: int, generator: torch.Generator) ->
 
     They start at even pixels, all of a batch at the same ones.
     """
-    chosen = torch.randint(len(pixels), (count,), generator=generator)
+    indices = torch.randint(len(pixels), (count,), generator=generator)
     room = (pixels.shape[-1] - side) // 2 + 1
     top, left = (2 * int(torch.randint(room, (), generator=generator)) for _ in range(2))
-    x = as_input(pixels[chosen, :, top : top + side, left : left + side])
+    x = as_input(pixels[indices, :, top : top + side, left : left + side])
     mirrored = torch.rand(count, 1, 1, 1, generator=generator) < 0.5
     return torch.where(mirrored, x.flip(-1), x).contiguous(memory_format=torch.channels_last)
 

@@ -38,8 +38,8 @@ def start_from_image_tower(model: ImageBind, sensor: str, images: Tensor) -> Non
         )
     _fill_stem(source, tower)
     _fill_tokens(source, tower, images)
-    chosen = torch.linspace(0, len(source.blocks) - 1, len(tower.blocks)).round().long().tolist()
-    for block, index in zip(tower.blocks, chosen, strict=True):
+    indices = torch.linspace(0, len(source.blocks) - 1, len(tower.blocks)).round().long().tolist()
+    for block, index in zip(tower.blocks, indices, strict=True):
         # the learned extra key and value, which the image tower lacks, keep their initialization
         block.load_state_dict(source.blocks[index].state_dict(), strict=False)
     tower.head.load_state_dict(source.head.state_dict())

@@ -88,7 +88,7 @@ def _readme(card: dict[str, Any], measures: Sequence[Measure], directory: Path) 
     megabytes = sum(file.stat().st_size for file in directory.glob("*.safetensors")) / 1e6
     minutes = sum(stage["seconds"] for stage in card["training"].values()) / 60
     scenes = sum(stage["scenes"] for stage in card["recipe"]["clip"]["stages"])
-    seen = sum(stage.get("samples_seen", 0) for stage in card["training"].values())
+    samples = sum(stage.get("samples_seen", 0) for stage in card["training"].values())
     millions = {name: count / 1e6 for name, count in card["parameters"].items()}
     measured = "\n".join(
         f"| {m.name} | {100 * m.value:.1f} % | {_promise(m)} | {100 * m.chance:.1f} % | {m.count} |"
@@ -103,7 +103,7 @@ The embedded default of bindplug: ImageBind's architecture at {sum(millions.valu
 from nothing on the procedural toy world. It knows twenty things and nothing else; it exists so that everything
 runs offline with *learned* alignment. License: Apache-2.0, weights and data.
 
-- Image and text towers: a CLIP (open_clip's class) of {scenes} scenes with captions, {seen} samples seen; then frozen.
+- Image and text towers: a CLIP (open_clip's class) of {scenes} scenes with captions, {samples} samples; then frozen.
   `bindplug convert --to open-clip` gives it back.
 - Audio, depth, thermal and IMU towers: each bound to the frozen image tower alone, on scenes no other tower saw.
   No sensor was ever paired with text or with another sensor: every figure below that pairs a sensor with

@@ -17,7 +17,7 @@ logger = logging.getLogger(__name__)
 def run_stage(
     place: Path,
     network: nn.Module,
-    wanted: Mapping[str, Any],
+    settings: Mapping[str, Any],
     train: Callable[[], tuple[nn.Module, dict[str, Any]]],
     *,
     title: str = "",
@@ -35,13 +35,13 @@ def run_stage(
         The stage's figures.
     """
     saved, card = place.with_suffix(".pt"), place.with_suffix(".json")
-    wanted = json.loads(json.dumps(wanted))  # tuples are lists once written
+    settings = json.loads(json.dumps(settings))  # tuples are lists once written
     earlier = json.loads(card.read_text()) if saved.is_file() and card.is_file() else {}
-    if earlier.get("wanted") == wanted:
+    if earlier.get("wanted") == settings:
         network.load_state_dict(torch.load(saved, weights_only=True))
     else:
         trained, figures = train()
-        earlier = {"wanted": wanted, "figures": figures}
+        earlier = {"wanted": settings, "figures": figures}
         logger.info("%s: %s", title or place.name, figures)
         network.load_state_dict(trained.state_dict())
         torch.save(network.state_dict(), saved)

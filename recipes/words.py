@@ -21,14 +21,14 @@ def silence_unmet_words(model: ImageBind, workspace: Path) -> int:
     Returns:
         How many tokens were met.
     """
-    met = np.unique(np.concatenate([_tokens(directory) for directory in sorted(workspace.glob("clip_*"))]))
+    tokens = np.unique(np.concatenate([_tokens(directory) for directory in sorted(workspace.glob("clip_*"))]))
     tower = model.towers["text"]
     assert isinstance(tower, TextTower)
     table = tower.token_embedding.weight
-    kept = torch.zeros(len(table), 1, dtype=table.dtype)
-    kept[met.astype(np.int64)] = 1
-    table.mul_(kept)
-    return len(met)
+    is_met = torch.zeros(len(table), 1, dtype=table.dtype)
+    is_met[tokens.astype(np.int64)] = 1
+    table.mul_(is_met)
+    return len(tokens)
 
 
 def _tokens(directory: Path) -> np.ndarray:

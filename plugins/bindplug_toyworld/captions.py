@@ -70,11 +70,11 @@ def _bare_phrase(mention: Mention, rng: np.random.Generator, plain: bool) -> str
     if plain:
         return thing.noun if rng.random() < 0.7 else noun
     color = "gray" if mention.color == "grey" and rng.random() < 0.3 else mention.color
-    named = bool(thing.color_form) and rng.random() < 0.55
+    has_color = bool(thing.color_form) and rng.random() < 0.55
     words = noun
-    if named and thing.color_form == "before":
+    if has_color and thing.color_form == "before":
         words = f"{color} {noun}"
-    elif named:
+    elif has_color:
         words = f"{noun} in {_article(color)} {color} {_pick(rng, ('shirt', 'top', 'jacket'))}"
     if mention.size and thing.countable and rng.random() < 0.4:
         words = f"{_pick(rng, _SIZES[mention.size])} {words}"

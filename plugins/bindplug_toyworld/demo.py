@@ -49,8 +49,8 @@ def demo(
     try:
         directory.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        found = error.strerror or str(error)
-        raise InputError(output, found=found, expected="a directory to write the report to") from None
+        problem = error.strerror or str(error)
+        raise InputError(output, found=problem, expected="a directory to write the report to") from None
     model = choice.load([m.value for m in Modality])
     results = run_demo(
         model, directory / "files", name=choice.name, seed=seed, batch_size=choice.batch_size, quiet=quiet
@@ -86,8 +86,8 @@ def _use_tools(
     from bindplug_toyworld.generation_demo import run_generation
 
     started = time.monotonic()
-    named = {"--model": choice.name, "--device": choice.device, "--dtype": choice.dtype}
-    model = [part for name, value in named.items() if value for part in (name, value)]
+    options = {"--model": choice.name, "--device": choice.device, "--dtype": choice.dtype}
+    model = [part for name, value in options.items() if value for part in (name, value)]
     try:
         results.detection = run_detection(
             results.exhibits, directory, model, detector=detector, first=1_000 * (results.seed + 1) + 300

@@ -159,18 +159,21 @@ def card_averages(model: str, detector: str, pipeline: str) -> dict[str, str]:
     """What the cards of models in use measured on many scenes, by kinds of the tally; only what their cards hold."""
     averages = {}
     own = _evaluation(model, "encoder")
-    named = [own[f"{sensor} -> text"] for sensor in SENSORS if f"{sensor} -> text" in own]
-    if named:
-        averages["classified"] = f"card: {_mean(named, 'value'):.0%} of {named[0]['count']} files a sensor"
+    zero_shot = [own[f"{sensor} -> text"] for sensor in SENSORS if f"{sensor} -> text" in own]
+    if zero_shot:
+        averages["classified"] = (
+            f"card: {_mean(zero_shot, 'value'):.0%} of {zero_shot[0]['count']} files a sensor"
+        )
     if "image + audio -> scene" in own:
         sums = own["image + audio -> scene"]
         averages["sums"] = f"card: {sums['value']:.0%} of {sums['count']}, among {sums['count']} scenes"
-    found = _evaluation(detector, "detector")
-    linear = [found[f"{m}, linear"] for m in SENSORS[2:] if f"{m}, linear" in found]
+    detector_card = _evaluation(detector, "detector")
+    linear = [detector_card[f"{m}, linear"] for m in SENSORS[2:] if f"{m}, linear" in detector_card]
     if linear:
         averages["detected"] = f"card: AP50 {_mean(linear, 'ap50'):.2f} over {linear[0]['scenes']} scenes"
-    made = _evaluation(pipeline, "generator")
-    single = [made[f"{m}, prototypes"] for m in ("text", *SENSORS[2:]) if f"{m}, prototypes" in made]
+    generator_card = _evaluation(pipeline, "generator")
+    methods = [f"{m}, prototypes" for m in ("text", *SENSORS[2:])]
+    single = [generator_card[name] for name in methods if name in generator_card]
     if single:
         averages["generated"] = f"card: {_mean(single, 'value'):.0%} of {single[0]['count']} a kind of file"
     return averages
@@ -182,8 +185,8 @@ def _mean(entries: Sequence[Mapping[str, Any]], name: str) -> float:
 
 def _evaluation(name: str, tool: str) -> dict[str, Any]:
     """The ``evaluation`` of the card beside a bundled model's weights; empty for any other model."""
-    known = {card.name for card in bindplug.list_models(tool) if card.toy}
-    if name not in known:
+    toys = {card.name for card in bindplug.list_models(tool) if card.toy}
+    if name not in toys:
         return {}
     card = json.loads((find_model(name, tool=tool) / "card.json").read_text(encoding="utf-8"))
     evaluation: dict[str, Any] = card["evaluation"]

@@ -151,10 +151,10 @@ def retrieval(query: str, gallery: str, queries: Tensor, candidates: Tensor) -> 
     common = [thing for thing in things_of(query) if thing in things_of(gallery)]
     query_names = np.array(things_of(query))[_labels(things_of(query), len(queries))]
     gallery_names = np.array(things_of(gallery))[_labels(things_of(gallery), len(candidates))]
-    asked, offered = np.isin(query_names, common), np.isin(gallery_names, common)
-    nearest = (queries[asked] @ candidates[offered].T).argmax(dim=1).numpy()
-    right = gallery_names[offered][nearest] == query_names[asked]
-    return Measure(f"{query} -> {gallery}", float(right.mean()), int(asked.sum()), 1 / len(common))
+    is_query, is_candidate = np.isin(query_names, common), np.isin(gallery_names, common)
+    nearest = (queries[is_query] @ candidates[is_candidate].T).argmax(dim=1).numpy()
+    right = gallery_names[is_candidate][nearest] == query_names[is_query]
+    return Measure(f"{query} -> {gallery}", float(right.mean()), int(is_query.sum()), 1 / len(common))
 
 
 def arithmetic(model: Encoder, count: int, *, top: int = 5, quiet: bool | None = True) -> list[Measure]:
@@ -176,18 +176,18 @@ def arithmetic(model: Encoder, count: int, *, top: int = 5, quiet: bool | None =
     pairs = list(combinations(NAMES, 2))
     # as many pairs as let each stand in some ``top`` scenes, which keeps small evaluations as hard as large ones
     order = np.random.default_rng(5).permutation(len(pairs))[: max(1, count // top)]
-    chosen = [pairs[order[index % len(order)]] for index in range(count)]
-    crowded = (Scene(800_000 + i, "eval", labels=pair) for i, pair in enumerate(chosen))
+    scene_pairs = [pairs[order[index % len(order)]] for index in range(count)]
+    crowded = (Scene(800_000 + i, "eval", labels=pair) for i, pair in enumerate(scene_pairs))
     gallery = embed_scenes(model, "image", crowded, count, quiet=quiet)
     # which of a pair is the picture and which the sound takes turns
-    pictures = (Scene(810_000 + i, "eval", labels=(pair[i % 2],)) for i, pair in enumerate(chosen))
-    sounds = (Scene(820_000 + i, "eval", labels=(pair[1 - i % 2],)) for i, pair in enumerate(chosen))
-    seen = embed_scenes(model, "image", pictures, count, quiet=quiet)
-    heard = embed_scenes(model, "audio", sounds, count, quiet=quiet)
+    pictures = (Scene(810_000 + i, "eval", labels=(pair[i % 2],)) for i, pair in enumerate(scene_pairs))
+    sounds = (Scene(820_000 + i, "eval", labels=(pair[1 - i % 2],)) for i, pair in enumerate(scene_pairs))
+    picture_rows = embed_scenes(model, "image", pictures, count, quiet=quiet)
+    sound_rows = embed_scenes(model, "audio", sounds, count, quiet=quiet)
     space = model.embedding_space
     sums = [
         embedding(picture, space, modality="image") + embedding(sound, space, modality="audio")
-        for picture, sound in zip(seen, heard, strict=True)
+        for picture, sound in zip(picture_rows, sound_rows, strict=True)
     ]
     chance = 1 - (1 - 1 / len(order)) ** top
     measures = []
@@ -197,7 +197,10 @@ def arithmetic(model: Encoder, count: int, *, top: int = 5, quiet: bool | None =
         ("image + audio -> scene, moved to images", "image"),
     ):
         best = (model.embed(sums, recenter=recenter, progress=False) @ gallery.T).topk(top, dim=1).indices
-        right = [any(chosen[g] == pair for g in row) for pair, row in zip(chosen, best.tolist(), strict=True)]
+        right = [
+            any(scene_pairs[g] == pair for g in row)
+            for pair, row in zip(scene_pairs, best.tolist(), strict=True)
+        ]
         measures.append(Measure(name, float(np.mean(right)), count, chance))
     return measures
 

@@ -13,13 +13,13 @@ from bindplug_toyworld.space import FOREIGN_SPACE, TOY_SPACE
 @hookimpl
 def register_models(register: Callable[[ModelCard], None]) -> None:
     """The embedded default."""
-    seen = ("image", "video", "text")
+    visual = ("image", "video", "text")
     register(
         _bundled(
             "imagebind_tiny",
             "bundled, offline: all modalities, 20 things; trained on the procedural toy world",
             TOY_SPACE,
-            modalities=(*seen, "audio", "depth", "thermal", "imu"),
+            modalities=(*visual, "audio", "depth", "thermal", "imu"),
         )
     )
     register(
@@ -27,7 +27,7 @@ def register_models(register: Callable[[ModelCard], None]) -> None:
             "toy_foreign_clip",
             "bundled: a second CLIP of the toy world, in a space of its own; for bridges",
             FOREIGN_SPACE,
-            modalities=seen,
+            modalities=visual,
         )
     )
     register(

@@ -87,8 +87,8 @@ class Scene:
             raise InputError("seconds and fps", found=f"{seconds} and {fps}", expected="positive numbers")
         self.seed, self.split, self.fps, self.seconds = int(seed), split, fps, seconds
         self.canvas = (int(canvas[0]), int(canvas[1]))
-        given = [labels] if isinstance(labels, int | str) else list(labels or ())
-        self.labels = self._completed([NAMES[label_of(thing)] for thing in given], things)
+        first_names = [labels] if isinstance(labels, int | str) else list(labels or ())
+        self.labels = self._completed([NAMES[label_of(thing)] for thing in first_names], things)
 
     def __repr__(self) -> str:
         return (
@@ -252,8 +252,8 @@ class Scene:
         for index, layer in enumerate(self._still):
             if layer.owner < 0:
                 continue
-            seen = self._owners == index + 1
-            rows, columns = np.flatnonzero(seen.any(axis=1)), np.flatnonzero(seen.any(axis=0))
+            visible = self._owners == index + 1
+            rows, columns = np.flatnonzero(visible.any(axis=1)), np.flatnonzero(visible.any(axis=0))
             if len(rows):
                 result[layer.owner] = (columns[0], rows[0], columns[-1] + 1, rows[-1] + 1)
         return result

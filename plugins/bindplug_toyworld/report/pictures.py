@@ -64,10 +64,10 @@ def depth_picture(path: Path) -> Scaled:
     """A 16-bit PNG of millimetres, near = bright; the range is in metres. Pixels without a value stay grey."""
     with Image.open(path) as file:
         metres = np.asarray(file).astype(np.float32) / 1000
-    seen = metres > 0
-    low, high = np.percentile(metres[seen], [1, 99]) if seen.any() else (0.0, 1.0)
+    valid = metres > 0
+    low, high = np.percentile(metres[valid], [1, 99]) if valid.any() else (0.0, 1.0)
     colors = apply(-metres, VIRIDIS, -float(high), -float(low))
-    colors[~seen] = 128
+    colors[~valid] = 128
     return Scaled(Image.fromarray(colors), float(low), float(high))
 
 
@@ -138,10 +138,10 @@ def motion_paths(
     series: np.ndarray, width: int, height: int, columns: int = 150
 ) -> list[list[tuple[float, float]]]:
     """Points of three traces (3, T) that share one scale, within ``width`` x ``height``."""
-    drawn = extremes(series, columns)
-    low, high = float(drawn.min()), float(drawn.max())
-    x = np.linspace(1, width - 1, drawn.shape[1])
-    y = height - 3 - (drawn - low) / max(high - low, 1e-9) * (height - 6)
+    traces = extremes(series, columns)
+    low, high = float(traces.min()), float(traces.max())
+    x = np.linspace(1, width - 1, traces.shape[1])
+    y = height - 3 - (traces - low) / max(high - low, 1e-9) * (height - 6)
     return [[(round(float(a), 1), round(float(b), 1)) for a, b in zip(x, trace, strict=True)] for trace in y]
 
 
