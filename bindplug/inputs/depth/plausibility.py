@@ -16,6 +16,7 @@ from bindplug.errors import InputError
 from bindplug.inputs.depth.units import CONVENTIONS
 from bindplug.inputs.notes import note
 
+MOST_FOR_MEDIAN = 1 << 20
 FEWEST_LEVELS = 16
 """Distinct values from which a pattern in all of them is no accident: a flat map has few and shows none."""
 SIXTEEN_BIT = 65536
@@ -65,7 +66,7 @@ def check_integers(raw: np.ndarray, valid: np.ndarray, name: str, source: object
         )
     if tuple(raw.shape[::-1]) in KITTI_SIZES:
         note("a picture of KITTI's size taken as millimetres; say unit='kitti', 'vkitti' or 'mm'")
-    median = float(np.median(measurements)) / 1000
+    median = median_of(measurements) / 1000
     if median > IMPLAUSIBLE_M:
         found, remedy = f"a median depth of {median:.0f} m if these integers are millimetres", "Say unit=."
         raise InputError(name, found=found, expected=expected, remedy=remedy)
@@ -90,7 +91,7 @@ def check_floats(values: np.ndarray, valid: np.ndarray, name: str, source: objec
     finite = values[np.isfinite(values)]
     if not measurements.size:
         return
-    low, high, median = float(finite.min()), float(measurements.max()), float(np.median(measurements))
+    low, high, median = float(finite.min()), float(measurements.max()), median_of(measurements)
     if (
         low == 0
         and high in (1.0, 255.0)
@@ -117,6 +118,12 @@ def check_floats(values: np.ndarray, valid: np.ndarray, name: str, source: objec
         note("its name says disparity and its values are taken as metres; say preset='relative', or unit='m'")
     elif median < CAMERA_RANGE_M[0] / 2:
         note(f"a median depth of {median:.3g} m; say unit='m' if that is right")
+
+
+def median_of(values: np.ndarray) -> float:
+    """The median, of every n-th value where there are more than a million."""
+    values = values.ravel()
+    return float(np.median(values[:: max(1, values.size // MOST_FOR_MEDIAN)]))
 
 
 def looks_rotated(raw: np.ndarray, valid: np.ndarray) -> bool | None:

@@ -23,6 +23,7 @@ from bindplug.inputs.depth.plausibility import (
     check_floats,
     check_integers,
     looks_rotated,
+    median_of,
 )
 from bindplug.inputs.depth.units import DepthUnit, is_positive, parse_unit
 from bindplug.inputs.holes import fill_nearest
@@ -178,20 +179,21 @@ class DepthPreprocess(Preprocess):
         valid = _is_measured(raw, preset)
         if mask is not None:
             valid &= read_mask(mask, raw.values.shape, name)
-        values = raw.values.astype(np.float32)
         if preset in METRIC_PRESETS:
             depth_unit = depth_unit or _default_unit(raw, valid, preset, name, source)
             values = depth_unit.to_metres(raw.values, focal)
             with np.errstate(invalid="ignore"):
                 valid &= values < NO_DATA_FROM_M
-        elif preset == "sun_png" and looks_rotated(raw.values, valid) is False:
+        else:
+            values = raw.values.astype(np.float32)
+        if preset == "sun_png" and looks_rotated(raw.values, valid) is False:
             note(
                 "16-bit values that are not SUN RGB-D's rotated bits, read as its files; preset='metric' reads lengths"
             )
         values, holes = _fill(values, valid, raw.values, name)
         check_scaled_size(values.shape[1], values.shape[0], self.image_size, name)
         cap_m = float(cap or (RESTORED_CAP_M if preset == "sun_restored" else FARTHEST / SUN_PNG_FACTOR))
-        if preset in METRIC_PRESETS and float(np.median(values)) > max(cap_m, CAMERA_RANGE_M[1]):
+        if preset in METRIC_PRESETS and median_of(values) > max(cap_m, CAMERA_RANGE_M[1]):
             note(
                 f"more than half of the map is beyond {cap_m:g} m, where preset {preset!r} ends; cap= moves that"
             )

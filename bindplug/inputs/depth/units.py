@@ -81,6 +81,9 @@ class DepthUnit:
         """
         if self.rotated and raw.dtype.kind in "iu":
             raw = restore_rotated_bits(raw)
+        if self.metres_per_count == 1 and self.ray_focal_per_width is None:
+            with np.errstate(over="ignore", invalid="ignore"):
+                return raw.astype(np.float32)
         with np.errstate(over="ignore", invalid="ignore"):
             metres = raw.astype(np.float64) * self.metres_per_count
             if self.ray_focal_per_width is not None:
