@@ -74,7 +74,7 @@ def _with_stem(
     if stem is None:
         return tower, {}
     if name == "imu":
-        window = stem[-1] // IMU_CHANNELS
+        window = stem[-1] // IMU_CHANNELS  # a row of the projection holds all channels of a window
         return replace(tower, kernel=(window,), stride=(window,)), {"imu_steps": patches * window}
     kernel = tuple(stem[2:])
     if name == "audio":
@@ -90,6 +90,7 @@ def _audio_stride(kernel: tuple[int, ...], patches: int, published: tuple[int, .
         sizes = zip((huge.mel_bins, huge.audio_frames), kernel, step, strict=False)
         return math.prod((size - extent) // stride + 1 for size, extent, stride in sizes)
 
+    # Several strides may give as many patches; then nothing is guessed.
     fitting = [step for step in ((s, s) for s in range(1, max(kernel) + 1)) if count(step) == patches]
     if count(published) == patches or len(fitting) != 1:
         return published

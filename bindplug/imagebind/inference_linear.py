@@ -118,6 +118,7 @@ class Int8Linear(nn.Module):
 
     def __init__(self, weight: Tensor, bias: Tensor) -> None:
         super().__init__()
+        # One scale a row, so that the largest weight of each row becomes 127: (N, K) -> (N,)
         scale = weight.float().abs().amax(dim=1).clamp(min=torch.finfo(torch.float32).tiny) / INT8_MOST
         integers = (weight.float() / scale[:, None]).round().clamp(-INT8_MOST, INT8_MOST)
         # Attributes, not buffers: conversions would turn the integers into floats.
@@ -125,6 +126,7 @@ class Int8Linear(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """(..., K) -> (..., N)."""
+        # Scales are applied to the product, which is smaller than the weight: (..., N) * (N,)
         return F.linear(x, self.weight.to(x.dtype)) * self.scale + self.bias
 
     def gelu(self, x: Tensor) -> Tensor:

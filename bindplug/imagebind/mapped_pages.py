@@ -33,6 +33,7 @@ class MappedPages:
         """
         if tensor.device.type != "cpu" or not tensor.is_contiguous():
             return False
+        # Whole pages only: tensors beside this one share its first and its last page.
         first, size = tensor.data_ptr(), tensor.numel() * tensor.element_size()
         start = -(-first // mmap.PAGESIZE) * mmap.PAGESIZE
         end = (first + size) // mmap.PAGESIZE * mmap.PAGESIZE
@@ -45,10 +46,10 @@ class MappedPages:
 def convert(model: nn.Module, dtype: torch.dtype) -> None:
     """Give a model's floating-point numbers another dtype, one by one, and let go of what they came from."""
     pages = MappedPages()
-    for held in (*model.parameters(), *model.buffers()):
-        if held.is_floating_point() and held.dtype != dtype:
-            before = held.data
-            held.data = before.to(dtype)
+    for tensor in (*model.parameters(), *model.buffers()):
+        if tensor.is_floating_point() and tensor.dtype != dtype:
+            before = tensor.data
+            tensor.data = before.to(dtype)
             pages.release(before)
 
 
@@ -60,6 +61,7 @@ def _file_mappings() -> list[tuple[int, int]]:
         return []
     ranges = []
     for line in lines:
+        # address range, permissions, offset, device, inode, path
         addresses, permissions, _, _, inode = line.split(maxsplit=5)[:5]
         if inode != "0" and permissions.endswith("p"):
             low, _, high = addresses.partition("-")

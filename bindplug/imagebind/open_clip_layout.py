@@ -129,12 +129,13 @@ def _open_clip_name(official: str) -> str | None:
 def _to_ours(theirs: str, tensor: Tensor, frames: int) -> Tensor:
     tensor = tensor.detach()
     if theirs.endswith("class_embedding"):
-        return tensor[None, None]
+        return tensor[None, None]  # (W,) -> (1, 1, W)
     if theirs.endswith("positional_embedding"):
-        return tensor[None]
+        return tensor[None]  # (L, W) -> (1, L, W)
     if theirs in ("visual.proj", "text_projection"):
         return tensor.T.contiguous()
     if theirs == "visual.conv1.weight":
+        # (W, 3, P, P) -> (W, 3, T, P, P); equal frames sum to the original
         return torch.stack([tensor / frames] * frames, dim=2)
     return tensor
 

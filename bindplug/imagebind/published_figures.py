@@ -174,6 +174,7 @@ def _table_checks(
         if absent:
             skipped[name] = f"no tower or no samples for {' and '.join(absent)}"
             continue
+        # (3, D) @ (D, 3): what row i of the first is most like among the second
         probabilities = (rows[first] @ rows[second].T).softmax(dim=-1)
         diagonal = TABLE_DIAGONALS.get(name)
         expected = diagonal or tuple(value for row in TABLE_VISION_AUDIO for value in row)

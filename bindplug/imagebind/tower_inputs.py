@@ -53,12 +53,14 @@ def check_input(modality: str, tower: str, x: Tensor, config: ImageBindConfig, d
         _refuse(modality, f"a tensor of shape {tuple(x.shape)}", expected_shapes(tower, config), remedy)
     if x.device != device:
         _refuse(modality, f"a tensor on {x.device}", f"one on the model's {device}", "Move it with .to(...).")
+    # A recorded graph cannot depend on values, and meta tensors have none.
     if not is_tracing() and x.numel() and not x.is_meta:
         _check_values(modality, tower, x, config)
 
 
 def unit(rows: Tensor) -> Tensor:
     """Rows of unit length; half precision is normalized in float32."""
+    # The sum of squares of a row overflows float16 from a length of 256 on.
     if rows.dtype in (torch.float16, torch.bfloat16):
         return F.normalize(rows.float(), dim=-1).to(rows.dtype)
     return F.normalize(rows, dim=-1)
@@ -92,8 +94,8 @@ def embed_clips(embed: Callable[[Tensor], Tensor], x: Tensor, *, once: bool) -> 
 
 def average_raw(clips: Tensor) -> Tensor:
     """One row an item from raw rows: the mean direction, at the clips' mean length. (B, S, E) -> (B, E)."""
-    length = clips.norm(dim=-1, keepdim=True).mean(1)
-    return unit(unit(clips).mean(1)) * length
+    length = clips.norm(dim=-1, keepdim=True).mean(1)  # (B, S, E) -> (B, 1)
+    return unit(unit(clips).mean(1)) * length  # (B, E)
 
 
 def _fits(tower: str, shape: tuple[int, ...], config: ImageBindConfig) -> bool:

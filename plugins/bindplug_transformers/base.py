@@ -84,6 +84,7 @@ class ImageBindPreTrainedModel(PreTrainedModel):
             expected = "a name, a path or a bindplug.imagebind.ImageBind"
             raise InputError("from_bindplug", found=f"a {type(encoder).__name__}", expected=expected)
         config = ImageBindConfig.from_bindplug(encoder)
+        # Built without numbers, since the network is replaced by the encoder.
         with torch.device("meta"):
             model = cls(config)
         model.network = _part(encoder, cls._only) if cls._only else encoder

@@ -62,6 +62,7 @@ def plain_image(image: Any) -> Any:
         InputError: integers outside 0 to 255.
     """
     if isinstance(image, np.ndarray):
+        # (3, H, W) -> (H, W, 3)
         if image.ndim == 3 and image.shape[0] in (1, 3) and image.shape[2] not in (1, 3, 4):
             image = image.transpose(1, 2, 0)
         return _eight_bit(image, np.uint8) if image.dtype.kind in "iu" else image

@@ -271,5 +271,6 @@ def _contrastive_loss(logits: dict[str, Tensor]) -> Tensor:
             counts = f"{table.shape[0]} rows of {name} for {table.shape[1]}"
             raise InputError("return_loss", found=counts, expected="as many of each", remedy=remedy)
         matches = torch.arange(len(table), device=table.device)  # row i belongs to anchor i
+        # Each row must pick its anchor, and each anchor its row.
         losses.append((F.cross_entropy(table, matches) + F.cross_entropy(table.T, matches)) / 2)
     return torch.stack(losses).mean()

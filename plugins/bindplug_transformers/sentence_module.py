@@ -93,9 +93,11 @@ class ImageBindModule(InputModule):
             remedy = "Reader options go with a query, as bindplug.depth(path, unit='mm')."
             raise InputError("encode()", found=f"arguments {unknown}", expected="none", remedy=remedy)
         queries = [self._query(sample, prompt or "") for sample in inputs]
+        # Each source is read once, however many queries name it.
         leaves = list({leaf: None for query in queries for _, leaf in query.terms})
         order, features = self._read(leaves)
         places = {leaf: place for place, leaf in enumerate(order)}
+        # (B, L): how much each leaf counts in each query
         weights = torch.zeros(len(queries), len(order))
         for row, query in zip(weights, queries, strict=True):
             for weight, leaf in query.terms:
@@ -117,8 +119,8 @@ class ImageBindModule(InputModule):
                 else:
                     rows.append(self.model.network.encode(modality, x, normalize=True))
         weights = features[WEIGHTS].to(rows[0])
-        sums = weights @ torch.cat(rows)
-        heaviest = weights.abs().amax(-1)
+        sums = weights @ torch.cat(rows)  # (B, L) @ (L, D) -> (B, D)
+        heaviest = weights.abs().amax(-1)  # (B,)
         if bool((sums.norm(dim=-1) <= SHORTEST * heaviest).any()):
             raise NoDirection(f"encode(): {CANCELLED}")
         features["sentence_embedding"] = nn.functional.normalize(sums, dim=-1)
