@@ -196,6 +196,25 @@ def test_samples_that_share_a_stamp_are_spread(kind):
     assert error_of(reading.windows[0]) < 0.06
 
 
+def test_two_stamps_tell_no_rate():
+    stamps = [f"{np.float32(EPOCH_S + v):.1f}" for v in T + 60]  # float32 has steps of 128 s here
+    assert len(set(stamps)) == 1
+    stamps[400:] = [f"{EPOCH_S + 128:.1f}"] * 400
+    with pytest.raises(InputError, match=r"800 samples on 2 time stamps.*ignore_clock=True"):
+        preprocess(stamped(stamps))
+
+
+def test_a_lost_batch_shifts_nothing():
+    batches = np.arange(T.size) // 10 * 100
+    keep = batches != 3000
+    reading, note = read_quietly(stamped(list(batches[keep]), "timestamp_ms", X[:, keep]))
+    ((start, length),) = reading.gaps
+    assert (start, length) == (pytest.approx(2.99), pytest.approx(0.11))
+    error = np.abs(reading.windows[0].numpy() - TRUTH)
+    assert max(error[:, 60:1150].max(), error[:, 1300:1900].max()) < 0.02
+    assert "1 gaps of 0.11 s" in note
+
+
 def test_a_vibration_survives_batches():
     t = times(100, 20)
     wave = np.sin(2 * np.pi * 15 * t)

@@ -15,6 +15,8 @@ JITTER_STEPS = 0.75
 """Stamps this close to an even grid are taken as rounded readings of it."""
 BURST_SHARE, BURST_SPREAD, LONGEST_BURST_S = 0.5, 0.6, 0.25
 """A clock is one of arrivals in bursts if pauses make up that share of it, come regularly, and a burst is short."""
+SMALLEST_BATCH = 4
+"""Samples of a batch whose loss can be told from jitter."""
 FEW_SAMPLES, FEW_SHARE = 3, 0.01
 """Samples beyond an impossible gap that are left out without asking."""
 LONGEST_HOLE, MOST_MISSING, MOST_TRIMMED = 3, 0.05, 0.1
@@ -85,6 +87,9 @@ def even_track(
     groups = _groups(seconds, notes)
     quantum, rate_hz = 1.0, None
     if groups is not None:
+        if groups.size < 3 <= seconds.size / groups.size:
+            problem = f"{seconds.size} samples on {groups.size} time stamps, too few to tell the rate"
+            raise InputError(name, found=problem, expected="a finer clock", remedy=UNSTATED_REMEDY)
         seconds, quantum, rate_hz = _spread(seconds, groups)
     first = seconds[0]
     seconds = seconds - first
@@ -238,46 +243,80 @@ def _bursts(seconds: np.ndarray, steps: np.ndarray) -> np.ndarray | None:
 
 
 def _spread(seconds: np.ndarray, starts: np.ndarray) -> tuple[np.ndarray, float, float]:
-    """Times of samples in groups that share a stamp, the usual size of a group, and the rate.
+    """Times of samples in groups that share a stamp, how far they may be off an even grid, and the rate.
 
-    Where the groups follow each other as an even clock would put them, all samples lie on one line; else each group is
-    spread over its own interval.
+    Where the groups follow each other as an even clock would put them, all samples between two lost groups lie on one
+    line; else each group is spread over its own interval.
     """
     counts = np.diff(np.append(starts, seconds.size))  # (groups,)
     stamps = seconds[starts]
-    quantum = float(np.median(counts))
-    step = _even_step(stamps, starts, counts, quantum)
-    if step is not None:
-        return np.arange(seconds.size) * step, quantum, 1 / step
     intervals = np.diff(stamps)
     shares = intervals / counts[:-1]
     usual = float(np.median(np.repeat(shares, counts[:-1])))
+    losses = _losses(stamps, starts, counts, usual)
+    even = _even_times(stamps, starts, counts, losses, seconds.size)
+    if even is not None:
+        return (even[0], JITTER_STEPS, 1 / even[1])
     is_gap = shares > GAP_STEPS * usual
+    is_gap[losses] = True
     inner = np.flatnonzero(~is_gap)
     rate = float(counts[:-1][inner].sum() / intervals[inner].sum())
     steps = np.append(
         np.where(is_gap, usual, shares), usual
     )  # after the last, and before a gap, the usual step
     ranks = np.arange(seconds.size) - np.repeat(starts, counts)
-    return np.repeat(stamps, counts) + ranks * np.repeat(steps, counts), quantum, rate
+    return np.repeat(stamps, counts) + ranks * np.repeat(steps, counts), float(np.median(counts)), rate
 
 
-def _even_step(stamps: np.ndarray, starts: np.ndarray, counts: np.ndarray, quantum: float) -> float | None:
-    """The step of an even clock behind groups, whose stamps are those of their first or of their last samples.
+def _losses(stamps: np.ndarray, starts: np.ndarray, counts: np.ndarray, usual: float) -> np.ndarray:
+    """Indices of groups after which at least one group is lost.
 
-    ``None`` where no line comes within one group of every stamp. The first and the last group may be parts, and are
-    left out of the fit.
+    A group that arrives late makes one interval long and the next one short; after a loss all later stamps are late.
     """
-    if stamps.size < 4:
+    size = float(np.median(counts))
+    if size < SMALLEST_BATCH:
+        return np.zeros(0, np.intp)
+    late = stamps - usual * starts  # constant but for jitter, where nothing is lost
+    jumps = []
+    for at in np.flatnonzero(np.diff(late) > 0.6 * size * usual):
+        before, after = late[max(0, at - 4) : at + 1], late[at + 1 : at + 6]
+        if np.median(after) - np.median(before) > 0.6 * size * usual:
+            jumps.append(at)
+    return np.array(jumps, np.intp)
+
+
+def _even_times(
+    stamps: np.ndarray, starts: np.ndarray, counts: np.ndarray, losses: np.ndarray, size: int
+) -> tuple[np.ndarray, float] | None:
+    """Times (size,) of an even clock behind groups, and its step; ``None`` where groups are not so even.
+
+    Stamps may be those of a group's first or of its last sample, whichever fits. Between losses only the offset
+    differs.
+    """
+    parts = np.split(np.arange(stamps.size), losses + 1)
+    longest = max(parts, key=len)
+    inner = longest[1:-1]  # the first and the last group may be parts
+    if inner.size < 2:
         return None
     fits = []
     for places in (starts, starts + counts - 1):
-        x, y = places[1:-1].astype(np.float64), stamps[1:-1]
+        x, y = places[inner].astype(np.float64), stamps[inner]
         slope = float(((x - x.mean()) * (y - y.mean())).sum() / ((x - x.mean()) ** 2).sum())
         residual = y - y.mean() - slope * (x - x.mean())
-        fits.append((float(np.abs(residual).max()), slope))
-    distance, slope = min(fits)
-    return slope if slope > 0 and distance <= max(1.0, quantum) * slope else None
+        fits.append((float(np.abs(residual).max()), slope, places))
+    distance, step, places = min(fits, key=lambda fit: fit[0])
+    quantum = max(1.0, float(np.median(counts)))
+    if step <= 0 or distance > quantum * step:
+        return None
+    times = np.empty(size)
+    for part in parts:
+        offsets = stamps[part] - step * places[part]
+        middle = float(np.median(offsets[1:-1])) if part.size > 2 else float(np.median(offsets))
+        if part.size > 2 and np.abs(offsets[1:-1] - middle).max() > quantum * step:
+            return None
+        rows = np.arange(starts[part[0]], starts[part[-1]] + counts[part[-1]])
+        times[rows] = middle + step * rows
+    return (times, step) if (np.diff(times) > 0).all() else None
 
 
 def _filled(
