@@ -50,6 +50,8 @@ weights: $(DEV_STAMP)  ## train the embedded default again, end to end (some 4 h
 	@$(BIN)/python -m recipes.detector --encoder runs/full/weights/toy_foreign_clip --output runs/full/weights/toy_detic
 	@$(BIN)/python -m recipes.detector_report --detector runs/full/weights/toy_detic \
 		--model runs/full/weights/imagebind_tiny --bridge runs/full/weights/toy_bridge --scenes 300 --write runs/full/weights/toy_detic
+	$(BIN)/python -m recipes.meaningless_prompts --detector runs/full/weights/toy_detic \
+		--model runs/full/weights/imagebind_tiny --write runs/full/weights/toy_detic
 	$(BIN)/python -m recipes.generator --model runs/full/weights/imagebind_tiny \
 		--judge runs/full/weights/toy_foreign_clip --output runs/full/weights/toy_unclip
 

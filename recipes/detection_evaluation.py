@@ -296,3 +296,14 @@ def format_measures(measures: Sequence[DetectionMeasure]) -> str:
             f"| {m.modality} | {m.route} | {m.ap50:.3f} | {share} | {100 * m.false_positive_rate:.1f} % | {m.boxes} |"
         )
     return "\n".join(lines)
+
+
+def format_meaningless_prompts(measured: Mapping[str, Mapping[str, float]]) -> str:
+    """A Markdown table, a row a route, a column a prompt."""
+    names = list(next(iter(measured.values())))
+    lines = ["| route | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
+    lines += [
+        f"| {route} | " + " | ".join(f"{100 * rates[name]:.0f} %" for name in names) + " |"
+        for route, rates in measured.items()
+    ]
+    return "\n".join(lines)

@@ -23,10 +23,10 @@ from recipes.detection_evaluation import (
     FLOOR,
     DetectionMeasure,
     evaluate_own_words,
+    format_meaningless_prompts,
     format_measures,
 )
 from recipes.detector_size import DetectorSize
-from recipes.meaningless_prompts import format_meaningless_prompts
 
 COMMAND = "python -m recipes.detector"
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import json
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,8 @@ from bindplug.query import Query
 from bindplug_detic import Detic
 from bindplug_detic.prompted_detector import MeaninglessPrompt
 from recipes.card import CARD, write_card
-from recipes.detection_evaluation import DEFAULT_THRESHOLD, cluttered_scenes
+from recipes.detection_evaluation import DEFAULT_THRESHOLD, cluttered_scenes, format_meaningless_prompts
+from recipes.detector_ship import write_readme
 
 FIRST_SCENE = 5_000
 SCENES = 100
@@ -62,17 +63,6 @@ def measure_meaningless_prompts(
     return measured
 
 
-def format_meaningless_prompts(measured: Mapping[str, Mapping[str, float]]) -> str:
-    """A Markdown table, a row a route, a column a prompt."""
-    names = list(next(iter(measured.values())))
-    lines = ["| route | " + " | ".join(names) + " |", "|---" * (len(names) + 1) + "|"]
-    lines += [
-        f"| {route} | " + " | ".join(f"{100 * rates[name]:.0f} %" for name in names) + " |"
-        for route, rates in measured.items()
-    ]
-    return "\n".join(lines)
-
-
 def main(arguments: list[str] | None = None) -> None:
     """Measure, print, and write into the card of the detector's directory if asked to."""
     parser = argparse.ArgumentParser(prog="python -m recipes.meaningless_prompts", description=__doc__)
@@ -89,6 +79,7 @@ def main(arguments: list[str] | None = None) -> None:
         card = json.loads((options.write / CARD).read_text())
         card["meaningless_prompts"] = {"scenes": options.scenes, "routes": measured}
         write_card(options.write, card)
+        write_readme(options.write)
 
 
 if __name__ == "__main__":

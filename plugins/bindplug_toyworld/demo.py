@@ -43,7 +43,7 @@ def demo(
     and the pipeline are left out where what they need is not installed.
     """
     from bindplug_toyworld.demo_results import card_averages, run_demo
-    from bindplug_toyworld.report import write_page
+    from bindplug_toyworld.report.page import write_page
 
     directory = Path(output)
     try:

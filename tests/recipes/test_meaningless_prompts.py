@@ -6,7 +6,8 @@ import json
 from importlib.resources import files
 from types import SimpleNamespace
 
-from recipes.meaningless_prompts import format_meaningless_prompts, measure_meaningless_prompts
+from recipes.detection_evaluation import format_meaningless_prompts
+from recipes.meaningless_prompts import measure_meaningless_prompts
 
 
 class Every:

@@ -19,8 +19,9 @@ from bindplug_toyworld.demo_files import Exhibit
 from bindplug_toyworld.demo_results import Answer, DemoResults, Match, Sum
 from bindplug_toyworld.detection_demo import DetectedBox, DetectionResults, GroundTruth, SearchedPicture
 from bindplug_toyworld.generation_demo import GeneratedPicture, GenerationResults
-from bindplug_toyworld.report import colors, write_page
+from bindplug_toyworld.report import colors
 from bindplug_toyworld.report import page as report_page
+from bindplug_toyworld.report.page import write_page
 from bindplug_toyworld.scene import Scene
 from bindplug_toyworld.things import label_of
 from tests.toyworld.balanced import Balanced

@@ -1,7 +1,1 @@
-"""The demo's report: one self-contained HTML page."""
-
-from __future__ import annotations
-
-from bindplug_toyworld.report.page import write_page
-
-__all__ = ["write_page"]
+"""The demo's report: one self-contained HTML page; :func:`bindplug_toyworld.report.page.write_page` writes it."""
