@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -54,7 +55,10 @@ def load_pipeline(
     try:
         absent = _absent_components(Path(location))
         torch_dtype = getattr(torch, dtype) if dtype else None
-        pipe = DiffusionPipeline.from_pretrained(str(location), torch_dtype=torch_dtype, **absent)
+        with warnings.catch_warnings():
+            # newer releases call it dtype, and older ones do not know that name
+            warnings.filterwarnings("ignore", ".*torch_dtype.* is deprecated", FutureWarning)
+            pipe = DiffusionPipeline.from_pretrained(str(location), torch_dtype=torch_dtype, **absent)
     except (OSError, ValueError) as error:
         kind = CheckpointError if isinstance(location, Path) else WeightsNotFound
         raise kind(f"{name} could not be opened as a diffusers pipeline: {error}") from error

@@ -171,3 +171,44 @@ def test_sheets():
     assert made.size == (8, 12)
     assert [made.getpixel(at) for at in ((0, 0), (4, 0), (0, 6))] == [(255, 0, 0), (0, 255, 0), (0, 0, 255)]
     assert made.getpixel((7, 11)) == (255, 255, 255)
+
+
+def test_weights_accumulate_and_go_with_sources_in_the_order_typed(generate, place):
+    typed = ("--image", place / "a.png", "--text", "a dog", "--weights", "1", "--weights", "-0.5")
+    code, out, err = generate(*typed, "--seed", 1, "--json", "-q", "-o", "out.png")
+    assert code == 0, err
+    (picture,) = json.loads(out)["pictures"]
+    assert picture["query"] == f"image('{place / 'a.png'}') - 0.5 * text('a dog')"
+
+
+def test_what_is_missing_is_found_before_anything_is_loaded(generate, place, tmp_path, monkeypatch):
+    def load(*_, **__):
+        raise AssertionError("a pipeline was loaded")
+
+    monkeypatch.setattr("bindplug_diffusers.command.load_pipeline", load)
+    code, _, err = generate("--image", "absent.png", "-o", "out.png")
+    assert (code, "absent.png: no such file" in err) == (1, True), err
+    code, _, err = generate("--text", "a", "--prototypes", "absent", "-o", "out.png")
+    assert (code, "no such file 'absent'" in err) == (1, True), err
+    monkeypatch.setattr("bindplug_diffusers.command.os.access", lambda *_: False)
+    code, _, err = generate("--text", "a", "-o", "out.png")
+    assert (code, "no permission to write it" in err) == (1, True), err
+
+
+def test_a_pipeline_is_checked_before_the_model_is_loaded(generate, monkeypatch):
+    def load(*_, **__):
+        raise AssertionError("a model was loaded")
+
+    monkeypatch.setattr("bindplug_diffusers.command.ModelChoice.load", load)
+    monkeypatch.setattr(
+        "bindplug_diffusers.command.load_pipeline", lambda *_, **__: (tiny.cascade_prior(), None)
+    )
+    code, _, err = generate("--text", "a", "-o", "out.png")
+    assert (code, "which makes embeddings" in err) == (1, True), err
+
+
+def test_dtypes_have_one_spelling_and_its_short_forms(generate):
+    for dtype in ("float16", "fp16", "FP32"):
+        dtypes = ("--pipeline-dtype", "fp32", "--dtype", dtype)
+        code, _, err = generate("--text", "a", *dtypes, "--strength", 0, "-q", "-o", "out.png")
+        assert code == 0, err

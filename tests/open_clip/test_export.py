@@ -63,3 +63,30 @@ def test_local_dir_schema_loads_it_too(tmp_path, model):
     assert type(theirs) is real.CLIP
     with torch.inference_mode():
         assert torch.equal(theirs.eval().encode_text(TOKENS), model.encode_text(TOKENS))
+
+
+class Encode(torch.nn.Module):
+    """One tower of a model, for export."""
+
+    def __init__(self, model, modality):
+        super().__init__()
+        self.model, self.modality = model, modality
+
+    def forward(self, x):
+        return self.model.encode(self.modality, x)
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("modality", ["image", "text", "audio", "imu"])
+def test_exported_towers_have_a_free_batch_and_free_texts(model, modality):
+    model.requires_grad_(False)
+    short = real.tokenize(["a dog", "cat"])
+    long = real.tokenize(["a much longer text with many more words in it", "rain", "two words"])
+    x, other = (short, long) if modality == "text" else (inputs(2)[modality], inputs(3, seed=1)[modality])
+    tower = Encode(model, modality)
+    dynamic = ({0: torch.export.Dim("batch", min=1, max=64)},)
+    exported = torch.export.export(tower, (x,), dynamic_shapes=dynamic).module()
+    traced = torch.jit.trace(tower, x, check_trace=False)
+    for call in (exported, traced):
+        for batch in (other, other[:1]):
+            assert_close(call(batch), tower(batch), atol=1e-5, rtol=1e-4)
