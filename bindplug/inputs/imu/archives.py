@@ -242,6 +242,7 @@ def _by_sensor(logs: Mapping[str, _Log], names: list[str], name: str, columns: C
         remedy = 'Give files: {"accelerometer": "a.csv", "gyroscope": "g.csv"}, or one log.'
         expected = "the logs of accelerometer and gyroscope"
         raise InputError(name, found=problem, expected=expected, remedy=remedy)
+    # Total acceleration includes gravity, so gravity's own log is not added to it.
     tables = {
         sensor: logs[best[sensor][1]].table(f"{name}/{best[sensor][1]}", columns, sensor)
         for sensor in SENSORS

@@ -212,7 +212,7 @@ def _step(ticks: np.ndarray) -> float:
     starts = np.concatenate([[0], changes + 1])
     counts = np.diff(np.append(starts, len(ticks)))[:-1]
     steps = np.abs(np.diff(ticks[starts].astype(np.float64)))
-    shares = steps / counts
+    shares = steps / counts  # (changes,): a stamp's interval to the next, by its samples
     return float(np.median(np.repeat(shares, counts)))
 
 
@@ -248,6 +248,7 @@ def _unit_of(
     plausible = [
         unit for unit in GUESSED_UNITS if SLOWEST_GUESS_HZ <= 1 / (step * _SCALES[unit]) <= FASTEST_GUESS_HZ
     ]
+    # Of two plausible units the one that gives a date of our time is meant: 1.7e12 is milliseconds since 1970.
     middle = float(np.median(ticks))
     since_1970 = [unit for unit in plausible if EPOCH_S[0] <= middle * _SCALES[unit] <= EPOCH_S[1]]
     if len(since_1970) == 1:

@@ -164,6 +164,7 @@ def _match_by_name(names: list[str], sensor: str | None) -> Columns:
                 clocks.append((rank, column))
             continue
         counts = ("raw",) if (column.unit or "").lower() in RAW_WORDS else ()
+        # Units are not part of the key: loggers spell them differently on each axis.
         key = (*column.words, *sorted(column.qualifiers), *counts)
         group = triples.setdefault(role[0], {})
         triple = group.setdefault(key, Triple(role[0], column.words, role[1], _rank_of(column)))

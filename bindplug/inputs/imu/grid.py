@@ -84,6 +84,7 @@ def even_track(
     seconds, values = _without_outliers(seconds, values, long_gaps, notes, name)
     if not np.diff(seconds).any():
         raise InputError(name, found="time stamps that never change", expected="a clock that runs")
+    # Groups first: their pauses would pass for gaps.
     groups = _groups(seconds, notes)
     quantum, rate_hz = 1.0, None
     if groups is not None:
@@ -104,6 +105,7 @@ def even_track(
     check_limit(name, seconds[-1], LONGEST_S, "seconds from the first to the last sample")
     check_limit(name, seconds[-1] * rate_hz, MOST_ROWS, "samples on an even grid")
     gaps = tuple((float(seconds[i]), float(steps[i])) for i in np.nonzero(is_gap)[0])
+    # An even clock that was rounded is an even clock: its samples stay as they are.
     residual = seconds * rate_hz - np.arange(seconds.size)
     if gaps or np.ptp(residual) / 2 > max(JITTER_STEPS, quantum):
         grid = np.arange(int(seconds[-1] * rate_hz + 1e-6) + 1) / rate_hz
@@ -227,6 +229,7 @@ def _bursts(seconds: np.ndarray, steps: np.ndarray) -> np.ndarray | None:
     positive = np.sort(steps[steps > 0])
     if positive.size < 8:
         return None
+    # The lower quartile, as in pairs of samples half of all steps are pauses.
     is_pause = steps > GAP_STEPS * positive[positive.size // 4]
     starts = np.concatenate([[0], np.flatnonzero(is_pause) + 1])
     if starts.size < 5 or steps[is_pause].sum() < BURST_SHARE * steps.sum():

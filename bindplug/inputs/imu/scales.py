@@ -54,6 +54,7 @@ def axis_scales(
     choice = options.unit(sensor)
     if choice is not None:
         return np.full(3, option_scale(OPTIONS[sensor], choice, KINDS[sensor]))
+    # A text that is there but not understood must not become the default.
     texts = [table.unit_of(triple.axes[axis]) for axis in "xyz"]
     if any(text is not None for text in texts):
         return np.array([_named_scale(sensor, text, texts, triple, name) for text in texts])
@@ -144,6 +145,7 @@ def _refuse_doubt(
         elif magnitude > MANY_M_S2:
             problem = f"{columns}: a median of {magnitude:.4g} is no acceleration in m/s^2 that people meet"
     else:
+        # Not the maximum, so that a single wrong value does not refuse a whole log.
         with np.errstate(invalid="ignore"):
             peak = float(np.nanpercentile(np.linalg.norm(values, axis=0), 99.9))
         if magnitude > MANY_RAD_S or peak > FULL_SCALE_RAD_S:

@@ -95,6 +95,7 @@ def read_tracks(tables: Tables, options: SignalOptions, name: str) -> tuple[list
     notes += [note for track in tracks for note in track.notes]
     for signal, track in zip(signals, tracks, strict=True):
         check_range(signal.sensor, track.values, name)
+    # An array's units are its caller's word; a log may come from an app that takes gravity out without saying so.
     if "" not in tables or not tables[""].units_are_given:
         magnitude = median_length(tracks[0].values)
         if magnitude < FEW_M_S2:
@@ -137,6 +138,7 @@ def _signals(table: Table, sensors: tuple[str, ...], options: SignalOptions, nam
             raise InputError(name, found=f"{int(rows.sum())} samples", expected="at least two samples")
         key = (candidates[0].name if candidates else "", rows.tobytes())
         if key not in clocks:
+            # Both sensors of one log mostly share rows and clock, which is then read once.
             any_rate = options.sample_rate is not None
             clocks[key] = read_clock(
                 table, candidates, rows, time_unit=options.time_unit, any_rate=any_rate, name=name
@@ -146,7 +148,7 @@ def _signals(table: Table, sensors: tuple[str, ...], options: SignalOptions, nam
             notes.append(f"{rows.size - int(rows.sum())} of {rows.size} rows have no values of the {sensor}")
         triple = triples[sensor]
         scales = axis_scales(sensor, triple, table, raw, options, clock, triples, name)
-        values = raw[sensor][:, rows] * scales[:, None]
+        values = raw[sensor][:, rows] * scales[:, None]  # (3, T) of the sensor's own rows
         gravity = triples.get(GRAVITY)
         if sensor == ACCELEROMETER and triple.gravity_free and gravity is not None:
             factor = axis_scales(GRAVITY, gravity, table, raw, options, clock, triples, name)
@@ -306,6 +308,7 @@ def _overlap_notes(tracks: list[Track], name: str) -> list[str]:
         problem = f"an accelerometer from {spans[0]} and a gyroscope from {spans[1]}"
         remedy = "Name clocks of one origin: columns={'time': ...}."
         raise InputError(name, found=problem, expected="two sensors recorded at one time", remedy=remedy)
+    # A few samples more of one sensor are usual and not worth a remark.
     alone_s = max(max(ends) - min(ends), max(starts) - min(starts))
     if alone_s > max(0.1, 0.02 * both_s):
         return [f"{alone_s:.2f} s that only one of the sensors recorded left out"]

@@ -285,6 +285,7 @@ def _read_body(lines: Iterator[str], header: _Header, preamble: tuple[str, ...],
     short_end = False
     for row in chain(first, rows):
         short_end = len(row) <= last
+        # Cells beyond the header would shift columns, as a decimal comma between commas does.
         if short_end or (len(row) > width and any(cell.strip() for cell in row[width:])):
             ragged += 1
             continue
