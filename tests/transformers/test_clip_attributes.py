@@ -19,7 +19,8 @@ CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 @pytest.fixture(scope="module")
 def clip(model, network):
     clip = copy_into_clip(network, clip_like(model.config)).eval()
-    clip.set_attn_implementation("eager")  # the fused kernel returns no weights
+    if hasattr(clip, "set_attn_implementation"):  # older releases fall back by themselves
+        clip.set_attn_implementation("eager")  # the fused kernel returns no weights
     return clip
 
 
