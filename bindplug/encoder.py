@@ -130,10 +130,10 @@ class Encoder:
             on_error: ``"raise"``, or ``"skip"`` to leave out each query with an unreadable source; a
                 :class:`SkippedInputs` warning then lists them; :meth:`embed_with_report` has them as data.
             progress: True or False to force or forbid the bar; None shows one for work over two seconds.
-            recenter: where to move rows, which closes the modality gap (see :mod:`bindplug.centers`): the name
-                of a modality, usually ``"image"``, or the mean (D,) of the rows to be searched. Each source's row
-                is moved there from where its own modality's rows lie, before rows are weighted and summed, and
-                is of unit length again. Needs :attr:`centers`.
+            recenter: where to move rows, which closes the modality gap (see :mod:`bindplug.centers`): to search
+                a gallery, the mean (D,) of its rows; for a network that was trained on image rows, ``"image"``
+                or another modality's name. Each source's row is moved there from where its own modality's rows
+                lie, before rows are weighted and summed, and is of unit length again. Needs :attr:`centers`.
             workers: threads that read sources while the model works, at most ``workers`` batches ahead of it;
                 the rows are the same whatever it is. 0 reads in the caller's thread. None takes a thread for
                 each core, at most 4, where there are several batches of files, and else none.

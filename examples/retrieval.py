@@ -41,20 +41,20 @@ with tempfile.TemporaryDirectory() as directory:
     sounds = {p.name: bindplug.audio(p) for p in files if p.suffix.lower() in SOUNDS}
     if not pictures or not sounds:
         parser.error(f"{folder} holds {len(pictures)} pictures, {len(sounds)} sounds; both are needed")
-    asked = (pictures.values(), sounds.values(), [bindplug.text(options.text)])
-    seen, heard, told = (model.embed([*queries]) for queries in asked)
+    groups = (pictures.values(), sounds.values(), [bindplug.text(options.text)])
+    picture_rows, sound_rows, text_rows = (model.embed([*queries]) for queries in groups)
     one, other = options.sum or (min(pictures), max(sounds))
     both = bindplug.image(folder / one) + bindplug.audio(folder / other)
-    summed = model.embed([both], recenter="image" if "audio" in model.centers else None)
+    summed = model.embed([both], recenter=picture_rows.mean(0) if "audio" in model.centers else None)
 
-for title, rows, names, gallery, found in (
-    ("picture > sound", seen, pictures, heard, sounds),
-    ("sound > picture", heard, sounds, seen, pictures),
-    ("words > picture", told, [options.text], seen, pictures),
-    ("words > sound", told, [options.text], heard, sounds),
-    ("sound & picture > picture", summed, [f"{other} & {one}"], seen, pictures),
+for title, rows, names, gallery, files_of_gallery in (
+    ("picture > sound", picture_rows, pictures, sound_rows, sounds),
+    ("sound > picture", sound_rows, sounds, picture_rows, pictures),
+    ("words > picture", text_rows, [options.text], picture_rows, pictures),
+    ("words > sound", text_rows, [options.text], sound_rows, sounds),
+    ("sound & picture > picture", summed, [f"{other} & {one}"], picture_rows, pictures),
 ):
     print(title)
     for name, cosines in zip(names, rows @ gallery.T, strict=True):
-        nearest = [[*found][k] for k in cosines.argsort(descending=True)]
+        nearest = [[*files_of_gallery][k] for k in cosines.argsort(descending=True)]
         print(f"  {name:24}", "  ".join([file for file in nearest if file not in name.split(" & ")][:3]))
