@@ -142,6 +142,7 @@ def test_a_job_that_is_stuck_delays_nobody(end, monkeypatch):
     assert not readers()
 
 
+@pytest.mark.skipif(sys.platform == "win32", reason="os.kill ends a process there")
 def test_a_program_ends_on_an_interrupt_though_a_reader_is_stuck():
     """The reader waits for ever; the main thread is interrupted while it waits for the result."""
     code = (

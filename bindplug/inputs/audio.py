@@ -44,7 +44,7 @@ SILENT = 1e-3
 MOST_CHANNELS = 64
 LONGEST_SOUND_S = 10 * 24 * 3600.0
 """Ten days; longer ones have a rate in their header that nobody records at."""
-RATE_REMEDY = "Check the rate in its header; else cut it, as audio(...).windows(seconds=10, hop=10) does."
+RATE_REMEDY = "Check the rate in its header; else cut it into several files."
 
 
 @dataclass(frozen=True)
@@ -125,7 +125,6 @@ class AudioPreprocess(Preprocess):
                 math.floor(time * sound.rate_hz + 0.5)
                 for time in span_within(start, end, sound.length / sound.rate_hz, name)
             )
-            check_limit(name, (last - first) / sound.rate_hz, LONGEST_SOUND_S, "s of sound", RATE_REMEDY)
             part = _Part(sound, first, last, channel, full_scale, name)
             waveforms = _cut(part, clips)
         if all(part.silences):
@@ -260,6 +259,7 @@ def _from(
                 problem, expected = f"sound at {sound.rate_hz} Hz", f"the stated sample_rate={sample_rate}"
                 remedy = "Leave sample_rate out for files."
                 raise InputError(name, found=problem, expected=expected, remedy=remedy)
+            check_limit(name, sound.length / sound.rate_hz, LONGEST_SOUND_S, "s of sound", RATE_REMEDY)
             yield sound
     else:
         problem = f"an object of type {type(source).__name__}"
