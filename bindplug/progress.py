@@ -67,7 +67,7 @@ def iterate_with_progress(
 def _bar(items: Iterable[T], label: str, total: int | None, out: TextIO, show_after_s: float) -> Iterator[T]:
     from tqdm import tqdm
 
-    class Bar(tqdm):
+    class Bar(tqdm):  # type: ignore[misc]
         monitor_interval = 0  # no thread beside the work
 
     yield from Bar(

@@ -83,7 +83,7 @@ class LinearBridge(Bridge):
         x, y = paired_rows(source_rows, target_rows, source.width, target.width)
         ids = group_ids(groups, len(x))
 
-        def fitted(x: Tensor, y: Tensor, ids: Tensor) -> LinearBridge:
+        def build(x: Tensor, y: Tensor, ids: Tensor) -> LinearBridge:
             solution = _solution(x - x.mean(0), y - y.mean(0), ids, method, strength, seed)
             gain = solution.gain if match_spread else 1.0
             return cls(
@@ -96,11 +96,11 @@ class LinearBridge(Bridge):
                 provenance=provenance,
             )
 
-        bridge = fitted(x, y, ids)
-        kept_back = held_out_mask(ids, held_out, seed)
-        if kept_back is not None:
-            trial = fitted(x[~kept_back], y[~kept_back], regrouped(ids[~kept_back]))
-            across = trial.evaluate(x[kept_back], y[kept_back])
+        bridge = build(x, y, ids)
+        held = held_out_mask(ids, held_out, seed)
+        if held is not None:
+            trial = build(x[~held], y[~held], regrouped(ids[~held]))
+            across = trial.evaluate(x[held], y[held])
             bridge.report = replace(bridge.report, retrieval=across)
         warn_of(bridge.report, repr(bridge))
         return bridge

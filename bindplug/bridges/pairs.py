@@ -88,13 +88,14 @@ def group_ids(groups: Sequence[Hashable] | None, count: int) -> Tensor:
     if len(groups) != count:
         found = f"{len(groups)} groups for {count} pairs"
         raise InputError("fitting a bridge", found=found, expected="one group for every pair")
-    seen: dict[Hashable, int] = {}
-    return torch.tensor([seen.setdefault(group, len(seen)) for group in groups])
+    numbers: dict[Hashable, int] = {}
+    return torch.tensor([numbers.setdefault(group, len(numbers)) for group in groups])
 
 
 def regrouped(ids: Tensor) -> Tensor:
     """The same groups, numbered from 0 without gaps."""
-    return torch.unique(ids, return_inverse=True)[1]
+    inverse: Tensor = torch.unique(ids, return_inverse=True)[1]
+    return inverse
 
 
 def held_out_mask(ids: Tensor, fraction: float, seed: int) -> Tensor | None:

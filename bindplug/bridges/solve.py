@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
@@ -99,4 +100,4 @@ def _energy(rows: Tensor) -> float:
 def _gain(wanted: float, found: float) -> float:
     if wanted <= 0.0 or found <= 0.0:
         return 1.0
-    return min(GAIN_LIMIT, max(1.0 / GAIN_LIMIT, (wanted / found) ** 0.5))
+    return min(GAIN_LIMIT, max(1.0 / GAIN_LIMIT, math.sqrt(wanted / found)))

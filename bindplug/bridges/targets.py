@@ -143,7 +143,8 @@ class OpenClipText:
     def embed_texts(self, texts: Sequence[str]) -> Tensor:
         """(N, D) rows of N texts."""
         with torch.inference_mode():
-            return self._model.encode_text(self._tokenizer(list(texts)).to(self._device)).float().clone()
+            rows: Tensor = self._model.encode_text(self._tokenizer(list(texts)).to(self._device))
+            return rows.float().clone()
 
 
 class TransformersText:
@@ -190,11 +191,11 @@ class TransformersText:
         tokens = {name: value.to(self._device) for name, value in tokens.items()}
         with torch.inference_mode():
             if hasattr(self._model, "get_text_features"):
-                out = self._model.get_text_features(**tokens)
-                out = getattr(out, "pooler_output", out)
+                output = self._model.get_text_features(**tokens)
+                rows: Tensor = getattr(output, "pooler_output", output)
             else:
-                out = self._model(**tokens).text_embeds
-            return out.float().clone()
+                rows = self._model(**tokens).text_embeds
+            return rows.float().clone()
 
 
 def read_names(path: str | Path) -> list[str]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
@@ -111,9 +111,7 @@ class VocabularyBridge(Bridge):
             raise InputError("VocabularyBridge.fit()", found=found, expected="one name for every pair")
         ids = group_ids(groups, len(x))
 
-        def fitted(
-            x: Tensor, y: Tensor, scale: float, names: Sequence[str] | None = None
-        ) -> VocabularyBridge:
+        def build(x: Tensor, y: Tensor, scale: float, names: Sequence[str] | None = None) -> VocabularyBridge:
             return cls(
                 source,
                 target,
@@ -128,15 +126,15 @@ class VocabularyBridge(Bridge):
                 provenance=provenance,
             )
 
-        kept_back = held_out_mask(ids, held_out, seed)
+        held = held_out_mask(ids, held_out, seed)
         if scale is None:
             # Chosen among the pairs that are not held out, so that the report stays honest.
-            seen = slice(None) if kept_back is None else ~kept_back
-            scale = _chosen_scale(fitted, x[seen], y[seen], regrouped(ids[seen]), seed)
-        bridge = fitted(x, y, scale, names)
-        if kept_back is not None:
-            trial = fitted(x[~kept_back], y[~kept_back], scale)
-            across = trial.evaluate(x[kept_back], y[kept_back])
+            part = slice(None) if held is None else ~held
+            scale = _choose_scale(build, x[part], y[part], regrouped(ids[part]), seed)
+        bridge = build(x, y, scale, names)
+        if held is not None:
+            trial = build(x[~held], y[~held], scale)
+            across = trial.evaluate(x[held], y[held])
             bridge.report = replace(bridge.report, retrieval=across)
         warn_of(bridge.report, repr(bridge))
         return bridge
@@ -198,7 +196,9 @@ class VocabularyBridge(Bridge):
         )
 
 
-def _chosen_scale(fitted: Any, x: Tensor, y: Tensor, ids: Tensor, seed: int) -> float:
+def _choose_scale(
+    fit: Callable[[Tensor, Tensor, float], VocabularyBridge], x: Tensor, y: Tensor, ids: Tensor, seed: int
+) -> float:
     """The scale that brings words left out, and words of the vocabulary itself, nearest to their targets."""
     left_out = held_out_mask(ids, 0.2, seed + 1)
     if left_out is None:
@@ -208,7 +208,7 @@ def _chosen_scale(fitted: Any, x: Tensor, y: Tensor, ids: Tensor, seed: int) -> 
     old = some[~left_out[some]][:MOST_TRIED]
 
     def nearness(scale: float) -> float:
-        trial = fitted(x[~left_out], y[~left_out], scale)
+        trial = fit(x[~left_out], y[~left_out], scale)
         return sum(trial.evaluate(x[part], y[part]).centered_cosine for part in (new, old))
 
     return max(SCALES, key=nearness)
