@@ -167,16 +167,16 @@ def resolve(target: str, owner: str) -> Any:
             f"plugin {owner!r}: target {target!r} is not of the form 'package.module:attribute'"
         )
     try:
-        found: Any = import_module(module)
+        value: Any = import_module(module)
         for part in attribute.split("."):
-            found = getattr(found, part)
+            value = getattr(value, part)
     except ModuleNotFoundError as error:
         if error.name and (module == error.name or module.startswith(error.name + ".")):
             raise PluginError(f"plugin {owner!r}: target {target!r} does not exist ({error})") from error
         raise
     except AttributeError as error:
         raise PluginError(f"plugin {owner!r}: target {target!r} does not exist ({error})") from error
-    return found
+    return value
 
 
 def is_instance_by_name(value: object, qualified_name: str) -> bool:

@@ -61,8 +61,8 @@ def measure_centers(
                 "measure_centers()", found=f"no {name}", expected="at least one of each modality"
             )
         for query in sample:
-            held = {leaf.modality for _, leaf in query.terms}
-            if held != {modality}:
+            modalities = {leaf.modality for _, leaf in query.terms}
+            if modalities != {modality}:
                 raise InputError(
                     f"measure_centers(): {name}", found=repr(query), expected=f"queries of {name} alone"
                 )
@@ -96,13 +96,13 @@ def shift_between(centers: Mapping[str, Tensor], modality: Modality | None, targ
         return _center(centers, Modality.parse(target)) - center
     mean = torch.as_tensor(target).detach().to("cpu", torch.float32)
     if mean.shape != center.shape or not mean.isfinite().all():
-        found = (
+        problem = (
             f"a target of shape {tuple(mean.shape)}"
             if mean.shape != center.shape
             else "a target with NaN or inf"
         )
         expected = f"a modality's name, or the mean row, {len(center)} finite numbers"
-        raise InputError("recenter", found=found, expected=expected)
+        raise InputError("recenter", found=problem, expected=expected)
     return mean - center
 
 

@@ -118,10 +118,10 @@ def check_record(path: Path, *, full: bool = False) -> bool:
         expected = int(record["size_bytes"]), str(record["sha256"])
     except (ValueError, KeyError, TypeError) as error:
         raise CheckpointError(f"{_record_path(path)} is damaged ({error}); delete it") from error
-    found = path.stat().st_size, digest_of(path) if full else expected[1]
-    if found != expected:
-        what = "bytes" if found[0] != expected[0] else "SHA-256"
-        pair = (found[0], expected[0]) if what == "bytes" else (found[1], expected[1])
+    actual = path.stat().st_size, digest_of(path) if full else expected[1]
+    if actual != expected:
+        what = "bytes" if actual[0] != expected[0] else "SHA-256"
+        pair = (actual[0], expected[0]) if what == "bytes" else (actual[1], expected[1])
         raise CheckpointError(
             f"{path} has changed since it was fetched: {what} {pair[0]}, recorded {pair[1]}; "
             f"delete it and load again"
@@ -153,12 +153,12 @@ class _Note:
     def __init__(self, part: Path, url: str) -> None:
         self.path, self.url = part.with_name(part.name + ".json"), url
         try:
-            known = json.loads(self.path.read_text(encoding="utf-8"))
+            content = json.loads(self.path.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            known = {}
-        known = known if isinstance(known, dict) and known.get("url") == url else {}
-        self.total: int | None = known.get("total")
-        self.validator: str = known.get("validator", "")
+            content = {}
+        content = content if isinstance(content, dict) and content.get("url") == url else {}
+        self.total: int | None = content.get("total")
+        self.validator: str = content.get("validator", "")
 
     def keep(self, total: int | None, validator: str) -> None:
         self.total, self.validator = total, validator

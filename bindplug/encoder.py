@@ -283,20 +283,20 @@ class Encoder:
         if sensors:
             return min(map(self._similarity_scale, sensors))
         if not modalities or "text" not in self.modalities:
-            found = (
+            problem = (
                 "two sides of unknown modality" if not modalities else "images only, in a model without text"
             )
             raise InputError(
                 "similarity",
-                found=found,
+                found=problem,
                 expected="a modality that was trained with a scale",
                 remedy="Give the scale yourself: similarity(a, b, scale=...)",
             )
         return self._similarity_scale("text")
 
     def _similarity_scale(self, modality: str) -> float:
-        fitted = self.similarity_scales.get(modality)
-        return self.scale_of(modality) if fitted is None else fitted
+        measured = self.similarity_scales.get(modality)
+        return self.scale_of(modality) if measured is None else measured
 
 
 def _modalities(side: Side) -> list[Modality | None]:
@@ -314,17 +314,17 @@ def _listed(side: Side) -> Side:
 
 def _names(classnames: Sequence[str]) -> Sequence[str]:
     if isinstance(classnames, str) or not len(classnames) or not all(isinstance(n, str) for n in classnames):
-        found = repr(classnames) if len(repr(classnames)) < 60 else f"a {type(classnames).__name__}"
+        problem = repr(classnames) if len(repr(classnames)) < 60 else f"a {type(classnames).__name__}"
         raise InputError(
-            "zero_shot_classifier", found=found, expected='a list of class names, as ["dog", "cat"]'
+            "zero_shot_classifier", found=problem, expected='a list of class names, as ["dog", "cat"]'
         )
     return classnames
 
 
 def _prompts(name: str, templates: Sequence[Template]) -> list[str]:
     if isinstance(templates, str) or not len(templates):
-        found = "one string" if templates else "no template"
-        raise InputError("zero_shot_classifier", found=found, expected='templates, as ["a photo of a {}."]')
+        problem = "one string" if templates else "no template"
+        raise InputError("zero_shot_classifier", found=problem, expected='templates, as ["a photo of a {}."]')
     for template in templates:
         if isinstance(template, str) and "{}" not in template:
             raise InputError(

@@ -41,15 +41,15 @@ def places(card: ModelCard) -> list[Path]:
     A converted directory named like the model precedes the downloaded file: it loads faster.
     """
     torch_home = Path(os.environ.get("TORCH_HOME") or _cache_root() / "torch").expanduser()
-    found = [home() / card.name / "config.json"]
+    candidates = [home() / card.name / "config.json"]
     if card.filename:
-        found += [
+        candidates += [
             home() / card.filename,
             Path(".checkpoints") / card.filename,
             torch_home / "hub" / "checkpoints" / card.filename,
             *sorted(_hugging_face_cache().glob(f"models--*/snapshots/*/{card.filename}")),
         ]
-    return found
+    return candidates
 
 
 def find_weights(card: ModelCard) -> Path | None:
@@ -75,9 +75,9 @@ def fetch_weights(card: ModelCard, *, quiet: bool | None = None) -> Path:
         WeightsNotFound: they are not here and cannot be downloaded; the message says what to place where.
         CheckpointError: what was found or downloaded is damaged.
     """
-    found = find_weights(card)
-    if found is not None:
-        return found
+    path = find_weights(card)
+    if path is not None:
+        return path
     if not card.url:
         raise WeightsNotFound(_instructions(card, "its card names no address to download them from"))
     variable = next((name for name in OFFLINE_VARIABLES if os.environ.get(name, "0") not in ("", "0")), None)

@@ -46,12 +46,12 @@ def find_model(name: str, *, tool: str) -> Path:
         UnknownModel: no model of that kind has the name.
         WeightsNotFound, CheckpointError: as :func:`load`.
     """
-    known = {card.name: card for card in list_models(tool)}
-    if name not in known:
+    registered = {card.name: card for card in list_models(tool)}
+    if name not in registered:
         raise UnknownModel(
-            f"no {tool} is named {name!r}; known names: {', '.join(known) or 'none'}{_idle_plugins()}"
+            f"no {tool} is named {name!r}; known names: {', '.join(registered) or 'none'}{_idle_plugins()}"
         )
-    return fetch_weights(known[name])
+    return fetch_weights(registered[name])
 
 
 def load(
@@ -79,17 +79,17 @@ def load(
         WeightsNotFound: the weights are not on this machine and cannot be downloaded.
         CheckpointError: the weights are damaged or belong to another network.
     """
-    wanted = None if modalities is None else _parsed(modalities)
-    chosen: dict[str, Any] = {
-        "modalities": wanted,
+    names = None if modalities is None else _parsed(modalities)
+    options: dict[str, Any] = {
+        "modalities": names,
         "device": resolve_device(device),
         "dtype": resolve_dtype(dtype),
     }
-    known = registry().models
-    if isinstance(name_or_path, str) and name_or_path in known:
-        model = _load_registered(known[name_or_path], chosen)
+    registered = registry().models
+    if isinstance(name_or_path, str) and name_or_path in registered:
+        model = _load_registered(registered[name_or_path], options)
     else:
-        model = _load_path(_existing(name_or_path), chosen)
+        model = _load_path(_existing(name_or_path), options)
     return _widened(model) if dtype is None else model
 
 

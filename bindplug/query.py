@@ -182,8 +182,8 @@ class Query:
                 raise OptionError(f"{name}={value!r}; expected a positive number of seconds")
         leaves = [leaf for _, leaf in self._terms]
         if len(leaves) != 1 or not isinstance(leaves[0], Leaf) or leaves[0].modality not in _RECORDED:
-            found, expected = f"the query {self!r}", "one sound, video or motion log, as audio(...)"
-            raise InputError("windows()", found=found, expected=expected)
+            problem, expected = f"the query {self!r}", "one sound, video or motion log, as audio(...)"
+            raise InputError("windows()", found=problem, expected=expected)
         return _windows_of(self._terms[0][0], leaves[0], float(seconds), float(hop))
 
     def __add__(self, other: object) -> Query:
@@ -342,8 +342,8 @@ def embedding(vector: Any, space: EmbeddingSpace, *, modality: str | Modality | 
             "embedding()", found=f"shape {array.shape}", expected=f"({space.width},) for {space}"
         )
     if not np.isfinite(array).all() or not array.any():
-        found = "zeros only" if np.isfinite(array).all() else "NaN or infinity"
-        raise InputError("embedding()", found=found, expected="finite numbers, not all 0")
+        problem = "zeros only" if np.isfinite(array).all() else "NaN or infinity"
+        raise InputError("embedding()", found=problem, expected="finite numbers, not all 0")
     array.setflags(write=False)
     return Query([(1.0, VectorLeaf(array, space, None if modality is None else Modality.parse(modality)))])
 

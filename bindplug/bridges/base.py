@@ -140,9 +140,9 @@ class Bridge(ABC):
         name = Modality.parse(modality).value
         unit = unit_rows(rows, self.source.width, f"{name} rows to recenter with", dtype=torch.float64)
         if len(unit) < FEWEST_TO_RECENTER:
-            found = f"{len(unit)} rows"
+            problem = f"{len(unit)} rows"
             raise InputError(
-                "recenter()", found=found, expected="at least 2 rows, better hundreds, of all kinds"
+                "recenter()", found=problem, expected="at least 2 rows, better hundreds, of all kinds"
             )
         mean, spread = center_of(unit.detach().cpu())
         self.centers[name] = (mean, spread if match_spread else self.centers["text"][1])
@@ -173,8 +173,8 @@ class Bridge(ABC):
         mapped = self(source_rows, modality)
         target = unit_rows(target_rows, self.target.width, "target rows")
         if len(mapped) != len(target) or not len(target):
-            found = f"{len(mapped)} source rows and {len(target)} target rows"
-            raise InputError("evaluating a bridge", found=found, expected="as many of one as of the other")
+            problem = f"{len(mapped)} source rows and {len(target)} target rows"
+            raise InputError("evaluating a bridge", found=problem, expected="as many of one as of the other")
         return retrieval(mapped.detach().cpu(), target.detach().cpu(), self.target_mean)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
@@ -278,8 +278,8 @@ class Bridge(ABC):
             return (unit - mean.to(unit)) * gain
         names = [Modality.parse(name) for name in modality]
         if len(names) != len(unit):
-            found = f"{len(names)} modalities for {len(unit)} rows"
-            raise InputError("a bridge", found=found, expected="one modality for all rows, or one for each")
+            problem = f"{len(names)} modalities for {len(unit)} rows"
+            raise InputError("a bridge", found=problem, expected="one modality for all rows, or one for each")
         if not names:
             return unit
         centers = [self._center(name) for name in names]

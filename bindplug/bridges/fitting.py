@@ -110,18 +110,18 @@ def _embedded(
     if batch_size < 1:
         raise InputError("fit_bridge()", found=f"batch_size={batch_size}", expected="at least 1")
     if not isinstance(side, (Encoder, TextEmbedder)):
-        found = f"a {type(side).__name__} as {label}"
-        raise InputError("fit_bridge()", found=found, expected="an Encoder or a TextEmbedder")
+        problem = f"a {type(side).__name__} as {label}"
+        raise InputError("fit_bridge()", found=problem, expected="an Encoder or a TextEmbedder")
     batches = [texts[start : start + batch_size] for start in range(0, len(texts), batch_size)]
     quiet = None if progress is None else not progress
-    done = []
+    parts = []
     for batch in iterate_with_progress(batches, label=f"embedding text, {label}", quiet=quiet):
         if isinstance(side, Encoder):
             rows = side.embed([text(t) for t in batch], batch_size=batch_size, progress=False)
         else:
             rows = side.embed_texts(batch)
-        done.append(rows.detach().float().cpu())
-    return torch.cat(done)
+        parts.append(rows.detach().float().cpu())
+    return torch.cat(parts)
 
 
 def _description(side: Encoder | TextEmbedder) -> str:

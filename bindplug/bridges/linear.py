@@ -134,7 +134,7 @@ def _check(method: str, strength: float | None) -> None:
     if strength is None:
         return
     if method != "ridge":
-        found = f"strength={strength} for {method!r}"
-        raise InputError("LinearBridge.fit()", found=found, expected="a strength for method='ridge' only")
+        problem = f"strength={strength} for {method!r}"
+        raise InputError("LinearBridge.fit()", found=problem, expected="a strength for method='ridge' only")
     if not 0.0 <= strength < float("inf"):
         raise InputError("LinearBridge.fit()", found=f"strength={strength}", expected="a number >= 0")

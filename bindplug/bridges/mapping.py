@@ -82,9 +82,9 @@ def distinct_leaves(queries: Iterable[Query]) -> list[AnyLeaf]:
     leaves: dict[AnyLeaf, None] = {}
     for index, query in enumerate(queries):
         if not isinstance(query, Query):
-            found = f"a {type(query).__name__}"
+            problem = f"a {type(query).__name__}"
             remedy = f"Say what it is: text({query!r})" if isinstance(query, str) else ""
-            raise InputError(f"queries: item {index}", found=found, expected="a query", remedy=remedy)
+            raise InputError(f"queries: item {index}", found=problem, expected="a query", remedy=remedy)
         if not query.terms:
             raise NoDirection(f"queries: item {index}: {CANCELLED}")
         leaves.update((leaf, None) for _, leaf in query.terms)

@@ -38,19 +38,19 @@ def unit_rows(
     except (TypeError, ValueError, RuntimeError):
         raise InputError(what, found=f"a {type(rows).__name__}", expected=expected) from None
     if tensor.ndim != 2 or tensor.shape[1] != width or tensor.is_complex() or tensor.dtype == torch.bool:
-        found = f"{tensor.dtype} of shape {tuple(tensor.shape)}".removeprefix("torch.")
-        raise InputError(what, found=found, expected=expected)
+        problem = f"{tensor.dtype} of shape {tuple(tensor.shape)}".removeprefix("torch.")
+        raise InputError(what, found=problem, expected=expected)
     if not empty and not len(tensor):
         raise InputError(what, found="no rows", expected=expected)
     tensor = tensor.to(dtype)
     finite = tensor.isfinite().all(1)
     if not finite.all():
-        found = f"NaN or infinity in {int((~finite).sum())} of {len(tensor)} rows"
-        raise InputError(what, found=found, expected=expected)
+        problem = f"NaN or infinity in {int((~finite).sum())} of {len(tensor)} rows"
+        raise InputError(what, found=problem, expected=expected)
     lengths = tensor.abs().amax(1, keepdim=True) if width else tensor.new_zeros(len(tensor), 1)
     if not (lengths > 0).all():
-        found = f"zeros only in row {int((lengths[:, 0] == 0).nonzero()[0])}"
-        raise InputError(what, found=found, expected=f"{expected}, none of them all 0")
+        problem = f"zeros only in row {int((lengths[:, 0] == 0).nonzero()[0])}"
+        raise InputError(what, found=problem, expected=f"{expected}, none of them all 0")
     # Divided by the largest number first: squares of very small or large ones leave the range of floats.
     return torch.nn.functional.normalize(tensor / lengths, dim=1)
 
@@ -66,8 +66,8 @@ def paired_rows(
     source = unit_rows(source_rows, source_width, "source rows", dtype=torch.float64).detach().cpu()
     target = unit_rows(target_rows, target_width, "target rows", dtype=torch.float64).detach().cpu()
     if len(source) != len(target):
-        found = f"{len(source)} source rows and {len(target)} target rows"
-        raise InputError("fitting a bridge", found=found, expected="pairs: as many of one as of the other")
+        problem = f"{len(source)} source rows and {len(target)} target rows"
+        raise InputError("fitting a bridge", found=problem, expected="pairs: as many of one as of the other")
     if len(source) < FEWEST_PAIRS:
         raise InputError(
             "fitting a bridge",
@@ -86,8 +86,8 @@ def group_ids(groups: Sequence[Hashable] | None, count: int) -> Tensor:
     if groups is None:
         return torch.arange(count)
     if len(groups) != count:
-        found = f"{len(groups)} groups for {count} pairs"
-        raise InputError("fitting a bridge", found=found, expected="one group for every pair")
+        problem = f"{len(groups)} groups for {count} pairs"
+        raise InputError("fitting a bridge", found=problem, expected="one group for every pair")
     numbers: dict[Hashable, int] = {}
     return torch.tensor([numbers.setdefault(group, len(numbers)) for group in groups])
 
@@ -117,9 +117,9 @@ def held_out_mask(ids: Tensor, fraction: float, seed: int) -> Tensor | None:
     sizes = torch.bincount(ids)
     order = torch.randperm(len(sizes), generator=torch.Generator().manual_seed(seed))
     before = sizes[order].cumsum(0) - sizes[order]
-    chosen = torch.zeros(len(sizes), dtype=torch.bool)
-    chosen[order[before < fraction * len(ids)]] = True
-    mask = chosen[ids]
+    groups_held_out = torch.zeros(len(sizes), dtype=torch.bool)
+    groups_held_out[order[before < fraction * len(ids)]] = True
+    mask = groups_held_out[ids]
     held = int(mask.sum())
     return mask if held >= FEWEST_HELD_OUT and len(ids) - held >= FEWEST_PAIRS else None
 

@@ -65,25 +65,25 @@ def ridge(
     """
     scatter, cross = source.T @ source, source.T @ target
     unit = float(scatter.diagonal().mean())
-    tried = STRENGTHS if strength is None else (strength,)
-    errors = torch.zeros(len(tried), dtype=torch.float64)
-    energies = torch.zeros(len(tried), dtype=torch.float64)
+    candidates = STRENGTHS if strength is None else (strength,)
+    errors = torch.zeros(len(candidates), dtype=torch.float64)
+    energies = torch.zeros(len(candidates), dtype=torch.float64)
     parts = folds(ids, FOLDS, seed)
     for part in parts if len(parts) > 1 and unit > 0 else ():
         x, y = source[part], target[part]
         values, vectors = torch.linalg.eigh(scatter - x.T @ x)
-        seen, aimed = x @ vectors, vectors.T @ (cross - x.T @ y)
+        fold, aimed = x @ vectors, vectors.T @ (cross - x.T @ y)
         # Squared lengths of predictions from their Gram matrix: no product of rows for each strength.
-        lengths, matches = (seen.T @ seen) * (aimed @ aimed.T), (aimed * (seen.T @ y)).sum(1)
-        for i, tried_strength in enumerate(tried):
+        lengths, matches = (fold.T @ fold) * (aimed @ aimed.T), (aimed * (fold.T @ y)).sum(1)
+        for i, tried_strength in enumerate(candidates):
             shrunk = _shrunk(values, tried_strength * unit)
             energy = shrunk @ lengths @ shrunk
             errors[i] += energy - 2.0 * shrunk @ matches + _energy(y)
             energies[i] += energy
     best = int(errors.argmin())
     values, vectors = torch.linalg.eigh(scatter)
-    weight = vectors @ ((vectors.T @ cross) * _shrunk(values, tried[best] * unit)[:, None])
-    return Solution(weight, _gain(_energy(target), float(energies[best])), tried[best])
+    weight = vectors @ ((vectors.T @ cross) * _shrunk(values, candidates[best] * unit)[:, None])
+    return Solution(weight, _gain(_energy(target), float(energies[best])), candidates[best])
 
 
 def _shrunk(values: Tensor, strength: float) -> Tensor:

@@ -49,8 +49,10 @@ def _opened(spec: str, names: Sequence[str] | None, device: str) -> TextEmbedder
     if spec.endswith(".npy"):
         return VectorFile(spec, names)
     if names is not None:
-        found = f"names for {spec!r}"
-        raise InputError("--target", found=found, expected="names with FILE.npy only; encoders take any text")
+        problem = f"names for {spec!r}"
+        raise InputError(
+            "--target", found=problem, expected="names with FILE.npy only; encoders take any text"
+        )
     if library == "open_clip" and rest.count(":") >= 1:
         return OpenClipText(*rest.split(":", 1), device=device)
     if library == "transformers" and rest:
@@ -74,10 +76,10 @@ class VectorFile:
     def __init__(self, path: str | Path, names: Sequence[str] | None) -> None:
         rows = _read_vectors(Path(path).expanduser())
         if names is None or len(names) != len(rows):
-            found = "no names" if names is None else f"{len(names)} names"
+            problem = "no names" if names is None else f"{len(names)} names"
             raise InputError(
                 str(path),
-                found=f"{found} for its {len(rows)} rows",
+                found=f"{problem} for its {len(rows)} rows",
                 expected="one name for every row, in order",
             )
         width = rows.shape[1]
@@ -119,13 +121,13 @@ class OpenClipText:
     def __init__(self, name: str, tag: str, *, device: str = "cpu") -> None:
         open_clip = require("open_clip", owner="fitting a bridge to it", extra="open-clip")
         file = Path(tag).expanduser()
-        known = open_clip.list_pretrained_tags_by_model(name)
+        tags = open_clip.list_pretrained_tags_by_model(name)
         if name not in open_clip.list_models():
             raise InputError(
                 "--target", found=f"the architecture {name!r}", expected="one that open_clip lists"
             )
-        if not file.is_file() and tag not in known:
-            expected = f"one of {', '.join(known) or 'none'}, or a weight file"
+        if not file.is_file() and tag not in tags:
+            expected = f"one of {', '.join(tags) or 'none'}, or a weight file"
             raise InputError("--target", found=f"the tag {tag!r} for {name}", expected=expected)
         model = _fetched(
             f"open_clip's weights {tag!r} of {name}",
@@ -170,9 +172,9 @@ class TransformersText:
         remedy = "fetch it on a machine with a network and say transformers:DIRECTORY"
         self._tokenizer, model = _fetched(f"the transformers model {name!r}", remedy, read)
         if not hasattr(model, "get_text_features") and not hasattr(model, "text_projection"):
-            found = f"{name!r}, a {type(model).__name__}"
+            problem = f"{name!r}, a {type(model).__name__}"
             raise InputError(
-                "--target", found=found, expected="a model that embeds text beside images, as CLIP"
+                "--target", found=problem, expected="a model that embeds text beside images, as CLIP"
             )
         self._model, self._device = model.eval().to(device), device
         label = Path(name).name if Path(name).is_dir() else name
@@ -209,8 +211,8 @@ def read_names(path: str | Path) -> list[str]:
         content = Path(path).expanduser().read_text(encoding="utf-8")
         names = json.loads(content) if content.lstrip().startswith("[") else content.splitlines()
     except (OSError, ValueError) as error:
-        found = getattr(error, "strerror", None) or str(error)
-        raise InputError(str(path), found=found, expected=expected) from None
+        problem = getattr(error, "strerror", None) or str(error)
+        raise InputError(str(path), found=problem, expected=expected) from None
     if not all(isinstance(name, str) for name in names):
         raise InputError(str(path), found="items that are no text", expected=expected)
     cleaned = [" ".join(name.replace("_", " ").split()) for name in names]

@@ -107,8 +107,8 @@ class VocabularyBridge(Bridge):
             raise InputError("VocabularyBridge.fit()", found=f"scale={scale}", expected="a number above 0")
         x, y = paired_rows(source_rows, target_rows, source.width, target.width)
         if names is not None and len(names) != len(x):
-            found = f"{len(names)} names for {len(x)} pairs"
-            raise InputError("VocabularyBridge.fit()", found=found, expected="one name for every pair")
+            problem = f"{len(names)} names for {len(x)} pairs"
+            raise InputError("VocabularyBridge.fit()", found=problem, expected="one name for every pair")
         ids = group_ids(groups, len(x))
 
         def build(x: Tensor, y: Tensor, scale: float, names: Sequence[str] | None = None) -> VocabularyBridge:
@@ -146,8 +146,8 @@ class VocabularyBridge(Bridge):
             InputError: rows as in a call, ``top_k`` below 1, or a bridge without names.
         """
         if self.names is None or top_k < 1:
-            found = f"top_k={top_k}" if self.names is not None else "a bridge fitted without names"
-            raise InputError("explain()", found=found, expected="names, and top_k of at least 1")
+            problem = f"top_k={top_k}" if self.names is not None else "a bridge fitted without names"
+            raise InputError("explain()", found=problem, expected="names, and top_k of at least 1")
         unit = unit_rows(rows, self.source.width, f"rows for a bridge from {self.source.name!r}")
         shares, words = self._shares(self._centered(unit, modality)).topk(min(top_k, len(self.names)), dim=1)
         return [
