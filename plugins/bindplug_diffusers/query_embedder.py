@@ -76,16 +76,16 @@ class QueryEmbedder:
         rows = torch.zeros(len(queries), self.space.width, device=self.model.device)
         for is_blended in (False, True):
             for recenter in (None, "image"):
-                chosen = [
+                indices = [
                     index
                     for index, query in enumerate(queries)
                     if blended[index] == is_blended and self._recenters(query) == (recenter is not None)
                 ]
-                if chosen:
-                    group = [queries[index] for index in chosen]
+                if indices:
+                    group = [queries[index] for index in indices]
                     embedded = self._blend(group, recenter) if is_blended else self._map(group, recenter)
                     ensure_finite(embedded, group)
-                    rows[chosen] = embedded
+                    rows[indices] = embedded
         return rows
 
     def _map(self, queries: Sequence[Query], recenter: str | None) -> Tensor:

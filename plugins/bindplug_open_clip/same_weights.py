@@ -40,10 +40,10 @@ def difference_from(clip: Any, fingerprint: Fingerprint | None) -> str:
     }
     if not state:
         return "it is no CLIP with a ViT image tower"
-    found = difference(from_open_clip(state, frames=1), fingerprint, quick_gelu=quick_gelu)
-    if found is None:
+    result = difference(from_open_clip(state, frames=1), fingerprint, quick_gelu=quick_gelu)
+    if result is None:
         return ""
-    message = str(found)
+    message = str(result)
     for name, official in COMPARED.items():
         message = message.replace(official, name)
     return message
