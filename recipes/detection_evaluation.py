@@ -6,6 +6,7 @@ function from pictures to detections.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -18,6 +19,7 @@ from PIL import Image
 import bindplug
 from bindplug.progress import iterate_with_progress
 from bindplug.query import Query
+from bindplug_detic.prompted_detector import MeaninglessPrompt
 from bindplug_toyworld.dataset import group_at
 from bindplug_toyworld.detection_demo import GroundTruth, ground_truth_of, overlaps
 from bindplug_toyworld.evaluate import query_of, things_of
@@ -236,7 +238,9 @@ def evaluate_detection(
         prompts = detector.prepare(recordings(modality, number), route)
         route_used = prompts.routes[0]
         for index in range(number, scenes, turns):
-            boxes = detector(groups[index].image, prompts, threshold=FLOOR, with_masks=False, **options)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", MeaninglessPrompt)  # a dropped recording counts as a miss
+                boxes = detector(groups[index].image, prompts, threshold=FLOOR, with_masks=False, **options)
             detections[index] = as_arrays(boxes, labels)
     ordered = [detections[index] for index in range(scenes)]
     return measure(

@@ -128,8 +128,8 @@ class PromptedDetector(Upgraded, ABC):
             suppress: the least share of the score of the best class of another meaning, on the same proposal, that a
                 prompt needs (see :func:`bindplug_detic.competition.survivors`). True for
                 :data:`~bindplug_detic.competition.DEFAULT_SUPPRESSION`; False or 0 keeps every box. The rescore
-                route has distractors instead. On the vocabulary route prompts without a meaning among the classes
-                are dropped too.
+                route has distractors instead. Prompts without a meaning among the classes are dropped, see
+                :meth:`bindplug_detic.routes.Router.map_prompts`.
             distractors: texts that a crop may show instead of the prompts, for the rescore route; the names of the
                 detector's classes by default, or a short list where it has none.
             options: further ones of this detector (``RUN_OPTIONS``).
@@ -190,13 +190,15 @@ class PromptedDetector(Upgraded, ABC):
         mapped = [(q, name) for q, name in zip(queries, routes, strict=True) if name != "rescore"]
         rescored = [query for query, name in zip(queries, routes, strict=True) if name == "rescore"]
         rows, meanings = self.router.map_prompts(*zip(*mapped, strict=True)) if mapped else (None, [])
-        remaining = iter(meanings)
+        leaves = leaf_rows(self.model, rescored) if rescored else None
+        crop_meanings = self.router.meanings(rescored, leaves, judge_text=False) if leaves else []
+        remaining = {"rescore": iter(crop_meanings), "mapped": iter(meanings)}
         return PreparedPrompts(
             tuple(queries),
             tuple(routes),
             rows,
-            leaf_rows(self.model, rescored) if rescored else None,
-            tuple(True if name == "rescore" else next(remaining) for name in routes),
+            leaves,
+            tuple(next(remaining["rescore" if name == "rescore" else "mapped"]) for name in routes),
         )
 
     def prompt_vectors(self, prompts: Any, route: str | Sequence[str] | None = None) -> Tensor:
@@ -266,8 +268,7 @@ def _without_meaningless(limits: Tensor, prepared: PreparedPrompts) -> Tensor:
     labels = ", ".join(repr(label_of(prepared.queries[index])) for index in meaningless)
     warnings.warn(
         f"{labels}: no nearer to one of the detector's classes than to the others, as silence, noise or an unknown "
-        f"word; the route 'vocabulary' would name any class, so its boxes are dropped. suppress=False keeps them; "
-        f"another route or a bridge may express more",
+        f"word; the boxes are dropped. suppress=False keeps them",
         MeaninglessPrompt,
         stacklevel=4,
     )

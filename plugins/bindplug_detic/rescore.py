@@ -19,9 +19,9 @@ from bindplug.bridges import can_recenter, compose, distinct_leaves
 from bindplug.errors import InputError, ModalityNotLoaded
 from bindplug.modality import Modality
 from bindplug.query import AnyLeaf
-from bindplug_detic.competition import own_classes
+from bindplug_detic.competition import SAME_MEANING, own_classes
 from bindplug_detic.results import Detections
-from bindplug_detic.routes import SAME_MEANING, text_centered_rows
+from bindplug_detic.routes import text_centered_rows
 
 DISTRACTORS = (
     "a wall", "the sky", "grass", "the ground", "a road", "water", "a tree", "leaves", "a building", "a window",

@@ -7,9 +7,8 @@ ranks crops by the query.
 
 from __future__ import annotations
 
-import math
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import torch
 from torch import Tensor
@@ -25,12 +24,13 @@ from bindplug.bridges import (
     embed_leaves,
     fit_command,
     map_leaves,
-    map_queries,
     registered_bridge,
 )
+from bindplug.centers import shift_between
 from bindplug.errors import InputError, SpaceMismatch
 from bindplug.modality import Modality
 from bindplug.query import AnyLeaf, VectorLeaf
+from bindplug_detic.competition import stands_out
 from bindplug_detic.prompts import DetectorClasses
 
 ROUTES = ("direct", "linear", "vocabulary", "rescore")
@@ -39,12 +39,8 @@ CLASS_PROMPT = "a {}"
 """The sentence of a class name for the encoder. Source: the prompt behind Detic's own class vectors."""
 FEWEST_FOR_A_MEAN = 20
 """Least number of a detector's class vectors whose mean estimates the mean of its space."""
-SAME_MEANING = 0.6
-"""Centered cosine from which two texts mean the same. Unrelated texts lie around 0."""
-FEWEST_RIVALS = 7
-MARGIN = 0.4
-"""Standard deviations. Source: imagebind_tiny on the vocabulary of toy_detic, 80 prompts of each modality: it drops no
-sound, 3 pictures, 8 depth maps and 10 thermal pictures; silence, 13 of 20 noises and 16 of 17 unknown words."""
+MOST_NAMES_ON_CPU = 256
+"""Class names that are embedded on a CPU only to judge a prompt; a large text tower takes minutes for a thousand."""
 
 Bridges = AnyBridge | str | os.PathLike[str]
 """A bridge, its path, or the name of a registered one."""
@@ -158,11 +154,11 @@ class Router:
         return self.map_prompts(queries, routes)[0]
 
     def map_prompts(self, queries: Sequence[Query], routes: Sequence[str]) -> tuple[Tensor, list[bool]]:
-        """Rows in the detector's space, and which queries mean anything that the detector's classes can express.
+        """Rows in the detector's space, and which queries the detector's classes give a meaning.
 
-        The vocabulary route expresses every query by the detector's classes, also silence, noise or a word that the
-        model has never met. Such a query lies about as far from all of them (see :func:`stands_out`). On the other
-        routes every query counts as meaningful.
+        Silence, noise or an unknown word lies about as far from all classes. The vocabulary route, which expresses
+        every query by the classes, judges all queries; the linear route sounds, pictures and the like, as text may
+        mean more than the classes, and none where embedding the class names would take long; the direct route none.
 
         Args, Raises: as :meth:`rows`.
         """
@@ -249,37 +245,62 @@ class Router:
             )
         return bridge
 
+    def meanings(
+        self, queries: Sequence[Query], rows: Mapping[AnyLeaf, Tensor], *, judge_text: bool
+    ) -> list[bool]:
+        """Which queries the detector's classes give a meaning, see :func:`bindplug_detic.competition.stands_out`.
+
+        A query has a meaning if one of its leaves of positive weight has. What cannot be compared with the class names
+        has one: vectors of unknown modality, and everything where the model has no text tower or the detector no names.
+
+        Args:
+            queries: P of them.
+            rows: of each comparable leaf (D_model,) moved to the center of text.
+            judge_text: whether texts are judged too; where a text can express more than the classes it is not.
+        """
+        classes = self.classes
+        if classes is None or classes.names is None or "text" not in self.model.modalities:
+            return [True] * len(queries)
+        judged = [leaf for leaf in rows if judge_text or leaf.modality is not Modality.TEXT]
+        if not judged:
+            return [True] * len(queries)
+        names = self.class_name_rows(classes.names)
+        meaningless = {leaf for leaf in judged if not stands_out(rows[leaf], names)}
+        return [
+            any(leaf not in meaningless for weight, leaf in query.terms if weight > 0) for query in queries
+        ]
+
     def _map_by(self, route: str, queries: list[Query]) -> tuple[list[Tensor], list[bool]]:
-        everything = [True] * len(queries)
         if route == "direct":
-            return [self._direct(query) for query in queries], everything
-        if route == "linear":
-            return list(map_queries(self.model, self.linear_bridge(), queries).cpu()), everything
-        bridge, leaves = self.vocabulary_bridge(), distinct_leaves(queries)
+            return [self._direct(query) for query in queries], [True] * len(queries)
+        bridge = self.linear_bridge() if route == "linear" else self.vocabulary_bridge()
+        leaves = distinct_leaves(queries)
         rows, modalities = embed_leaves(self.model, bridge, leaves)
         mapped = map_leaves(bridge, leaves, rows, modalities)
-        meaningful = self._meaningful_leaves(leaves, rows.cpu(), modalities)
-        meanings = [
-            any(leaf in meaningful for weight, leaf in query.terms if weight > 0) for query in queries
-        ]
-        return [compose(query, mapped, bridge.target_mean).cpu() for query in queries], meanings
+        composed = [compose(query, mapped, bridge.target_mean).cpu() for query in queries]
+        if route == "linear" and not self._has_cheap_names():
+            return composed, [True] * len(queries)
+        comparable = self._moved_to_text(leaves, rows.cpu(), modalities)
+        return composed, self.meanings(queries, comparable, judge_text=route == "vocabulary")
 
-    def _meaningful_leaves(
-        self, leaves: Sequence[AnyLeaf], rows: Tensor, modalities: Sequence[str]
-    ) -> set[AnyLeaf]:
-        """The leaves that stand out among the detector's classes, and those that cannot be compared with text."""
+    def _has_cheap_names(self) -> bool:
         classes = self.classes
-        if classes is None or classes.names is None:
-            return set(leaves)
-        comparable = [
-            index
-            for index, leaf in enumerate(leaves)
-            if leaf.modality is Modality.TEXT
-            or (modalities[index] == "text" and can_recenter(self.model, leaf, "text"))
-        ]
-        names = self.class_name_rows(classes.names)
-        meaningless = {leaves[index] for index in comparable if not stands_out(rows[index], names)}
-        return set(leaves) - meaningless
+        is_few = classes is None or classes.names is None or len(classes.names) <= MOST_NAMES_ON_CPU
+        return is_few or self.model.device.type != "cpu"
+
+    def _moved_to_text(
+        self, leaves: Sequence[AnyLeaf], rows: Tensor, modalities: Sequence[str]
+    ) -> dict[AnyLeaf, Tensor]:
+        """Rows of the leaves that can be compared with text, moved to its center if a bridge maps them otherwise."""
+        moved = {}
+        for leaf, row, modality in zip(leaves, rows, modalities, strict=True):
+            if leaf.modality is Modality.TEXT:
+                moved[leaf] = row
+            elif can_recenter(self.model, leaf, "text"):
+                shift = shift_between(self.model.centers, leaf.modality, "text")
+                shifted = row if modality == "text" else row + shift.to(row)
+                moved[leaf] = torch.nn.functional.normalize(shifted, dim=0)
+        return moved
 
     def _direct(self, query: Query) -> Tensor:
         leaves = distinct_leaves([query])
@@ -320,29 +341,6 @@ class Router:
         if self._registered is None:  # loaded once
             self._registered = registered_bridge(self.model.embedding_space, self.space)
         return self._registered
-
-
-def stands_out(row: Tensor, classes: Tensor) -> bool:
-    """Whether one class is nearer to a row than chance would bring it.
-
-    Cosines are centered by the mean of the classes. Those of a row without meaning scatter like random numbers, whose
-    largest of V lies at most about ``sqrt(2 ln V)`` standard deviations above their mean. The nearest class has to
-    lie :data:`MARGIN` above that, measured by the mean and deviation of the classes of another meaning.
-
-    Args:
-        row: (D,) moved to the center of text.
-        classes: (V, D) unit rows of class names; with fewer than :data:`FEWEST_RIVALS` of another meaning every row
-            stands out.
-    """
-    unit = torch.nn.functional.normalize
-    directions = unit(classes - classes.mean(0), dim=1)  # (V, D)
-    cosines = directions @ unit(row - classes.mean(0), dim=0)  # (V,)
-    nearest = int(cosines.argmax())
-    others = cosines[directions @ directions[nearest] < SAME_MEANING]
-    if len(others) < FEWEST_RIVALS:
-        return True
-    distance = (cosines[nearest] - others.mean()) / others.std()
-    return bool(distance >= math.sqrt(2 * math.log(len(classes))) + MARGIN)
 
 
 def text_centered_rows(model: Encoder, leaves: Sequence[AnyLeaf]) -> dict[AnyLeaf, Tensor]:

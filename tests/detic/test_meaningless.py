@@ -39,6 +39,22 @@ def test_meaningless_prompts_are_dropped_and_named(detector):
     assert set(detections.label_indices.tolist()) == {2}
 
 
+@pytest.mark.parametrize("route", ["linear", "rescore"])
+def test_sounds_are_judged_on_other_routes_and_texts_are_not(detector, route):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        noise = np.random.default_rng(0).normal(0, 0.1, 64_000).astype(np.float32)
+        prompts = [SILENCE, audio(noise, sample_rate=16_000), text("a zebra"), text("a dog")]
+        assert detector.prepare(prompts, route).is_meaningful == (False, False, True, True)
+
+
+def test_many_class_names_are_not_embedded_to_judge_a_sound(detector, monkeypatch):
+    monkeypatch.setattr("bindplug_detic.routes.MOST_NAMES_ON_CPU", 5)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert detector.prepare([SILENCE], "linear").is_meaningful == (True,)
+
+
 def test_suppress_false_keeps_them(detector):
     pictures = [Scene(index, "eval").image for index in range(5000, 5012)]
     with warnings.catch_warnings():

@@ -10,8 +10,9 @@ from bindplug import EmbeddingSpace, audio, depth, embedding, text, thermal
 from bindplug.bridges import LinearBridge, VocabularyBridge
 from bindplug.errors import InputError, ModalityNotLoaded, NoDirection, SpaceMismatch
 from bindplug.testing import FakeEncoder
+from bindplug_detic.competition import stands_out
 from bindplug_detic.prompts import DetectorClasses, as_queries, label_of
-from bindplug_detic.routes import ROUTES, Router, stands_out
+from bindplug_detic.routes import ROUTES, Router
 from tests.detic.planted import HERE, NAMES, THERE, PlantedEncoder, here, there
 
 pytestmark = pytest.mark.filterwarnings("ignore::bindplug.bridges.BridgeQuality")
@@ -256,7 +257,7 @@ class TestMeaning:
         _, meanings = routes.map_prompts(sums, ["vocabulary"] * 4)
         assert meanings == [True, False, False, True]
 
-    def test_other_routes_judge_nothing(self):
+    def test_the_linear_route_judges_no_text(self):
         noise = embedding(self.ROWS.mean(0), HERE, modality="text")
         assert router(bridge=linear_bridge()).map_prompts([noise], ["linear"])[1] == [True]
 
