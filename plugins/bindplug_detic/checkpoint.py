@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bindplug.directories import first_line
 from bindplug.errors import CheckpointError, WeightsNotFound
 from bindplug.imagebind import open_safetensors, shorten
 from bindplug_detic.config import DeticConfig
@@ -123,10 +124,10 @@ def _open_archive(path: Path) -> object:
     except pickle.UnpicklingError as error:
         raise CheckpointError(
             f"{path} holds pickled code or objects besides tensors, which could run when read; refused. "
-            f"Expected tensors in plain containers ({str(error).splitlines()[0]})"
+            f"Expected tensors in plain containers ({first_line(error)})"
         ) from error
     except Exception as error:
-        reason = (str(error) or type(error).__name__).splitlines()[0]
+        reason = first_line(error)
         raise CheckpointError(f"{path} cannot be read: {reason}; download it again") from error
 
 
