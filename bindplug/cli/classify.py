@@ -95,7 +95,7 @@ def classify(
 ) -> int:
     """Sort files into classes that you name, with no training.
 
-    FILES may be directories and patterns.
+    FILES may be directories and patterns, or - for a list on standard input.
 
     \b
     bindplug classify sounds/ --modality audio --labels "a dog,a car,rain"

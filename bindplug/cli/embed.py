@@ -99,8 +99,8 @@ def embed(
     """Embed many files into one Parquet or NPZ file.
 
     Each row has path, modality, embedding (float32 of unit length), model and space, and with --windows its start
-    and end in seconds. FILES may be directories and patterns. A run that was interrupted goes on where it stopped
-    when the same command is given again.
+    and end in seconds. FILES may be directories and patterns, or - for a list on
+    standard input. A run that was interrupted goes on where it stopped when the same command is given again.
 
     \b
     bindplug embed sounds/ --modality audio -o sounds.parquet
@@ -122,6 +122,7 @@ def embed(
     if window_lengths is not None:
         job["windows"] = window_lengths
     identity = {**job, "on_error": on_error, **_items_identity(sources)}
+    sources.ensure_not_replaced([path])
     if path.exists() and not overwrite:
         return _already_there(path, identity, as_json, quiet)
     if on_error == "raise":

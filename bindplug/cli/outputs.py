@@ -36,7 +36,8 @@ def check_output(path: Path) -> None:
         raise InputError(str(path), found=f"the suffix {path.suffix!r}", expected=expected)
     if path.is_dir() or not parent.is_dir():
         detail = "a directory" if path.is_dir() else f"no directory {str(parent)!r}"
-        raise InputError(str(path), found=detail, expected=expected)
+        place = expected if path.is_dir() else "a file in a directory that exists"
+        raise InputError(str(path), found=detail, expected=place)
     if not os.access(parent, os.W_OK):
         raise InputError(
             str(path), found=f"no permission to write in {str(parent)!r}", expected="a writable place"

@@ -5,14 +5,14 @@ from __future__ import annotations
 import inspect
 import json
 import warnings
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
-from bindplug.cli.lists import expand, read_lines
+from bindplug.cli.lists import STANDARD_INPUT, expand, read_lines
 from bindplug.errors import BindplugError, InputError, OptionError
 from bindplug.modality import Modality
 from bindplug.query import Leaf, Query
@@ -121,13 +121,28 @@ class Sources:
         Raises:
             InputError: naming the first that is missing.
         """
-        paths = [path for s in self.items if not s.is_text for path in s.files.values() or [s.value]]
-        missing = [path for path in paths if not Path(path).exists()]
+        missing = [path for path in self._paths() if not Path(path).exists()]
         if missing:
             more = f" (and {len(missing) - 1} more)" if len(missing) > 1 else ""
             raise InputError(
                 f"{missing[0]}{more}", found="no such file", expected="files that exist", remedy=remedy
             )
+
+    def ensure_not_replaced(self, outputs: Iterable[Path]) -> None:
+        """Return if no output is one of the files to read, which writing it would destroy.
+
+        Raises:
+            InputError: naming the first output that is.
+        """
+        inputs = {Path(path).resolve() for path in self._paths()}
+        for output in outputs:
+            if output.resolve() in inputs:
+                raise InputError(
+                    f"--output: {output}", found="one of the files to read", expected="another file"
+                )
+
+    def _paths(self) -> list[str]:
+        return [path for s in self.items if not s.is_text for path in s.files.values() or [s.value]]
 
 
 def source_options(command: F) -> F:
@@ -260,7 +275,7 @@ def gather(
 
     Args:
         by_option: for each modality's name, the values of its option.
-        files: arguments.
+        files: arguments; ``-`` stands for a list on standard input.
         modality: of the arguments, and of list lines without one.
         lists: files with one source a line; ``-`` for standard input.
         reader: ``MODALITY.NAME=VALUE`` assignments.
@@ -280,7 +295,9 @@ def gather(
     typed: list[Source] = []
     for name, value in _in_order(by_option, lists):
         typed += read_list(value, modality) if name == "lists" else [Source(name, value)]
-    typed += [Source(str(modality), value) for value in files]
+    for value in files:
+        from_list = value == STANDARD_INPUT
+        typed += read_list(value, modality) if from_list else [Source(str(modality), value)]
     if not typed:
         choices = "FILES with --modality, or " if modality_is_an_option() else ""
         raise click.UsageError(f"nothing to read: give {choices}--image FILE, --text SENTENCE, ...")

@@ -11,6 +11,7 @@ import click
 
 from bindplug.cli.building import (
     ModelChoice,
+    Source,
     SourceCommand,
     Sources,
     check_reader_options,
@@ -92,6 +93,7 @@ def detect(
     \b
     bindplug detect street.jpg --audio bark.wav --text bicycle
     """
+    from bindplug.bridges import as_bridge
     from bindplug_detic import Detic
     from bindplug_detic.adapter import upgrade
 
@@ -100,9 +102,13 @@ def detect(
         raise click.UsageError(f"{len(thresholds)} --threshold for {len(sources.items)} prompts")
     directory = Path(output)
     stems = _stems(pictures)
-    _check_files(pictures, [directory / f"{stem}.png" for stem in stems])
-    _make_directory(directory)
+    drawn = [directory / f"{stem}.png" for stem in stems]
+    _check_files(pictures, drawn)
     sources.ensure_present()
+    sources.ensure_not_replaced(drawn)
+    _make_directory(directory)
+    if bridge is not None:
+        as_bridge(bridge, source=None, target=None)
     model = choice.load(_modalities(sources, route))
     check_reader_options(model, sources.options)
     detic = Detic.from_pretrained(detector, device=str(choice.torch_device))
@@ -241,8 +247,10 @@ def _print_table(summary: dict[str, Any], names: Sequence[str], directory: Path,
         table.add_column(title, overflow="fold")
     table.add_column("score", justify="right", no_wrap=True)
     table.add_column("box (x1, y1, x2, y2)", no_wrap=True)
+    paths = [entry["picture"] for entry in summary["pictures"]]
+    pictures = dict(zip(paths, short_names([Source("image", path) for path in paths]), strict=True))
     for entry in summary["pictures"]:
-        picture = Path(entry["picture"]).name
+        picture = pictures[entry["picture"]]
         for prompt, name in enumerate(names):
             route = summary["prompts"][prompt]["route"]
             rows = [detection for detection in entry["detections"] if detection["prompt"] == prompt]

@@ -151,6 +151,7 @@ def generate(
     sources = gather(by_modality, reader=reader)
     queries = queries_of(sources, weights, each, steps_between)
     sources.ensure_present()
+    sources.ensure_not_replaced(picture_paths(path, len(queries) * count, grid))
     if prototypes is not None and not Path(prototypes).expanduser().exists():
         expected = "a folder of images, or a file of prototypes"
         raise InputError("--prototypes", found=f"no such file {prototypes!r}", expected=expected)
@@ -246,6 +247,13 @@ def check_pipeline(pipe: Any, arguments: dict[str, Any]) -> None:
             raise InputError("--pipeline", found=f"a {kind}", expected=expected)
 
 
+def picture_paths(path: Path, number: int, grid: bool) -> list[Path]:
+    """Where each of ``number`` pictures goes: ``path`` for one or a sheet, else ``out-1.png``, ``out-2.png``, ..."""
+    if number == 1 or grid:
+        return [path] * number
+    return [path.with_name(f"{path.stem}-{i + 1}{path.suffix}") for i in range(number)]
+
+
 def write_pictures(
     path: Path, pictures: Sequence[Image], queries: Sequence[Query], count: int, seed: int, grid: bool
 ) -> list[dict[str, Any]]:
@@ -255,10 +263,8 @@ def write_pictures(
         InputError: a file cannot be written.
     """
     results = []
-    for number, picture in enumerate(pictures):
-        file = path
-        if len(pictures) > 1 and not grid:
-            file = path.with_name(f"{path.stem}-{number + 1}{path.suffix}")
+    files = picture_paths(path, len(pictures), grid)
+    for number, (picture, file) in enumerate(zip(pictures, files, strict=True)):
         if not grid or len(pictures) == 1:
             _save(picture, file)
         query, copy = divmod(number, count)
@@ -316,7 +322,8 @@ def _checked_output(output: str) -> Path:
         raise InputError(output, found=f"the suffix {path.suffix!r}", expected="a picture's, as out.png")
     if path.is_dir() or not path.absolute().parent.is_dir():
         found = "a directory" if path.is_dir() else f"no directory {str(path.absolute().parent)!r}"
-        raise InputError(output, found=found, expected="a picture to write, as out.png")
+        expected = "a picture to write, as out.png, in a directory that exists"
+        raise InputError(output, found=found, expected=expected)
     if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
         raise InputError(output, found="no permission to write it", expected="a place to write a picture")
     return path

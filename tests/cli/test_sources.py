@@ -179,3 +179,28 @@ def test_a_wrong_option_value_is_told_before_a_model_is_loaded(bindplug, files, 
     assert ran.code == 1
     assert ran.err.count("\n") == 1
     assert named in ran.err
+
+
+def test_an_output_that_is_one_of_the_inputs_is_refused(bindplug, model_directory, tmp_path):
+    depth = tmp_path / "depth.npz"
+    np.savez(depth, depth=np.ones((32, 32), np.float32))
+    before = depth.read_bytes()
+    ran = bindplug("embed", "--depth", depth, "-o", depth, "--overwrite", "--model", model_directory)
+    assert ran.code == 1
+    assert f"{depth}: one of the files to read; expected another file" in ran.err
+    assert depth.read_bytes() == before
+
+
+@pytest.mark.parametrize("command", ["embed", "classify"])
+def test_a_dash_among_files_is_a_list_on_standard_input(
+    bindplug, model_directory, files, tmp_path, monkeypatch, command
+):
+    lines = f"# pictures\n{files['image']}\n{files['other']}\n".encode()
+    monkeypatch.setattr(sys, "stdin", io.TextIOWrapper(io.BytesIO(lines)))
+    more = {"embed": ("-o", tmp_path / "out.npz"), "classify": ("--labels", "a,b")}[command]
+    ran = bindplug(command, "-", "--modality", "image", *more, "--model", model_directory, "--json")
+    assert ran.code == 0, ran.err
+    if command == "embed":
+        assert read(tmp_path / "out.npz")[0] == [str(files["image"]), str(files["other"])]
+    else:
+        assert [file["source"] for file in ran.json["files"]] == [str(files["image"]), str(files["other"])]

@@ -184,3 +184,27 @@ def test_a_real_network_from_its_directory(monkeypatch, picture, tmp_path):
     assert 0 < len(summary) <= 10
     assert len(list(out.glob("*-mask-*.png"))) == len(summary)
     assert found_in(out)["prompts"][0]["route"] == "direct"
+
+
+def test_pictures_of_one_name_are_told_apart_by_path(planted, tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        planted_picture().save(tmp_path / name / "street.png")
+    ran = run("a/street.png", "b/street.png", "--text", "dog", "-o", tmp_path / "out")
+    assert ran.exit_code == 0, ran.output
+    assert "a/street.png" in ran.output
+    assert "b/street.png" in ran.output
+
+
+def test_a_prompt_is_not_replaced_and_a_bridge_is_looked_up_before_a_model_is_loaded(
+    planted, picture, tmp_path
+):
+    prompt = tmp_path / "out" / "street.png"
+    prompt.parent.mkdir()
+    prompt.write_bytes(picture.read_bytes())
+    ran = run(picture, "--image", prompt, "-o", prompt.parent)
+    assert "one of the files to read" in str(ran.exception)
+    ran = run(picture, "--text", "dog", "--bridge", "nowhere", "-o", tmp_path / "other")
+    assert "there is no bridge 'nowhere'" in str(ran.exception)
+    assert not planted, "nothing was loaded"
+    assert prompt.read_bytes() == picture.read_bytes()

@@ -212,3 +212,13 @@ def test_dtypes_have_one_spelling_and_its_short_forms(generate):
         dtypes = ("--pipeline-dtype", "fp32", "--dtype", dtype)
         code, _, err = generate("--text", "a", *dtypes, "--strength", 0, "-q", "-o", "out.png")
         assert code == 0, err
+
+
+@pytest.mark.parametrize(("output", "more"), [("a.png", ()), ("x.png", ("--count", 2))])
+def test_a_picture_that_would_replace_a_source_is_refused(generate, place, output, more):
+    source = Path("a.png" if output == "a.png" else "x-2.png")
+    source.write_bytes((place / "a.png").read_bytes())
+    code, _, err = generate("--image", source, "-o", output, *more)
+    assert code == 1
+    assert f"{source}: one of the files to read" in err
+    assert source.read_bytes() == (place / "a.png").read_bytes()
