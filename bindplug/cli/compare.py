@@ -105,11 +105,14 @@ def _show(sources: Sources, result: dict[str, Any]) -> None:
     names = [f"{i} {source.modality} {name}" for i, (source, name) in enumerate(pairs, start=1)]
     out = console()
     numbers = [str(i) for i in range(1, len(names) + 1)]
-    out.print(heat_table("Cosine similarity", names, numbers, result["cosines"], same=True))
+    cosines = heat_table("Cosine similarity", names, numbers, result["cosines"], same=True, width=out.width)
+    out.print(*cosines, sep="\n")
     chances = result.get("probabilities")
     if chances:
         columns = short_names([sources.items[i] for i in chances["columns"]], 24)
         rows = [names[i] for i in chances["rows"]]
         out.print()
         title = f"Which {chances['against']} goes with it? (each row sums to 100 %)"
-        out.print(heat_table(title, rows, columns, chances["values"], percent=True))
+        out.print(
+            *heat_table(title, rows, columns, chances["values"], percent=True, width=out.width), sep="\n"
+        )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from typing import Any
 
 import click
@@ -14,9 +15,16 @@ COLD, MIDDLE, HOT = (32, 58, 110), (44, 120, 115), (214, 96, 28)
 """Ends and middle of the cells' color scale; white text stays readable on all of them."""
 
 
+UNLIMITED = 100_000
+"""Columns of a pipe or a file, where nothing has to be folded."""
+
+
 def console() -> Console:
-    """A console on the current stdout; colors only where it is a terminal."""
-    return Console(soft_wrap=False, highlight=False)
+    """A console on the current stdout; colors, and lines folded to its width, only where it is a terminal."""
+    out = Console(soft_wrap=False, highlight=False)
+    if not out.is_terminal and "COLUMNS" not in os.environ:
+        out.width = UNLIMITED
+    return out
 
 
 def print_json(value: Any) -> None:
@@ -52,8 +60,9 @@ def heat_table(
     percent: bool = False,
     same: bool = False,
     places: int = 3,
-) -> Table:
-    """A table of numbers with colored cells.
+    width: int = UNLIMITED,
+) -> list[Table]:
+    """Tables of numbers with colored cells: one, or as many as it takes for the columns to fit side by side.
 
     Args:
         title: what the numbers are.
@@ -62,8 +71,31 @@ def heat_table(
         percent: the values are probabilities, shown in per cent on a scale from 0 to 1.
         same: rows and columns are the same things, so that the diagonal tells nothing.
         places: decimals of a cosine.
+        width: columns of the screen.
     """
-    table = Table(
+    compared = [v for i, row in enumerate(values) for j, v in enumerate(row) if not (same and i == j)]
+    low, high = (0.0, 1.0) if percent or not compared else (min(compared), max(compared))
+    head = min(24, max(map(len, rows))) + 1
+    fitting = max(1, (width - head) // (places + 5))
+    tables = []
+    for start in range(0, len(columns), fitting):
+        table = _empty_table(title if not start else "")
+        table.add_column("", overflow="fold", min_width=head - 1)
+        for name in columns[start : start + fitting]:
+            table.add_column(Text(f" {name} "), justify="right", overflow="fold", min_width=places + 5)
+        for i, (name, row) in enumerate(zip(rows, values, strict=True)):
+            cells = [
+                heat(v, low, high, percent=percent, dim=same and i == j, places=places)
+                for j, v in enumerate(row)
+                if start <= j < start + fitting
+            ]
+            table.add_row(Text(f"{name} "), *cells)
+        tables.append(table)
+    return tables
+
+
+def _empty_table(title: str) -> Table:
+    return Table(
         title=title,
         title_justify="left",
         title_style="bold",
@@ -72,14 +104,3 @@ def heat_table(
         padding=0,
         pad_edge=False,
     )
-    table.add_column("", overflow="fold", min_width=min(24, max(map(len, rows))))
-    for name in columns:
-        table.add_column(Text(f" {name} "), justify="right", overflow="fold", min_width=places + 5)
-    compared = [v for i, row in enumerate(values) for j, v in enumerate(row) if not (same and i == j)]
-    low, high = (0.0, 1.0) if percent or not compared else (min(compared), max(compared))
-    for i, (name, row) in enumerate(zip(rows, values, strict=True)):
-        cells = [
-            heat(v, low, high, percent=percent, dim=same and i == j, places=places) for j, v in enumerate(row)
-        ]
-        table.add_row(Text(f"{name} "), *cells)
-    return table

@@ -118,7 +118,14 @@ def _print(results: DemoResults, page: Path, quiet: bool) -> None:
                 names = list(match.things)
                 short = [name[:5] for name in names]
                 out.print(
-                    heat_table(f"\n{title}", names, short, [list(row) for row in match.cosines], places=2)
+                    *heat_table(
+                        f"\n{title}",
+                        names,
+                        short,
+                        [list(row) for row in match.cosines],
+                        places=2,
+                        width=out.width,
+                    )
                 )
             else:
                 out.print(Text(f"\n{title}", style="bold"))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 import pytest
 
@@ -159,3 +161,17 @@ def test_files_of_one_name_are_told_apart():
     ]
     assert short_names(sources) == ["cat/x.wav", "dog/x.wav", "y.wav", "“x”"]
     assert short_names([Source("text", "a" * 50)], 10) == ["“" + "a" * 8 + "…"]
+
+
+def test_every_cosine_is_printed_on_a_pipe_and_on_a_narrow_screen(
+    bindplug, model_directory, files, monkeypatch
+):
+    words = [part for i in range(16) for part in ("--text", f"a thing {i}")]
+    arguments = ["compare", *words, "--model", model_directory]
+    monkeypatch.delenv("COLUMNS", raising=False)
+    piped = bindplug(*arguments).out
+    assert sum(len(re.findall(r"[+-]\d\.\d{3}(?!\d)", line)) == 16 for line in piped.splitlines()) == 16
+    monkeypatch.setenv("COLUMNS", "80")
+    narrow = bindplug(*arguments).out
+    assert len(re.findall(r"[+-]\d\.\d{3}(?!\d)", narrow)) == 16 * 16, "in several blocks of columns"
+    assert max(map(len, narrow.splitlines())) <= 80
