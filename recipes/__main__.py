@@ -8,7 +8,7 @@ import logging
 import torch
 
 from bindplug.imagebind import ImageBind, from_open_clip
-from bindplug_toyworld.evaluate import evaluate, format_confusion
+from bindplug_toyworld.evaluation import evaluate, format_confusion
 from bindplug_toyworld.space import TOY_SPACE
 from recipes.centers import centers_of
 from recipes.clip_stages import pretrained_clip, scenes_of

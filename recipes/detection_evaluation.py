@@ -22,7 +22,7 @@ from bindplug.query import Query
 from bindplug_detic.prompted_detector import MeaninglessPrompt
 from bindplug_toyworld.dataset import group_at
 from bindplug_toyworld.detection_demo import GroundTruth, ground_truth_of, overlaps
-from bindplug_toyworld.evaluate import query_of, things_of
+from bindplug_toyworld.evaluation import query_of, things_of
 from bindplug_toyworld.scene import Scene
 from bindplug_toyworld.things import CLASSNAMES, NAMES, label_of
 

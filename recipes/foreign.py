@@ -12,7 +12,7 @@ import torch
 import bindplug
 from bindplug.bridges import LinearBridge, fit_bridge
 from bindplug.imagebind import ImageBind, ImageBindConfig, TowerConfig, from_open_clip, save_directory
-from bindplug_toyworld.evaluate import (
+from bindplug_toyworld.evaluation import (
     Measure,
     classification,
     embed_scenes,

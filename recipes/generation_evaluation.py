@@ -17,7 +17,7 @@ from PIL import Image, ImageDraw, ImageFont
 from bindplug.errors import InputError
 from bindplug.progress import iterate_with_progress
 from bindplug.query import Query
-from bindplug_toyworld.evaluate import query_of, things_of
+from bindplug_toyworld.evaluation import query_of, things_of
 from bindplug_toyworld.generation_demo import Judge
 from bindplug_toyworld.scene import Scene
 from bindplug_toyworld.things import CLASSNAMES, NAMES, label_of

@@ -13,7 +13,7 @@ import torch
 
 import bindplug
 from bindplug.encoder import Encoder
-from bindplug_toyworld.evaluate import evaluation_scenes, things_of
+from bindplug_toyworld.evaluation import evaluation_scenes, things_of
 from bindplug_toyworld.things import CLASSNAMES, label_of
 from recipes.card import CARD, write_card
 

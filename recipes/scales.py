@@ -18,7 +18,7 @@ import bindplug
 from bindplug.encoder import Encoder
 from bindplug.training import calibration_error, fit_scale
 from bindplug.zeroshot import GENERIC_TEMPLATES
-from bindplug_toyworld.evaluate import embed_scenes, evaluation_scenes, things_of
+from bindplug_toyworld.evaluation import embed_scenes, evaluation_scenes, things_of
 from bindplug_toyworld.scene import Scene
 from bindplug_toyworld.things import CLASSNAMES, label_of
 from recipes.card import CARD, write_card

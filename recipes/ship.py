@@ -11,7 +11,7 @@ from typing import Any
 import torch
 
 from bindplug.imagebind import ImageBind, save_directory
-from bindplug_toyworld.evaluate import Measure, format_confusion
+from bindplug_toyworld.evaluation import Measure, format_confusion
 from recipes.card import CARD, begin_card, write_card
 from recipes.motion_noise import format_motion_noise
 from recipes.scales import format_calibration

@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from bindplug_diffusers.entrances import Entrance, Slot, find_entrance
     from bindplug_diffusers.entrances.image_encoder import QueryImageEncoder
     from bindplug_diffusers.guidance import guided
-    from bindplug_diffusers.load_pipeline import load_pipeline, quiet_logging
     from bindplug_diffusers.pipeline import PipelineWithQueries
+    from bindplug_diffusers.pipeline_loader import load_pipeline, quiet_logging
     from bindplug_diffusers.prototypes import Prototypes
     from bindplug_diffusers.strength import DEFAULT_NORM, expected_norm
 
@@ -50,8 +50,8 @@ _MODULES = {
     "expected_norm": "strength",
     "find_entrance": "entrances",
     "guided": "guidance",
-    "load_pipeline": "load_pipeline",
-    "quiet_logging": "load_pipeline",
+    "load_pipeline": "pipeline_loader",
+    "quiet_logging": "pipeline_loader",
     "upgrade": "adapter",
 }
 

@@ -25,7 +25,7 @@ from bindplug.cli.building import (
 )
 from bindplug.errors import InputError
 from bindplug.query import Query, interpolate
-from bindplug_diffusers.load_pipeline import DEFAULT_PIPELINE, load_pipeline, quiet_logging
+from bindplug_diffusers.pipeline_loader import DEFAULT_PIPELINE, load_pipeline, quiet_logging
 
 if TYPE_CHECKING:
     from PIL.Image import Image

@@ -13,7 +13,7 @@ from bindplug.lazy import lazy_names
 
 if TYPE_CHECKING:
     from bindplug_toyworld.dataset import scene_at
-    from bindplug_toyworld.evaluate import THRESHOLDS, Measure, evaluate
+    from bindplug_toyworld.evaluation import THRESHOLDS, Measure, evaluate
     from bindplug_toyworld.scene import Scene
     from bindplug_toyworld.space import TOY_SPACE
     from bindplug_toyworld.things import CLASSNAMES, MOVING, NAMES
@@ -33,12 +33,12 @@ __all__ = [
 _MODULES = {
     "CLASSNAMES": "things",
     "MOVING": "things",
-    "Measure": "evaluate",
+    "Measure": "evaluation",
     "NAMES": "things",
     "Scene": "scene",
-    "THRESHOLDS": "evaluate",
+    "THRESHOLDS": "evaluation",
     "TOY_SPACE": "space",
-    "evaluate": "evaluate",
+    "evaluate": "evaluation",
     "scene_at": "dataset",
 }
 

@@ -90,3 +90,14 @@ def test_every_public_name_exists_and_explains_itself(module):
 def test_the_page_lists_the_public_modules():
     listed = re.findall(r"^\| `(bindplug[\w.]*)` \|", PAGE.read_text(encoding="utf-8"), re.MULTILINE)
     assert listed == list(PUBLIC)
+
+
+@pytest.mark.parametrize(
+    "package", ["bindplug_detic", "bindplug_diffusers", "bindplug_toyworld", "bindplug_transformers"]
+)
+def test_no_export_of_a_plugin_has_the_name_of_a_module(package):
+    """Importing the module would put it in the place of the export."""
+    modules = {path.stem for path in (ROOT / "plugins" / package).iterdir()}
+    exports = set(importlib.import_module(package).__all__)
+    assert exports
+    assert not modules & exports

@@ -9,7 +9,7 @@ import torch
 
 import bindplug
 from bindplug.testing import FakeEncoder
-from bindplug_toyworld.evaluate import evaluation_scenes, things_of
+from bindplug_toyworld.evaluation import evaluation_scenes, things_of
 from recipes import scales
 from recipes.scales import (
     calibration_scenes,

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from bindplug_toyworld.evaluate import (
+from bindplug_toyworld.evaluation import (
     Measure,
     classification,
     evaluation_scenes,

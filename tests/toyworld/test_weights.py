@@ -10,7 +10,7 @@ import pytest
 import torch
 
 import bindplug
-from bindplug_toyworld.evaluate import THRESHOLDS, evaluate
+from bindplug_toyworld.evaluation import THRESHOLDS, evaluate
 
 WEIGHTS = files("bindplug_toyworld") / "weights"
 IN_CI = 200
