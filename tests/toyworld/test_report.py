@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import re
+from importlib.resources import files
 from pathlib import Path
 
 import numpy as np
@@ -264,3 +265,9 @@ def test_score_labels_are_readable_on_their_color():
         linear = [(np.where(c <= 0.04045, c / 12.92, ((c + 0.055) / 1.055) ** 2.4)) @ [0.2126, 0.7152, 0.0722]
                   for c in (np.array(colors.ink_on(color)) / 255, np.array(color) / 255)]  # fmt: skip
         assert (max(linear) + 0.05) / (min(linear) + 0.05) > 4.5  # Source: WCAG 2.2, contrast (minimum)
+
+
+def test_labels_are_wrapped_and_not_cut():
+    style = (files("bindplug_toyworld") / "report" / "templates" / "style.css").read_text(encoding="utf-8")
+    assert "ol.top" in style
+    assert "ellipsis" not in style
