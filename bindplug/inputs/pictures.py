@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import zlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, BinaryIO
 
 import numpy as np
@@ -19,6 +19,7 @@ from bindplug.inputs.tiff import check_strips, no_data_value
 
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 ORIENTATION_TAG = 0x0112
+FULL_16_BITS = 65535
 SUBFILE_TYPE_TAG, REDUCED = 254, 1
 REFUSED_FORMATS = ("EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5")
 """EPS would be run by Ghostscript, WMF by Windows; Pillow identifies the others without decoding them."""
@@ -101,9 +102,14 @@ def read_raster(source: object, expected: str, *, exif: bool = True) -> Raster:
             channels = _sixteen_bit_channels(file, start, rows, name, expected)
             _check_rows(picture, file, start, name, last_row=channels[-1])
             return _raster_of_channels(channels, picture, exif)
+        maxval = _netpbm_maxval(picture)
         load_pixels(picture, name, expected)
         _check_rows(picture, file, start, name)
-    return _raster_of(picture, exif)
+    raster = _raster_of(picture, exif)
+    if maxval is None:
+        return raster
+    stored = (raster.values.astype(np.int64) * maxval + FULL_16_BITS // 2) // FULL_16_BITS
+    return replace(raster, values=stored.astype(np.int32))
 
 
 def load_pixels(picture: Image.Image, name: str, expected: str) -> None:
@@ -336,6 +342,16 @@ def _raster_of(picture: Image.Image, exif: bool) -> Raster:
     return Raster(
         upright(values, orientation), None if valid is None else upright(valid, orientation), mode, form
     )
+
+
+def _netpbm_maxval(picture: Image.Image) -> int | None:
+    """The largest value of a 16-bit PGM that Pillow scales to 65535; None where the numbers stay as stored."""
+    tiles = getattr(picture, "tile", None)
+    if picture.format != "PPM" or picture.mode != "I" or not tiles:
+        return None
+    arguments = tiles[0][3]  # ("ppm" and "ppm_plain" decoders: the maxval, alone or last)
+    maxval = arguments[-1] if isinstance(arguments, tuple) else arguments
+    return maxval if isinstance(maxval, int) and 255 < maxval < FULL_16_BITS else None
 
 
 def _orientation(picture: Image.Image) -> int:

@@ -253,3 +253,12 @@ def test_avif():
     assert np.abs(np.asarray(preprocess.read(data)).astype(int) - (200, 30, 60)).max() < 8
     with pytest.raises(InputError, match="AVIF"):
         preprocess(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize("maxval", [256, 2047, 4095, 10000, 40000, 65534, 65535])
+@pytest.mark.parametrize("plain", [False, True])
+def test_16_bit_pgm_keeps_its_numbers_whatever_its_maxval(maxval, plain):
+    stored = np.linspace(0, maxval, 300).round().astype(np.uint16).reshape(15, 20)
+    header = f"{'P2' if plain else 'P5'}\n20 15\n{maxval}\n".encode()
+    body = " ".join(map(str, stored.ravel())).encode() if plain else stored.astype(">u2").tobytes()
+    assert np.array_equal(read_raster(header + body, "a picture").values, stored)
