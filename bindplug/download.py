@@ -214,8 +214,7 @@ def _fetch_rest(url: str, file: BinaryIO, note: _Note, quiet: bool | None) -> bo
         length = _content_length(url, response)
         if response.status == 206:
             total = _resumed_total(response, have)
-            changed = _validator(response) not in ("", note.validator)
-            if total is None or changed or total != (note.total or total):
+            if total is None or _is_changed(response, note.validator) or total != (note.total or total):
                 _restart(file, note)  # another version, or another part, than was asked for
                 return False
         else:
@@ -342,6 +341,15 @@ def _validator(response: HTTPResponse) -> str:
     """What a range request must quote; a weak entity tag does not promise equal bytes."""
     tag = response.headers.get("ETag") or ""
     return (tag if not tag.startswith("W/") else "") or response.headers.get("Last-Modified") or ""
+
+
+def _is_changed(response: HTTPResponse, validator: str) -> bool:
+    """Whether a part is not certain to be of the version that ``validator`` names.
+
+    A part has to repeat a strong entity tag, and may leave a date of change out. Source: RFC 9110, section 15.3.7.
+    """
+    has_tag = validator.startswith('"')
+    return _validator(response) not in ((validator,) if has_tag else ("", validator))
 
 
 def _ensure_room(file: BinaryIO, needed: int, url: str) -> None:

@@ -250,6 +250,14 @@ def test_a_206_of_another_version_starts_anew(server, target):
     assert server.requests[-2:] == ["bytes=5000-", None]
 
 
+def test_a_206_that_does_not_repeat_the_tag_starts_anew(server, target):
+    begin(server, target)
+    server.content, server.tag, server.ignores_if_range = CONTENT[::-1], "", True
+    download(server.url, target, pause_s=0)
+    assert target.read_bytes() == CONTENT[::-1]
+    assert server.requests[-2:] == ["bytes=5000-", None]
+
+
 def test_a_206_of_another_size_starts_anew(server, target):
     begin(server, target)
     server.content, server.ignores_if_range = CONTENT + CONTENT, True
