@@ -30,8 +30,11 @@ TRANSIENT_STATUS = frozenset((408, 425, 429, 500, 502, 503, 504))
 """Answers after which the same request may succeed later."""
 MOST_WAIT_S = 60.0
 """Longest wait that a server's ``Retry-After`` is granted."""
-HTML_STARTS = (b"<!doctype html", b"<html")
+HTML_STARTS = (b"<!doctype", b"<!--", b"<html", b"<head", b"<?xml")
+BYTE_ORDER_MARK = b"\xef\xbb\xbf"
 HTML_SNIFF = 16
+PAGE_TYPES = ("text/html", "application/xhtml+xml", "application/json", "application/problem+json")
+"""Types of pages and of error messages; weights are none of them."""
 SIZE_FACTOR = 2
 """A file may have half to twice the size that is known of it, which is said to one digit or two."""
 
@@ -180,7 +183,8 @@ def _fetch_all(url: str, file: BinaryIO, note: _Note, quiet: bool | None, pause_
                 return note.total
         except HTTPError as error:
             error.close()
-            if error.code == 416:  # what is here reaches past the server's file, so it is of another version
+            # What is here reaches past the server's file, so it is of another version.
+            if error.code == 416 and file.tell():
                 _restart(file, note)
                 continue
             if error.code not in TRANSIENT_STATUS:
@@ -225,7 +229,7 @@ def _fetch_rest(url: str, file: BinaryIO, note: _Note, quiet: bool | None) -> bo
         count = None if length is None else -(-length // MIB)
         blocks = _blocks(response)
         for block in iterate_with_progress(blocks, label=f"fetching {name}, MiB", total=count, quiet=quiet):
-            if not file.tell() and block.lstrip()[:HTML_SNIFF].lower().startswith(HTML_STARTS):
+            if not file.tell() and _is_web_page(block):
                 raise DownloadError(f"{url}: the server sent a web page instead of the file")
             file.write(block)
     if not file.tell():
@@ -253,11 +257,16 @@ def _check_reply(url: str, response: HTTPResponse, *, resumed: bool) -> None:
         raise DownloadError(
             f"{url}: the server sent it with the encoding {encoding!r}; expected the file as it is"
         )
-    if response.headers.get_content_type() in ("text/html", "application/xhtml+xml"):
+    if response.headers.get_content_type() in PAGE_TYPES:
         raise DownloadError(
             f"{url}: the server sent a web page instead of the file; a login or a network's own page may stand "
             f"between"
         )
+
+
+def _is_web_page(start: bytes) -> bool:
+    """Whether a file's first block is that of a web page or an XML message."""
+    return start.removeprefix(BYTE_ORDER_MARK).lstrip()[:HTML_SNIFF].lower().startswith(HTML_STARTS)
 
 
 def _content_length(url: str, response: HTTPResponse) -> int | None:
@@ -296,10 +305,14 @@ def check_url(url: str) -> str:
         DownloadError: it is anything else.
     """
     try:
+        if not url.isascii() or not url.isprintable() or " " in url:
+            raise ValueError("a letter that an address cannot hold; write it as %NN")
         parts = urlsplit(url)
         host = parts.hostname or ""
-    except ValueError:
-        raise DownloadError(f"{url!r} is no address") from None
+        host.encode("idna")
+        _ = parts.port  # a ValueError where it is no number
+    except ValueError as error:  # UnicodeError, of labels that are empty or too long, is one
+        raise DownloadError(f"{url!r} is no address ({error})") from None
     if parts.scheme == "https" and host:
         return url
     if parts.scheme == "http" and _is_loopback(host):

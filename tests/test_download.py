@@ -258,6 +258,13 @@ def test_a_206_that_does_not_repeat_the_tag_starts_anew(server, target):
     assert server.requests[-2:] == ["bytes=5000-", None]
 
 
+def test_a_416_for_the_whole_file_is_told_at_once(server, target):
+    server.content = b""
+    with pytest.raises(DownloadError, match="HTTP 416"):
+        download(server.url, target, pause_s=0)
+    assert server.requests == [None]
+
+
 def test_a_206_of_another_size_starts_anew(server, target):
     begin(server, target)
     server.content, server.ignores_if_range = CONTENT + CONTENT, True
@@ -285,6 +292,11 @@ def test_another_part_than_was_asked_for_is_never_appended(server, target, part)
         ({"Content-Encoding": "gzip"}, CONTENT, "encoding 'gzip'"),
         ({"Content-Type": "text/html; charset=utf-8"}, b"<p>log in</p>", "web page"),
         ({"Content-Type": "application/octet-stream"}, b"\n <!DOCTYPE html><p>log in</p>", "web page"),
+        ({"Content-Type": "application/octet-stream"}, b"\xef\xbb\xbf<html><p>log in</p>", "web page"),
+        ({"Content-Type": "application/octet-stream"}, b"<!-- login --><html></html>", "web page"),
+        ({"Content-Type": "application/octet-stream"}, b"<head><title>x</title></head>", "web page"),
+        ({"Content-Type": "application/octet-stream"}, b"<?xml version='1.0'?><Error/>", "web page"),
+        ({"Content-Type": "application/json"}, b'{"error": "not found"}', "web page"),
         ({}, b"<HTML>", "web page"),
         ({}, b"", "empty"),
     ],
@@ -335,6 +347,20 @@ def test_a_short_reply_without_a_length_is_refused_where_size_or_digest_are_know
 def test_only_https_and_this_machine_are_fetched_from(target, url):
     with pytest.raises(DownloadError, match=r"https address|no address"):
         download(url, target)
+    assert not target.parent.exists()
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        "https://example.org/é", "https://a..b/x", f"https://{'a' * 70}.org/x", "https://example.org/a b",
+        "https://example.org/a\nb", "https://example.org:abc/x",
+    ],
+)  # fmt: skip
+def test_what_is_no_address_is_told_at_once(target, url):
+    with pytest.raises(DownloadError, match="is no address") as caught:
+        download(url, target)
+    assert "\n" not in str(caught.value)
     assert not target.parent.exists()
 
 
