@@ -56,7 +56,9 @@ def read_arrays(source: object, expected: str) -> dict[str, np.ndarray]:
         except InputError:
             raise
         except Exception as error:  # numpy parses headers as Python text: damage raises almost anything
-            found = f"no readable numpy file ({error})"
+            # numpy's advice on pickles is to load them unsafely
+            reason = "pickled objects, which are never loaded" if "pickle" in str(error) else str(error)
+            found = f"no readable numpy file ({reason})"
             raise InputError(name, found=found, expected=expected) from None
 
 

@@ -90,3 +90,12 @@ def test_damaged_video(make_video):
         except InputError:
             refused += 1
     assert refused > 0
+
+
+def test_numpys_advice_to_unpickle_is_not_passed_on(tmp_path):
+    path = tmp_path / "depth.npy"
+    path.write_bytes(bytes(256))
+    with pytest.raises(InputError, match="never loaded") as caught:
+        make_preprocess(["depth"])["depth"](path)
+    assert "unsafely" not in str(caught.value)
+    assert "allow_pickle" not in str(caught.value)
