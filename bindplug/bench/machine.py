@@ -22,9 +22,9 @@ def describe(device: str | torch.device = "cpu") -> dict[str, Any]:
     """Names and versions, threads, and the load that other work put on the machine; JSON-ready."""
     import torch
 
-    found = torch.device(device)
+    resolved = torch.device(device)
     return {
-        "device": torch.cuda.get_device_name(found) if found.type == "cuda" else processor(),
+        "device": torch.cuda.get_device_name(resolved) if resolved.type == "cuda" else processor(),
         "processor": processor(),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
@@ -112,5 +112,5 @@ def _field(path: str, name: str, otherwise: float) -> float:
         lines = Path(path).read_text().splitlines()
     except OSError:
         return otherwise
-    found = [line.split()[1] for line in lines if line.startswith(f"{name}:")]
-    return float(found[0]) * 1024 if found else otherwise
+    matches = [line.split()[1] for line in lines if line.startswith(f"{name}:")]
+    return float(matches[0]) * 1024 if matches else otherwise

@@ -93,11 +93,11 @@ def run(
             gc.collect()
             peak = PeakMemory(x.device)
             model = prepared(load(modality, DTYPES[dtype]), dtype, packed=packed, compiled=compiled)
-            given = x.to(model.dtype) if x.is_floating_point() else x
-            found = measure(model, modality, given, reference, dtype=dtype, repeats=repeats)
-            found.peak_bytes = peak.bytes()
+            batch_input = x.to(model.dtype) if x.is_floating_point() else x
+            measurement = measure(model, modality, batch_input, reference, dtype=dtype, repeats=repeats)
+            measurement.peak_bytes = peak.bytes()
             del model
-            yield found
+            yield measurement
 
 
 def modality_names(text: str | None, known: Collection[str]) -> list[str]:

@@ -362,8 +362,8 @@ def _source_of_line(line: str, modality: str | None, place: str) -> Source:
     if stated is not None:
         return Source(stated, rest.strip())
     if modality is None:
-        found = repr(line if len(line) <= 60 else f"{line[:57]}...")
-        raise InputError(place, found=found, expected="modality<TAB>source, as no --modality is given")
+        detail = repr(line if len(line) <= 60 else f"{line[:57]}...")
+        raise InputError(place, found=detail, expected="modality<TAB>source, as no --modality is given")
     return Source(modality, line.strip())
 
 

@@ -52,8 +52,8 @@ def read_corpus(path: str | Path) -> Corpus:
     try:
         lines = path.read_text(encoding="utf-8").splitlines()
     except (OSError, UnicodeDecodeError) as error:
-        found = getattr(error, "strerror", None) or str(error)
-        raise InputError(str(path), found=found, expected="a UTF-8 text file, one text a line") from None
+        detail = getattr(error, "strerror", None) or str(error)
+        raise InputError(str(path), found=detail, expected="a UTF-8 text file, one text a line") from None
     if not any(line.strip() for line in lines):
         raise InputError(str(path), found="no texts", expected="a UTF-8 text file, one text a line")
     return Corpus.of(lines, name=path.name)

@@ -58,8 +58,8 @@ def read_arrays(source: object, expected: str) -> dict[str, np.ndarray]:
         except Exception as error:  # numpy parses headers as Python text: damage raises almost anything
             # numpy's advice on pickles is to load them unsafely
             reason = "pickled objects, which are never loaded" if "pickle" in str(error) else str(error)
-            found = f"no readable numpy file ({reason})"
-            raise InputError(name, found=found, expected=expected) from None
+            detail = f"no readable numpy file ({reason})"
+            raise InputError(name, found=detail, expected=expected) from None
 
 
 def read_map(
@@ -107,9 +107,9 @@ def choose_array(arrays: list[str], name: str, names: tuple[str, ...], array: st
         return arrays[0]
     matches = [key for key in arrays if key.lower() in names]
     if len(matches) != 1:
-        found = f"{len(arrays)} arrays ({', '.join(arrays)})"
+        detail = f"{len(arrays)} arrays ({', '.join(arrays)})"
         remedy = "Say which with channel=." if arrays else ""
-        raise InputError(name, found=found, expected=f"one array, or one called {names[0]!r}", remedy=remedy)
+        raise InputError(name, found=detail, expected=f"one array, or one called {names[0]!r}", remedy=remedy)
     masks = [key for key in arrays if key.lower() in MASK_NAMES]
     if masks:
         note(f"the array {masks[0]!r} is not applied; pass it as mask=")
@@ -160,13 +160,13 @@ def read_text_matrix(source: object, expected: str) -> tuple[np.ndarray, str]:
             first = first if rows else place
             rows.append(row)
         elif rows:
-            found = "words among the numbers" if row is None else f"{len(row)} columns, before {width}"
-            raise InputError(name, found=f"line {number}: {found}", expected=f"rows of {width} numbers")
+            detail = "words among the numbers" if row is None else f"{len(row)} columns, before {width}"
+            raise InputError(name, found=f"line {number}: {detail}", expected=f"rows of {width} numbers")
     if len(rows) < NARROWEST_TEXT or width < NARROWEST_TEXT:
-        found = f"a text file with {len(rows)} rows and {width} columns of numbers"
+        detail = f"a text file with {len(rows)} rows and {width} columns of numbers"
         remedy = "Points in a row each have to be projected to a map first."
         raise InputError(
-            name, found=found, expected=f"a map, at least {NARROWEST_TEXT} of both", remedy=remedy
+            name, found=detail, expected=f"a map, at least {NARROWEST_TEXT} of both", remedy=remedy
         )
     matrix = _without_labels(np.array(rows))
     fractional = any(

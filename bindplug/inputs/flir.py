@@ -124,8 +124,8 @@ def read_radiometric(source: object) -> np.ndarray | None:
     except InputError:
         raise
     except Exception as error:  # struct.error, ValueError, Pillow's errors
-        found = f"a FLIR record that cannot be read ({error})"
-        raise InputError(name, found=found, expected=EXPECTED) from None
+        detail = f"a FLIR record that cannot be read ({error})"
+        raise InputError(name, found=detail, expected=EXPECTED) from None
     return calibration.celsius(raw)
 
 

@@ -109,8 +109,8 @@ def to_rgb(picture: Image.Image, alpha: str = "white", name: str = "<picture>") 
     if is_sixteen_bit(picture):
         grey = np.asarray(picture)
         if grey.min() < 0 or grey.max() > 65535:
-            found = f"integers from {grey.min()} to {grey.max()}"
-            raise InputError(name, found=found, expected="a picture of 8 or 16 bits")
+            detail = f"integers from {grey.min()} to {grey.max()}"
+            raise InputError(name, found=detail, expected="a picture of 8 or 16 bits")
         return Image.fromarray((grey // 257).astype(np.uint8)).convert("RGB")
     if alpha == "white" and (
         picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info

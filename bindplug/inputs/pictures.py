@@ -127,8 +127,8 @@ def load_pixels(picture: Image.Image, name: str, expected: str) -> None:
             picture.load()
     except Exception as error:  # decoders raise almost anything on damaged data
         reason = "; ".join([str(error), *messages[:1]]) if by_libtiff else str(error)
-        found = f"a damaged picture ({reason or type(error).__name__})"
-        raise InputError(name, found=found, expected=expected) from None
+        detail = f"a damaged picture ({reason or type(error).__name__})"
+        raise InputError(name, found=detail, expected=expected) from None
 
 
 def refuse_programs(picture: Image.Image, name: str, expected: str) -> None:
@@ -198,20 +198,20 @@ def identify(file: BinaryIO, name: str, expected: str) -> Image.Image:
     except (InputError, ImportError):
         raise
     except Exception as error:  # plugins raise almost anything on damaged headers
-        found = f"a damaged picture ({error or type(error).__name__})"
-        raise InputError(name, found=found, expected=expected) from None
+        detail = f"a damaged picture ({error or type(error).__name__})"
+        raise InputError(name, found=detail, expected=expected) from None
     return picture
 
 
 def _unidentified(head: bytes, name: str, expected: str) -> InputError:
-    found, remedy = "data in no picture format that Pillow knows", ""
+    detail, remedy = "data in no picture format that Pillow knows", ""
     if head[4:8] == b"ftyp" and any(brand in head[8:] for brand in AVIF_BRANDS):
-        found = "an AVIF picture that this Pillow cannot read (damaged, or built without AVIF)"
+        detail = "an AVIF picture that this Pillow cannot read (damaged, or built without AVIF)"
         remedy = 'pip install "pillow>=11.3", or export it as PNG.'
     elif head.startswith((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")):
-        found = "a TIFF with a kind of pixels that Pillow does not know"
+        detail = "a TIFF with a kind of pixels that Pillow does not know"
         remedy = "Convert it to one channel of 16-bit integers or 32-bit floats, or to 8-bit RGB."
-    return InputError(name, found=found, expected=expected, remedy=remedy)
+    return InputError(name, found=detail, expected=expected, remedy=remedy)
 
 
 def _program_text(form: str | None) -> str:
@@ -245,8 +245,9 @@ def _check_rows(
     file.seek(start)
     bytes_declared, bytes_stored = _png_bytes(file)
     if bytes_stored < bytes_declared:
-        found = f"a PNG that declares {picture.height} rows and stores {100 * bytes_stored // bytes_declared} % of them"
-        raise InputError(name, found=found, expected="a complete picture", remedy="Copy or export it again.")
+        percent = 100 * bytes_stored // bytes_declared
+        detail = f"a PNG that declares {picture.height} rows and stores {percent} % of them"
+        raise InputError(name, found=detail, expected="a complete picture", remedy="Copy or export it again.")
 
 
 def _png_bytes(file: BinaryIO) -> tuple[int, int]:

@@ -28,9 +28,9 @@ def check_scaled_size(width: int, height: int, size: int, name: str) -> None:
         raise InputError(name, found=f"{width}x{height} pixels", expected="at least one pixel")
     wide, high = scaled_size(width, height, size)
     if wide * high > MOST_SCALED_PIXELS:
-        found = f"{width}x{height} pixels, which become {wide}x{high} as the short side is scaled to {size}"
+        detail = f"{width}x{height} pixels, which become {wide}x{high} as the short side is scaled to {size}"
         expected = f"at most {MOST_SCALED_PIXELS} pixels after scaling"
-        raise InputError(name, found=found, expected=expected, remedy="Crop it to the part that matters.")
+        raise InputError(name, found=detail, expected=expected, remedy="Crop it to the part that matters.")
 
 
 def resize_short_side(picture: Image.Image, size: int, resample: Image.Resampling) -> Image.Image:

@@ -171,12 +171,12 @@ class ThermalPreprocess(Preprocess):
         check_scaled_size(plane.shape[1], plane.shape[0], self.image_size, name)
         if plane.dtype == np.uint8 and unit is None:
             if window is not None:
-                found, remedy = (
+                detail, remedy = (
                     "8-bit grey levels, which carry no temperature",
                     "Leave range out, or say the unit.",
                 )
                 raise InputError(
-                    name, found=found, expected="temperatures, for range to apply", remedy=remedy
+                    name, found=detail, expected="temperatures, for range to apply", remedy=remedy
                 )
             return ThermalMap(plane, None, inverted, name)
         values, holes = _temperatures(raw, unit, window, name)
@@ -235,16 +235,18 @@ def _read_stored(
         celsius = read_radiometric(source)
         if celsius is not None:
             if unit not in (None, "celsius"):
-                found, remedy = "a radiometric FLIR file, read in degrees Celsius", "Leave unit out."
-                raise InputError(name, found=found, expected=f"values in {unit!r}", remedy=remedy)
+                detail, remedy = "a radiometric FLIR file, read in degrees Celsius", "Leave unit out."
+                raise InputError(name, found=detail, expected=f"values in {unit!r}", remedy=remedy)
             pixels = upright(celsius, read_orientation(source)) if exif else celsius
             return _Stored(pixels, unit="celsius")
         content = read_map(source, EXPECTED, names=ARRAY_NAMES, array=channel)
         if content is not None:
             values, heading = content
             if unit is None and ("°f" in heading.lower() or "fahrenheit" in heading.lower()):
-                found = "a heading that says Fahrenheit"
-                raise InputError(name, found=found, expected="a stated unit", remedy="Say unit='fahrenheit'.")
+                detail = "a heading that says Fahrenheit"
+                raise InputError(
+                    name, found=detail, expected="a stated unit", remedy="Say unit='fahrenheit'."
+                )
             return _Stored(check_plane(values, name, WHAT))
     raster = read_raster(source, EXPECTED, exif=exif)
     grey = _grey(raster, source, name)
@@ -265,11 +267,12 @@ def _grey(raster: Raster, source: object, name: str) -> np.ndarray:
         spread = values.max(axis=2) - values.min(axis=2)
         colored = np.count_nonzero(spread > COLOR_SPREAD * (257 if raster.values.dtype == np.uint16 else 1))
         if colored > COLORED_PART * spread.size:
-            found = f"a picture in false colors ({colored / spread.size:.0%} of its pixels); a palette cannot be undone"
+            share = f"{colored / spread.size:.0%} of its pixels"
+            detail = f"a picture in false colors ({share}); a palette cannot be undone"
             remedy = "Export it radiometric (16-bit or float TIFF, CSV) or with the white-hot palette."
             if is_dji:
                 remedy = f"It also holds DJI's raw data: {sdk}."
-            raise InputError(name, found=found, expected=EXPECTED, remedy=remedy)
+            raise InputError(name, found=detail, expected=EXPECTED, remedy=remedy)
         if raster.values.dtype == np.uint16:
             return raster.values[..., 0]
         grey = np.asarray(Image.fromarray(raster.values.astype(np.uint8)).convert("L"))
@@ -300,8 +303,8 @@ def _temperatures(
     holes |= _isolated(values, holes)
     count = int(np.count_nonzero(holes))
     if count == values.size:
-        found = f"{count} of {values.size} pixels NaN, infinite or no data"
-        raise InputError(name, found=found, expected="a temperature")
+        detail = f"{count} of {values.size} pixels NaN, infinite or no data"
+        raise InputError(name, found=detail, expected="a temperature")
     if count > NOTABLE_HOLES * values.size:
         note(
             f"{count / values.size:.0%} of the pixels hold no measurement and were filled with the nearest one"
@@ -344,23 +347,23 @@ def _check_plausible(
         return
     celsius = _to_celsius(measurements, unit)
     lowest, median = float(np.percentile(celsius, 5)), float(np.median(celsius))
-    found = remedy = ""
+    detail = remedy = ""
     if unit == "celsius" and median > PLAUSIBLE_C[1]:
         remedy = "Say unit='centikelvin' if they are, or unit='counts'."
-        found = f"floats with a median of {median:.4g}, taken as degrees Celsius"
-        raise InputError(name, found=found, expected="degrees Celsius, or a stated unit", remedy=remedy)
+        detail = f"floats with a median of {median:.4g}, taken as degrees Celsius"
+        raise InputError(name, found=detail, expected="degrees Celsius, or a stated unit", remedy=remedy)
     within = window is not None and window[0] <= median <= window[1]
     if unit == "celsius" and lowest > KELVIN_LIKE[0] and median < KELVIN_LIKE[1] and not within:
-        found = f"floats from {measurements.min():.4g} to {measurements.max():.4g}, which look like Kelvin"
+        detail = f"floats from {measurements.min():.4g} to {measurements.max():.4g}, which look like Kelvin"
         remedy = "Say unit='kelvin', or unit='celsius' if that is right."
     elif unit == "celsius" and measurements.min() >= 0 and measurements.max() <= 1 and window is not None:
-        found = "floats from 0 to 1, which look normalized"
+        detail = "floats from 0 to 1, which look normalized"
         remedy = "Say unit='counts' with a range of counts, or leave range out."
     elif unit == "centikelvin" and (lowest < PLAUSIBLE_C[0] or median > PLAUSIBLE_C[1]):
         least, most = measurements.min(), measurements.max()
-        found = f"integers from {least:.0f} to {most:.0f}, which are no hundredths of a kelvin"
+        detail = f"integers from {least:.0f} to {most:.0f}, which are no hundredths of a kelvin"
         remedy = "Say unit='counts', or kelvin a count as a number (0.04); or convert them to °C as floats."
-    if found and window is not None:
-        raise InputError(name, found=found, expected="values to which range applies", remedy=remedy)
-    if found:
-        note(f"{found}; only the reported window depends on it. {remedy}")
+    if detail and window is not None:
+        raise InputError(name, found=detail, expected="values to which range applies", remedy=remedy)
+    if detail:
+        note(f"{detail}; only the reported window depends on it. {remedy}")

@@ -40,33 +40,33 @@ def check_strips(picture: Image.Image, file: BinaryIO, name: str) -> None:
         rows = min(_first(tags, ROWS_PER_STRIP, height) or height, height)
         pieces = -(-height // rows) * planes
         offsets, counts, what = _all(tags, OFFSETS), _all(tags, COUNTS), "strips"
-    found = ""
+    detail = ""
     if len(offsets) < pieces or (counts and len(counts) < pieces):
         pieces_stored = min(len(offsets), len(counts) or len(offsets))
-        found = f"a TIFF that declares {height} rows in {pieces} {what} and stores {pieces_stored} of them"
+        detail = f"a TIFF that declares {height} rows in {pieces} {what} and stores {pieces_stored} of them"
     elif counts:
         size = _size(file)
         outside = sum(offset + count > size for offset, count in zip(offsets, counts, strict=False))
         bits = sum(_all(tags, BITS)) or samples
         bits //= planes if planes > 1 else 1
         if outside:
-            found = f"a TIFF of which {outside} of {len(offsets)} {what} lie beyond the end of the file"
+            detail = f"a TIFF of which {outside} of {len(offsets)} {what} lie beyond the end of the file"
         elif min(counts[:pieces]) == 0:
-            found = f"a TIFF with empty {what}"
+            detail = f"a TIFF with empty {what}"
         elif (
             what == "strips"
             and _first(tags, COMPRESSION, 1) == UNCOMPRESSED
             and sum(counts) < height * planes * -(-width * bits // 8)
         ):
-            found = f"a TIFF that declares {height} rows and stores {sum(counts)} bytes, too few for them"
+            detail = f"a TIFF that declares {height} rows and stores {sum(counts)} bytes, too few for them"
         elif what == "strips" and _first(tags, COMPRESSION, 1) == JPEG_COMPRESSION:
             last = height - rows * (pieces // planes - 1)
             file.seek(offsets[pieces - 1])
             stored_rows = _jpeg_rows(file.read(counts[pieces - 1]))
             if 0 < stored_rows < last:
-                found = f"a TIFF whose last strip declares {last} rows and stores {stored_rows}"
-    if found:
-        raise InputError(name, found=found, expected="a complete picture", remedy="Copy or export it again.")
+                detail = f"a TIFF whose last strip declares {last} rows and stores {stored_rows}"
+    if detail:
+        raise InputError(name, found=detail, expected="a complete picture", remedy="Copy or export it again.")
 
 
 def no_data_value(picture: Image.Image) -> float | None:

@@ -123,8 +123,8 @@ class AdapterContract:
     def test_weight_0_equals_the_untouched_tool(self) -> None:
         """A query of no weight changes nothing."""
         expected = self.use_original(self.make_target())
-        found = self.use_upgraded(self.upgraded(self.make_target()), 0.0)
-        assert same(found, expected), "with weight 0 the upgraded tool differs from the untouched one"
+        result = self.use_upgraded(self.upgraded(self.make_target()), 0.0)
+        assert same(result, expected), "with weight 0 the upgraded tool differs from the untouched one"
 
     def test_weight_1_differs(self) -> None:
         """A query with weight changes something; else the adapter does nothing."""

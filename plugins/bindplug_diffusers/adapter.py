@@ -70,9 +70,9 @@ def upgrade(
     if not is_instance_by_name(original, "diffusers.DiffusionPipeline"):
         raise UnsupportedTarget(f"a {kind} is no diffusers pipeline")
     if not isinstance(model, Encoder):
-        found = "no model" if model is None else f"a {type(model).__name__}"
+        detail = "no model" if model is None else f"a {type(model).__name__}"
         remedy = "upgrade(pipe, bindplug.load(...))"
-        raise InputError("upgrade()", found=found, expected="the model that embeds queries", remedy=remedy)
+        raise InputError("upgrade()", found=detail, expected="the model that embeds queries", remedy=remedy)
     images = shipped_prototypes(original, model) if prototypes is None else open_prototypes(prototypes, model)
     if bridge is not None:
         bridge = as_bridge(

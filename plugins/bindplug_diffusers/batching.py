@@ -114,8 +114,8 @@ def _count(name: str, value: Any) -> int:
 def _common_count(counts: Mapping[str, int]) -> int:
     several = {name: count for name, count in counts.items() if count != 1}
     if len(set(several.values())) > 1:
-        found = ", ".join(f"{count} {name}" for name, count in several.items())
-        raise InputError("pipe()", found=found, expected="one of each, or as many of one as of the other")
+        detail = ", ".join(f"{count} {name}" for name, count in several.items())
+        raise InputError("pipe()", found=detail, expected="one of each, or as many of one as of the other")
     return next(iter(several.values()), 1)
 
 

@@ -321,9 +321,9 @@ def _checked_output(output: str) -> Path:
     if path.suffix.lower() not in suffixes:
         raise InputError(output, found=f"the suffix {path.suffix!r}", expected="a picture's, as out.png")
     if path.is_dir() or not path.absolute().parent.is_dir():
-        found = "a directory" if path.is_dir() else f"no directory {str(path.absolute().parent)!r}"
+        detail = "a directory" if path.is_dir() else f"no directory {str(path.absolute().parent)!r}"
         expected = "a picture to write, as out.png, in a directory that exists"
-        raise InputError(output, found=found, expected=expected)
+        raise InputError(output, found=detail, expected=expected)
     if not os.access(path if path.exists() else path.absolute().parent, os.W_OK):
         raise InputError(output, found="no permission to write it", expected="a place to write a picture")
     return path

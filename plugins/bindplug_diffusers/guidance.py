@@ -80,9 +80,9 @@ def guided(
     picture as in Universal Guidance (arXiv 2302.07121), in the latents of an open VAE.
     """
     if steps < 1 or views < 1 or not strength >= 0:
-        found = f"steps={steps}, views={views}, strength={strength}"
+        detail = f"steps={steps}, views={views}, strength={strength}"
         raise InputError(
-            "guided", found=found, expected="steps and views of at least 1, strength of at least 0"
+            "guided", found=detail, expected="steps and views of at least 1, strength of at least 0"
         )
     conditions = _conditions(pipe, prompt, negative_prompt, guidance_scale)
     if "image" not in model.modalities:

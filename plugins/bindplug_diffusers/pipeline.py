@@ -110,8 +110,8 @@ class PipelineWithQueries(Upgraded):
             InputError, BindplugError: as a call.
         """
         if not is_query(query):
-            found = f"a {type(query).__name__}"
-            raise InputError("conditioning()", found=found, expected="a query, or a list of queries")
+            detail = f"a {type(query).__name__}"
+            raise InputError("conditioning()", found=detail, expected="a query, or a list of queries")
         pipe = self._copy()
         arguments, components, methods = self._prepare(pipe, query, kwargs)
         if methods:

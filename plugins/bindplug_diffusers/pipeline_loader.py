@@ -105,8 +105,8 @@ def _load_adapter(pipe: Any, ip_adapter: str) -> None:
         expected = "PATH_OR_ID:FILE, as h94/IP-Adapter:models/ip-adapter_sd15.safetensors"
         raise InputError("--ip-adapter", found=repr(ip_adapter), expected=expected)
     if not hasattr(pipe, "load_ip_adapter"):
-        found = f"a {type(pipe).__name__}"
-        raise InputError("--ip-adapter", found=found, expected="a pipeline that takes IP-Adapters")
+        detail = f"a {type(pipe).__name__}"
+        raise InputError("--ip-adapter", found=detail, expected="a pipeline that takes IP-Adapters")
     folder, _, name = file.rpartition("/")
     try:
         pipe.load_ip_adapter(source, subfolder=folder, weight_name=name, image_encoder_folder=None)

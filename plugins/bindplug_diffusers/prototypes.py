@@ -74,8 +74,10 @@ class Prototypes:
                 "Prototypes", found=f"{len(names)} names", expected=f"{len(rows)}, one for each row"
             )
         if self.top_k < 1 or not self.scale > 0 or not 0 <= self.weight <= 1:
-            found = f"top_k={self.top_k}, scale={self.scale}, weight={self.weight}"
-            raise InputError("Prototypes", found=found, expected="top_k >= 1, scale > 0 and weight in [0, 1]")
+            detail = f"top_k={self.top_k}, scale={self.scale}, weight={self.weight}"
+            raise InputError(
+                "Prototypes", found=detail, expected="top_k >= 1, scale > 0 and weight in [0, 1]"
+            )
         units = torch.where((lengths - 1).abs() <= ROUNDING, rows, torch.nn.functional.normalize(rows, dim=1))
         object.__setattr__(self, "rows", units)
         object.__setattr__(self, "names", names)

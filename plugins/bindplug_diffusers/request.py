@@ -140,9 +140,9 @@ def _as_list(where: str, value: Any) -> list[Query]:
 def _count(lists: Sequence[Sequence[Query]]) -> int:
     counts = {len(queries) for queries in lists if len(queries) > 1}
     if len(counts) > 1:
-        found = " and ".join(str(count) for count in sorted(counts))
+        detail = " and ".join(str(count) for count in sorted(counts))
         raise InputError(
-            "pipe()", found=f"{found} queries", expected="lists of one length, or single queries"
+            "pipe()", found=f"{detail} queries", expected="lists of one length, or single queries"
         )
     return counts.pop() if counts else 1
 

@@ -32,14 +32,14 @@ def check_text(input_ids: Tensor, attention_mask: Tensor | None, position_ids: T
         return
     if attention_mask is not None and not input_ids.is_meta:
         if attention_mask.shape != input_ids.shape:
-            found = f"attention_mask of shape {tuple(attention_mask.shape)}"
-            raise InputError("text input", found=found, expected=f"{tuple(input_ids.shape)}, as input_ids")
+            detail = f"attention_mask of shape {tuple(attention_mask.shape)}"
+            raise InputError("text input", found=detail, expected=f"{tuple(input_ids.shape)}, as input_ids")
         positions = torch.arange(input_ids.shape[1], device=input_ids.device)
         needed = positions <= input_ids.argmax(-1, keepdim=True)  # (B, L)
         if bool((needed & (attention_mask.to(input_ids.device) == 0)).any()):
             remedy = "Use a tokenizer with padding_side='right'."
-            found = "a masked token before the end mark"
-            raise InputError("text input", found=found, expected="padding on the right", remedy=remedy)
+            detail = "a masked token before the end mark"
+            raise InputError("text input", found=detail, expected="padding on the right", remedy=remedy)
     if position_ids is not None:
         expected = torch.arange(input_ids.shape[1], device=position_ids.device)
         if position_ids.shape[-1] != len(expected) or not bool((position_ids == expected).all()):

@@ -72,8 +72,8 @@ class ImageBindFeatureExtractor(SequenceFeatureExtractor):
                 option.setdefault("sample_rate", rate)
                 if option["sample_rate"] is None:
                     remedy = "Give it: sampling_rate=16000, say."
-                    found = "samples without a rate"
-                    raise InputError("sound", found=found, expected="sampling_rate in Hz", remedy=remedy)
+                    detail = "samples without a rate"
+                    raise InputError("sound", found=detail, expected="sampling_rate in Hz", remedy=remedy)
         preprocess = AudioPreprocess(channel=self.channel, clips=self.clips)
         return features("input_features", preprocess, sounds, reader_options, return_tensors)
 

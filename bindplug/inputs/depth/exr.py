@@ -167,10 +167,10 @@ def _find_channel(channels: list[_Channel], channel_name: str, name: str) -> _Ch
     ]
     if len(matches) == 1:
         return matches[0]
-    found = (
+    detail = (
         f"an EXR with {'several channels' if matches else 'no channel'} {channel_name!r} ({_list(channels)})"
     )
-    raise InputError(name, found=found, expected="one of its channels by its whole name")
+    raise InputError(name, found=detail, expected="one of its channels by its whole name")
 
 
 def _depth_channel(channels: list[_Channel], picture: Any, name: str) -> _Channel:
@@ -194,18 +194,18 @@ def _depth_channel(channels: list[_Channel], picture: Any, name: str) -> _Channe
         if len(group) == 1:
             return group[0]
         if group:
-            found = f"an EXR with several channels that may be depth ({_list(group)})"
+            detail = f"an EXR with several channels that may be depth ({_list(group)})"
             raise InputError(
                 name,
-                found=found,
+                found=detail,
                 expected="one depth channel",
                 remedy=f"Say channel={group[0].name!r} or another.",
             )
-    found = f"an EXR without a depth channel ({_list(channels)})"
+    detail = f"an EXR without a depth channel ({_list(channels)})"
     if {c.last for c in channels} >= {"r", "g", "b"}:
-        found = f"an EXR in color ({_list(channels)}); false colors cannot be undone"
+        detail = f"an EXR in color ({_list(channels)}); false colors cannot be undone"
     remedy = "Export the depth itself; or say channel=, if one of these is depth."
-    raise InputError(name, found=found, expected=EXPECTED, remedy=remedy)
+    raise InputError(name, found=detail, expected=EXPECTED, remedy=remedy)
 
 
 def _grey_groups(channels: list[_Channel], picture: Any) -> list[_Channel]:
@@ -247,8 +247,8 @@ def _over_display(part: Any, values: np.ndarray, name: str) -> tuple[np.ndarray,
     """``values`` of the data window laid over the display window, which is what other pictures of it show."""
     left, top, right, bottom = _window(part, "dataWindow")
     if values.shape != (bottom - top + 1, right - left + 1):
-        found = f"a channel of shape {values.shape}, subsampled or of several values a pixel"
-        raise InputError(name, found=found, expected="one value for each pixel")
+        detail = f"a channel of shape {values.shape}, subsampled or of several values a pixel"
+        raise InputError(name, found=detail, expected="one value for each pixel")
     display = _window(part, "displayWindow")
     if display == (left, top, right, bottom):
         return values, None

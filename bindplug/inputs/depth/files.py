@@ -146,12 +146,12 @@ def _of_raster(raster: Raster, name: str, preset: str) -> StoredDepth:
     if grey is not None and (grey.dtype != np.uint8 or (unitless and raster.mode != "1")):
         return StoredDepth(_plane(grey, name), raster.valid, is_picture=True, form=raster.form)
     if grey is not None:
-        found = "an 8-bit grey picture, too coarse for lengths"
+        detail = "an 8-bit grey picture, too coarse for lengths"
         remedy = "Export 16-bit millimetres; or, if it is a monocular network's inverse depth, use preset='relative'."
     else:
-        found = f"a color picture (mode {raster.mode}); false colors cannot be undone"
+        detail = f"a color picture (mode {raster.mode}); false colors cannot be undone"
         remedy = "Export the depth itself, as 16-bit millimetres."
-    raise InputError(name, found=found, expected=EXPECTED, remedy=remedy)
+    raise InputError(name, found=detail, expected=EXPECTED, remedy=remedy)
 
 
 def _read_sintel(source: object, name: str) -> np.ndarray:

@@ -97,11 +97,11 @@ def check_floats(values: np.ndarray, valid: np.ndarray, name: str, source: objec
         and high in (1.0, 255.0)
         and np.unique(measurements[:: max(1, measurements.size // 4096)]).size > FEWEST_LEVELS
     ):
-        found = f"floats from exactly 0 to exactly {high:.0f}, a normalized map"
-        raise InputError(name, found=found, expected=expected, remedy=f"{RELATIVE_REMEDY}'m' or another.")
+        detail = f"floats from exactly 0 to exactly {high:.0f}, a normalized map"
+        raise InputError(name, found=detail, expected=expected, remedy=f"{RELATIVE_REMEDY}'m' or another.")
     pfm = form == "PPM"
     if median > (PFM_IMPLAUSIBLE_M if pfm else IMPLAUSIBLE_M):
-        found = f"a median depth of {median:.0f} m"
+        detail = f"a median depth of {median:.0f} m"
         remedy = "Say unit='mm' or 'cm' if they are; preset='relative' if it is a network's inverse depth."
         if pfm:
             expected = f"metres, in a PFM under {PFM_IMPLAUSIBLE_M:.0f}"
@@ -109,7 +109,7 @@ def check_floats(values: np.ndarray, valid: np.ndarray, name: str, source: objec
                 "Say preset='relative' if it is a network's inverse depth (MiDaS), unit='m' or 'mm' if it is lengths; "
                 "a stereo pair's disparity d (Middlebury) is baseline * focal / (d + doffs) in metres."
             )
-        raise InputError(name, found=found, expected=expected, remedy=remedy)
+        raise InputError(name, found=detail, expected=expected, remedy=remedy)
     if high <= 1.0 and high - float(measurements.min()) > 0.9:
         note(
             "values from about 0 to 1 taken as metres; say preset='relative' if they are normalized, or unit='m'"
@@ -164,13 +164,13 @@ def _pattern(histogram: np.ndarray) -> tuple[str, str]:
             "Swap them: array.byteswap(), with unit='mm'.",
         )
     if levels[-1] == 2047 and histogram[2047] > 0.01 * histogram.sum():
-        found = "11-bit values of which many are 2047, a Kinect's raw disparity"
-        return found, "Convert it to millimetres first; unit='mm' if they are."
+        detail = "11-bit values of which many are 2047, a Kinect's raw disparity"
+        return detail, "Convert it to millimetres first; unit='mm' if they are."
     total, top = histogram.sum(), levels[-1]
     far = histogram[10_000:].sum() / total
     if top >= 60_000 and (levels[0] < 100 or far > 0.1):
-        found = f"16-bit values from {levels[0]} to {top}, nearly all of their range, as normalized or inverse depth"
-        return found, f"{RELATIVE_REMEDY}'mm' or another."
+        detail = f"16-bit values from {levels[0]} to {top}, nearly all of their range, as normalized or inverse depth"
+        return detail, f"{RELATIVE_REMEDY}'mm' or another."
     if np.gcd.reduce(levels) == 5:
         note(
             "every value is a multiple of 5, as in TUM's files; taken as millimetres, say unit='tum' or 'mm'"
@@ -184,9 +184,9 @@ def _check_path(source: object, name: str, expected: str) -> None:
     others = {key for key, convention in CONVENTIONS.items() if convention.metres_per_count != 0.001}
     in_name = sorted(others.intersection(_words(path.stem)))
     if in_name:
-        found = f"integers in a file named after {in_name[0]!r}, which stores no millimetres"
+        detail = f"integers in a file named after {in_name[0]!r}, which stores no millimetres"
         remedy = f"Say unit={in_name[0]!r}, or unit='mm' if they are millimetres."
-        raise InputError(name, found=found, expected=expected, remedy=remedy)
+        raise InputError(name, found=detail, expected=expected, remedy=remedy)
     in_folder = sorted(others.intersection(word for part in path.parts[-5:-1] for word in _words(part)))
     if in_folder:
         note(

@@ -236,9 +236,9 @@ def _default_unit(raw: StoredDepth, valid: np.ndarray, preset: str, name: str, s
     """
     if preset == "sun_restored" and raw.values.dtype.kind in "iu":
         if looks_rotated(raw.values, valid) is False:
-            found = "16-bit values that are not SUN RGB-D's rotated bits"
+            detail = "16-bit values that are not SUN RGB-D's rotated bits"
             remedy = "Say unit='mm' if they were restored."
-            raise InputError(name, found=found, expected="a PNG as SUN RGB-D stores it", remedy=remedy)
+            raise InputError(name, found=detail, expected="a PNG as SUN RGB-D stores it", remedy=remedy)
         return parse_unit("sun")
     if raw.unit is not None:
         return parse_unit(raw.unit)
@@ -247,11 +247,11 @@ def _default_unit(raw: StoredDepth, valid: np.ndarray, preset: str, name: str, s
         return parse_unit("m")
     if not raw.is_picture:
         if looks_rotated(raw.values, valid):
-            found = f"integers ({raw.values.dtype}) whose bits are rotated left by three"
-            raise InputError(name, found=found, expected="metres as floats, or a unit", remedy=SUN_REMEDY)
-        found = f"integers ({raw.values.dtype}) without a unit"
+            detail = f"integers ({raw.values.dtype}) whose bits are rotated left by three"
+            raise InputError(name, found=detail, expected="metres as floats, or a unit", remedy=SUN_REMEDY)
+        detail = f"integers ({raw.values.dtype}) without a unit"
         remedy = "Say unit='mm', 'cm', 'm', or metres a count as a number."
-        raise InputError(name, found=found, expected="metres as floats, or a unit", remedy=remedy)
+        raise InputError(name, found=detail, expected="metres as floats, or a unit", remedy=remedy)
     check_integers(raw.values, valid, name, source)
     return parse_unit("mm")
 
@@ -260,11 +260,11 @@ def _fill(values: np.ndarray, valid: np.ndarray, raw: np.ndarray, name: str) -> 
     """``values`` (H, W) float32 with its holes filled, and their number."""
     holes = int(valid.size - np.count_nonzero(valid))
     if holes == valid.size:
-        found = f"no measured pixel (all {holes} are 0, negative, NaN, infinite or no data)"
+        detail = f"no measured pixel (all {holes} are 0, negative, NaN, infinite or no data)"
         negative = raw.dtype.kind == "f" and bool((raw[np.isfinite(raw)] < 0).any())
         remedy = "Negate z-coordinates of a camera that looks along -z." if negative else ""
         raise InputError(
-            name, found=found, expected="a depth map with at least one measured pixel", remedy=remedy
+            name, found=detail, expected="a depth map with at least one measured pixel", remedy=remedy
         )
     if holes > NOTABLE_HOLES * valid.size:
         note(

@@ -136,8 +136,8 @@ class Entrance(ABC):
         scaled = rows.float() * (1.0 if norm is None else norm)
         cast = scaled.to(self.device, self.dtype)
         if not cast.isfinite().all():
-            found = f"embeddings of length {float(scaled.norm(dim=-1).max()):.3g}"
-            raise InputError("strength", found=found, expected=f"embeddings that {self.dtype} can hold")
+            detail = f"embeddings of length {float(scaled.norm(dim=-1).max()):.3g}"
+            raise InputError("strength", found=detail, expected=f"embeddings that {self.dtype} can hold")
         return cast
 
     def check_arguments(self, arguments: Mapping[str, Any]) -> None:

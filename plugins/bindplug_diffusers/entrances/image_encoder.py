@@ -66,8 +66,8 @@ class QueryImageEncoder:
         """
         count = len(pixel_values)
         if len(self.rows) not in (1, count):
-            found = f"{count} pictures"
-            raise InputError("image_encoder", found=found, expected=f"{len(self.rows)}, one a query")
+            detail = f"{count} pictures"
+            raise InputError("image_encoder", found=detail, expected=f"{len(self.rows)}, one a query")
         rows = self.rows.to(pixel_values.device).expand(count, -1)
         if self.norm is not None:
             lengths: Any = self.norm
