@@ -93,8 +93,9 @@ def suppress(
 ) -> Tensor:
     """Indices of the boxes that survive greedy non-maximum suppression, best first.
 
-    A box falls if a better one that survives overlaps it by more than ``threshold``. That depends on better
-    boxes only, so a prefix of the ranking that yields enough survivors gives the exact result.
+    A box falls if a better one that survives overlaps it by more than ``threshold``; of equal scores the first
+    box is the better. That depends on better boxes only, so a prefix of the ranking that yields enough
+    survivors gives the exact result.
 
     Args:
         boxes: (N, 4) xyxy.
@@ -120,8 +121,9 @@ def suppress(
 
 
 def _survivors(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float, count: int) -> Tensor:
-    best = scores.topk(count).indices
-    return best[batched_nms(boxes[best], scores[best], labels[best], threshold)]
+    best = scores.argsort(descending=True, stable=True)[:count]  # of equal scores the first box is the better
+    ranks = torch.arange(count, 0, -1, dtype=scores.dtype, device=scores.device)  # torchvision's sort is not stable
+    return best[batched_nms(boxes[best], ranks, labels[best], threshold)]
 
 
 def _is_complete(scores: Tensor, top_k: int) -> bool:
