@@ -1,7 +1,11 @@
-"""How hypothesis runs everywhere: no example is timed, and a run under CI draws the same examples each time."""
+"""Randomness of the suite: hypothesis times no example, and every test starts with the same global seeds."""
 
 import os
+import random
 
+import numpy as np
+import pytest
+import torch
 from hypothesis import HealthCheck, settings
 
 settings.register_profile(
@@ -11,3 +15,10 @@ settings.register_profile(
     derandomize=bool(os.environ.get("CI")),
 )
 settings.load_profile("bindplug")
+
+
+@pytest.fixture(autouse=True)
+def _global_seeds() -> None:
+    random.seed(0)
+    np.random.seed(0)
+    torch.manual_seed(0)
