@@ -122,7 +122,8 @@ def suppress(
 
 def _survivors(boxes: Tensor, scores: Tensor, labels: Tensor, threshold: float, count: int) -> Tensor:
     best = scores.argsort(descending=True, stable=True)[:count]  # of equal scores the first box is the better
-    ranks = torch.arange(count, 0, -1, dtype=scores.dtype, device=scores.device)  # torchvision's sort is not stable
+    # distinct, as torchvision's sort of equal scores is not stable
+    ranks = torch.arange(count, 0, -1, dtype=scores.dtype, device=scores.device)
     return best[batched_nms(boxes[best], ranks, labels[best], threshold)]
 
 
