@@ -9,6 +9,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from importlib import import_module
 from importlib.util import find_spec
+from pathlib import Path
 from typing import Any
 
 from bindplug.errors import MissingDependency, PluginError
@@ -20,6 +21,7 @@ __all__ = [
     "BridgeCard",
     "Card",
     "CommandCard",
+    "IndexCard",
     "InputCard",
     "ModelCard",
     "is_instance_by_name",
@@ -142,6 +144,25 @@ class InputCard(Card):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modality", Modality.parse(self.modality).value)
+
+
+@dataclass(frozen=True, kw_only=True)
+class IndexCard(Card):
+    """A store of searchable rows (see :class:`bindplug.indexes.VectorIndex`).
+
+    Args:
+        open: target of a function ``(path: Path) -> VectorIndex``.
+        recognises: says whether what is at a path is an index of this store, without importing anything for the
+            question; False where nothing is.
+        create: target of a function ``(path: Path, *, model: str, space: EmbeddingSpace) -> VectorIndex`` that makes
+            an empty index; empty for a store that only opens what others made.
+        suffixes: of the indexes that it makes, as ``(".lance",)``.
+    """
+
+    open: str
+    recognises: Callable[[Path], bool]
+    create: str = ""
+    suffixes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)

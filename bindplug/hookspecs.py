@@ -1,4 +1,4 @@
-"""The plugin contract. A plugin implements any of these six hooks with ``@bindplug.hookimpl``.
+"""The plugin contract. A plugin implements any of these seven hooks with ``@bindplug.hookimpl``.
 
 Every hook is handed ``register`` and calls it once for each card. The host owns names and their collisions.
 ``docs/writing_a_plugin.md`` walks through a whole plugin.
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pluggy
 
-from bindplug.cards import AdapterCard, BridgeCard, CommandCard, InputCard, ModelCard
+from bindplug.cards import AdapterCard, BridgeCard, CommandCard, IndexCard, InputCard, ModelCard
 from bindplug.space import EmbeddingSpace
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "register_adapters",
     "register_bridges",
     "register_commands",
+    "register_indexes",
     "register_inputs",
     "register_models",
     "register_spaces",
@@ -78,4 +79,13 @@ def register_commands(register: Callable[[CommandCard], None]) -> None:
     """Commands of the ``bindplug`` command line.
 
     register(CommandCard(name="my-command", description="what it does", target="my_package.cli:main"))
+    """
+
+
+@hookspec
+def register_indexes(register: Callable[[IndexCard], None]) -> None:
+    """Stores of searchable rows, opened by :func:`bindplug.indexes.open_vector_index`.
+
+    register(IndexCard(name="my_store", open="my_package.store:open", create="my_package.store:create",
+                       suffixes=(".mystore",), recognises=lambda path: (path / "my_store.json").is_file()))
     """

@@ -19,6 +19,7 @@ from bindplug.cards import (
     BridgeCard,
     Card,
     CommandCard,
+    IndexCard,
     InputCard,
     ModelCard,
     resolve,
@@ -163,7 +164,7 @@ class Registry:
 
     Attributes:
         plugins: every plugin found, by name.
-        models, adapters, spaces, bridges, inputs, commands: entries by name.
+        models, adapters, spaces, bridges, inputs, commands, indexes: entries by name.
     """
 
     def __init__(self) -> None:
@@ -174,6 +175,7 @@ class Registry:
         self.bridges: dict[str, Entry[BridgeCard]] = {}
         self.inputs: dict[str, Entry[InputCard]] = {}
         self.commands: dict[str, Entry[CommandCard]] = {}
+        self.indexes: dict[str, Entry[IndexCard]] = {}
 
     def add(self, entry_point: EntryPoint, blocked: Iterable[str] = ()) -> Plugin:
         """Load a plugin and keep what it registers; whatever goes wrong becomes its status.
@@ -238,6 +240,7 @@ HOOKS: tuple[tuple[str, str, type], ...] = (
     ("register_bridges", "bridges", BridgeCard),
     ("register_inputs", "inputs", InputCard),
     ("register_commands", "commands", CommandCard),
+    ("register_indexes", "indexes", IndexCard),
 )
 """Each hook, the registry's shelf it fills, and what it must register."""
 

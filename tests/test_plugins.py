@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from bindplug import hookimpl, plugins, text
-from bindplug.cards import AdapterCard, BridgeCard, CommandCard, InputCard, ModelCard
+from bindplug.cards import AdapterCard, BridgeCard, CommandCard, IndexCard, InputCard, ModelCard
 from bindplug.errors import MissingDependency, PluginError, UnknownReader
 from bindplug.plugins import Registry
 from bindplug.space import IMAGEBIND_SPACE, EmbeddingSpace
@@ -21,6 +21,7 @@ CARDS = {
     "register_bridges": BridgeCard(name="b", source=IMAGEBIND_SPACE, destination=FAKE_SPACE, target="x:y"),
     "register_inputs": InputCard(name="r", modality="text", target=f"{__name__}:read_shout"),
     "register_commands": CommandCard(name="c", description="does c", target="x:y"),
+    "register_indexes": IndexCard(name="i", open="x:y", recognises=lambda path: False),
 }
 
 

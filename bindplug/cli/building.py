@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from bindplug.cli.groups import SuggestingGroup
+from bindplug.cli.lists import expand
 from bindplug.cli.messages import FAILED, INTERRUPTED, OK, SKIPPED, USAGE, report_notes, report_skipped, say
 from bindplug.cli.options import (
     DEFAULT_MODEL,
@@ -16,12 +18,14 @@ from bindplug.cli.sources import (
     SourceCommand,
     Sources,
     check_reader_options,
+    folder_options,
     gather,
     reader_options,
     short_names,
     source_options,
 )
 from bindplug.cli.tables import console, heat, heat_table, print_json
+from bindplug.cli.windows import check_windows, window_options
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -35,9 +39,13 @@ __all__ = [
     "Source",
     "SourceCommand",
     "Sources",
+    "SuggestingGroup",
     "check_reader_options",
+    "check_windows",
     "console",
     "device_option",
+    "expand",
+    "folder_options",
     "gather",
     "heat",
     "heat_table",
@@ -50,4 +58,5 @@ __all__ = [
     "say",
     "short_names",
     "source_options",
+    "window_options",
 ]

@@ -32,6 +32,7 @@ PUBLIC = (
     "bindplug.hookspecs",
     "bindplug.hub",
     "bindplug.imagebind",
+    "bindplug.indexes",
     "bindplug.inputs",
     "bindplug.lazy",
     "bindplug.modality",
