@@ -21,6 +21,7 @@ __all__ = [
     "BridgeCard",
     "Card",
     "CommandCard",
+    "EngineCard",
     "IndexCard",
     "InputCard",
     "ModelCard",
@@ -174,6 +175,20 @@ class CommandCard(Card):
     """
 
     target: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class EngineCard(Card):
+    """Another way to do the work of ``bindplug embed``, used as ``bindplug embed --engine NAME``.
+
+    Args:
+        target: function ``(job) -> summary`` from a :class:`bindplug.cli.building.EmbedJob` to a
+            :class:`bindplug.cli.building.EmbedSummary`.
+        options: names that ``--engine-option NAME=VALUE`` takes.
+    """
+
+    target: str
+    options: tuple[str, ...] = ()
 
 
 def resolve(target: str, owner: str) -> Any:

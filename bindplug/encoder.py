@@ -11,7 +11,14 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from bindplug.embed import Embedded, SkippedInputs, SkippedQuery, embed_queries, warn_unknown_words
+from bindplug.embed import (
+    Embedded,
+    SkippedInputs,
+    SkippedQuery,
+    embed_parts,
+    embed_queries,
+    warn_unknown_words,
+)
 from bindplug.errors import InputError
 from bindplug.fingerprint import Fingerprint
 from bindplug.inputs.notes import warn_notes
@@ -31,6 +38,7 @@ __all__ = [
     "SkippedInputs",
     "SkippedQuery",
     "Template",
+    "embed_parts",
     "warn_unknown_words",
 ]
 

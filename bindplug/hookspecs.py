@@ -1,4 +1,4 @@
-"""The plugin contract. A plugin implements any of these seven hooks with ``@bindplug.hookimpl``.
+"""The plugin contract. A plugin implements any of these eight hooks with ``@bindplug.hookimpl``.
 
 Every hook is handed ``register`` and calls it once for each card. The host owns names and their collisions.
 ``docs/writing_a_plugin.md`` walks through a whole plugin.
@@ -10,7 +10,7 @@ from collections.abc import Callable
 
 import pluggy
 
-from bindplug.cards import AdapterCard, BridgeCard, CommandCard, IndexCard, InputCard, ModelCard
+from bindplug.cards import AdapterCard, BridgeCard, CommandCard, EngineCard, IndexCard, InputCard, ModelCard
 from bindplug.space import EmbeddingSpace
 
 __all__ = [
@@ -18,6 +18,7 @@ __all__ = [
     "register_adapters",
     "register_bridges",
     "register_commands",
+    "register_engines",
     "register_indexes",
     "register_inputs",
     "register_models",
@@ -88,4 +89,12 @@ def register_indexes(register: Callable[[IndexCard], None]) -> None:
 
     register(IndexCard(name="my_store", open="my_package.store:open", create="my_package.store:create",
                        suffixes=(".mystore",), recognises=lambda path: (path / "my_store.json").is_file()))
+    """
+
+
+@hookspec
+def register_engines(register: Callable[[EngineCard], None]) -> None:
+    """Other ways to do the work of ``bindplug embed``, as on many machines.
+
+    register(EngineCard(name="my-cluster", target="my_package.engine:run", requires=("dask",), extra="cluster"))
     """

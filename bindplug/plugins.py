@@ -19,6 +19,7 @@ from bindplug.cards import (
     BridgeCard,
     Card,
     CommandCard,
+    EngineCard,
     IndexCard,
     InputCard,
     ModelCard,
@@ -164,7 +165,7 @@ class Registry:
 
     Attributes:
         plugins: every plugin found, by name.
-        models, adapters, spaces, bridges, inputs, commands, indexes: entries by name.
+        models, adapters, spaces, bridges, inputs, commands, engines, indexes: entries by name.
     """
 
     def __init__(self) -> None:
@@ -176,6 +177,7 @@ class Registry:
         self.inputs: dict[str, Entry[InputCard]] = {}
         self.commands: dict[str, Entry[CommandCard]] = {}
         self.indexes: dict[str, Entry[IndexCard]] = {}
+        self.engines: dict[str, Entry[EngineCard]] = {}
 
     def add(self, entry_point: EntryPoint, blocked: Iterable[str] = ()) -> Plugin:
         """Load a plugin and keep what it registers; whatever goes wrong becomes its status.
@@ -241,6 +243,7 @@ HOOKS: tuple[tuple[str, str, type], ...] = (
     ("register_inputs", "inputs", InputCard),
     ("register_commands", "commands", CommandCard),
     ("register_indexes", "indexes", IndexCard),
+    ("register_engines", "engines", EngineCard),
 )
 """Each hook, the registry's shelf it fills, and what it must register."""
 

@@ -6,7 +6,7 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from bindplug import hookimpl, plugins, text
-from bindplug.cards import AdapterCard, BridgeCard, CommandCard, IndexCard, InputCard, ModelCard
+from bindplug.cards import AdapterCard, BridgeCard, CommandCard, EngineCard, IndexCard, InputCard, ModelCard
 from bindplug.errors import MissingDependency, PluginError, UnknownReader
 from bindplug.plugins import Registry
 from bindplug.space import IMAGEBIND_SPACE, EmbeddingSpace
@@ -22,6 +22,7 @@ CARDS = {
     "register_inputs": InputCard(name="r", modality="text", target=f"{__name__}:read_shout"),
     "register_commands": CommandCard(name="c", description="does c", target="x:y"),
     "register_indexes": IndexCard(name="i", open="x:y", recognises=lambda path: False),
+    "register_engines": EngineCard(name="e", target="x:y"),
 }
 
 

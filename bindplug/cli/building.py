@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from bindplug.cli.engines import EmbedJob, EmbedSummary
 from bindplug.cli.groups import SuggestingGroup
+from bindplug.cli.journal import file_state, job_difference, lock_file, part_of
 from bindplug.cli.lists import expand
 from bindplug.cli.messages import FAILED, INTERRUPTED, OK, SKIPPED, USAGE, report_notes, report_skipped, say
 from bindplug.cli.options import (
@@ -13,6 +15,7 @@ from bindplug.cli.options import (
     model_options,
     output_options,
 )
+from bindplug.cli.outputs import is_utf8, rows_schema, rows_table
 from bindplug.cli.sources import (
     Source,
     SourceCommand,
@@ -25,7 +28,7 @@ from bindplug.cli.sources import (
     source_options,
 )
 from bindplug.cli.tables import console, heat, heat_table, print_json
-from bindplug.cli.windows import check_windows, window_options
+from bindplug.cli.windows import check_windows, in_windows, window_options
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -35,6 +38,8 @@ __all__ = [
     "SKIPPED",
     "USAGE",
     "DtypeName",
+    "EmbedJob",
+    "EmbedSummary",
     "ModelChoice",
     "Source",
     "SourceCommand",
@@ -45,16 +50,24 @@ __all__ = [
     "console",
     "device_option",
     "expand",
+    "file_state",
     "folder_options",
     "gather",
     "heat",
     "heat_table",
+    "in_windows",
+    "is_utf8",
+    "job_difference",
+    "lock_file",
     "model_options",
     "output_options",
+    "part_of",
     "print_json",
     "reader_options",
     "report_notes",
     "report_skipped",
+    "rows_schema",
+    "rows_table",
     "say",
     "short_names",
     "source_options",

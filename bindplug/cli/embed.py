@@ -13,8 +13,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
-import numpy as np
 
+from bindplug.cli.engines import LOCAL, EmbedJob, find_engine, parse_engine_options, run_engine
 from bindplug.cli.messages import escape, report_notes, report_skipped
 from bindplug.cli.options import ModelChoice, model_options, output_options
 from bindplug.cli.sources import (
@@ -31,10 +31,12 @@ from bindplug.cli.windows import check_windows, in_windows, window_options
 from bindplug.errors import InputError
 
 if TYPE_CHECKING:
-    from bindplug.cli.journal import Journal, Part
-    from bindplug.embed import Embedded
+    from bindplug.cli.journal import Journal
     from bindplug.encoder import Encoder
     from bindplug.query import Query
+
+DEFAULT_SAVE_EVERY = 256
+"""Items between two saves."""
 
 
 @click.command(cls=SourceCommand)
@@ -53,16 +55,12 @@ if TYPE_CHECKING:
 @click.option(
     "--on-error",
     type=click.Choice(["raise", "skip"]),
-    default="raise",
-    show_default=True,
-    help="Stop at a bad file, or leave it out, name it and exit with 3.",
+    help="Stop at a bad file (the default here), or leave it out, name it and exit with 3 (that of other engines).",
 )
 @click.option(
     "--save-every",
     type=click.IntRange(min=1),
-    default=256,
-    show_default=True,
-    help="Items between two saves; an interrupted run loses at most these.",
+    help="Items between two saves; an interrupted run loses at most these. 256 here, the engine's choice elsewhere.",
 )
 @click.option(
     "--workers",
@@ -71,6 +69,22 @@ if TYPE_CHECKING:
     help="Threads that read files while the model works; one for each core by default, at most 4; 0 for none.",
 )
 @window_options
+@click.option(
+    "--engine",
+    default=LOCAL,
+    show_default=True,
+    metavar="NAME",
+    help="What does the work: local is this process; ray is many processes or machines.",
+)
+@click.option("--address", metavar="ADDRESS", help="Of the engine's cluster, as auto or ray://host:10001.")
+@click.option(
+    "--engine-option",
+    "-E",
+    "engine_options",
+    multiple=True,
+    metavar="NAME=VALUE",
+    help="An option of the engine, as actors=4. Repeatable.",
+)
 @click.option("--restart", is_flag=True, help="Begin anew instead of going on with an interrupted run.")
 @click.option("--overwrite", is_flag=True, help="Replace the output if it exists.")
 @reader_options
@@ -83,11 +97,14 @@ def embed(
     include: tuple[str, ...],
     lists: tuple[str, ...],
     output: str,
-    on_error: str,
-    save_every: int,
+    on_error: str | None,
+    save_every: int | None,
     workers: int | None,
     windows: float | None,
     hop: float | None,
+    engine: str,
+    address: str | None,
+    engine_options: tuple[str, ...],
     restart: bool,
     overwrite: bool,
     reader: tuple[str, ...],
@@ -106,13 +123,37 @@ def embed(
     bindplug embed sounds/ --modality audio -o sounds.parquet
     bindplug embed --image a.png --text "a dog" -o mixed.npz
     bindplug embed calls/ --modality audio --windows 2 --hop 1 -o calls.parquet
+    bindplug embed --engine ray --address auto s3://bucket/prefix --modality image -o s3://bucket/rows
     """
+    if engine != LOCAL:
+        entry = find_engine(engine)
+        whole = EmbedJob(
+            gather(by_option, files, modality, lists, reader, as_typed=True),
+            output,
+            choice,
+            recursive=recursive,
+            include=include,
+            on_error=on_error,
+            save_every=save_every,
+            workers=workers,
+            windows=check_windows(windows, hop),
+            restart=restart,
+            overwrite=overwrite,
+            address=address,
+            options=parse_engine_options(entry, engine_options),
+            quiet=quiet,
+        )
+        return run_engine(entry, whole, as_json=as_json)
+    if address is not None or engine_options:
+        raise click.UsageError("--address and --engine-option need --engine, as --engine ray")
+    on_error, save_every = on_error or "raise", save_every or DEFAULT_SAVE_EVERY
     from bindplug.cli.journal import Journal
     from bindplug.cli.outputs import check_output, write_output
 
     path = Path(output)
     check_output(path)
     sources = gather(by_option, files, modality, lists, reader, recursive=recursive, include=include)
+    _ensure_no_address(sources)
     job: dict[str, Any] = {
         "model": choice.name,
         "dtype": choice.dtype,
@@ -151,6 +192,18 @@ def embed(
         journal.close(finished=finished)
     _report(path, row_count, skipped, notes, as_json, quiet)
     return report_skipped(skipped)
+
+
+def _ensure_no_address(sources: Sources) -> None:
+    """Refuse ``s3://bucket/prefix`` and the like, which only engines read."""
+    for source in sources.items:
+        if not source.is_text and "://" in source.value and not Path(source.value).exists():
+            raise InputError(
+                source.value,
+                found="an address",
+                expected="a path on this machine",
+                remedy="Say --engine ray to read from addresses",
+            )
 
 
 def _items_identity(sources: Sources) -> dict[str, Any]:
@@ -204,6 +257,7 @@ def _embed_missing(
     quiet: bool,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]]]:
     """Embed and keep every part that is not on disk yet; all skipped items and notes, of earlier runs included."""
+    from bindplug.cli.journal import part_of
     from bindplug.embed import embed_parts
     from bindplug.progress import iterate_with_progress
 
@@ -230,38 +284,12 @@ def _embed_missing(
             embedded, label="embedding", total=len(missing), quiet=quiet or None
         ):
             start, state = started.popleft()
-            part = _part_of(result, journal, start, state)
+            part = part_of(result, journal.part_items(start), start, state)
             journal.write(start, part)
             skipped += part.skipped
             notes += part.notes
     by_index = itemgetter("index")
     return sorted(skipped, key=by_index), sorted(notes, key=by_index)
-
-
-def _part_of(result: Embedded, journal: Journal, start: int, state: list[list[int]]) -> Part:
-    from bindplug.cli.journal import Part
-
-    items = journal.part_items(start)
-    skipped = [
-        {
-            "index": start + s.index,
-            "modality": items[s.index].modality,
-            "source": items[s.index].value,
-            "reason": s.reason,
-        }
-        for s in result.skipped
-    ]
-    notes = [
-        {
-            "index": start + remark.index,
-            "modality": items[remark.index].modality,
-            "source": items[remark.index].value,
-            "note": remark.text,
-        }
-        for remark in result.notes
-    ]
-    rows = result.rows.cpu().numpy().astype(np.float32)
-    return Part(rows, [start + i for i in result.kept], skipped, state, notes)
 
 
 def _report(

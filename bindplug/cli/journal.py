@@ -12,15 +12,18 @@ import os
 import re
 import shutil
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from bindplug.cli.sources import Source
 from bindplug.errors import InputError
+
+if TYPE_CHECKING:
+    from bindplug.embed import Embedded
 
 FORMAT = 3
 """Version of the directory's layout; another one is never resumed."""
@@ -28,7 +31,7 @@ FORMAT = 3
 OWN_FILES = re.compile(r"lock|job\.(json|tmp)|\d{9}\.(npz|tmp)")
 """Names in a directory of finished parts."""
 
-TYPED = {
+TYPED: Mapping[str, str] = {
     "model": "--model",
     "dtype": "--dtype",
     "reader_options": "-O",
@@ -59,6 +62,28 @@ class Part:
     skipped: list[dict[str, Any]] = field(default_factory=list)
     state: list[list[int]] = field(default_factory=list)
     notes: list[dict[str, Any]] = field(default_factory=list)
+
+
+def part_of(
+    result: Embedded, items: Sequence[Source], start: int = 0, state: list[list[int]] | None = None
+) -> Part:
+    """What was embedded of a run of items, with the items by name.
+
+    Args:
+        result: of embedding the queries of ``items``.
+        items: the sources, in order.
+        start: index of the first one among all items of the job.
+        state: as in :class:`Part`.
+    """
+
+    def describe(index: int, key: str, text: str) -> dict[str, Any]:
+        item = items[index]
+        return {"index": start + index, "modality": item.modality, "source": item.value, key: text}
+
+    skipped = [describe(query.index, "reason", query.reason) for query in result.skipped]
+    notes = [describe(note.index, "note", note.text) for note in result.notes]
+    rows = result.rows.cpu().numpy().astype(np.float32)
+    return Part(rows, [start + i for i in result.kept], skipped, state or [], notes)
 
 
 class Journal:
@@ -156,7 +181,7 @@ class Journal:
         self._ensure_own()
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._lock = _locked(self.directory / "lock")
+            self._lock = lock_file(self.directory / "lock")
         except BlockingIOError:
             raise InputError(
                 str(self.directory),
@@ -192,7 +217,7 @@ class Journal:
         parts = list(self.directory.glob("*.npz"))
         earlier = _read_job(path) if parts and not restart else None
         if parts and not restart:
-            difference = _difference(earlier, self.identity)
+            difference = job_difference(earlier, self.identity)
             if difference:
                 raise InputError(
                     str(self.directory),
@@ -258,23 +283,31 @@ def _read_job(path: Path) -> dict[str, Any] | None:
     return job if isinstance(job, dict) and isinstance(job.get("step"), int) and job["step"] > 0 else None
 
 
-def _difference(earlier: dict[str, Any] | None, identity: dict[str, Any]) -> str:
-    """How an earlier job differs, in a person's words; empty for the same job."""
+def job_difference(
+    earlier: Mapping[str, Any] | None, identity: Mapping[str, Any], typed: Mapping[str, str] = TYPED
+) -> str:
+    """How an earlier job differs, in a person's words; empty for the same job.
+
+    Args:
+        earlier: what was noted of it; None if that is damaged.
+        identity: the same of the present one.
+        typed: for each key that is compared, what a person typed to set it.
+    """
     if earlier is None:
         return "whose job.json is damaged"
-    keys = [key for key in TYPED if earlier.get(key) != identity.get(key)]
+    keys = [key for key in typed if earlier.get(key) != identity.get(key)]
     if "format" in keys:
         return "of another version of bindplug"
     if "model" in keys:  # these follow from it
         keys = [key for key in keys if key not in ("space", "fingerprint")]
     words = []
     for key in keys:
-        plain = TYPED[key].startswith("-") and key != "reader_options"
-        words.append(f"{TYPED[key]} {earlier.get(key)}" if plain else TYPED[key])
+        plain = typed[key].startswith("-") and key != "reader_options"
+        words.append(f"{typed[key]} {earlier.get(key)}" if plain else typed[key])
     return f"that differs in {', '.join(dict.fromkeys(words))}" if words else ""
 
 
-def _locked(path: Path) -> int | None:
+def lock_file(path: Path) -> int | None:
     """A lock that ends with this process however it ends; None where the system has none of that kind."""
     try:
         import fcntl

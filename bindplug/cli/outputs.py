@@ -5,10 +5,10 @@ from __future__ import annotations
 import json
 import os
 import zipfile
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -16,6 +16,9 @@ from bindplug.cli.journal import Journal, Part, not_writable
 from bindplug.cli.sources import Source
 from bindplug.errors import InputError, MissingDependency
 from bindplug.modality import Modality
+
+if TYPE_CHECKING:
+    import pyarrow as pa
 
 METADATA_KEY = "bindplug"
 """Where both formats keep what is common to all rows: JSON with model, space, and the skipped inputs."""
@@ -107,8 +110,32 @@ def _sources(journal: Journal) -> Iterator[list[Source]]:
 
 
 def _write_parquet(path: Path, journal: Journal, width: int, metadata: dict[str, Any]) -> int:
-    import pyarrow as pa
     import pyarrow.parquet as pq
+
+    windowed = any(source.span for source in journal.items)
+    with_bytes = not all(is_utf8(source.value) for source in journal.items)
+    schema = rows_schema(width, metadata, windowed=windowed, with_bytes=with_bytes)
+    row_count = 0
+    with pq.ParquetWriter(path, schema) as writer:
+        for part in _parts(journal):
+            table = rows_table(part.rows, [journal.items[i] for i in part.kept], schema)
+            writer.write_table(table)
+            row_count += len(table)
+    return row_count
+
+
+def rows_schema(
+    width: int, metadata: Mapping[str, Any], *, windowed: bool = False, with_bytes: bool = False
+) -> pa.Schema:
+    """The Arrow schema of a table of rows.
+
+    Args:
+        width: length of a row.
+        metadata: what is common to all rows, ``model`` and ``space`` among it; the schema carries it as JSON.
+        windowed: with the columns ``start`` and ``end``, in seconds.
+        with_bytes: with the column ``path_bytes``, for names of files that are not UTF-8.
+    """
+    import pyarrow as pa
 
     columns = [
         ("path", pa.string()),
@@ -117,45 +144,53 @@ def _write_parquet(path: Path, journal: Journal, width: int, metadata: dict[str,
         ("model", pa.string()),
         ("space", pa.string()),
     ]
-    windowed = any(source.span for source in journal.items)
     if windowed:
         columns += [("start", pa.float64()), ("end", pa.float64())]
     # Parquet's strings are UTF-8, names of files need not be: those are escaped, and kept as bytes beside.
-    with_bytes = not all(_is_utf8(source.value) for source in journal.items)
     if with_bytes:
         columns.append(("path_bytes", pa.binary()))
-    schema = pa.schema(columns, metadata={METADATA_KEY: json.dumps(metadata)})
-    row_count = 0
-    with pq.ParquetWriter(path, schema) as writer:
-        for part in _parts(journal):
-            sources = [journal.items[i] for i in part.kept]
-            flat = pa.array(part.rows.reshape(-1), pa.float32())
-            arrays = [
-                pa.array([_as_utf8(s.value) for s in sources], pa.string()),
-                pa.array([s.modality for s in sources], pa.string()),
-                pa.FixedSizeListArray.from_arrays(flat, width),
-                pa.array([metadata["model"]] * len(sources), pa.string()),
-                pa.array([metadata["space"]] * len(sources), pa.string()),
-            ]
-            if windowed:
-                arrays += [
-                    pa.array([s.span[place] if s.span else None for s in sources], pa.float64())
-                    for place in (0, 1)
-                ]
-            if with_bytes:
-                arrays.append(pa.array([os.fsencode(s.value) for s in sources], pa.binary()))
-            writer.write_table(pa.Table.from_arrays(arrays, schema=schema))
-            row_count += len(sources)
-    return row_count
+    return pa.schema(columns, metadata={METADATA_KEY: json.dumps(metadata)})
 
 
-def _is_utf8(text: str) -> bool:
+def rows_table(rows: np.ndarray, sources: Sequence[Source], schema: pa.Schema) -> pa.Table:
+    """Rows as an Arrow table.
+
+    Args:
+        rows: (N, D) float32.
+        sources: what each of the N rows stands for.
+        schema: from :func:`rows_schema`.
+    """
+    import pyarrow as pa
+
+    metadata = json.loads(schema.metadata[METADATA_KEY.encode()])
+    flat = pa.array(rows.reshape(-1), pa.float32())  # (N, D) -> (N * D,)
+    columns: dict[str, Any] = {
+        "path": [_as_utf8(s.value) for s in sources],
+        "modality": [s.modality for s in sources],
+        "embedding": pa.FixedSizeListArray.from_arrays(flat, schema.field("embedding").type.list_size),
+        "model": [metadata["model"]] * len(sources),
+        "space": [metadata["space"]] * len(sources),
+        "start": [s.span[0] if s.span else None for s in sources],
+        "end": [s.span[1] if s.span else None for s in sources],
+        "path_bytes": [os.fsencode(s.value) for s in sources],
+    }
+    arrays = [
+        pa.array(columns[field.name], field.type)
+        if isinstance(columns[field.name], list)
+        else columns[field.name]
+        for field in schema
+    ]
+    return pa.Table.from_arrays(arrays, schema=schema)
+
+
+def is_utf8(text: str) -> bool:
+    """Whether a name is UTF-8, and not bytes that Python holds as lone surrogates."""
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _as_utf8(text: str) -> str:
     """The text with bytes that are not UTF-8 as ``\\xNN``."""
-    return text if _is_utf8(text) else os.fsencode(text).decode("utf-8", errors="backslashreplace")
+    return text if is_utf8(text) else os.fsencode(text).decode("utf-8", errors="backslashreplace")
 
 
 def _write_npz(path: Path, journal: Journal, width: int, metadata: dict[str, Any]) -> int:

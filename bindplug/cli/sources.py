@@ -268,6 +268,7 @@ def gather(
     *,
     recursive: bool = False,
     include: Sequence[str] = (),
+    as_typed: bool = False,
 ) -> Sources:
     """The sources that a command line names: options and lists in the order typed, then the arguments.
 
@@ -280,6 +281,7 @@ def gather(
         lists: files with one source a line; ``-`` for standard input.
         reader: ``MODALITY.NAME=VALUE`` assignments.
         recursive, include: as in :func:`bindplug.cli.lists.expand`.
+        as_typed: leave directories and patterns for the caller to expand.
 
     Raises:
         click.UsageError: files without a stated modality, or nothing at all.
@@ -306,7 +308,7 @@ def gather(
         if source.is_text:
             _warn_of_file_name(source.value)
             items.append(source)
-        elif source.files:
+        elif source.files or as_typed:
             items.append(source)
         else:
             paths = expand(source.value, recursive=recursive, include=include)
