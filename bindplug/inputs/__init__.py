@@ -29,6 +29,7 @@ from bindplug.inputs.text import (
     TextPreprocess,
     Tokenizer,
     vocabulary,
+    word_tokens,
 )
 from bindplug.inputs.thermal import ThermalPreprocess
 from bindplug.inputs.video import VideoPreprocess
@@ -63,6 +64,7 @@ __all__ = [
     "normalize_rgb",
     "note",
     "vocabulary",
+    "word_tokens",
 ]
 
 

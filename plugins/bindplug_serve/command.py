@@ -1,0 +1,333 @@
+"""``bindplug serve``: a model over HTTP and MCP."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import signal
+import socket
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bindplug.cli.building import ModelChoice, model_options, output_options, print_json, say
+from bindplug.errors import InputError
+from bindplug_serve.guards import LOOPBACK_NAMES
+from bindplug_serve.limits import MIB, Limits
+
+if TYPE_CHECKING:
+    from bindplug_serve.service import Service
+
+KEY_VARIABLE = "BINDPLUG_API_KEY"
+DEFAULTS = Limits()
+
+
+@click.command()
+@click.option(
+    "--index",
+    type=click.Path(),
+    metavar="PATH",
+    help="An index of `bindplug index` for /search and the tool.",
+)
+@click.option(
+    "--detector", metavar="NAME", help="A detector for /detect: its name, or path to Detic's weights."
+)
+@click.option(
+    "--bridge", metavar="NAME|DIR", help="A bridge from the model's space to the detector's, by name or path."
+)
+@click.option(
+    "--modality",
+    "modalities",
+    multiple=True,
+    help="Load the towers of these only. Repeatable; all by default.",
+)
+@click.option("--name", "served_name", help="What clients call the model; its own name by default.")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", type=click.IntRange(0, 65535), default=8000, show_default=True, help="0 takes a free one."
+)
+@click.option(
+    "--api-key",
+    envvar=KEY_VARIABLE,
+    metavar="KEY",
+    help=f"Ask for this key as `Authorization: Bearer KEY`. Better set {KEY_VARIABLE}: others can see arguments.",
+)
+@click.option(
+    "--allow-host", "hosts", multiple=True, metavar="NAME", help="Host name to answer to, beside loopback's."
+)
+@click.option(
+    "--allow-origin",
+    "origins",
+    multiple=True,
+    metavar="ORIGIN",
+    help="Web pages that may ask (CORS). Repeatable.",
+)
+@click.option(
+    "--mcp",
+    type=click.Choice(["stdio", "http"]),
+    is_flag=False,
+    flag_value="stdio",
+    help="Tools for assistants: on stdin and stdout in place of HTTP, or with `http` at /mcp beside the rest.",
+)
+@click.option(
+    "--max-wait-ms",
+    type=click.FloatRange(min=0),
+    default=DEFAULTS.batch_wait_s * 1000,
+    show_default=True,
+    help="How long an item waits for others to share a batch with.",
+)
+@click.option(
+    "--max-queue",
+    type=click.IntRange(min=1),
+    default=DEFAULTS.queue,
+    show_default=True,
+    help="Items that may wait.",
+)
+@click.option(
+    "--max-items",
+    type=click.IntRange(min=1),
+    default=DEFAULTS.items,
+    show_default=True,
+    help="Items in one request.",
+)
+@click.option(
+    "--max-body-mib",
+    type=click.FloatRange(min=0, min_open=True),
+    default=DEFAULTS.body_bytes / MIB,
+    show_default=True,
+    help="Size of one request.",
+)
+@click.option(
+    "--timeout",
+    type=click.FloatRange(min=0, min_open=True),
+    default=DEFAULTS.request_s,
+    show_default=True,
+    help="Seconds to answer a request.",
+)
+@click.option(
+    "--shutdown-timeout",
+    type=click.IntRange(min=1),
+    default=int(DEFAULTS.shutdown_s),
+    show_default=True,
+    help="Seconds to finish requests once the server is told to end.",
+)
+@click.option(
+    "--threads",
+    type=click.IntRange(min=1),
+    default=DEFAULTS.threads,
+    show_default=True,
+    help="Batches of different kinds worked on at once.",
+)
+@model_options
+@output_options
+def serve(
+    index: str | None,
+    detector: str | None,
+    bridge: str | None,
+    modalities: tuple[str, ...],
+    served_name: str | None,
+    host: str,
+    port: int,
+    api_key: str | None,
+    hosts: tuple[str, ...],
+    origins: tuple[str, ...],
+    mcp: str | None,
+    max_wait_ms: float,
+    max_queue: int,
+    max_items: int,
+    max_body_mib: float,
+    timeout: float,
+    shutdown_timeout: int,
+    threads: int,
+    choice: ModelChoice,
+    as_json: bool,
+    quiet: bool,
+) -> int:
+    """Serve a model over HTTP: OpenAI's embeddings, Weaviate's multi2vec-bind, search, classes, detections.
+
+    Prints the address, and answers once the model is loaded. Sources come as data in requests; no path and no address
+    in a request is opened. Without a key everyone who reaches the port may ask.
+
+    \b
+    bindplug serve --model imagebind_huge --port 8000
+    bindplug serve --mcp
+    """
+    body_bytes = int(max_body_mib * MIB)
+    limits = Limits(
+        batch=choice.batch_size,
+        batch_wait_s=max_wait_ms / 1000,
+        queue=max_queue,
+        items=min(max_items, max_queue),
+        body_bytes=body_bytes,
+        bodies_bytes=max(DEFAULTS.bodies_bytes, 2 * body_bytes),
+        request_s=timeout,
+        shutdown_s=shutdown_timeout,
+        threads=threads,
+    )
+    if api_key is not None and not api_key.strip():
+        raise click.UsageError(f"--api-key (or {KEY_VARIABLE}) is empty; leave it out for no key")
+    service = _service(index, detector, bridge, modalities, served_name, choice, limits)
+    from bindplug_serve.observe import set_up_logs
+
+    if mcp == "stdio":
+        server = _stdio_server(service)
+        set_up_logs(logging.WARNING if quiet else logging.INFO)
+        asyncio.run(server())
+        return 0
+    return _serve_http(
+        service,
+        host=host,
+        port=port,
+        api_key=api_key,
+        hosts=hosts,
+        origins=origins,
+        mcp=mcp == "http",
+        announce=lambda address: _announce(address, choice.name, as_json),
+        quiet=quiet,
+    )
+
+
+def _service(
+    index: str | None,
+    detector: str | None,
+    bridge: str | None,
+    modalities: tuple[str, ...],
+    served_name: str | None,
+    choice: ModelChoice,
+    limits: Limits,
+) -> Service:
+    """The service, after what can be checked before a model is loaded has been."""
+    from bindplug import Modality
+    from bindplug.indexes import find_index_card, open_vector_index
+    from bindplug_serve.detection import Detector
+    from bindplug_serve.service import Service
+
+    names = {Modality.parse(name).value for name in modalities} or None
+    if index is not None:
+        if not Path(index).exists():
+            remedy = f"Make one: bindplug index add {index} FOLDER"
+            raise InputError(index, found="no such file or directory", expected="an index", remedy=remedy)
+        find_index_card(index)
+    _ = choice.torch_device
+    return Service(
+        lambda: choice.load(names),
+        name=served_name or (Path(choice.name).stem if Path(choice.name).exists() else choice.name),
+        limits=limits,
+        open_index=None if index is None else lambda: open_vector_index(index),
+        open_detector=None if detector is None else lambda model: Detector(detector, model, bridge),
+    )
+
+
+def _announce(address: str, model: str, as_json: bool) -> None:
+    if as_json:
+        print_json({"url": address, "model": model})
+    else:
+        click.echo(f"{address}  (schema at {address}/openapi.json)")
+    sys.stdout.flush()
+
+
+def _stdio_server(service: Service) -> Callable[[], Any]:
+    from bindplug_serve.tools import create_mcp_server
+
+    server = create_mcp_server(service)
+
+    async def run() -> None:
+        await service.engine.start()
+        try:
+            await server.run_stdio_async()
+        finally:
+            await service.engine.close()
+
+    return run
+
+
+def _serve_http(
+    service: Service,
+    *,
+    host: str,
+    port: int,
+    api_key: str | None,
+    hosts: tuple[str, ...],
+    origins: tuple[str, ...],
+    mcp: bool,
+    announce: Callable[[str], None],
+    quiet: bool,
+) -> int:
+    import uvicorn
+
+    from bindplug_serve.app import create_app
+    from bindplug_serve.connections import protocol_with_timeout
+    from bindplug_serve.observe import set_up_logs
+
+    listener = _listen(host, port)
+    address = _address(listener)
+    loopback = listener.getsockname()[0] in LOOPBACK_NAMES
+    if not loopback and api_key is None:
+        say(f"warning: everyone who reaches {address} may ask; set {KEY_VARIABLE} to ask for a key")
+    errors: list[BaseException] = []
+
+    def fail(error: BaseException) -> None:
+        errors.append(error)
+        server.should_exit = True
+
+    app = create_app(
+        service,
+        api_key=api_key,
+        allow_hosts={*LOOPBACK_NAMES, *hosts} if loopback or hosts else (),
+        allow_origins=origins,
+        mcp=mcp,
+        on_failure=fail,
+    )
+    set_up_logs(logging.WARNING if quiet else logging.INFO)
+    config = uvicorn.Config(
+        app,
+        http=protocol_with_timeout(service.limits.headers_s),
+        ws="none",
+        log_config=None,
+        access_log=False,
+        server_header=False,
+        proxy_headers=False,
+        limit_concurrency=service.limits.connections,
+        timeout_graceful_shutdown=int(service.limits.shutdown_s),
+    )
+    server = uvicorn.Server(config)
+    announce(address)
+    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends at them, and raises them again afterwards
+        signal.signal(number, lambda *_: None)
+    server.run(sockets=[listener])
+    if errors:
+        raise errors[0]
+    return 0
+
+
+def _listen(host: str, port: int) -> socket.socket:
+    """A socket that listens, so that its port is known and nobody else can take it.
+
+    Raises:
+        InputError: the address is none of this machine's, or the port is in use.
+    """
+    try:
+        family, kind, protocol, _, place = socket.getaddrinfo(
+            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        listener = socket.socket(family, kind, protocol)
+        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        listener.bind(place)
+    except OSError as error:
+        problem = error.strerror or str(error)
+        expected = "a free port at an address of this machine"
+        raise InputError(
+            f"--host {host} --port {port}",
+            found=problem,
+            expected=expected,
+            remedy="--port 0 takes a free one.",
+        ) from None
+    return listener
+
+
+def _address(listener: socket.socket) -> str:
+    host, port = listener.getsockname()[:2]
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
