@@ -34,6 +34,7 @@ __all__ = [
     "check_dtype",
     "damage_named",
     "first_line",
+    "is_finite",
     "is_occupied",
     "read_json",
     "sha256_of",
@@ -181,6 +182,16 @@ def check_dtype(dtype: torch.dtype) -> None:
     """Raise :class:`CheckpointError` for a dtype that weights are not written in (:data:`DTYPES`)."""
     if dtype not in DTYPES.values():
         raise CheckpointError(f"cannot write weights as {dtype}; expected one of {', '.join(DTYPES)}")
+
+
+def is_finite(tensor: Tensor) -> bool:
+    """Whether a real tensor holds neither NaN nor infinity; nothing of its size is allocated. True on ``meta``."""
+    if tensor.is_meta or not tensor.numel() or not tensor.is_floating_point():
+        return True
+    if tensor.element_size() == 1:  # float8 has no minimum
+        tensor = tensor.to(torch.float32)
+    least, most = tensor.detach().aminmax()  # NaN is both
+    return bool(least.isfinite() & most.isfinite())
 
 
 def write_tensors(

@@ -18,7 +18,12 @@ from bindplug.imagebind.checkpoint_files import open_official, open_safetensors
 from bindplug.imagebind.config import ImageBindConfig, resolve_towers
 from bindplug.imagebind.model import ImageBind
 from bindplug.imagebind.official_names import TEXT_MASK, TEXT_SCALE, tower_of
-from bindplug.imagebind.official_weights import OfficialWeights, check_mask, check_state
+from bindplug.imagebind.official_weights import (
+    OfficialWeights,
+    check_finite,
+    check_mask,
+    check_state,
+)
 from bindplug.imagebind.same_weights import fingerprint_of, fingerprint_of_files
 from bindplug.modality import TOWERS, Modality
 from bindplug.space import EmbeddingSpace
@@ -141,6 +146,7 @@ def _assembled(
     dtype: torch.dtype | None,
 ) -> ImageBind:
     check_state(tensors, towers, config, what=str(path))
+    check_finite(tensors, str(path))
     if TEXT_MASK in tensors:
         check_mask(tensors[TEXT_MASK], str(path))
     if TEXT_SCALE not in tensors and isinstance(manifest.get("logit_scale"), float):

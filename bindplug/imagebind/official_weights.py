@@ -11,11 +11,13 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bindplug.directories import is_finite
 from bindplug.errors import CheckpointError
 from bindplug.fingerprint import Fingerprint
 from bindplug.imagebind.checkpoint_files import open_official, shorten, verify_checksums
 from bindplug.imagebind.config import ImageBindConfig, default_space, resolve_towers
 from bindplug.imagebind.config_inference import infer_config
+from bindplug.imagebind.mapped_pages import MappedPages
 from bindplug.imagebind.official_names import (
     TEXT_MASK,
     TEXT_SCALE,
@@ -63,6 +65,7 @@ def read_weights(
     tensors = select_tensors(state, towers, config, what=what)
     if not isinstance(source, Mapping):
         verify_checksums(source, tensors)
+        check_finite(tensors, what)
     fingerprint = fingerprint_of(state)
     return OfficialWeights(tensors, config, towers, space_of(config, tensors, fingerprint), fingerprint)
 
@@ -181,6 +184,24 @@ def check_state(
     if any(problems):
         raise CheckpointError(f"{what} does not hold this network; {'; '.join(filter(None, problems))}")
     return config
+
+
+def check_finite(tensors: Mapping[str, Tensor], what: str) -> None:
+    """Return if no tensor holds NaN or infinity, the text mask's aside.
+
+    Raises:
+        CheckpointError: some do; they are listed.
+    """
+    damaged, pages = [], MappedPages()
+    for name, tensor in tensors.items():
+        if name != TEXT_MASK and not is_finite(tensor):
+            damaged.append(name)
+        pages.release(tensor)
+    if damaged:
+        raise CheckpointError(
+            f"{what} is damaged; {shorten('not finite', damaged)}. Expected finite numbers alone: download or "
+            f"convert it again"
+        )
 
 
 def check_mask(mask: Tensor, what: str) -> None:

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-import json
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from bindplug.directories import read_json
 from bindplug.errors import CheckpointError, InputError, UnknownModel, WeightsNotFound
+from bindplug_diffusers.saved_pipeline import INDEX, check_components, check_files, damage_in
 
 if TYPE_CHECKING:
     from bindplug.space import EmbeddingSpace
@@ -52,16 +53,22 @@ def load_pipeline(
                 f"hub has the form owner/name"
             )
         location = name
+    place = location if isinstance(location, Path) else None
+    if place is not None:
+        check_files(place)
+    absent = _absent_components(Path(location))
+    torch_dtype = getattr(torch, dtype) if dtype else None
     try:
-        absent = _absent_components(Path(location))
-        torch_dtype = getattr(torch, dtype) if dtype else None
-        with warnings.catch_warnings():
+        with damage_in(place), warnings.catch_warnings():
             # newer releases call it dtype, and older ones do not know that name
             warnings.filterwarnings("ignore", ".*torch_dtype.* is deprecated", FutureWarning)
             pipe = DiffusionPipeline.from_pretrained(str(location), torch_dtype=torch_dtype, **absent)
     except (OSError, ValueError) as error:
-        kind = CheckpointError if isinstance(location, Path) else WeightsNotFound
-        raise kind(f"{name} could not be opened as a diffusers pipeline: {error}") from error
+        if place is not None:
+            raise
+        raise WeightsNotFound(f"{name} could not be opened as a diffusers pipeline: {error}") from error
+    if place is not None:
+        check_components(pipe, place)
     if ip_adapter:
         _load_adapter(pipe, ip_adapter)
     return pipe.to(device), cards[name].space if name in cards else None
@@ -93,10 +100,10 @@ def quiet_logging(quiet: bool) -> Iterator[None]:
 
 def _absent_components(directory: Path) -> dict[str, None]:
     """Components that a pipeline was saved without, as an image encoder. diffusers needs them as None to load it."""
-    index = directory / "model_index.json"
+    index = directory / INDEX
     if not index.is_file():
         return {}
-    return {name: None for name, entry in json.loads(index.read_text()).items() if entry == [None, None]}
+    return {name: None for name, entry in read_json(index).items() if entry == [None, None]}
 
 
 def _load_adapter(pipe: Any, ip_adapter: str) -> None:

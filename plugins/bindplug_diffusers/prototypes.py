@@ -17,6 +17,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.torch import save_file
 from torch import Tensor
 
+from bindplug.directories import damage_named
 from bindplug.errors import CheckpointError, InputError
 from bindplug.query import image
 from bindplug.space import EmbeddingSpace
@@ -165,16 +166,19 @@ class Prototypes:
                 f"there is no file {path}; pass a file that Prototypes.save() wrote, or a folder of images"
             )
         try:
-            with safe_open(str(path), framework="pt", device="cpu") as file:
+            with damage_named(path), safe_open(str(path), framework="pt", device="cpu") as file:
                 metadata = file.metadata() or {}
                 if metadata.get("format") != FORMAT:
                     raise CheckpointError(f"{path} holds no prototypes; Prototypes.save() writes such files")
                 rows = file.get_tensor("rows")
-            space = EmbeddingSpace(metadata["space"], rows.shape[1], metadata["fingerprint"] or None)
-            return cls(rows, space, tuple(json.loads(metadata["names"])), **json.loads(metadata["settings"]))
-        except (SafetensorError, OSError, KeyError, IndexError, TypeError, ValueError) as error:
-            if isinstance(error, CheckpointError):
-                raise
+                if not rows.is_floating_point():
+                    raise ValueError(f"rows are {rows.dtype}")
+                space = EmbeddingSpace(metadata["space"], rows.shape[1], metadata["fingerprint"] or None)
+                names, settings = json.loads(metadata["names"]), json.loads(metadata["settings"])
+                return cls(rows, space, tuple(names), **settings)
+        except CheckpointError:
+            raise
+        except (SafetensorError, OSError, InputError) as error:
             raise CheckpointError(f"{path} is no whole file of prototypes ({error})") from error
 
     def _top(self, rows: Tensor) -> tuple[Tensor, Tensor]:

@@ -22,6 +22,7 @@ from bindplug_transformers.clip_modules import NAMES, ClipTextTower, ClipVisionT
 from bindplug_transformers.configuration import ImageBindConfig
 from bindplug_transformers.hidden_states import FullPass, full_image_pass, full_text_pass
 from bindplug_transformers.registered_names import is_bindplug_source, load_options
+from bindplug_transformers.saved_directory import check_model, local_directory
 
 SCALES = ["logit_scale", "log_scale"]
 """Kept in float32 in half-precision models: a rounded logarithm would change every logit."""
@@ -102,9 +103,14 @@ class ImageBindPreTrainedModel(PreTrainedModel):
                 and ``modalities``; options that choose where and how to download have no effect.
 
         Raises:
+            CheckpointError: a file of the directory is damaged; it is named.
             InputError: an option that bindplug's models cannot honor.
+            WeightsNotFound: the directory holds no model.
         """
         if not is_bindplug_source(pretrained_model_name_or_path):
+            directory = local_directory(pretrained_model_name_or_path, kwargs)
+            if directory is not None:
+                check_model(cls, directory, kwargs)
             return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
         if args:
             raise InputError("from_pretrained", found="model arguments", expected="none for a bindplug model")

@@ -14,6 +14,7 @@ from bindplug.imagebind import ImageBindConfig as NetworkConfig
 from bindplug.inputs import VOCABULARY_SIZE
 from bindplug.modality import Modality, towers_of
 from bindplug.space import EmbeddingSpace
+from bindplug_transformers.saved_directory import local_directory, read_config
 
 START_ID, END_ID = VOCABULARY_SIZE - 2, VOCABULARY_SIZE - 1
 
@@ -55,6 +56,19 @@ class ImageBindConfig(PretrainedConfig):
         self.projection_dim = shape.embed_dim
         kwargs.pop("projection_dim", None)
         super().__init__(**kwargs)
+
+    @classmethod
+    def from_pretrained(cls, pretrained_model_name_or_path: Any, *args: Any, **kwargs: Any) -> Any:
+        """As transformers' own.
+
+        Raises:
+            CheckpointError: the directory's ``config.json`` is damaged or describes another kind of model.
+            WeightsNotFound: the directory has none.
+        """
+        directory = local_directory(pretrained_model_name_or_path, kwargs)
+        if directory is not None:
+            read_config(cls, directory)
+        return super().from_pretrained(pretrained_model_name_or_path, *args, **kwargs)
 
     @classmethod
     def from_bindplug(cls, model: Any, **kwargs: Any) -> ImageBindConfig:

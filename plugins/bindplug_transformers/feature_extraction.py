@@ -13,9 +13,10 @@ from bindplug.errors import InputError
 from bindplug.inputs import AUDIO_CLIPS as CLIPS
 from bindplug.inputs import MEL_BINS, SAMPLE_RATE_HZ, AudioPreprocess
 from bindplug_transformers.batches import each_option, features
+from bindplug_transformers.saved_directory import SavedSettings
 
 
-class ImageBindFeatureExtractor(SequenceFeatureExtractor):
+class ImageBindFeatureExtractor(SavedSettings, SequenceFeatureExtractor):
     """Sounds to (B, 3, 1, 128, 204) float32, as :class:`bindplug.inputs.audio.AudioPreprocess` makes them.
 
     Takes one sound or a list: samples (samples,) or (channels, samples) with ``sampling_rate``, dicts

@@ -10,13 +10,14 @@ from transformers.image_processing_utils import BaseImageProcessor
 from bindplug.errors import InputError
 from bindplug.inputs import IMAGE_SIZE, MEAN, STD, ImagePreprocess
 from bindplug_transformers.batches import as_list, each_option, features, plain_image
+from bindplug_transformers.saved_directory import SavedSettings
 
 ITEM_AXES = 3
 BICUBIC = 3
 """``PIL.Image.Resampling.BICUBIC``, as CLIP's configs write it."""
 
 
-class ImageBindImageProcessor(BaseImageProcessor):
+class ImageBindImageProcessor(SavedSettings, BaseImageProcessor):
     """Images to (B, 3, 224, 224) float32, as :class:`bindplug.inputs.image.ImagePreprocess` makes them.
 
     Takes one image or several: PIL images, paths, bytes, arrays and tensors of 8-bit integers or floats from 0

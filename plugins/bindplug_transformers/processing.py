@@ -18,6 +18,7 @@ from bindplug_transformers.feature_extraction import ImageBindFeatureExtractor
 from bindplug_transformers.image_processing import ImageBindImageProcessor
 from bindplug_transformers.outputs import TRANSFORMERS_4
 from bindplug_transformers.registered_names import is_bindplug_source
+from bindplug_transformers.saved_directory import PROCESSOR_FILE, SavedSettings
 from bindplug_transformers.tokenization import ImageBindTokenizer
 
 PREPROCESSOR_FILE = "preprocessor_config.json"
@@ -35,7 +36,7 @@ TEXT_ARGUMENTS = frozenset(
 )
 
 
-class ImageBindProcessor(ProcessorMixin):
+class ImageBindProcessor(SavedSettings, ProcessorMixin):
     """Tokenizer, image processor and audio feature extractor in one, and depth, thermal, motion and video.
 
     Depth, thermal and motion sources are whatever bindplug's readers take: paths, bytes, arrays, tensors.
@@ -48,6 +49,7 @@ class ImageBindProcessor(ProcessorMixin):
         kwargs: what every transformers processor takes.
     """
 
+    _needed_file = PROCESSOR_FILE
     if TRANSFORMERS_4:  # transformers 5 reads the constructor instead, and warns about these
         attributes: ClassVar[list[str]] = ["image_processor", "feature_extractor", "tokenizer"]
         image_processor_class = "AutoImageProcessor"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,8 @@ from typing import Any
 import torch
 
 import bindplug
-from bindplug.errors import InputError
+from bindplug.directories import read_json
+from bindplug.errors import CheckpointError, InputError
 
 CHECKPOINT_SUFFIXES = (".pth", ".pt")
 FORMAT = "bindplug-imagebind"
@@ -82,7 +82,7 @@ def _device(device_map: Any) -> str:
 
 def _format(path: Path) -> str:
     try:
-        manifest = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+        manifest = read_json(path)
+    except CheckpointError:
         return ""
     return str(manifest.get("format", "")) if isinstance(manifest, dict) else ""

@@ -10,12 +10,13 @@ from transformers import BatchEncoding, PreTrainedTokenizer
 from bindplug.errors import InputError
 from bindplug.inputs import CONTEXT_LENGTH, END, START, VOCABULARY_SIZE, Tokenizer, vocabulary
 from bindplug_transformers.configuration import END_ID, START_ID
+from bindplug_transformers.saved_directory import SavedSettings
 
 START_TOKEN, END_TOKEN = "<|startoftext|>", "<|endoftext|>"
 """The two marks as transformers' CLIPTokenizer writes them."""
 
 
-class ImageBindTokenizer(PreTrainedTokenizer):
+class ImageBindTokenizer(SavedSettings, PreTrainedTokenizer):
     """Texts to CLIP's token ids: ``tokenizer(["a dog"], padding=True, return_tensors="pt")``.
 
     Ids up to the end mark equal those of :class:`bindplug.inputs.text.Tokenizer`. Padding repeats the end mark,

@@ -132,6 +132,17 @@ def with_method(data):
     return bytes(data)
 
 
+@pytest.mark.parametrize("value", [float("nan"), float("-inf")])
+def test_weights_that_are_not_finite_are_named(network, tmp_path, value):
+    state = {name: tensor.clone() for name, tensor in network.official_state_dict().items()}
+    name = "modality_trunks.imu.blocks.0.mlp.fc1.weight"
+    state[name][3, 2] = value
+    torch.save(state, tmp_path / "w.pth")
+    with pytest.raises(CheckpointError, match=rf"w\.pth is damaged; 1 not finite: {name}"):
+        ImageBind.from_official(tmp_path / "w.pth", SMALL)
+    assert ImageBind.from_official(tmp_path / "w.pth", SMALL, modalities={"audio"}).modalities == ("audio",)
+
+
 @pytest.mark.parametrize(
     "damage",
     [

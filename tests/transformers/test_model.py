@@ -14,6 +14,7 @@ from transformers import AutoConfig, AutoModel, AutoModelForZeroShotImageClassif
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
 import bindplug_transformers as bt
+from bindplug.errors import CheckpointError
 from bindplug.imagebind import save_directory
 from tests.transformers.tiny import DTYPE, MODEL_INPUTS, TRANSFORMERS_4, rows_of, small_network
 
@@ -132,13 +133,16 @@ def test_a_part_of_the_towers(network, tmp_path):
     assert loaded.config.modalities == ["text", "audio"]
 
 
-def test_missing_weights_are_initialized_and_loaded_ones_kept(fresh, tmp_path):
+def test_missing_weights_are_initialized_for_who_reads_the_loading_info(fresh, tmp_path):
     fresh.save_pretrained(tmp_path)
     state = {
         n: t for n, t in fresh.state_dict().items() if "towers.imu.head" not in n and "log_scale" not in n
     }
     fresh.save_pretrained(tmp_path, state_dict=state)
-    loaded = bt.ImageBindModel.from_pretrained(tmp_path)
+    with pytest.raises(CheckpointError, match=r"7 missing: .*output_loading_info=True"):
+        bt.ImageBindModel.from_pretrained(tmp_path)
+    loaded, info = bt.ImageBindModel.from_pretrained(tmp_path, output_loading_info=True)
+    assert len(info["missing_keys"]) == 7
     pos_embed = loaded.network.towers["audio"].pos_embed
     assert torch.equal(pos_embed, fresh.network.towers["audio"].pos_embed)
     assert loaded.network.towers["imu"].head.proj.weight.std() > 0
