@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from bindplug.cards import AdapterCard
+from bindplug.cards import AdapterCard, unwrapped
 from bindplug.encoder import Encoder
 from bindplug.errors import AmbiguousUpgrade, BindplugError, PluginError, SpaceMismatch, UnsupportedTarget
 from bindplug.plugins import Entry, Failure, contained, describe_error, registry
@@ -29,7 +29,8 @@ def upgrade(target: Any, model: Encoder | None = None, *, bridge: Any = None, **
         A wrapper that forwards everything ``target`` has.
 
     Raises:
-        UnsupportedTarget: no adapter recognises ``target``; the message lists who was asked.
+        UnsupportedTarget: no adapter recognises ``target``; the message lists who was asked. Or it takes queries as
+            it is.
         AmbiguousUpgrade: several do.
         MissingDependency: the adapter needs a package that is absent.
         SpaceMismatch: the tool lives in another space than the model, and no bridge is given.
@@ -93,6 +94,11 @@ def _claimant(target: Any) -> Entry[AdapterCard]:
         raise AmbiguousUpgrade(
             f"{' and '.join(_named(entry) for entry in claims)} both recognise a {kind}; "
             f"set BINDPLUG_DISABLE to the plugin that should not"
+        )
+    if not claims and isinstance(unwrapped(target), Encoder):
+        raise UnsupportedTarget(
+            f"upgrade() takes a tool, such as a CLIP, a detector or a pipeline; a {kind} takes queries already: "
+            f"model.embed([bindplug.audio(...)]). To give a tool its senses: bindplug.upgrade(tool, model)"
         )
     if not claims:
         raise UnsupportedTarget(f"nothing installed can upgrade a {kind}. {_who_was_asked(answers)}")

@@ -27,9 +27,17 @@ __all__ = [
     "ModelCard",
     "is_instance_by_name",
     "resolve",
+    "unwrapped",
 ]
 
 Recognises = Callable[[object], bool]
+
+WRAPPERS = {
+    "torch.DataParallel": "module",
+    "torch.DistributedDataParallel": "module",
+    "torch.OptimizedModule": "_orig_mod",  # made by torch.compile
+}
+"""Modules that hold one other module, and the attribute that holds it."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -228,6 +236,14 @@ def is_instance_by_name(value: object, qualified_name: str) -> bool:
         base.__name__ == name and (base.__module__ == package or base.__module__.startswith(package + "."))
         for base in type(value).__mro__
     )
+
+
+def unwrapped(value: Any) -> Any:
+    """The innermost module of a parallel or compiled one; any other object itself. Imports nothing."""
+    for name, attribute in WRAPPERS.items():
+        if is_instance_by_name(value, name):
+            return unwrapped(getattr(value, attribute))
+    return value
 
 
 def _installed(module: str) -> bool:

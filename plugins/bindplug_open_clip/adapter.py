@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 import bindplug
 from bindplug.bridges import AnyBridge, as_bridge, fit_command
-from bindplug.cards import ModelCard
+from bindplug.cards import ModelCard, unwrapped
 from bindplug.encoder import Encoder
 from bindplug.errors import InputError, SpaceMismatch, UnsupportedTarget
 from bindplug.hub import fetch_weights, find_weights
@@ -20,7 +20,6 @@ from bindplug.inputs import Tokenizer
 from bindplug.modality import Modality
 from bindplug.space import IMAGEBIND_SPACE, EmbeddingSpace
 from bindplug_open_clip.catalog import cards, clip_config, config_of
-from bindplug_open_clip.plugin import unwrapped
 from bindplug_open_clip.same_weights import clip_state, difference_from
 from bindplug_open_clip.sensor_mixin import SensorMixin, image_dtype
 from bindplug_open_clip.sensors import SENSORS, Sensors, uneven_frames

@@ -6,28 +6,12 @@ Imports nothing of open_clip, so that it can be listed where open_clip is not in
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
 
 from bindplug import AdapterCard, hookimpl
-from bindplug.cards import is_instance_by_name
+from bindplug.cards import is_instance_by_name, unwrapped
 
 CLASSES = ("open_clip.CLIP", "open_clip.CustomTextCLIP", "clip.model.CLIP")
 """Classes with one image and one text tower. CoCa also has a captioner and is not among them."""
-
-WRAPPERS = {
-    "torch.DataParallel": "module",
-    "torch.DistributedDataParallel": "module",
-    "torch.OptimizedModule": "_orig_mod",  # made by torch.compile
-}
-"""Modules that hold one other module, and the attribute that holds it."""
-
-
-def unwrapped(target: Any) -> Any:
-    """The innermost module of a parallel or compiled one; any other object itself."""
-    for name, attribute in WRAPPERS.items():
-        if is_instance_by_name(target, name):
-            return unwrapped(getattr(target, attribute))
-    return target
 
 
 def recognises(target: object) -> bool:

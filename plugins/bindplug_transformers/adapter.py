@@ -12,9 +12,15 @@ from torch import Tensor
 import bindplug
 from bindplug.adapters import Upgraded
 from bindplug.bridges import as_bridge, compose, distinct_leaves, embed_leaves, fit_command, map_leaves
-from bindplug.cards import ModelCard
+from bindplug.cards import ModelCard, unwrapped
 from bindplug.encoder import Embedded, Encoder
-from bindplug.errors import BindplugError, InputError, ModalityNotLoaded, SpaceMismatch
+from bindplug.errors import (
+    BindplugError,
+    InputError,
+    ModalityNotLoaded,
+    SpaceMismatch,
+    UnsupportedTarget,
+)
 from bindplug.hub import find_weights
 from bindplug.imagebind import MAX_SCALE, difference, read_fingerprint, unit
 from bindplug.inputs import ImagePreprocess, Preprocess, TextPreprocess, Tokenizer
@@ -22,7 +28,7 @@ from bindplug.modality import Modality
 from bindplug.query import AnyLeaf, Query, VectorLeaf
 from bindplug.space import IMAGEBIND_SPACE
 from bindplug_transformers.clip_layout import OfficialView, quick_gelu
-from bindplug_transformers.modeling import Features
+from bindplug_transformers.modeling import Features, ImageBindPreTrainedModel
 from bindplug_transformers.outputs import TRANSFORMERS_4, pooled
 
 SENSORS = ("audio", "depth", "thermal", "imu")
@@ -32,7 +38,8 @@ def upgrade(original: Any, model: Encoder | None = None, *, bridge: Any = None) 
     """A CLIPModel with ImageBind's sensors that also takes queries.
 
     Args:
-        original: a transformers CLIPModel; its towers are shared, never copied or changed.
+        original: a transformers CLIPModel, or one inside ``DataParallel``, ``DistributedDataParallel`` or
+            ``torch.compile``; its towers are shared, never copied or changed.
         model: its sensor towers are shared. By default they are loaded, from the registered model on this machine
             whose image and text towers ``original`` holds.
         bridge: for a CLIP of another space, a map from ``model``'s space to its own: a bridge, its path, or the name
@@ -41,15 +48,22 @@ def upgrade(original: Any, model: Encoder | None = None, *, bridge: Any = None) 
     Raises:
         SpaceMismatch: the original lives in another space and no bridge is given, or the bridge leads elsewhere.
         InputError: a bridge is given without a model, or is no bridge.
+        UnsupportedTarget: the original takes queries already.
     """
+    clip = unwrapped(original)
+    wrapper = None if clip is original else original
+    if isinstance(clip, ImageBindPreTrainedModel):
+        raise UnsupportedTarget(
+            f"this {type(clip).__name__} takes queries already: model.network.embed([bindplug.audio(...)])"
+        )
     if bridge is not None:
-        return _bridged(original, model, bridge)
+        return _bridged(clip, model, bridge, wrapper)
     if model is None:
-        return UpgradedClip(original, _matching_sensors(original))
-    apart = difference(OfficialView(original), model.fingerprint, quick_gelu=quick_gelu(original))
+        return UpgradedClip(clip, _matching_sensors(clip), wrapper=wrapper)
+    apart = difference(OfficialView(clip), model.fingerprint, quick_gelu=quick_gelu(clip))
     if apart:
-        raise _mismatch(original, [f"the model: {apart}"])
-    return UpgradedClip(original, model)
+        raise _mismatch(clip, [f"the model: {apart}"])
+    return UpgradedClip(clip, model, wrapper=wrapper)
 
 
 class UpgradedClip(Upgraded, Encoder):
@@ -62,10 +76,12 @@ class UpgradedClip(Upgraded, Encoder):
         original: the CLIPModel.
         model: the encoder of what CLIP lacks.
         bridge: maps the model's unit rows to the original's space; None where the spaces are one.
+        wrapper: the parallel or compiled module around ``original``, if there is one. Calls run it.
     """
 
-    def __init__(self, original: Any, model: Encoder, bridge: Any = None) -> None:
+    def __init__(self, original: Any, model: Encoder, bridge: Any = None, *, wrapper: Any = None) -> None:
         super().__init__(original, model)
+        self.wrapper = wrapper
         self.bridge = bridge
         self.embedding_space = model.embedding_space if bridge is None else bridge.target
         further = [name for name in model.modalities if name in (*SENSORS, "video")]
@@ -76,8 +92,14 @@ class UpgradedClip(Upgraded, Encoder):
         self.tokenizer = Tokenizer(original.config.text_config.max_position_embeddings)
 
     def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The original's output."""
-        return self.original(*args, **kwargs)
+        """The original's output, by way of the module around it."""
+        return (self.original if self.wrapper is None else self.wrapper)(*args, **kwargs)
+
+    def __getattr__(self, name: str) -> Any:
+        wrapper = self.__dict__.get("wrapper")
+        if wrapper is None or name.startswith("__") or hasattr(self.original, name):
+            return super().__getattr__(name)
+        return getattr(wrapper, name)
 
     @property
     def device(self) -> torch.device:  # type: ignore[override]
@@ -212,7 +234,7 @@ def _difference(original: Any, card: ModelCard) -> str:
     return "" if apart is None else str(apart)
 
 
-def _bridged(original: Any, model: Encoder | None, bridge: Any) -> UpgradedClip:
+def _bridged(original: Any, model: Encoder | None, bridge: Any, wrapper: Any) -> UpgradedClip:
     if model is None:
         expected, remedy = "the model that it starts from", "upgrade(clip, bindplug.load(...), bridge=bridge)"
         raise InputError("upgrade()", found="a bridge alone", expected=expected, remedy=remedy)
@@ -222,7 +244,7 @@ def _bridged(original: Any, model: Encoder | None, bridge: Any) -> UpgradedClip:
         raise SpaceMismatch(
             f"the bridge leads to {bridge.target}, this CLIP's embeddings have {width} numbers"
         )
-    return UpgradedClip(original, model, bridge)
+    return UpgradedClip(original, model, bridge, wrapper=wrapper)
 
 
 def _mismatch(original: Any, differences: list[str]) -> SpaceMismatch:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bindplug.cards import AdapterCard, is_instance_by_name
+from bindplug.cards import AdapterCard, is_instance_by_name, unwrapped
 from bindplug.hookspecs import hookimpl
+
+CLASSES = ("transformers.CLIPModel", "bindplug_transformers.ImageBindPreTrainedModel")
+"""The latter so that the adapter can say that they need no upgrade."""
 
 
 def _is_clip(value: object) -> bool:
-    return is_instance_by_name(value, "transformers.CLIPModel")
+    return any(is_instance_by_name(unwrapped(value), name) for name in CLASSES)
 
 
 @hookimpl

@@ -10,7 +10,7 @@ import bindplug_transformers.plugin
 from bindplug.adapters import Upgraded
 from bindplug.bridges import BridgeQuality, LinearBridge, compose, map_queries
 from bindplug.cards import AdapterCard
-from bindplug.errors import InputError, ModalityNotLoaded, SpaceMismatch
+from bindplug.errors import InputError, ModalityNotLoaded, SpaceMismatch, UnsupportedTarget
 from bindplug.imagebind import ImageBind
 from bindplug.query import Query
 from bindplug_transformers.adapter import upgrade
@@ -33,7 +33,43 @@ def test_the_plugin_recognises_it(clip, model):
     bindplug_transformers.plugin.register_adapters(cards.append)
     assert [card.name for card in cards] == ["transformers_clip"]
     assert cards[0].recognises(clip)
-    assert not cards[0].recognises(model)
+    assert cards[0].recognises(torch.nn.DataParallel(clip))
+    assert not cards[0].recognises(torch.nn.DataParallel(torch.nn.Linear(1, 1)))
+
+
+def test_a_model_that_takes_queries_already_needs_no_upgrade(model, upgraded, network):
+    for target in (model, torch.nn.DataParallel(model), upgraded, network):
+        with pytest.raises(UnsupportedTarget, match=r"takes queries already: model\.(network\.)?embed"):
+            bindplug.upgrade(target)
+
+
+@pytest.mark.parametrize("wrap", [torch.nn.DataParallel, lambda clip: torch.compile(clip, backend="eager")])
+def test_a_wrapped_clip_is_recognized_and_its_wrapper_runs_calls(clip, network, inputs, wrap):
+    wrapper = wrap(clip)
+    calls = []
+    wrapper.register_forward_hook(lambda *_: calls.append(1))
+    upgraded = bindplug.upgrade(wrapper, network)
+    assert upgraded.original is clip
+    assert upgraded.wrapper is wrapper
+    assert upgraded.config is clip.config
+    x = inputs["input_features"]
+    torch.testing.assert_close(rows_of(upgraded.get_audio_features(x)), network.encode("audio", x))
+    assert not calls
+    both = {name: inputs[name] for name in ("input_ids", "pixel_values")}
+    torch.testing.assert_close(upgraded(**both).logits_per_image, clip(**both).logits_per_image)
+    assert calls == [1]
+    if isinstance(wrapper, torch.nn.DataParallel):
+        assert upgraded.device_ids == wrapper.device_ids
+    with pytest.raises(AttributeError, match="no_such"):
+        upgraded.no_such  # noqa: B018
+
+
+def test_distributed_data_parallel_is_looked_through(clip, network, tmp_path):
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path}/store", rank=0, world_size=1)
+    try:
+        assert bindplug.upgrade(torch.nn.parallel.DistributedDataParallel(clip), network).original is clip
+    finally:
+        torch.distributed.destroy_process_group()
 
 
 def test_it_is_the_original_and_more(upgraded, clip, network, inputs):
