@@ -27,6 +27,7 @@ if TYPE_CHECKING:
         IndexCard,
         InputCard,
         ModelCard,
+        ModelSourceCard,
         is_instance_by_name,
     )
     from bindplug.encoder import Encoder
@@ -50,6 +51,7 @@ __all__ = [
     "InputCard",
     "Modality",
     "ModelCard",
+    "ModelSourceCard",
     "Query",
     "Upgraded",
     "audio",
@@ -85,6 +87,7 @@ _MODULES = {
     "IndexCard": "cards",
     "InputCard": "cards",
     "ModelCard": "cards",
+    "ModelSourceCard": "cards",
     "Upgraded": "adapters",
     "classify": "zeroshot",
     "compile": "fast",

@@ -25,6 +25,7 @@ __all__ = [
     "IndexCard",
     "InputCard",
     "ModelCard",
+    "ModelSourceCard",
     "is_instance_by_name",
     "resolve",
     "unwrapped",
@@ -106,6 +107,31 @@ class ModelCard(Card):
             raise PluginError(f"model card {self.name!r} says neither weights, url nor loader")
         if self.url and not self.filename:
             object.__setattr__(self, "filename", self.url.rsplit("/", 1)[-1])
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelSourceCard(Card):
+    """Where models come from whose ids start with a scheme, as ``transformers:laion/clap-htsat-unfused``.
+
+    Args:
+        name: the scheme, what stands before the first colon of an id.
+        target: function ``(rest, *, modalities, device, dtype) -> Encoder``, where ``rest`` is what follows the
+            scheme's colon: an id on the hub, or a directory. ``modalities`` is a tuple of names or None for all,
+            ``device`` a :class:`torch.device`, ``dtype`` a :class:`torch.dtype` or None for the stored one.
+        form: of its ids, for help and errors, as ``"transformers:ID or transformers:DIRECTORY"``.
+    """
+
+    target: str
+    form: str = ""
+
+    @property
+    def scheme(self) -> str:
+        """What stands before the colon: the card's name."""
+        return self.name
+
+    def __post_init__(self) -> None:
+        if not self.form:
+            object.__setattr__(self, "form", f"{self.name}:ID")
 
 
 @dataclass(frozen=True, kw_only=True)

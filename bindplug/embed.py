@@ -11,7 +11,7 @@ import warnings
 from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, nullcontext
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -19,6 +19,7 @@ from torch import Tensor
 from bindplug.centers import shift_between
 from bindplug.errors import InputError, ModalityNotLoaded, NoDirection, UnknownWords
 from bindplug.evaluation_mode import evaluating
+from bindplug.inputs.base import ModelInput, shape_of, stack_items
 from bindplug.inputs.notes import Note, collected_notes, outer_level
 from bindplug.inputs.pillow_warnings import suppress_pillow_warnings
 from bindplug.inputs.source import describe_source
@@ -49,10 +50,10 @@ class EmbedsTensors(Protocol):
     dtype: torch.dtype
     centers: Mapping[str, Tensor]
 
-    def encode(self, modality: str, x: Tensor, normalize: bool = False) -> Tensor:
-        """A batch of preprocessed input to (B, D) rows."""
+    def encode(self, modality: str, x: Any, normalize: bool = False) -> Tensor:
+        """A batch of preprocessed input, one tensor or named tensors, to (B, D) rows."""
 
-    def unknown_tokens(self, ids: Tensor) -> frozenset[int]:
+    def unknown_tokens(self, ids: Any) -> frozenset[int]:
         """Those of (B, L) token ids that the model never learned."""
 
 
@@ -295,8 +296,7 @@ def _encode_chunk(model: EmbedsTensors, job: _Job, batch: Batch, batch_size: int
     for item in batch.notes:
         job.part.notes.setdefault(chunk[item.index], []).append(item)
     for positions in _equal_shapes(batch.items, batch_size):
-        x = torch.stack([batch.items[i] for i in positions]).to(model.device)
-        x = x.to(model.dtype) if x.is_floating_point() else x
+        x = _placed(stack_items([batch.items[i] for i in positions]), model)
         if modality == "text":
             job.part.unknown_tokens |= model.unknown_tokens(x)
         for i, row in zip(positions, model.encode(modality, x, normalize=True).float(), strict=True):
@@ -416,11 +416,19 @@ def _chunks(leaves: Sequence[Leaf], batch_size: int) -> Iterator[list[Leaf]]:
         yield from (same[start : start + step] for start in range(0, len(same), step))
 
 
-def _equal_shapes(items: Sequence[Tensor], batch_size: int) -> Iterator[list[int]]:
+def _placed(x: ModelInput, model: EmbedsTensors) -> ModelInput:
+    """``x`` on the model's device, floating-point numbers in its dtype."""
+    if isinstance(x, Tensor):
+        return x.to(model.device, model.dtype) if x.is_floating_point() else x.to(model.device)
+    placed = {name: _placed(part, model) for name, part in x.items()}
+    return cast("Mapping[str, Tensor]", placed)
+
+
+def _equal_shapes(items: Sequence[ModelInput], batch_size: int) -> Iterator[list[int]]:
     """Positions of items that can be stacked: readers may cut recordings into different numbers of clips."""
-    by_shape: dict[tuple[int, ...], list[int]] = {}
+    by_shape: dict[object, list[int]] = {}
     for i, item in enumerate(items):
-        by_shape.setdefault(tuple(item.shape), []).append(i)
+        by_shape.setdefault(shape_of(item), []).append(i)
     for positions in by_shape.values():
         yield from (positions[start : start + batch_size] for start in range(0, len(positions), batch_size))
 

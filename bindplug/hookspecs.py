@@ -1,4 +1,4 @@
-"""The plugin contract. A plugin implements any of these eight hooks with ``@bindplug.hookimpl``.
+"""The plugin contract. A plugin implements any of these nine hooks with ``@bindplug.hookimpl``.
 
 Every hook is handed ``register`` and calls it once for each card. The host owns names and their collisions.
 ``docs/writing_a_plugin.md`` walks through a whole plugin.
@@ -10,7 +10,16 @@ from collections.abc import Callable
 
 import pluggy
 
-from bindplug.cards import AdapterCard, BridgeCard, CommandCard, EngineCard, IndexCard, InputCard, ModelCard
+from bindplug.cards import (
+    AdapterCard,
+    BridgeCard,
+    CommandCard,
+    EngineCard,
+    IndexCard,
+    InputCard,
+    ModelCard,
+    ModelSourceCard,
+)
 from bindplug.space import EmbeddingSpace
 
 __all__ = [
@@ -21,6 +30,7 @@ __all__ = [
     "register_engines",
     "register_indexes",
     "register_inputs",
+    "register_model_sources",
     "register_models",
     "register_spaces",
 ]
@@ -38,6 +48,15 @@ def register_models(register: Callable[[ModelCard], None]) -> None:
 
     register(ModelCard(name="my_encoder", modalities=("image", "text"), space=SPACE, license="MIT",
                        weights="my_package:weights/my_encoder"))
+    """
+
+
+@hookspec
+def register_model_sources(register: Callable[[ModelSourceCard], None]) -> None:
+    """Encoders of other libraries that ``bindplug.load("scheme:id")`` loads.
+
+    register(ModelSourceCard(name="my_library", target="my_package.source:load", requires=("my_library",),
+                             form="my_library:ID or my_library:DIRECTORY"))
     """
 
 

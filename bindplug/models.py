@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bindplug.cards import ModelCard
+from bindplug.cards import ModelCard, ModelSourceCard
 from bindplug.device import resolve_device, resolve_dtype
 from bindplug.errors import InputError, PluginError, UnknownModel, WeightsNotFound
 from bindplug.hub import fetch_weights
@@ -19,6 +20,9 @@ if TYPE_CHECKING:
     from bindplug.encoder import Encoder
 
 __all__ = ["ModelCard", "find_model", "list_models", "load"]
+
+SCHEME = re.compile(r"[a-z][a-z0-9_-]+")
+"""What may stand before the colon of a model's id."""
 
 CHECKPOINT_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".json")
 
@@ -64,10 +68,12 @@ def load(
     """An encoder in evaluation mode, ready to embed.
 
     Args:
-        name_or_path: a registered name such as ``"imagebind_tiny"``, the official checkpoint (``.pth``), or a
-            directory that ``bindplug convert`` wrote. A registered name comes first; for a file or directory
-            of the same name write ``"./name"``.
-        modalities: load only these, e.g. ``{"audio"}``; only their towers are built and read. None for all.
+        name_or_path: a registered name such as ``"imagebind_tiny"``, the official checkpoint (``.pth``), a
+            directory that ``bindplug convert`` wrote, or a model of another library by its scheme, as
+            ``"transformers:laion/clap-htsat-unfused"``, ``"open_clip:ViT-B-32:openai"`` or ``"transformers:./dir"``.
+            A registered name comes first; for a file or directory of the same name write ``"./name"``.
+        modalities: load only these, e.g. ``{"audio"}``; of ImageBind only their towers are built and read. None
+            for all.
         device: where the weights go: ``"cpu"``, ``"cuda:1"``, ... or ``"auto"`` for the fastest there is.
         dtype: of the weights, as ``torch.float16`` or ``"float16"``; ``"auto"`` keeps the stored one; so does
             None, except that float16 becomes float32 on the CPU, where it is slower.
@@ -86,22 +92,55 @@ def load(
         "dtype": resolve_dtype(dtype),
     }
     registered = registry().models
-    if isinstance(name_or_path, str) and name_or_path in registered:
+    source = source_of(name_or_path)
+    if source is not None:
+        model = _load_from_source(source, str(name_or_path).partition(":")[2], options)
+    elif isinstance(name_or_path, str) and name_or_path in registered:
         model = _load_registered(registered[name_or_path], options)
     else:
         model = _load_path(_existing(name_or_path), options)
     return _widened(model) if dtype is None else model
 
 
+def source_of(name_or_path: str | Path) -> Entry[ModelSourceCard] | None:
+    """The model source whose scheme an id starts with; None for names and paths.
+
+    Raises:
+        UnknownModel: it starts with ``scheme:``, and no plugin registers that scheme.
+    """
+    if not isinstance(name_or_path, str) or name_or_path in registry().models:
+        return None
+    scheme, colon, rest = name_or_path.partition(":")
+    sources = registry().model_sources
+    if colon and scheme in sources:
+        return sources[scheme]
+    # A single letter is a drive of Windows.
+    if colon and rest and SCHEME.fullmatch(scheme) and not Path(name_or_path).expanduser().exists():
+        forms = "; ".join(entry.card.form for entry in sources.values()) or "none"
+        raise UnknownModel(f"no model source is named {scheme!r}; known forms: {forms}{_idle_plugins()}")
+    return None
+
+
+def _load_from_source(source: Entry[ModelSourceCard], rest: str, options: dict[str, Any]) -> Encoder:
+    card = source.card
+    if not rest:
+        raise UnknownModel(f"{card.name}: names no model; expected {card.form}")
+    model: Encoder = source.load(card.target)(rest, **options)
+    return model
+
+
 def _widened(model: Encoder) -> Encoder:
-    """``model`` in float32 if it is a float16 ImageBind on the CPU."""
+    """``model`` in float32 if it is a float16 network on the CPU, where that is slower."""
     import torch
 
+    from bindplug.foreign import ForeignEncoder
     from bindplug.imagebind import ImageBind
     from bindplug.imagebind.mapped_pages import convert
 
     if isinstance(model, ImageBind) and model.device.type == "cpu" and model.dtype == torch.float16:
         convert(model, torch.float32)
+    elif isinstance(model, ForeignEncoder) and model.device.type == "cpu" and model.dtype == torch.float16:
+        model.float()
     return model
 
 

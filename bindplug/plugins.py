@@ -23,6 +23,7 @@ from bindplug.cards import (
     IndexCard,
     InputCard,
     ModelCard,
+    ModelSourceCard,
     resolve,
 )
 from bindplug.errors import BindplugError, MissingDependency, PluginError, UnknownReader
@@ -165,12 +166,13 @@ class Registry:
 
     Attributes:
         plugins: every plugin found, by name.
-        models, adapters, spaces, bridges, inputs, commands, engines, indexes: entries by name.
+        models, model_sources, adapters, spaces, bridges, inputs, commands, engines, indexes: entries by name.
     """
 
     def __init__(self) -> None:
         self.plugins: dict[str, Plugin] = {}
         self.models: dict[str, Entry[ModelCard]] = {}
+        self.model_sources: dict[str, Entry[ModelSourceCard]] = {}
         self.adapters: dict[str, Entry[AdapterCard]] = {}
         self.spaces: dict[str, Entry[EmbeddingSpace]] = {}
         self.bridges: dict[str, Entry[BridgeCard]] = {}
@@ -237,6 +239,7 @@ class Registry:
 
 HOOKS: tuple[tuple[str, str, type], ...] = (
     ("register_models", "models", ModelCard),
+    ("register_model_sources", "model_sources", ModelSourceCard),
     ("register_adapters", "adapters", AdapterCard),
     ("register_spaces", "spaces", EmbeddingSpace),
     ("register_bridges", "bridges", BridgeCard),

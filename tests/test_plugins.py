@@ -6,7 +6,16 @@ from importlib.metadata import EntryPoint
 import pytest
 
 from bindplug import hookimpl, plugins, text
-from bindplug.cards import AdapterCard, BridgeCard, CommandCard, EngineCard, IndexCard, InputCard, ModelCard
+from bindplug.cards import (
+    AdapterCard,
+    BridgeCard,
+    CommandCard,
+    EngineCard,
+    IndexCard,
+    InputCard,
+    ModelCard,
+    ModelSourceCard,
+)
 from bindplug.errors import MissingDependency, PluginError, UnknownReader
 from bindplug.plugins import Registry
 from bindplug.space import IMAGEBIND_SPACE, EmbeddingSpace
@@ -16,6 +25,7 @@ CARDS = {
     "register_models": ModelCard(
         name="m", modalities=("text",), space=FAKE_SPACE, license="MIT", loader="x:y"
     ),
+    "register_model_sources": ModelSourceCard(name="s", target="x:y"),
     "register_adapters": AdapterCard(name="a", target="x:y", recognises=lambda target: False),
     "register_spaces": FAKE_SPACE,
     "register_bridges": BridgeCard(name="b", source=IMAGEBIND_SPACE, destination=FAKE_SPACE, target="x:y"),

@@ -13,12 +13,19 @@ from collections.abc import Iterable
 from bindplug.errors import InputNote
 from bindplug.inputs.audio import CLIPS as AUDIO_CLIPS
 from bindplug.inputs.audio import AudioPreprocess
-from bindplug.inputs.base import Batch, Preprocess, Skipped
+from bindplug.inputs.base import Batch, ModelInput, Preprocess, Skipped
 from bindplug.inputs.depth import DepthPreprocess
 from bindplug.inputs.filterbank import MEL_BINS, SAMPLE_RATE_HZ
 from bindplug.inputs.image import MEAN, STD, ImagePreprocess, normalize_rgb
 from bindplug.inputs.imu import ImuPreprocess
 from bindplug.inputs.notes import Note, note
+from bindplug.inputs.presets import (
+    FrameSequence,
+    FramesPreprocess,
+    PicturePreprocess,
+    SentencePreprocess,
+    WaveformPreprocess,
+)
 from bindplug.inputs.source import describe_source
 from bindplug.inputs.spatial import IMAGE_SIZE
 from bindplug.inputs.text import (
@@ -49,16 +56,22 @@ __all__ = [
     "AudioPreprocess",
     "Batch",
     "DepthPreprocess",
+    "FrameSequence",
+    "FramesPreprocess",
     "ImagePreprocess",
     "ImuPreprocess",
     "InputNote",
+    "ModelInput",
     "Note",
+    "PicturePreprocess",
     "Preprocess",
+    "SentencePreprocess",
     "Skipped",
     "TextPreprocess",
     "ThermalPreprocess",
     "Tokenizer",
     "VideoPreprocess",
+    "WaveformPreprocess",
     "describe_source",
     "make_preprocess",
     "normalize_rgb",

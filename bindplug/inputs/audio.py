@@ -120,12 +120,12 @@ class AudioPreprocess(Preprocess):
         check_span(start, end)
         name = describe_source(source)
         opener = shared_sounds if start is not None or end is not None else open_sound
-        with _from(source, sample_rate, name, opener) as sound:
+        with opened_sound(source, sample_rate, name, opener) as sound:
             first, last = (
                 math.floor(time * sound.rate_hz + 0.5)
                 for time in span_within(start, end, sound.length / sound.rate_hz, name)
             )
-            part = _Part(sound, first, last, channel, full_scale, name)
+            part = SoundPart(sound, first, last, channel, full_scale, name)
             waveforms = _cut(part, clips)
         if all(part.silences):
             note(part.silences[0])
@@ -134,7 +134,7 @@ class AudioPreprocess(Preprocess):
     def duration(self, source: object, *, sample_rate: int | None = None, **options: object) -> float:
         """Length of a sound in seconds; the other reader options are ignored."""
         name = describe_source(source)
-        with decoding(source, EXPECTED), _from(source, sample_rate, name, shared_sounds) as sound:
+        with decoding(source, EXPECTED), opened_sound(source, sample_rate, name, shared_sounds) as sound:
             return sound.length / sound.rate_hz
 
     def finish(
@@ -161,15 +161,22 @@ class AudioPreprocess(Preprocess):
         ]
 
 
-class _Part:
+class SoundPart:
     """Samples ``first`` to ``last`` of a sound, mixed, checked and resampled."""
 
     def __init__(
-        self, sound: Sound, first: int, last: int, channel: str, full_scale: float, name: str
+        self,
+        sound: Sound,
+        first: int,
+        last: int,
+        channel: str,
+        full_scale: float,
+        name: str,
+        to_hz: int = SAMPLE_RATE_HZ,
     ) -> None:
         self.sound, self.first, self.length = sound, first, last - first
         self.channel, self.full_scale, self.name = channel, full_scale, name
-        self.rate_hz = sound.rate_hz
+        self.rate_hz, self.to_hz = sound.rate_hz, to_hz
         self.silences: list[str] = []
         """For each read so far the remark on its silence, empty if something was heard."""
 
@@ -181,19 +188,19 @@ class _Part:
         return F.pad(torch.from_numpy(samples), (max(0, -start), max(0, stop - self.length)))
 
     def whole(self) -> Tensor:
-        """The part at 16 kHz, (channels, samples)."""
+        """The part at ``to_hz``, (channels, samples)."""
         inner = self.samples(0, self.length)
         self.length = inner.shape[1]  # a damaged header may claim more
-        return resample(inner, self.rate_hz, SAMPLE_RATE_HZ)
+        return resample(inner, self.rate_hz, self.to_hz)
 
     def resampled(self, start: int, size: int) -> Tensor:
-        """``size`` samples from sample ``start`` on at 16 kHz, (channels, size), as :meth:`whole` has them.
+        """``size`` samples from sample ``start`` on at ``to_hz``, (channels, size), as :meth:`whole` has them.
 
         Reading begins at a multiple of the rates' period, where the filter's phases repeat.
         """
-        divisor = math.gcd(self.rate_hz, SAMPLE_RATE_HZ)
-        old, new = self.rate_hz // divisor, SAMPLE_RATE_HZ // divisor
-        lead = -(-reach(self.rate_hz, SAMPLE_RATE_HZ) // old) + 1
+        divisor = math.gcd(self.rate_hz, self.to_hz)
+        old, new = self.rate_hz // divisor, self.to_hz // divisor
+        lead = -(-reach(self.rate_hz, self.to_hz) // old) + 1
         block = start // new - lead
         stop = -(-(start + size) * old // new) + lead * old
         inner = self.samples(block * old, stop)
@@ -203,10 +210,10 @@ class _Part:
             )
             raise InputError(self.name, found=problem, expected="a whole file", remedy="Convert it to WAV.")
         begin = start - block * new
-        return resample(inner, self.rate_hz, SAMPLE_RATE_HZ)[:, begin : begin + size]
+        return resample(inner, self.rate_hz, self.to_hz)[:, begin : begin + size]
 
 
-def _cut(part: _Part, clips: int) -> Tensor:
+def _cut(part: SoundPart, clips: int) -> Tensor:
     """Clips of a sound's first channel, each less its mean: (clips, 32000), or (1, S) if it is short.
 
     Overlapping clips share memory while the means are removed one after another, and a mean is taken over
@@ -244,7 +251,7 @@ def _check_options(channel: str, clips: int, full_scale: float) -> None:
 
 
 @contextmanager
-def _from(
+def opened_sound(
     source: object,
     sample_rate: int | None,
     name: str,

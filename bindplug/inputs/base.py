@@ -20,6 +20,8 @@ from bindplug.modality import Modality
 from bindplug.progress import iterate_with_progress
 
 Options = Mapping[str, Any]
+ModelInput = Tensor | Mapping[str, Tensor]
+"""What a network takes: one tensor, or the named tensors of a library's processor."""
 LONGEST_REASON = 200
 
 
@@ -37,13 +39,13 @@ class Batch:
     """Model inputs made from a list of sources.
 
     Attributes:
-        items: one tensor for each kept source, without a batch axis.
+        items: one tensor, or several named ones, for each kept source, without a batch axis.
         kept: the kept sources' places in the list given, ascending.
         skipped: what was left out, and why.
         notes: remarks on the kept sources, see :class:`bindplug.inputs.Note`.
     """
 
-    items: list[Tensor] = field(default_factory=list)
+    items: list[ModelInput] = field(default_factory=list)
     kept: list[int] = field(default_factory=list)
     skipped: list[Skipped] = field(default_factory=list)
     notes: list[Note] = field(default_factory=list)
@@ -51,8 +53,8 @@ class Batch:
     def __len__(self) -> int:
         return len(self.items)
 
-    def stack(self) -> Tensor:
-        """The items as one tensor, (len(kept), ...).
+    def stack(self) -> Any:
+        """The items as one tensor (len(kept), ...), or as one such tensor for each name.
 
         Raises:
             InputError: nothing was kept, or the items differ in shape (a differing number of clips).
@@ -62,18 +64,34 @@ class Batch:
             raise InputError(
                 "<batch>", found=f"nothing to stack ({reasons})", expected="at least one good source"
             )
-        shapes = {tuple(item.shape) for item in self.items}
+        shapes = {shape_of(item) for item in self.items}
         if len(shapes) > 1:
             raise InputError(
                 "<batch>", found=f"items of shapes {sorted(shapes)}", expected="one shape",
                 remedy="Ask for the same number of clips of each source.",
             )  # fmt: skip
-        return torch.stack(self.items)
+        return stack_items(self.items)
 
     def report(self) -> str:
         """One line a skipped source and one a note; empty if there are none."""
         lines = [f"skipped #{skip.index} {skip.reason}" for skip in self.skipped]
         return "\n".join([*lines, *(f"note on #{item.index} {item}" for item in self.notes)])
+
+
+def shape_of(item: ModelInput) -> tuple[Any, ...]:
+    """The shape of a tensor; of named tensors, pairs of name and shape."""
+    if isinstance(item, Tensor):
+        return tuple(item.shape)
+    return tuple((name, tuple(part.shape)) for name, part in sorted(item.items()))
+
+
+def stack_items(items: Sequence[ModelInput]) -> ModelInput:
+    """Items of one shape with a batch axis in front, name by name where they have names."""
+    tensors = [item for item in items if isinstance(item, Tensor)]
+    if len(tensors) == len(items):
+        return torch.stack(tensors)
+    named = [item for item in items if not isinstance(item, Tensor)]
+    return {name: torch.stack([item[name] for item in named]) for name in named[0]}
 
 
 @contextmanager
@@ -168,11 +186,13 @@ class Preprocess(ABC):
         )
 
     @abstractmethod
-    def finish(self, readings: Sequence[Any], device: torch.device | str | None = None) -> list[Tensor]:
+    def finish(
+        self, readings: Sequence[Any], device: torch.device | str | None = None
+    ) -> Sequence[ModelInput]:
         """Model inputs, float32 on ``device`` (CPU by default), one for each of ``readings``."""
 
-    def __call__(self, source: object, **options: Any) -> Tensor:
-        """Model input from one source: float32 on the CPU, without a batch axis.
+    def __call__(self, source: object, **options: Any) -> Any:
+        """Model input from one source: float32 on the CPU, without a batch axis; named tensors of some models.
 
         Args:
             source: see the class.
@@ -249,13 +269,14 @@ class Preprocess(ABC):
     ) -> None:
         """Fill ``batch.items`` in one call of :meth:`finish`; if that fails, one by one to find the culprit."""
         try:
-            batch.items = self.finish(readings, device)
+            batch.items = list(self.finish(readings, device))
             return
         except torch.cuda.OutOfMemoryError:
             raise
         except Exception as error:
             failure = error
-        items, places = [], []
+        items: list[ModelInput] = []
+        places = []
         for reading, source, index in zip(readings, sources, batch.kept, strict=True):
             try:
                 with decoding(source):

@@ -133,14 +133,30 @@ class TextPreprocess(Preprocess):
         Raises:
             InputError: ``source`` is not a string, or is too long and ``truncate`` is off.
         """
-        if not isinstance(source, str):
-            problem = f"an object of type {type(source).__name__}"
-            raise InputError(_quote(source), found=problem, expected="a string", remedy="Decode bytes first.")
+        check_text(source)
+        assert isinstance(source, str)
         return self.tokenizer(source, truncate=self.truncate if truncate is None else truncate)[0]
 
     def finish(self, readings: Sequence[Tensor], device: torch.device | str | None = None) -> list[Tensor]:
         """The ids, (77,) int64 on ``device``."""
         return [to_device(ids, device) for ids in readings]
+
+
+def check_text(source: object) -> str:
+    """The name of a text in messages, if it is one.
+
+    Raises:
+        InputError: ``source`` is not a string, or holds half a surrogate pair.
+    """
+    name = _quote(source)
+    if not isinstance(source, str):
+        problem = f"an object of type {type(source).__name__}"
+        raise InputError(name, found=problem, expected="a string", remedy="Decode bytes first.")
+    try:
+        source.encode()
+    except UnicodeEncodeError:
+        raise InputError(name, found="half a surrogate pair", expected="text that UTF-8 can hold") from None
+    return name
 
 
 def clean(text: str) -> str:

@@ -114,7 +114,7 @@ class VideoPreprocess(Preprocess):
             first, last = span_within(start, end, float(duration), name)
             last_s = duration if last >= float(duration) else Fraction(last)
             first_s = Fraction(first)
-            return [(first_s + a, first_s + b) for a, b in clip_spans(last_s - first_s, clips)]
+            return [(first_s + a, first_s + b) for a, b in self.spans(last_s - first_s, clips)]
 
         if isinstance(source, (np.ndarray, torch.Tensor)):
             return self._checked(_from_array(source, fps, spans_of, name), name)
@@ -131,6 +131,10 @@ class VideoPreprocess(Preprocess):
         else:
             return self._checked(_still(picture, clips, name), name)
         return self._checked(VideoFrames(frames, order, duration_s), name)
+
+    def spans(self, duration_s: Fraction, clips: int) -> list[tuple[Fraction, Fraction]]:
+        """Start and end in seconds of each clip, of which :meth:`read` takes the first and the last frame."""
+        return clip_spans(duration_s, clips)
 
     def duration(self, source: object, *, fps: float | None = None, **options: object) -> float:
         """Length of a video in seconds, 0 for a still picture; the other reader options are ignored."""

@@ -48,7 +48,7 @@ def features(
         raise InputError(name, found=f"return_tensors={kind!r}", expected='"pt", "np" or None')
     batch = preprocess.batch(sources, options=options)
     if kind is None:
-        return BatchFeature({name: [item.numpy() for item in batch.items]})
+        return BatchFeature({name: [np.asarray(item) for item in batch.items]})
     stacked = batch.stack()
     return BatchFeature({name: stacked if kind == "pt" else stacked.numpy()})
 

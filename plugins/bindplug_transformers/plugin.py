@@ -1,10 +1,10 @@
-"""What bindplug_transformers brings to bindplug: sensors for a CLIP of the transformers library."""
+"""What bindplug_transformers brings: sensors for a CLIP of transformers, and encoders of the library's own models."""
 
 from __future__ import annotations
 
 from collections.abc import Callable
 
-from bindplug.cards import AdapterCard, is_instance_by_name, unwrapped
+from bindplug.cards import AdapterCard, ModelSourceCard, is_instance_by_name, unwrapped
 from bindplug.hookspecs import hookimpl
 
 CLASSES = ("transformers.CLIPModel", "bindplug_transformers.ImageBindPreTrainedModel")
@@ -26,5 +26,20 @@ def register_adapters(register: Callable[[AdapterCard], None]) -> None:
             requires=("transformers",),
             extra="transformers",
             recognises=_is_clip,
+        )
+    )
+
+
+@hookimpl
+def register_model_sources(register: Callable[[ModelSourceCard], None]) -> None:
+    """``bindplug.load("transformers:ID")``."""
+    register(
+        ModelSourceCard(
+            name="transformers",
+            description="embedding models of transformers: CLAP, PE-AV, EmbeddingGemma 2, CLIP, SigLIP",
+            target="bindplug_transformers.sources.loading:load",
+            requires=("transformers",),
+            extra="transformers",
+            form="transformers:OWNER/NAME or transformers:./DIRECTORY",
         )
     )

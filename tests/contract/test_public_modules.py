@@ -29,6 +29,7 @@ PUBLIC = (
     "bindplug.examples",
     "bindplug.fast",
     "bindplug.fingerprint",
+    "bindplug.foreign",
     "bindplug.hookspecs",
     "bindplug.hub",
     "bindplug.imagebind",

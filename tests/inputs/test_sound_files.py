@@ -284,7 +284,9 @@ def test_reading_stretches_leaves_the_file_open_once(tmp_path, monkeypatch):
 def test_resampled_parts_line_up(rng):
     sound = torch.from_numpy(rng.standard_normal((2, 20_000)).astype(np.float32))
     whole = resample(sound, 11_025, RATE)
-    part = audio_module._Part(soundfiles.SamplesInMemory(sound.numpy(), 11_025), 0, 20_000, "first", 1.0, "x")
+    part = audio_module.SoundPart(
+        soundfiles.SamplesInMemory(sound.numpy(), 11_025), 0, 20_000, "first", 1.0, "x"
+    )
     for start in (0, 1, 777, 15_000):
         expected = whole[:, start : start + 3000]
         torch.testing.assert_close(

@@ -1,0 +1,337 @@
+"""Readers for networks of other libraries: our reading and checks, then the library's own processor.
+
+Each takes a function that turns what was read into the network's input: one tensor, or named tensors, without a
+batch axis. The function must be safe to call from several threads at once, and picklable where the encoder is to be.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from fractions import Fraction
+from typing import Any, ClassVar
+
+import numpy as np
+import torch
+from PIL import Image
+from torch import Tensor
+
+from bindplug.errors import InputError, OptionError
+from bindplug.inputs.audio import RATE_REMEDY, SoundPart, opened_sound
+from bindplug.inputs.base import ModelInput, Preprocess, decoding, stack_items, to_device
+from bindplug.inputs.clips import check_span, span_within
+from bindplug.inputs.image import ImagePreprocess
+from bindplug.inputs.limits import MOST_SAMPLES, check_limit
+from bindplug.inputs.notes import note
+from bindplug.inputs.soundfiles import EXPECTED, WHOLE_SAMPLES, open_sound, shared_sounds
+from bindplug.inputs.source import check_choice, describe_source
+from bindplug.inputs.text import check_text
+from bindplug.inputs.video import VideoFrames, VideoPreprocess
+from bindplug.modality import Modality
+
+WINDOWS = 3
+"""Windows that stand for a sound longer than one; as many as ImageBind's clips."""
+
+
+class PicturePreprocess(ImagePreprocess):
+    """Images as :class:`ImagePreprocess` reads them, then a function of the picture.
+
+    Args:
+        process: a PIL image, RGB and upright, to the network's input.
+        exif, alpha: as in :class:`ImagePreprocess`.
+    """
+
+    def __init__(
+        self, process: Callable[[Image.Image], ModelInput], *, exif: bool = True, alpha: str = "white"
+    ) -> None:
+        super().__init__(exif=exif, alpha=alpha)
+        self.process = process
+
+    def finish(  # type: ignore[override]
+        self, readings: Sequence[Image.Image], device: torch.device | str | None = None
+    ) -> list[ModelInput]:
+        """The network's input for each picture."""
+        return [placed(self.process(picture), device) for picture in readings]
+
+
+class SentencePreprocess(Preprocess):
+    """Strings to the token ids of a library's tokenizer.
+
+    Args:
+        tokenize: a string and whether to cut a longer one, to the network's input and the number of tokens before
+            it was cut.
+        limit: most tokens that the network takes; None if it takes any number.
+    """
+
+    modality: ClassVar[Modality] = Modality.TEXT
+
+    def __init__(self, tokenize: Callable[..., tuple[ModelInput, int]], *, limit: int | None) -> None:
+        self.tokenize, self.limit = tokenize, limit
+
+    def read(self, source: object, *, truncate: bool = True, **options: Any) -> ModelInput:
+        """The network's input for one text.
+
+        Args:
+            source: the text itself, never a path.
+            truncate: whether a text of too many tokens is cut, which an input note says, or refused.
+            options: further ones of the tokenizer's function.
+
+        Raises:
+            InputError: ``source`` is not a string, or is too long and ``truncate`` is off.
+        """
+        name = check_text(source)
+        inputs, tokens = self.tokenize(source, **options)
+        if self.limit is not None and tokens > self.limit:
+            problem = f"a text of {tokens} tokens"
+            if not truncate:
+                remedy = "Shorten it, or let it be cut with truncate=True."
+                raise InputError(name, found=problem, expected=f"at most {self.limit}", remedy=remedy)
+            note(f"{problem}, cut to {self.limit}")
+        return inputs
+
+    def finish(
+        self, readings: Sequence[ModelInput], device: torch.device | str | None = None
+    ) -> list[ModelInput]:
+        """The readings on ``device``."""
+        return [placed(reading, device) for reading in readings]
+
+
+@dataclass(frozen=True)
+class SoundWindows:
+    """Stretches of one sound at a network's sample rate.
+
+    Attributes:
+        waveforms: W arrays (samples,) float32, mono, of one length.
+        duration_s: length of the whole sound in seconds.
+        options: what the reader hands on to the processor's function.
+    """
+
+    waveforms: tuple[np.ndarray, ...]
+    duration_s: float
+    options: dict[str, Any]
+
+
+class WaveformPreprocess(Preprocess):
+    """Sounds as :class:`AudioPreprocess` reads them, resampled and mono, then a function of the samples.
+
+    A sound no longer than a window is read whole. Of a longer one, evenly spaced windows from its start to its end
+    are read; the encoder averages their rows. An input note says where they leave part of the sound out.
+
+    Args:
+        process: samples (N,) float32 with full scale 1, to the network's input.
+        sample_rate_hz: the rate that the network was trained at.
+        window_seconds: the longest sound that the network takes at once.
+        windows: how many windows stand for a longer sound.
+        channel: which of several channels to hear, their mean ``"mix"`` or the ``"first"``.
+    """
+
+    modality: ClassVar[Modality] = Modality.AUDIO
+
+    def __init__(
+        self,
+        process: Callable[..., ModelInput],
+        *,
+        sample_rate_hz: int,
+        window_seconds: float,
+        windows: int = WINDOWS,
+        channel: str = "mix",
+    ) -> None:
+        check_choice("channel", channel, ("first", "mix"))
+        self.process, self.sample_rate_hz, self.window_seconds = process, sample_rate_hz, window_seconds
+        self.windows, self.channel = windows, channel
+
+    def read(
+        self,
+        source: object,
+        *,
+        sample_rate: int | None = None,
+        channel: str | None = None,
+        clips: int | None = None,
+        full_scale: float = 1.0,
+        start: float | None = None,
+        end: float | None = None,
+        **options: Any,
+    ) -> SoundWindows:
+        """The windows of one sound at the network's sample rate.
+
+        Args:
+            source: as :class:`AudioPreprocess` takes it.
+            sample_rate: in Hz; required for arrays. For files, it must agree with the file.
+            channel: overrides the constructor's.
+            clips: how many windows stand for a sound longer than one; at least 1.
+            full_scale: what float samples are divided by: 32768 for 16-bit numbers stored as floats.
+            start: where to begin, in seconds.
+            end: where to end, in seconds.
+            options: of the processor's function, where it takes some.
+
+        Raises:
+            InputError, OptionError, MissingDependency: as :meth:`AudioPreprocess.read`.
+        """
+        channel = self.channel if channel is None else channel
+        check_choice("channel", channel, ("first", "mix"))
+        count = self.windows if clips is None else clips
+        if count < 1:
+            raise OptionError(f"clips={count}; expected at least 1")
+        if not (math.isfinite(full_scale) and full_scale > 0):
+            raise OptionError(f"full_scale={full_scale}; expected a positive number")
+        check_span(start, end)
+        name = describe_source(source)
+        opener = shared_sounds if start is not None or end is not None else open_sound
+        with opened_sound(source, sample_rate, name, opener) as sound:
+            first, last = (
+                math.floor(time * sound.rate_hz + 0.5)
+                for time in span_within(start, end, sound.length / sound.rate_hz, name)
+            )
+            part = SoundPart(sound, first, last, channel, full_scale, name, self.sample_rate_hz)
+            waveforms = self._cut(part, count)
+        if all(part.silences):
+            note(part.silences[0])
+        duration_s = part.length / part.rate_hz
+        if len(waveforms) > 1 and duration_s > count * self.window_seconds:
+            note(
+                f"{duration_s:.1f} s of sound, of which {count} windows of {self.window_seconds:g} s are heard; "
+                f"clips={math.ceil(duration_s / self.window_seconds)} hears all of it"
+            )
+        return SoundWindows(waveforms, duration_s, options)
+
+    def duration(self, source: object, *, sample_rate: int | None = None, **options: object) -> float:
+        """Length of a sound in seconds; the other reader options are ignored."""
+        name = describe_source(source)
+        with decoding(source, EXPECTED), opened_sound(source, sample_rate, name, shared_sounds) as sound:
+            return sound.length / sound.rate_hz
+
+    def finish(
+        self, readings: Sequence[SoundWindows], device: torch.device | str | None = None
+    ) -> list[ModelInput]:
+        """The network's input for each sound, with an axis of its W windows in front."""
+        return [
+            placed(stack_items([self.process(w, **reading.options) for w in reading.waveforms]), device)
+            for reading in readings
+        ]
+
+    def _cut(self, part: SoundPart, count: int) -> tuple[np.ndarray, ...]:
+        """(window samples,) float32 for each window, or the whole sound if it fits one."""
+        size = round(self.window_seconds * self.sample_rate_hz)
+        length = -(-part.length * self.sample_rate_hz // part.rate_hz)
+        spare = length - size
+        if spare > 0 and part.length * part.sound.channels > WHOLE_SAMPLES:
+            starts = [round(spare * i / max(1, count - 1)) for i in range(count)]
+            return tuple(part.resampled(start, size)[0].numpy().copy() for start in starts)
+        check_limit(part.name, length, MOST_SAMPLES, "samples after resampling", RATE_REMEDY)
+        check_limit(part.name, part.length * part.sound.channels, MOST_SAMPLES, "samples at once")
+        sound = part.whole()[0].numpy()  # (samples,)
+        spare = len(sound) - size
+        if spare <= 0:
+            return (sound.copy(),)
+        starts = [round(spare * i / max(1, count - 1)) for i in range(count)]
+        return tuple(sound[start : start + size].copy() for start in starts)
+
+
+@dataclass(frozen=True)
+class FrameSequence:
+    """Evenly spaced frames of a video, and what the reader hands on to the processor's function.
+
+    Attributes:
+        frames: (N, H, W, 3) uint8.
+        fps: frames a second among them; 0 for a still picture.
+        duration_s: of the video in seconds.
+        source: what was read.
+        start, end: the stretch of it in seconds, where one was asked for.
+        options: of the processor's function.
+    """
+
+    frames: np.ndarray
+    fps: float
+    duration_s: float
+    source: object
+    start: float | None
+    end: float | None
+    options: dict[str, Any]
+
+
+class FramesPreprocess(VideoPreprocess):
+    """Videos as :class:`VideoPreprocess` reads them, N frames evenly from start to end, then a function of them.
+
+    Args:
+        process: a :class:`FrameSequence` to the network's input.
+        frames: how many; at least 1. None to take ``rate_hz`` frames a second.
+        rate_hz: frames a second, where ``frames`` is None.
+        most_frames: of ``rate_hz`` frames a second, at most this many.
+    """
+
+    def __init__(
+        self,
+        process: Callable[[FrameSequence], ModelInput],
+        *,
+        frames: int | None,
+        rate_hz: float = 1.0,
+        most_frames: int = 512,
+    ) -> None:
+        super().__init__(clips=1)
+        self.process, self.count, self.rate_hz, self.most_frames = process, frames, rate_hz, most_frames
+
+    def read(  # type: ignore[override]
+        self,
+        source: object,
+        *,
+        fps: float | None = None,
+        frames: int | None = None,
+        start: float | None = None,
+        end: float | None = None,
+        **options: Any,
+    ) -> FrameSequence:
+        """The frames of one video, in its own size.
+
+        Args:
+            source: as :class:`VideoPreprocess` takes it.
+            fps: frames a second of the source; required for arrays of more than one frame.
+            frames: how many to take; overrides the constructor's.
+            start: where to begin, in seconds.
+            end: where to end, in seconds.
+            options: of the processor's function, where it takes some.
+
+        Raises:
+            InputError, OptionError, MissingDependency: as :meth:`VideoPreprocess.read`.
+        """
+        count = self.count if frames is None else frames
+        if count is None:
+            first, last = span_within(start, end, self.duration(source, fps=fps), describe_source(source))
+            count = min(self.most_frames, max(1, math.floor((last - first) * self.rate_hz)))
+        if count < 1:
+            raise OptionError(f"frames={count}; expected at least 1")
+        reading = super().read(source, fps=fps, clips=-(-count // 2), start=start, end=end)
+        chosen = reading.frames[list(reading.order[:count])]  # (N, H, W, 3)
+        length = (reading.duration_s if end is None else min(end, reading.duration_s)) - (start or 0.0)
+        rate = (count - 1) / length if length > 0 else 0.0
+        return FrameSequence(chosen, rate, reading.duration_s, source, start, end, options)
+
+    def spans(self, duration_s: Fraction, clips: int) -> list[tuple[Fraction, Fraction]]:
+        """Pairs of neighboring times, whose frames :meth:`VideoPreprocess.read` takes in order."""
+        times = 2 * clips
+        step = duration_s / (times - 1)
+        return [(step * i, step * (i + 1)) for i in range(0, times, 2)]
+
+    def finish(  # type: ignore[override]
+        self, readings: Sequence[FrameSequence], device: torch.device | str | None = None
+    ) -> list[ModelInput]:
+        """The network's input for each video."""
+        return [placed(self.process(reading), device) for reading in readings]
+
+
+def placed(inputs: ModelInput, device: torch.device | str | None) -> ModelInput:
+    """``inputs`` on ``device``, by name where they have names."""
+    if isinstance(inputs, Tensor):
+        return to_device(inputs, device)
+    return {name: to_device(part, device) for name, part in inputs.items()}
+
+
+__all__ = [
+    "FrameSequence",
+    "FramesPreprocess",
+    "PicturePreprocess",
+    "SentencePreprocess",
+    "VideoFrames",
+    "WaveformPreprocess",
+    "placed",
+]
