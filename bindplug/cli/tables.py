@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-from typing import Any
+import re
+from typing import IO, Any, cast
 
 import click
 from rich.console import Console
@@ -15,16 +16,36 @@ COLD, MIDDLE, HOT = (32, 58, 110), (44, 120, 115), (214, 96, 28)
 """Ends and middle of the cells' color scale; white text stays readable on all of them."""
 
 
+BLANKS_AT_END = re.compile(r"[ \t]+(?=\n)")
 UNLIMITED = 100_000
 """Columns of a pipe or a file, where nothing has to be folded."""
 
 
 def console() -> Console:
-    """A console on the current stdout; colors, and lines folded to its width, only where it is a terminal."""
+    """A console on the current stdout; colors, and lines folded to its width, only where it is a terminal.
+
+    Elsewhere lines end with their last character: rich fills them up to the width.
+    """
     out = Console(soft_wrap=False, highlight=False)
-    if not out.is_terminal and "COLUMNS" not in os.environ:
+    if out.is_terminal:
+        return out
+    out.file = cast("IO[str]", _TrimmedLines(out.file))
+    if "COLUMNS" not in os.environ:
         out.width = UNLIMITED
     return out
+
+
+class _TrimmedLines:
+    """A text stream that leaves out the blanks at the ends of lines."""
+
+    def __init__(self, stream: IO[str]) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> int:
+        return self._stream.write(BLANKS_AT_END.sub("", text))
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._stream, name)
 
 
 def print_json(value: Any) -> None:

@@ -60,3 +60,32 @@ def test_the_toy_world_is_a_plugin_like_any_other(bindplug):
     assert found["toyworld"]["status"] == "ready"
     assert {"models:imagebind_tiny", "commands:demo"} <= set(found["toyworld"]["provides"])
     assert Path(found["toyworld"]["module"]).name == "bindplug_toyworld.plugin"
+
+
+@pytest.mark.parametrize("columns", ["", "70"])
+@pytest.mark.parametrize(
+    "command",
+    [
+        ("plugins",),
+        ("models",),
+        ("bridge", "list"),
+        ("compare", "--image", "image", "--text", "a dog", "--text", "a cat"),
+        ("classify", "--image", "image", "--labels", "a dog,a cat"),
+    ],
+    ids=lambda command: command[0],
+)
+def test_lines_end_with_their_last_character_where_there_is_no_terminal(
+    bindplug, model_directory, files, monkeypatch, command, columns
+):
+    if columns:
+        monkeypatch.setenv("COLUMNS", columns)
+    else:
+        monkeypatch.delenv("COLUMNS", raising=False)
+    arguments = [files.get(word, word) for word in command]
+    if command[0] in ("compare", "classify"):
+        arguments += ["--model", model_directory]
+    ran = bindplug(*arguments)
+    assert ran.code == 0, ran.err
+    lines = ran.out.splitlines()
+    assert len(lines) >= (1 if command[0] == "bridge" else 3)
+    assert [line for line in lines if line != line.rstrip()] == []

@@ -86,3 +86,16 @@ def test_the_reference_is_complete(page, module):
 def test_every_error_is_in_the_tree_of_the_reference():
     assert "::: bindplug.errors" in (DOCS / "reference" / "errors.md").read_text(encoding="utf-8")
     assert len([name for name in vars(errors) if name in errors.__doc__]) > 10
+
+
+def test_every_class_of_warning_stands_in_the_reference():
+    source = [*(ROOT / "bindplug").rglob("*.py"), *(ROOT / "plugins").rglob("*.py")]
+    warned = [
+        name
+        for file in source
+        for name in re.findall(r"^class (\w+)\(UserWarning\)", file.read_text(encoding="utf-8"), re.MULTILINE)
+    ]
+    assert {"SkippedInputs", "VocabularyMismatch", "MeaninglessPrompt"} <= set(warned)
+    pages = "\n".join(page.read_text(encoding="utf-8") for page in REFERENCE)
+    named = {name.rpartition(".")[2] for name in NAMED.findall(pages)} | set(errors.__all__)
+    assert [name for name in warned if name not in named] == []
