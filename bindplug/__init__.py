@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from bindplug.hookspecs import hookimpl
     from bindplug.models import find_model, list_models, load
     from bindplug.plugins import list_plugins, read
+    from bindplug.thresholds import Cutoffs, cutoffs
     from bindplug.zeroshot import classify, rank
 
 __version__ = "0.1.0"
@@ -45,6 +46,7 @@ __all__ = [
     "BindplugError",
     "BridgeCard",
     "CommandCard",
+    "Cutoffs",
     "EmbeddingSpace",
     "Encoder",
     "IndexCard",
@@ -57,6 +59,7 @@ __all__ = [
     "audio",
     "classify",
     "compile",
+    "cutoffs",
     "depth",
     "embedding",
     "find_model",
@@ -83,6 +86,7 @@ _MODULES = {
     "AdapterCard": "cards",
     "BridgeCard": "cards",
     "CommandCard": "cards",
+    "Cutoffs": "thresholds",
     "Encoder": "encoder",
     "IndexCard": "cards",
     "InputCard": "cards",
@@ -91,6 +95,7 @@ _MODULES = {
     "Upgraded": "adapters",
     "classify": "zeroshot",
     "compile": "fast",
+    "cutoffs": "thresholds",
     "find_model": "models",
     "hookimpl": "hookspecs",
     "is_instance_by_name": "cards",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,17 +12,24 @@ from bindplug.encoder import Encoder, Template
 from bindplug.errors import InputError
 from bindplug.query import Query, embedding
 from bindplug.templates import GENERIC_TEMPLATES, OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
+from bindplug.thresholds import Cutoffs, as_cutoffs
+from bindplug.thresholds.fitting import space_of
 
 __all__ = [
     "GENERIC_TEMPLATES",
+    "NONE_OF_THESE",
     "OPENAI_IMAGENET_TEMPLATES",
     "SIMPLE_IMAGENET_TEMPLATES",
     "Ranked",
     "Ranking",
+    "class_queries",
     "classify",
     "rank",
     "zero_shot_classifier",
 ]
+
+NONE_OF_THESE = "none of these"
+"""Label of the first entry where no class scores above its cut-off."""
 
 
 @dataclass(frozen=True)
@@ -29,10 +37,11 @@ class Ranked:
     """A candidate in a ranking.
 
     Attributes:
-        label: the class name, or the candidate query as text.
-        index: its place among the candidates given.
-        score: cosine with the query, in [-1, 1].
-        probability: softmax over all candidates given, also where only the first few are kept.
+        label: the class name, or the candidate query as text; :data:`NONE_OF_THESE` if no class is above its cut-off.
+        index: its place among the candidates given; -1 for :data:`NONE_OF_THESE`.
+        score: cosine with the query, in [-1, 1]; for :data:`NONE_OF_THESE` the cut-off.
+        probability: softmax over all candidates given, also where only the first few are kept; 0 for
+            :data:`NONE_OF_THESE`, which takes no part in it.
     """
 
     label: str
@@ -52,6 +61,11 @@ class Ranking:
     def best(self) -> Ranked:
         """The first entry."""
         return self.entries[0]
+
+    @property
+    def is_none_of_these(self) -> bool:
+        """Whether no class scores above its cut-off."""
+        return self.best.index < 0
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -75,6 +89,22 @@ def zero_shot_classifier(
     return model.zero_shot_classifier(classnames, templates, batch_size=batch_size, progress=progress)
 
 
+def class_queries(
+    model: Encoder,
+    classnames: Sequence[str],
+    templates: Sequence[Template] = GENERIC_TEMPLATES,
+    *,
+    batch_size: int = 256,
+    progress: bool | None = None,
+) -> list[Query]:
+    """A query for each class name, as :func:`classify` compares with it: the mean of its prompts' rows.
+
+    Arguments and errors are those of :meth:`Encoder.zero_shot_classifier`.
+    """
+    columns = model.zero_shot_classifier(classnames, templates, batch_size=batch_size, progress=progress).T
+    return [embedding(row, model.embedding_space, modality="text") for row in columns]
+
+
 def classify(
     model: Encoder,
     queries: Sequence[Query] | Query,
@@ -83,6 +113,7 @@ def classify(
     *,
     top_k: int | None = None,
     scale: float | None = None,
+    none_of_these: Cutoffs | str | os.PathLike[str] | None = None,
     batch_size: int = 32,
     progress: bool | None = None,
 ) -> list[Ranking]:
@@ -96,17 +127,67 @@ def classify(
             :data:`OPENAI_IMAGENET_TEMPLATES` at 80 prompts a class.
         top_k: keep this many of the best; all by default.
         scale: factor on cosines instead of the modalities' own, see :meth:`Encoder.similarity`.
+        none_of_these: cut-offs from :func:`bindplug.cutoffs`, or their file. A query of which no class scores above
+            the cut-off of its modality gets a first entry :data:`NONE_OF_THESE`.
         batch_size, progress: as in :meth:`Encoder.embed`.
 
     Returns:
         N rankings.
 
     Raises:
-        InputError: no names, no templates, something that is no query, or ``top_k`` below 1.
+        InputError: no names, no templates, something that is no query, ``top_k`` below 1, or no cut-off for a query's
+            modality.
+        SpaceMismatch: the cut-offs are of another model's space.
+
+    Warns:
+        DifferentData: the queries or the classes differ visibly from those of the cut-offs.
     """
-    columns = model.zero_shot_classifier(classnames, templates, batch_size=batch_size, progress=progress).T
-    classes = [embedding(row, model.embedding_space, modality="text") for row in columns]
-    return _rankings(model, _listed(queries), classes, list(classnames), top_k, scale, batch_size, progress)
+    several = _listed(queries)
+    limits = None if none_of_these is None else as_cutoffs(none_of_these)
+    if limits is not None:
+        limits.ensure(space_of(model))
+        for query in several:
+            limits.pair("text", _modality_of(query))
+    classes = class_queries(model, classnames, templates, batch_size=batch_size, progress=progress)
+    return _rankings(
+        model, several, classes, list(classnames), top_k, scale, batch_size, progress, limits=limits
+    )
+
+
+def none_mask(
+    limits: Cutoffs, modalities: Sequence[str], rows: Tensor, class_rows: Tensor, cosines: Tensor
+) -> list[float | None]:
+    """For each row the cut-off that none of its cosines exceeds; None where one does.
+
+    Args:
+        limits: of the rows' space.
+        modalities: of each of N rows.
+        rows: (N, D) unit rows.
+        class_rows: (C, D) unit rows of the classes.
+        cosines: (N, C).
+
+    Warns:
+        DifferentData: rows of a modality, or the classes, differ visibly from those of the cut-offs.
+    """
+    best = cosines.detach().double().cpu().amax(1)
+    result: list[float | None] = [None] * len(modalities)
+    for modality in dict.fromkeys(modalities):
+        threshold = limits.threshold("text", modality)
+        places = [index for index, other in enumerate(modalities) if other == modality]
+        limits.warn("text", modality, best[places], rows=rows[places], query_rows=class_rows, stacklevel=4)
+        for index in places:
+            if not best[index] > threshold:
+                result[index] = threshold
+    return result
+
+
+def _modality_of(query: Query) -> str:
+    modality = query.modality if isinstance(query, Query) else None
+    if modality is None:
+        raise InputError(
+            "classify()", found="a query whose modality is not known", expected="one, to choose its cut-off"
+        )
+    return modality.value
 
 
 def rank(
@@ -136,6 +217,8 @@ def _rankings(
     scale: float | None,
     batch_size: int,
     progress: bool | None,
+    *,
+    limits: Cutoffs | None = None,
 ) -> list[Ranking]:
     if not candidates:
         raise InputError("ranking", found="no candidates", expected="at least one")
@@ -147,16 +230,24 @@ def _rankings(
     factors = model.scales(queries, candidates) if scale is None else scale
     probabilities = (cosines * factors).softmax(-1)
     kept = min(top_k or len(candidates), len(candidates))
+    none: list[float | None] = [None] * len(queries)
+    if limits is not None and queries:
+        none = none_mask(limits, [_modality_of(query) for query in queries], mine, theirs, cosines)
     return [
         Ranking(
             query,
-            tuple(
+            _none_entry(none[i])
+            + tuple(
                 Ranked(labels[j], j, cosines[i, j].item(), probabilities[i, j].item())
                 for j in cosines[i].argsort(descending=True, stable=True)[:kept].tolist()
             ),
         )
         for i, query in enumerate(queries)
     ]
+
+
+def _none_entry(threshold: float | None) -> tuple[Ranked, ...]:
+    return () if threshold is None else (Ranked(NONE_OF_THESE, -1, threshold, 0.0),)
 
 
 def _listed(queries: Sequence[Query] | Query) -> list[Query]:

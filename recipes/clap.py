@@ -14,7 +14,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
@@ -117,7 +117,7 @@ def build_processor(captions: list[list[str]], vocabulary: int) -> Any:
     learned.train_from_iterator((text for texts in captions for text in texts), trainer)
     state = json.loads(learned.to_str())["model"]
     merges = [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in state["merges"]]
-    tokenizer = RobertaTokenizer(vocab=state["vocab"], merges=merges, model_max_length=MOST_TOKENS)
+    tokenizer = RobertaTokenizer(vocab=state["vocab"], merges=cast(Any, merges), model_max_length=MOST_TOKENS)
     return ClapProcessor(build_feature_extractor(), tokenizer)
 
 
@@ -285,9 +285,7 @@ def varied(features: Tensor, generator: torch.Generator) -> Tensor:
     rolled = torch.stack(
         [
             row.roll(int(shift), dims=1)
-            for row, shift in zip(
-                features, torch.randint(frames, (count,), generator=generator), strict=True
-            )
+            for row, shift in zip(features, torch.randint(frames, (count,), generator=generator), strict=True)
         ]
     )
     rolled += 6.0 * (2 * torch.rand(count, 1, 1, 1, generator=generator) - 1)

@@ -28,6 +28,7 @@ BUILTIN = {
     "embed": ("bindplug.cli.embed:embed", "Embed many files into one Parquet or NPZ file."),
     "compare": ("bindplug.cli.compare:compare", "Compare files and sentences of any kinds with each other."),
     "classify": ("bindplug.cli.classify:classify", "Sort files into classes that you name."),
+    "cutoffs": ("bindplug.cli.cutoffs:cutoffs", "From which score on a match is a match, with a guarantee."),
     "convert": ("bindplug.cli.convert:convert", "Convert weights between layouts."),
     "bridge": (
         "bindplug.cli.bridge:bridge",

@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from bindplug.encoder import Encoder
     from bindplug.query import Query
+    from bindplug.thresholds import Cutoffs
 
 TEMPLATES = {
     "none": ("{}",),
@@ -67,6 +68,11 @@ STEP = 256
     "--top-k", "-k", type=click.IntRange(min=1), default=3, show_default=True, help="Classes to show."
 )
 @click.option(
+    "--none-of-these",
+    metavar="FILE",
+    help="Cut-offs that `bindplug cutoffs` wrote: a file without a class above its cut-off is none of these.",
+)
+@click.option(
     "--on-error",
     type=click.Choice(["raise", "skip"]),
     default="raise",
@@ -86,6 +92,7 @@ def classify(
     template: tuple[str, ...],
     templates: str,
     top_k: int,
+    none_of_these: str | None,
     on_error: str,
     reader: tuple[str, ...],
     choice: ModelChoice,
@@ -105,7 +112,12 @@ def classify(
     names = class_names(labels, label_files)
     if on_error == "raise":
         sources.ensure_present("Or say --on-error skip")
+    limits = _limits(none_of_these, sources)
     model = choice.load({*sources.modalities, "text"})
+    if limits is not None:
+        from bindplug.thresholds.fitting import space_of
+
+        limits.ensure(space_of(model))
     check_reader_options(model, sources.options)
     classifier = model.zero_shot_classifier(
         names, template or TEMPLATES[templates], progress=False if quiet else None
@@ -119,6 +131,7 @@ def classify(
         on_error=on_error,
         batch_size=choice.batch_size,
         quiet=quiet,
+        limits=limits,
     )
     if as_json:
         from bindplug.cli.tables import print_json
@@ -172,6 +185,7 @@ def _rankings(
     on_error: str,
     batch_size: int,
     quiet: bool,
+    limits: Cutoffs | None = None,
 ) -> tuple[list[dict[str, Any]], list[dict[str, Any]], list[dict[str, Any]]]:
     """The best classes of every file, the files left out, and the notes on files."""
     from bindplug.embed import warn_unknown_words
@@ -186,6 +200,7 @@ def _rankings(
     # (D, C) -> C queries
     classes = [embedding(column, model.embedding_space, modality="text") for column in classifier.T]
     step = min(STEP, batch_size)
+    parts: list[tuple[list[str], Tensor, Tensor]] = []
     starts = range(0, len(queries), step)
     for start in iterate_with_progress(starts, label="classifying", quiet=quiet or None):
         part = model.embed_with_report(
@@ -205,6 +220,9 @@ def _rankings(
         if not rows:
             continue
         best = model.similarity(rows, classes).topk(min(top_k, len(names)), dim=1)  # (N, C) -> (N, k)
+        if limits is not None:
+            cosines = model.scores(part.rows, classifier.T)
+            parts.append(([item.modality for item in items], part.rows.detach().cpu(), cosines.cpu()))
         for item, probabilities, indices in zip(
             items, best.values.tolist(), best.indices.tolist(), strict=True
         ):
@@ -214,7 +232,42 @@ def _rankings(
             ]
             rankings.append({"source": item.value, "modality": item.modality, "top": top})
     warn_unknown_words(list(unknown_words))
+    if limits is not None and parts:
+        _mark_none(limits, parts, classifier.T.detach().cpu(), rankings)
     return rankings, skipped, notes
+
+
+def _limits(path: str | None, sources: Sources) -> Cutoffs | None:
+    """The cut-offs of a file, which must have one for each of the sources' modalities."""
+    if path is None:
+        return None
+    from bindplug.thresholds import Cutoffs
+
+    limits = Cutoffs.load(path)
+    for modality in sources.modalities:
+        limits.pair("text", modality)
+    return limits
+
+
+def _mark_none(
+    limits: Cutoffs,
+    parts: Sequence[tuple[list[str], Tensor, Tensor]],
+    class_rows: Tensor,
+    rankings: list[dict[str, Any]],
+) -> None:
+    """Tell of every ranking whether it is none of the classes, which then comes first in it."""
+    import torch
+
+    from bindplug.zeroshot import NONE_OF_THESE, none_mask
+
+    modalities = [name for names, _, _ in parts for name in names]
+    rows, cosines = torch.cat([part[1] for part in parts]), torch.cat([part[2] for part in parts])
+    thresholds = none_mask(limits, modalities, rows, class_rows, cosines)
+    for ranking, modality, threshold in zip(rankings, modalities, thresholds, strict=True):
+        ranking["none_of_these"] = threshold is not None
+        ranking["cutoff"] = limits.threshold("text", modality)
+        if threshold is not None:
+            ranking["top"].insert(0, {"label": NONE_OF_THESE, "probability": 0.0})
 
 
 def _show(sources: Sources, rankings: list[dict[str, Any]]) -> None:

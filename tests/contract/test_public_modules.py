@@ -44,6 +44,7 @@ PUBLIC = (
     "bindplug.space",
     "bindplug.templates",
     "bindplug.testing",
+    "bindplug.thresholds",
     "bindplug.training",
     "bindplug.zeroshot",
 )
