@@ -12,8 +12,7 @@ from bindplug.encoder import Encoder, Template
 from bindplug.errors import InputError
 from bindplug.query import Query, embedding
 from bindplug.templates import GENERIC_TEMPLATES, OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
-from bindplug.thresholds import Cutoffs, as_cutoffs
-from bindplug.thresholds.fitting import space_of
+from bindplug.thresholds import Cutoffs, as_cutoffs, space_of
 
 __all__ = [
     "GENERIC_TEMPLATES",

@@ -115,7 +115,7 @@ def classify(
     limits = _limits(none_of_these, sources)
     model = choice.load({*sources.modalities, "text"})
     if limits is not None:
-        from bindplug.thresholds.fitting import space_of
+        from bindplug.thresholds import space_of
 
         limits.ensure(space_of(model))
     check_reader_options(model, sources.options)

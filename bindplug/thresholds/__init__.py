@@ -8,7 +8,7 @@ limits.save("cutoffs.json")
 from __future__ import annotations
 
 from bindplug.thresholds.bounds import exact_interval, least_sample_size
-from bindplug.thresholds.fitting import Scorer, cutoffs
+from bindplug.thresholds.fitting import Scorer, cutoffs, space_of
 from bindplug.thresholds.pair import PairCutoff
 from bindplug.thresholds.shift import DifferentData
 from bindplug.thresholds.table import Cutoffs, as_cutoffs
@@ -22,4 +22,5 @@ __all__ = [
     "cutoffs",
     "exact_interval",
     "least_sample_size",
+    "space_of",
 ]

@@ -25,6 +25,7 @@ from bindplug.cli.building import (
 from bindplug.errors import InputError
 
 if TYPE_CHECKING:
+    from bindplug.thresholds import Cutoffs
     from bindplug_detic.results import Detections
 
 ROUTES = ("direct", "linear", "vocabulary", "rescore")
@@ -59,6 +60,11 @@ SUMMARY = "detections.json"
     help="Scores have to be above it. One for all prompts, or one for each in the order of the command line.",
 )
 @click.option(
+    "--cutoffs",
+    metavar="FILE",
+    help="Cut-offs that `bindplug.cutoffs(detector, ...)` made, instead of --threshold.",
+)
+@click.option(
     "--suppress",
     type=click.FloatRange(min=0),
     help="Least share of the score of the detector's best other class; 0 keeps every box.",
@@ -78,6 +84,7 @@ def detect(
     bridge: str | None,
     route: str | None,
     thresholds: tuple[float, ...],
+    cutoffs: str | None,
     suppress: float | None,
     masks: bool,
     output: str,
@@ -94,12 +101,16 @@ def detect(
     bindplug detect street.jpg --audio bark.wav --text bicycle
     """
     from bindplug.bridges import as_bridge
+    from bindplug.thresholds import Cutoffs
     from bindplug_detic import Detic
     from bindplug_detic.adapter import upgrade
 
     sources = gather(prompts, reader=reader)
     if len(thresholds) > 1 and len(thresholds) != len(sources.items):
         raise click.UsageError(f"{len(thresholds)} --threshold for {len(sources.items)} prompts")
+    if cutoffs is not None and thresholds:
+        raise click.UsageError("give --threshold or --cutoffs, not both")
+    limits = None if cutoffs is None else Cutoffs.load(cutoffs)
     directory = Path(output)
     stems = _stems(pictures)
     drawn = [directory / f"{stem}.png" for stem in stems]
@@ -113,7 +124,7 @@ def detect(
     check_reader_options(model, sources.options)
     detic = Detic.from_pretrained(detector, device=str(choice.torch_device))
     upgraded = upgrade(detic, model, bridge=bridge, route=route)
-    results = _detect_all(upgraded, pictures, sources, thresholds, suppress, masks, quiet)
+    results = _detect_all(upgraded, pictures, sources, limits or thresholds, suppress, masks, quiet)
     entries = [
         _write(detections, picture, stem, directory, masks)
         for detections, picture, stem in zip(results, pictures, stems, strict=True)
@@ -163,14 +174,16 @@ def _detect_all(
     upgraded: Any,
     pictures: Sequence[str],
     sources: Sources,
-    thresholds: Sequence[float],
+    thresholds: Sequence[float] | Cutoffs,
     suppress: float | None,
     masks: bool,
     quiet: bool,
 ) -> list[Detections]:
     from bindplug.progress import iterate_with_progress
 
-    threshold: Any = None if not thresholds else thresholds[0] if len(thresholds) == 1 else list(thresholds)
+    threshold: Any = thresholds
+    if isinstance(thresholds, tuple):
+        threshold = None if not thresholds else thresholds[0] if len(thresholds) == 1 else list(thresholds)
     prepared = upgraded.prepare(sources.queries())
     return [
         upgraded(

@@ -15,6 +15,7 @@ from bindplug import EmbeddingSpace, Encoder, Query
 from bindplug.adapters import Upgraded
 from bindplug.errors import InputError
 from bindplug.query import AnyLeaf
+from bindplug.thresholds import Cutoffs, space_of
 from bindplug_detic.competition import checked_suppression
 from bindplug_detic.options import checked_thresholds
 from bindplug_detic.prompts import DetectorClasses, as_queries, label_of
@@ -24,6 +25,8 @@ from bindplug_detic.routes import Bridges, Router
 
 DEFAULT_THRESHOLD = 0.3
 """Lower than Detic's 0.5 for its own classes: a vector mapped by a bridge scores lower than the text of its meaning."""
+SCORE_FLOOR = 0.02
+"""Scores below it count as 0 for cut-offs. Source: Detic's threshold in evaluation."""
 REGION_THRESHOLD = 0.1
 """Score from which a box under the detector's own classes is a region for the rescore route."""
 
@@ -107,7 +110,7 @@ class PromptedDetector(Upgraded, ABC):
         images: Any,
         prompts: Any,
         *,
-        threshold: float | Sequence[float] | None = None,
+        threshold: float | Sequence[float] | Cutoffs | None = None,
         route: str | Sequence[str] | None = None,
         with_masks: bool = True,
         suppress: float | bool = True,
@@ -121,7 +124,8 @@ class PromptedDetector(Upgraded, ABC):
             prompts: P queries or strings (a string is text), a single one counts as a list of one; or the result of
                 :meth:`prepare`.
             threshold: scores have to be above it; a number, or one for each prompt. :data:`DEFAULT_THRESHOLD` for
-                None; :func:`bindplug_detic.calibration.calibrate` computes better ones.
+                None; :func:`bindplug_detic.calibration.calibrate` computes better ones. Cut-offs that
+                ``bindplug.cutoffs(detector, prompts, pictures)`` made give each prompt that of its modality.
             route: ``"direct"``, ``"linear"``, ``"vocabulary"`` or ``"rescore"``, for all or one for each prompt;
                 None for the upgrade's, otherwise the first possible one.
             with_masks: whether masks are computed.
@@ -140,8 +144,9 @@ class PromptedDetector(Upgraded, ABC):
 
         Raises:
             InputError: no prompts, an entry that is not a prompt, another number of thresholds or routes than of
-                prompts, or a picture that cannot be read.
-            SpaceMismatch: no route, or not the one of ``route``, leads to the detector's space.
+                prompts, a picture that cannot be read, or no cut-off for a prompt's modality.
+            SpaceMismatch: no route, or not the one of ``route``, leads to the detector's space; or the cut-offs are
+                of another model.
             NoDirection: the terms of a prompt cancel.
             ModalityNotLoaded: the model has no tower for a prompt.
 
@@ -154,6 +159,8 @@ class PromptedDetector(Upgraded, ABC):
             problem = f"route={route!r} for prepared prompts"
             raise InputError("detect()", found=problem, expected="no route: prepare() has set it")
         share = checked_suppression(suppress)
+        if isinstance(threshold, Cutoffs):
+            threshold = self._cutoff_of_each(threshold, prepared.queries)
         limits = checked_thresholds(DEFAULT_THRESHOLD if threshold is None else threshold, len(prepared))
         if share > 0:
             limits = _without_meaningless(limits, prepared)
@@ -200,6 +207,45 @@ class PromptedDetector(Upgraded, ABC):
             leaves,
             tuple(next(remaining["rescore" if name == "rescore" else "mapped"]) for name in routes),
         )
+
+    score_name: ClassVar[str] = "detection"
+    """Of the scores that cut-offs are made of, see :class:`bindplug.thresholds.Scorer`."""
+
+    @property
+    def score_space(self) -> EmbeddingSpace:
+        """The space of the prompts, with the fingerprint of the model's weights."""
+        return space_of(self.model)
+
+    def match_scores(self, known: Sequence[Query], items: Sequence[Any]) -> tuple[Tensor, list[str]]:
+        """For :func:`bindplug.cutoffs`: the best score of each prompt in each picture.
+
+        Args:
+            known: C prompts.
+            items: N pictures in any form that the detector reads.
+
+        Returns:
+            (N, C) float32 scores, 0 where no box scores above :data:`SCORE_FLOOR`, and ``"image"`` N times.
+        """
+        prepared = self.prepare(list(known))
+        scores = torch.zeros(len(items), len(prepared))
+        for index, item in enumerate(items):
+            detections = self.detect(item, prepared, threshold=SCORE_FLOOR, with_masks=False)
+            places = torch.as_tensor(detections.label_indices, dtype=torch.int64).cpu()
+            best = torch.as_tensor(detections.scores, dtype=torch.float32).cpu()
+            scores[index].scatter_reduce_(0, places, best, "amax")
+        return scores, ["image"] * len(items)
+
+    def _cutoff_of_each(self, limits: Cutoffs, queries: Sequence[Query]) -> list[float]:
+        limits.ensure(self.score_space, score=self.score_name)
+        thresholds = []
+        for query in queries:
+            if query.modality is None:
+                problem = f"{label_of(query)!r}, whose modality is not known"
+                raise InputError(
+                    "detect()", found=problem, expected="prompts that tell it, for their cut-offs"
+                )
+            thresholds.append(max(SCORE_FLOOR, limits.threshold(query.modality, "image")))
+        return thresholds
 
     def prompt_vectors(self, prompts: Any, route: str | Sequence[str] | None = None) -> Tensor:
         """(P, D) float32 unit rows of prompts in the detector's space, on the CPU.
