@@ -112,6 +112,26 @@ class IndexMatch:
     row: IndexRow
     score: float
 
+    @property
+    def path(self) -> str:
+        """Of the file, or for text the sentence itself."""
+        return self.row.path
+
+    @property
+    def kind(self) -> str:
+        """Name of the modality."""
+        return self.row.kind
+
+    @property
+    def span(self) -> tuple[float, float] | None:
+        """Start and end in seconds of a window of a recording; None for the whole."""
+        return self.row.span
+
+    @property
+    def metadata(self) -> Mapping[str, MetadataValue]:
+        """What a person keeps beside it."""
+        return self.row.metadata
+
 
 @dataclass(frozen=True)
 class IndexInfo:

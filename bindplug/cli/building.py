@@ -20,14 +20,17 @@ from bindplug.cli.sources import (
     Source,
     SourceCommand,
     Sources,
+    check_option_values,
     check_reader_options,
     folder_options,
     gather,
+    parse_reader_options,
     reader_options,
     short_names,
     source_options,
 )
 from bindplug.cli.tables import console, heat, heat_table, print_json
+from bindplug.cli.terms import gather_terms, term_options
 from bindplug.cli.windows import check_windows, in_windows, window_options
 
 __all__ = [
@@ -45,6 +48,7 @@ __all__ = [
     "SourceCommand",
     "Sources",
     "SuggestingGroup",
+    "check_option_values",
     "check_reader_options",
     "check_windows",
     "console",
@@ -53,6 +57,7 @@ __all__ = [
     "file_state",
     "folder_options",
     "gather",
+    "gather_terms",
     "heat",
     "heat_table",
     "in_windows",
@@ -61,6 +66,7 @@ __all__ = [
     "lock_file",
     "model_options",
     "output_options",
+    "parse_reader_options",
     "part_of",
     "print_json",
     "reader_options",
@@ -71,5 +77,6 @@ __all__ = [
     "say",
     "short_names",
     "source_options",
+    "term_options",
     "window_options",
 ]

@@ -8,6 +8,13 @@ from bindplug.cards import resolve
 from bindplug.cli.building import SuggestingGroup
 
 SUBCOMMANDS = {
+    "add": ("bindplug_search.command_add:add", "Bring files of every kind into an index."),
+    "update": ("bindplug_search.command_update:update", "Notice changed, new and removed files."),
+    "optimize": (
+        "bindplug_search.command_update:optimize",
+        "Build the approximate search of a large index anew, and measure it.",
+    ),
+    "export": ("bindplug_search.command_export:export", "Write the rows to Parquet, NPZ or FAISS."),
     "info": (
         "bindplug_search.command_info:info",
         "What an index holds: rows by kind, model, space, recall.",

@@ -6,8 +6,9 @@ Imports neither LanceDB nor pyarrow, so that they can be listed where those are 
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
-from bindplug.cards import CommandCard
+from bindplug.cards import CommandCard, IndexCard
 from bindplug.hookspecs import hookimpl
 
 
@@ -20,6 +21,37 @@ def register_commands(register: Callable[[CommandCard], None]) -> None:
             description="Keep an index of your files, to be searched by every sense.",
             target="bindplug_search.commands:index",
             requires=("click", "rich"),
+            extra="index",
+        )
+    )
+    register(
+        CommandCard(
+            name="search",
+            description="Find files of an index by sounds, pictures, depth, heat, motion and words.",
+            target="bindplug_search.command_search:search",
+            requires=("click", "rich"),
+            extra="index",
+        )
+    )
+
+
+def recognises(path: Path) -> bool:
+    """Whether there is an index of ours at a path."""
+    return (path / "bindplug.json").is_file()
+
+
+@hookimpl
+def register_indexes(register: Callable[[IndexCard], None]) -> None:
+    """Indexes in a LanceDB table."""
+    register(
+        IndexCard(
+            name="lance",
+            description="a LanceDB table in a directory",
+            open="bindplug_search.creation:open_store",
+            create="bindplug_search.creation:create_store",
+            recognises=recognises,
+            suffixes=(".lance",),
+            requires=("lancedb", "pyarrow"),
             extra="index",
         )
     )

@@ -1,0 +1,55 @@
+"""Indexes as a command line names them: the path, and the model that embeds files and queries."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+
+import click
+
+from bindplug.cli.building import ModelChoice
+from bindplug.indexes import create_vector_index, open_vector_index
+from bindplug_search.file_index import Index, remembered_name
+
+
+def open_existing(path: str, choice: ModelChoice, *, bridge: str | None = None) -> Index:
+    """The index at a path, with the model that ``--model`` names or else its own.
+
+    Raises:
+        InputError: there is no index at the path, or it is damaged.
+    """
+    store = open_vector_index(path)
+    if store.model and not _is_typed("model"):
+        choice = replace(choice, name=store.model)
+    return Index(store, load=choice.load, bridge=bridge)
+
+
+def open_or_create(path: str, choice: ModelChoice, kinds: Iterable[str]) -> Index:
+    """The index at a path; a new one if nothing is there.
+
+    Args:
+        path: of the index.
+        choice: makes the rows of a new one.
+        kinds: that are to be added.
+
+    Raises:
+        InputError: it is damaged, or cannot be made.
+    """
+    if Path(path).exists():
+        return open_existing(path, choice)
+    from bindplug.indexes import find_index_card
+
+    entry = find_index_card(path)  # a wrong suffix is told before a model is loaded
+    entry.card.ensure_available(entry.plugin.name, entry.plugin.distribution)
+    model = choice.load(kinds)
+    store = create_vector_index(path, model=remembered_name(choice.name), space=model.embedding_space)
+    index = Index(store, load=choice.load)
+    index.keep_model(model)
+    return index
+
+
+def _is_typed(parameter: str) -> bool:
+    context = click.get_current_context(silent=True)
+    source = context.get_parameter_source(parameter) if context else None
+    return source is click.core.ParameterSource.COMMANDLINE
