@@ -23,6 +23,9 @@ NUMBER_BYTES = frozenset(b"0123456789+-.,;eE \t\r\nNnAaIiFf")
 MISSING = frozenset(("", "nan", "na", "n/a", "null", "none", "-", "--"))
 NARROWEST_TEXT = 8
 """Fewest rows and columns of a text file that is a map and not a table of points."""
+MOST_TEXT_SIDE, LONGEST_TEXT_LINE = 1 << 16, 1 << 21
+"""Most rows and columns of a text file, and characters of one of its lines."""
+POINTS_REMEDY = "Points in a row each have to be projected to a map first."
 MASK_NAMES = ("mask", "valid", "valid_mask", "depth_mask")
 
 
@@ -142,32 +145,42 @@ def read_text_matrix(source: object, expected: str) -> tuple[np.ndarray, str]:
         int64 where all fields are whole numbers, else float64; and the lines before the first full row.
 
     Raises:
-        InputError: rows differ in length, words stand among the numbers, or there are fewer than 8 rows or columns.
+        InputError: rows differ in length, words stand among the numbers, or there are fewer than 8 rows or columns
+            or more than 65,536.
     """
     name = describe_source(source)
     with open_source(source, expected) as file:
         data = read_whole(file, name)
+    # before anything is split: a row of text takes many times its bytes in memory
+    check_limit(
+        name, max(data.count(b"\n"), data.count(b"\r")), MOST_TEXT_SIDE, "lines of text", POINTS_REMEDY
+    )
     lines = [(number, line) for number, line in enumerate(_decoded(data).splitlines(), 1) if line.strip()]
+    longest = max((len(line) for _, line in lines), default=0)
+    check_limit(
+        name, longest, LONGEST_TEXT_LINE, "characters in a line", "Write a line for each row of the map."
+    )
+    if len(lines) < NARROWEST_TEXT:
+        raise _no_map(f"{len(lines)} lines", name)
     split = _splitter([line for _, line in lines[-50:]])
-    rows: list[list[float]] = []
-    width, first = 0, 0
     sizes = [len(split(line)) for _, line in lines[len(lines) // 2 :: max(1, len(lines) // 64)]]
-    width = max(set(sizes), key=sizes.count) if sizes else 0
-    check_limit(name, width * len(lines), MOST_PIXELS, "fields of text")
+    width = max(set(sizes), key=sizes.count)
+    if width < NARROWEST_TEXT:
+        raise _no_map(f"{len(lines)} lines of {width} columns", name)
+    check_limit(name, width, MOST_TEXT_SIDE, "columns of text", POINTS_REMEDY)
+    check_limit(name, width * len(lines), MOST_PIXELS, "fields of text", "Scale the map down.")
+    rows: list[np.ndarray] = []
+    first = 0
     for place, (number, line) in enumerate(lines):
         row = _numbers(split(line))
         if row is not None and len(row) == width:
             first = first if rows else place
-            rows.append(row)
+            rows.append(np.array(row))
         elif rows:
             detail = "words among the numbers" if row is None else f"{len(row)} columns, before {width}"
             raise InputError(name, found=f"line {number}: {detail}", expected=f"rows of {width} numbers")
-    if len(rows) < NARROWEST_TEXT or width < NARROWEST_TEXT:
-        detail = f"a text file with {len(rows)} rows and {width} columns of numbers"
-        remedy = "Points in a row each have to be projected to a map first."
-        raise InputError(
-            name, found=detail, expected=f"a map, at least {NARROWEST_TEXT} of both", remedy=remedy
-        )
+    if len(rows) < NARROWEST_TEXT:
+        raise _no_map(f"{len(rows)} rows of {width} numbers", name)
     matrix = _without_labels(np.array(rows))
     fractional = any(
         "." in field for _, line in lines[first :: max(1, len(rows) // 16)] for field in split(line)
@@ -176,6 +189,11 @@ def read_text_matrix(source: object, expected: str) -> tuple[np.ndarray, str]:
         whole = matrix.astype(np.int64)
         matrix = whole if np.array_equal(whole, matrix) else matrix
     return matrix, "\n".join(line for _, line in lines[:first])
+
+
+def _no_map(content: str, name: str) -> InputError:
+    expected = f"a map, at least {NARROWEST_TEXT} rows and columns of numbers"
+    return InputError(name, found=f"a text file with {content}", expected=expected, remedy=POINTS_REMEDY)
 
 
 def _decoded(data: bytes) -> str:

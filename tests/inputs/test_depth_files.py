@@ -231,11 +231,12 @@ def test_text_labels_gaps_and_integers(tmp_path):
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        (as_text(SCENE_M[:, :3]), "60 rows and 3 columns.*Points"),
-        (as_text(SCENE_M[:3]), "3 rows and 80 columns"),
+        (as_text(SCENE_M[:, :3]), "60 lines of 3 columns.*Points"),
+        (as_text(SCENE_M[:3]), "3 lines"),
         (as_text(SCENE_M) + "\n1.0,2.0", "line 61: 2 columns, before 80"),
         (as_text(SCENE_M) + "\n" + ",".join(["end"] * 80), "line 61: words"),
-        ("no numbers at all", "0 rows"),
+        ("no numbers at all", "1 lines"),
+        ("seven eight nine ten\n" * 4 + "a b c d e f g h\n" * 9, "0 rows of 8 numbers"),
     ],
 )
 def test_bad_text(text, message, tmp_path):
@@ -301,3 +302,22 @@ def test_files_without_a_header(tmp_path):
 def test_axes_of_length_one():
     for shape in ((1, 60, 80), (60, 80, 1), (1, 1, 60, 80), (1, 60, 80, 1)):
         assert np.array_equal(preprocess.read(SCENE_M.reshape(shape)).values, SCENE_M)
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ('"' + "7\n" * 70_000, "70,000 lines of text; expected at most 65,536.*projected"),
+        ('"' + "7," * 1_100_000 + "\n7", "characters in a line"),
+        ('"0.1,0.2,9.8\n' * 40_000, "40000 lines of 3 columns"),
+    ],
+)
+def test_text_is_bounded_before_it_is_parsed(text, message, tmp_path, monkeypatch):
+    def parse(fields):
+        raise AssertionError("parsed")
+
+    monkeypatch.setattr("bindplug.inputs.arrayfiles._numbers", parse)
+    path = tmp_path / "quote.csv"
+    path.write_text(text)
+    with pytest.raises(InputError, match=message):
+        preprocess.read(path)
