@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from datetime import datetime, timedelta, timezone
 
 import numpy as np
 import pytest
@@ -155,18 +156,49 @@ def test_written_times_without_pandas_name_the_extra(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("name", "stamps"),
+    ("name", "stamps", "event"),
     [
-        ("timestamp_us", [(v + 2**32 - 3_000_000) % 2**32 for v in integers(T * 1e6)]),
-        ("timestamp", [(v + 2**32 - 3_000_000) % 2**32 for v in integers(T * 1e6)]),
-        ("time_ms", [(v + 65_000) % 2**16 for v in MS]),
-        ("time", written(T + 43_197, "%H:%M:%S.%f")),
+        ("timestamp_us", [(v + 2**32 - 3_000_000) % 2**32 for v in integers(T * 1e6)],
+         "a counter starts again after 4294967296 ticks"),
+        ("timestamp", [(v + 2**32 - 3_000_000) % 2**32 for v in integers(T * 1e6)],
+         "a counter starts again after 4294967296 ticks"),
+        ("time_ms", [(v + 65_000) % 2**16 for v in MS], "a counter starts again after 65536 ticks"),
+        ("time", written(T + 43_197, "%H:%M:%S.%f"), "times without dates pass midnight"),
+        ("time", written(T + 3597, "%M:%S.%f"), "times without hours pass the full hour"),
+        ("time", written(T - 3600 * (T > 3), "%Y-%m-%d %H:%M:%S.%f"),
+         "local times go back by an hour, as at the end of summer time"),
     ],
-)
-def test_clocks_that_start_again_from_zero_are_continued(name, stamps):
+)  # fmt: skip
+def test_clocks_that_start_again_from_zero_are_continued(name, stamps, event):
     reading, note = read_quietly(stamped(stamps, name))
-    assert "started again from 0 1 times" in note
+    assert note.endswith(f": {event}; the times were continued")
     assert error_of(reading.windows[0]) < 0.01
+
+
+def in_zone(t, hours):
+    """Times ``t`` as ISO texts, each in the zone of so many hours."""
+    start = datetime(2024, 3, 31, 0, 59, 57, tzinfo=timezone.utc)
+    return [
+        (start + timedelta(seconds=float(second)))
+        .astimezone(timezone(timedelta(hours=int(hour))))
+        .isoformat("T", "milliseconds")
+        for second, hour in zip(t, hours, strict=True)
+    ]
+
+
+def test_stamps_with_a_zone_are_instants():
+    """A change of zone changes nothing; a clock that was set back or ahead by an hour is no such change."""
+    summer = 1 + (T > 3)
+    reading = preprocess.read(stamped(in_zone(T, summer), "time"))
+    assert reading.notes == ()
+    assert error_of(reading.windows[0]) < 0.01
+    with pytest.raises(InputError, match="non-monotonic time: 1 steps backwards"):
+        preprocess.read(stamped(in_zone(T - 3600 * (T > 3), summer), "time"))
+    with pytest.raises(InputError, match=r"a gap of 3600\.01 s"):
+        preprocess.read(stamped(in_zone(T + 3600 * (T > 3), summer), "time"))
+    half = [text[: None if at % 2 else -6] for at, text in enumerate(in_zone(T, summer))]
+    with pytest.raises(InputError, match="of which 400 of 800 times name their zone"):
+        preprocess.read(stamped(half, "time"))
 
 
 RNG = np.random.default_rng(5)

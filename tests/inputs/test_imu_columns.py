@@ -9,6 +9,7 @@ from bindplug.errors import InputError, InputNote
 from bindplug.inputs import ImuPreprocess
 from bindplug.inputs.imu.columns import CHANNELS, match_columns
 from bindplug.inputs.imu.names import parse_name
+from tests.inputs.imu_layouts import sensors_in_rows
 from tests.inputs.imu_logs import EPOCH_S, GRAVITY, G, log, motion, nanoseconds, times, zip_of
 
 preprocess = ImuPreprocess()
@@ -266,3 +267,50 @@ def test_data_frames_of_every_kind():
     np.testing.assert_allclose(preprocess(indexed).numpy(), EXPECTED, **CLOSE)
     objects = pandas.DataFrame(named).assign(timestamp=[stamp.to_pydatetime() for stamp in stamps["utc"]])
     np.testing.assert_allclose(preprocess(objects.astype({"timestamp": object})).numpy(), EXPECTED, **CLOSE)
+
+
+@pytest.mark.parametrize(
+    ("header", "row", "remedy"),
+    [
+        ("time,sensor,axis,value", "0.1,acc,x,9.8", "one value a row.*Pivot it: frame.pivot"),
+        ("time,x,y,z,x,y,z", "0.1,1,2,3,4,5,6", "more than once.*order: columns=\\['time', 'acc_x'"),
+        ("time,x,y,z", "0.1,1,2,3", "one sensor's axes.*Give both files"),
+        ("aika,kiihtyvyys_1,kiihtyvyys_2", "0.1,1,2", "Name the columns: columns={'acc_x': 'its name'"),
+    ],
+)
+def test_what_is_missing_has_the_remedy_that_fits(header, row, remedy):
+    with pytest.raises(InputError, match=remedy):
+        preprocess.read("\n".join([header, *[row] * 50]).encode())
+
+
+def test_names_of_any_language_by_choice():
+    """A header that is not understood is read by the names that the caller gives."""
+    names = {
+        "time": "aika",
+        "acc_x": "k1",
+        "acc_y": "k2",
+        "acc_z": "k3",
+        "gyro_x": "p1",
+        "gyro_y": "p2",
+        "gyro_z": "p3",
+    }
+    data = log(",".join(names.values()), [T, *X])
+    assert np.allclose(preprocess(data, columns=names, time_unit="s").numpy(), EXPECTED, **CLOSE)
+
+
+@pytest.mark.parametrize("values", [["imu"] * 40, [f"label {n}" for n in range(80)], ["acc", "acc"] * 40])
+def test_rows_whose_sensors_are_unclear_are_refused(values):
+    rows = [f"{at / 100},{value},1,2,9" for at, value in enumerate(values)]
+    with pytest.raises(InputError, match=r"no log of the|different texts in the column 'sensor'"):
+        preprocess.read("\n".join(["time_s,sensor,x,y,z", *rows]).encode())
+
+
+def test_rows_by_sensor_of_a_data_frame():
+    """As from a file: see the log "rows by sensor"."""
+    lines = sensors_in_rows().decode().splitlines()
+    cells = [line.split(",") for line in lines[1:]]
+    columns = {name: [row[at] for row in cells] for at, name in enumerate(lines[0].split(","))}
+    frame = {
+        name: np.array(column, float if name != "sensor" else object) for name, column in columns.items()
+    }
+    assert np.array_equal(preprocess(frame).numpy(), preprocess(sensors_in_rows()).numpy())

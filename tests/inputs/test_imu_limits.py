@@ -33,7 +33,7 @@ def gyroflow():
         (b'["' + b"x" * 3_000_000 + b'"]', "no column for"),
         (HEADER.encode() + b"\n" + b"9" * 100_000 + b",1,1,1,1,1,1\n" + b"1,1,1,1,1,1,1\n" * 5, "a time of 100000"),
         (HEADER.encode() + b"\n1,2,3\n4,5,6\n", "2 of 2 lines without"),
-        (HEADER.encode() + b"\n0," + b"9" * 200_000 + b",1,1,1,1,1\n", "without the header|cannot be split"),
+        (HEADER.encode() + b"\n0," + b"9" * 200_000 + b",1,1,1,1,1\n", "131,072 characters after row 0.*quote"),
         (b"[" * 100_000 + b"]" * 100_000, "damaged JSON"),
         (b'[{"a": 1},', "damaged JSON"),
         (b"{}", "no column for"),
@@ -58,6 +58,30 @@ def test_what_is_no_log_is_refused(data, message, tmp_path):
     with pytest.raises(InputError, match=message) as error:
         preprocess(path)
     assert "walk.dat" in str(error.value)
+
+
+@pytest.mark.parametrize("after", [1, 300, 790])
+@pytest.mark.parametrize("column", [0, 3, 7])
+def test_a_quote_that_is_never_closed_loses_no_rows(after, column):
+    """Without the refusal the rows after it would pass for one last line that is half written."""
+    lines = log(HEADER + ",remark", [T, *motion(T), ["ok"] * T.size]).decode().splitlines()
+    cells = lines[after].split(",")
+    cells[column] = f'"{cells[column]}'
+    lines[after] = ",".join(cells)
+    with pytest.raises(
+        InputError, match=f"a quote in row {after} that is not closed within 20 lines.*Remove"
+    ):
+        preprocess.read("\n".join(lines).encode())
+
+
+def test_a_matrix_of_numbers_is_refused_without_a_look_at_each_cell(monkeypatch):
+    def parse(name):
+        raise AssertionError(name)
+
+    monkeypatch.setattr("bindplug.inputs.imu.columns.parse_name", parse)
+    monkeypatch.setattr("bindplug.inputs.imu.text.parse_name", parse)
+    with pytest.raises(InputError, match="no line that names"):
+        preprocess.read("\n".join([",".join(["7"] * 3000)] * 100).encode())
 
 
 def test_zip_bombs_are_refused_before_they_are_unpacked():

@@ -9,16 +9,18 @@ import pytest
 
 from bindplug.inputs import ImuPreprocess
 from tests.inputs.conftest import REPOSITORY
+from tests.inputs.imu_layouts import LAYOUTS
 from tests.inputs.imu_logs import LOGS, motion
 
+ALL_LOGS = LOGS | LAYOUTS
 preprocess = ImuPreprocess()
 EXPECTED = motion(np.arange(2000) / 400)
 
 
 @pytest.mark.filterwarnings("ignore::bindplug.errors.InputNote")
-@pytest.mark.parametrize("logger", LOGS)
+@pytest.mark.parametrize("logger", ALL_LOGS)
 def test_values(logger):
-    build, options = LOGS[logger]
+    build, options = ALL_LOGS[logger]
     window = preprocess(build(), **options)
     assert window.shape == (6, 2000)
     error = np.abs(window.numpy() - EXPECTED)[:, 60:1900]  # filters ring at the ends
@@ -31,4 +33,4 @@ def test_the_table_of_loggers_names_each_log_that_is_tested():
     rows = [line for line in page.splitlines() if line.startswith("| ") and line.count("|") == 5]
     assert len(rows) > 20
     named = [name for row in rows for name in re.findall(r"`([^`]+)`", row.split("|")[-2])]
-    assert sorted(named) == sorted(LOGS)
+    assert sorted(named) == sorted(ALL_LOGS)

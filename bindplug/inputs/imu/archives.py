@@ -16,8 +16,8 @@ import numpy as np
 
 from bindplug.errors import InputError
 from bindplug.inputs.arrayfiles import read_arrays
-from bindplug.inputs.imu.columns import ACCELEROMETER, GRAVITY, GYROSCOPE, SENSORS, Table
-from bindplug.inputs.imu.names import parse_name
+from bindplug.inputs.imu.columns import ACCELEROMETER, GRAVITY, Table
+from bindplug.inputs.imu.rows_by_sensor import KINDS, best_logs, sensor_of
 from bindplug.inputs.imu.tables import ColumnChoice, as_array, table_of_arrays, table_of_columns
 from bindplug.inputs.imu.text import read_text
 from bindplug.inputs.limits import check_limit
@@ -160,7 +160,7 @@ def read_zip(
         raw_units = _has_raw_units(archive, logs, name)
         members: dict[str, _Log] = {}
         for info in logs:
-            if len(logs) == 1 or _sensor_of_member(PurePosixPath(info.filename).stem):
+            if len(logs) == 1 or sensor_of(PurePosixPath(info.filename).name):
                 members[info.filename] = _Log(None, io.BytesIO(_unpacked(archive, info, name)))
         if len(logs) == 1:
             ((inner, log),) = members.items()
@@ -201,53 +201,13 @@ def _is_log(info: zipfile.ZipInfo) -> bool:
     return not (info.is_dir() or hidden)
 
 
-def _sensor_of_member(stem: str) -> tuple[str, str] | None:
-    """Sensor and kind (``total``, ``plain``, ``uncalibrated``, ``linear``) of a log by its name."""
-    parsed = parse_name(stem)
-    joined = "".join(parsed.words)
-    kind = "uncalibrated" if "uncalibrated" in parsed.qualifiers else "plain"
-    if "watch" in joined or "magnet" in joined:
-        return None
-    if joined in ("gravity",):
-        return GRAVITY, kind
-    if joined in ("totalacceleration", "totalaccelerometer"):
-        return ACCELEROMETER, "total"
-    if joined in ("linearacceleration", "linearaccelerometer", "useracceleration"):
-        return ACCELEROMETER, "linear"
-    if any(word in ("accelerometer", "acceleration", "acc", "accel", "accl") for word in parsed.words):
-        return ACCELEROMETER, kind
-    if any(word in ("gyroscope", "gyro", "gyr") for word in parsed.words):
-        return GYROSCOPE, kind
-    return None
-
-
 def _by_sensor(logs: Mapping[str, _Log], names: list[str], name: str, columns: ColumnChoice) -> Tables:
-    """Of logs that are named after their sensors the best of each: with gravity before without, calibrated first."""
-    order = ("total", "plain", "uncalibrated", "linear")
-    best: dict[str, tuple[int, str]] = {}
-    for key in logs:
-        role = _sensor_of_member(PurePosixPath(key).stem)
-        if role is None:
-            continue
-        rank = order.index(role[1])
-        if role[0] in best and best[role[0]][0] == rank:
-            problem = f"two logs of the {role[0]} ({best[role[0]][1]}, {key})"
-            remedy = 'Choose: {"accelerometer": "a.csv", "gyroscope": "g.csv"}.'
-            raise InputError(name, found=problem, expected="one log of each sensor", remedy=remedy)
-        if role[0] not in best or rank < best[role[0]][0]:
-            best[role[0]] = (rank, key)
-    missing = [sensor for sensor in (ACCELEROMETER, GYROSCOPE) if sensor not in best]
-    if missing:
-        problem = f"no log of the {' and the '.join(missing)} (logs: {', '.join(names[:12]) or 'none'})"
-        remedy = 'Give files: {"accelerometer": "a.csv", "gyroscope": "g.csv"}, or one log.'
-        expected = "the logs of accelerometer and gyroscope"
-        raise InputError(name, found=problem, expected=expected, remedy=remedy)
+    """Of logs that are named after their sensors the best of each."""
+    best = best_logs({key: PurePosixPath(key).name for key in logs}, names, name)
     # Total acceleration includes gravity, so gravity's own log is not added to it.
     tables = {
-        sensor: logs[best[sensor][1]].table(f"{name}/{best[sensor][1]}", columns, sensor)
-        for sensor in SENSORS
-        if sensor in best
+        sensor: logs[best[sensor][1]].table(f"{name}/{best[sensor][1]}", columns, sensor) for sensor in best
     }
-    if best[ACCELEROMETER][0] == order.index("total"):
+    if best[ACCELEROMETER][0] == KINDS.index("total"):
         tables.pop(GRAVITY, None)
     return tables

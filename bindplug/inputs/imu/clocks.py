@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from bindplug.errors import InputError
+from bindplug.inputs.imu.cells import number_marks, with_point
 from bindplug.inputs.imu.columns import Table
 from bindplug.inputs.imu.names import ColumnName
 from bindplug.inputs.imu.units import TIME, parse_unit
@@ -26,8 +28,6 @@ XSENS_TICKS = ("100us", "us")
 """Units of Xsens' SampleTimeFine: 10 kHz ticks of MTw and MTi, microseconds of DOT."""
 WRAPS = (2**16, 2**24, 2**31, 2**32)
 """Where counters start again from 0, in ticks."""
-TEXT_WRAPS_S = (3600.0, 43_200.0, 86_400.0)
-"""Where written times start again from 0: the hour, noon, midnight."""
 
 
 @dataclass(frozen=True)
@@ -138,22 +138,29 @@ def _exact(cells: np.ndarray) -> np.ndarray | None:
     except ValueError:
         pass
     blank = np.isin(np.char.lower(cells), ["", "nan", "null", "none", "na", "n/a", "-"])
-    filled = np.where(blank, "nan", np.char.replace(cells, ",", "."))
+    texts = cells[~blank].tolist()
+    marks = number_marks(texts)
+    if marks is None:
+        return None
+    filled = np.full(cells.shape, np.nan)
     try:
-        return filled.astype(np.float64)
+        filled[~blank] = np.array(with_point(texts, *marks), dtype=np.float64)
     except ValueError:
         return None
+    return filled
 
 
 def _read(
     cells: np.ndarray, column: ColumnName, table: Table, time_unit: str | None, any_rate: bool, name: str
 ) -> Clock:
+    text_wraps: tuple[tuple[float, str], ...] = ()
     if cells.dtype.kind in "mM":
         ticks, unit, is_text = _from_dates(cells, name), "ns", True
     else:
         exact = _exact(cells)
         if exact is None:
-            ticks, unit, is_text = text_nanoseconds(cells, column.name, name), "ns", True
+            ticks, text_wraps = text_nanoseconds(cells, column.name, name)
+            unit, is_text = "ns", True
         else:
             ticks, unit, is_text = exact, "", False
     if ticks.dtype.kind == "i" and ticks.size and np.abs(ticks.astype(np.float64)).max() > 4e18:
@@ -178,7 +185,9 @@ def _read(
         origin = ticks[len(ticks) // 2]
         relative = (ticks - origin).astype(np.float64)
         span = float(relative.max() - relative.min())
-    wraps = [wrap / scale for wrap in TEXT_WRAPS_S] if is_text else [float(wrap) for wrap in WRAPS]
+    wraps = {wrap_s / scale: text for wrap_s, text in text_wraps}
+    if not is_text:
+        wraps = {float(wrap): f"a counter starts again after {wrap} ticks" for wrap in WRAPS}
     if not np.isfinite(span):
         raise InputError(
             name, found=f"time stamps in {column.name!r} beyond any clock", expected="a clock that runs"
@@ -281,20 +290,33 @@ def _check_rate(rate: float, clock: str, any_rate: bool, name: str) -> None:
     raise InputError(name, found=problem, expected=expected, remedy=remedy)
 
 
-def _unwrap(relative: np.ndarray, step: float, wraps: list[float]) -> tuple[np.ndarray, tuple[str, ...]]:
-    """Stamps of a counter that started again from 0, continued."""
+def _unwrap(
+    relative: np.ndarray, step: float, wraps: Mapping[float, str]
+) -> tuple[np.ndarray, tuple[str, ...]]:
+    """Stamps that went back though time went on, continued.
+
+    Args:
+        relative: stamps (T,) in ticks.
+        step: the usual step.
+        wraps: by how many ticks stamps may go back, and what happens there.
+    """
     with np.errstate(over="ignore", invalid="ignore"):
         steps = np.diff(relative)
     backward = np.flatnonzero(steps < 0)
     if not backward.size:
         return relative, ()
     offsets = np.zeros_like(relative)
+    counts: dict[float, int] = {}
     for at in backward:
         plausible = [wrap for wrap in wraps if 0 <= steps[at] + wrap <= 3 * step]
         if len(plausible) != 1:
             return relative, ()
         offsets[at + 1 :] += plausible[0]
-    return relative + offsets, (f"a clock that started again from 0 {backward.size} times was continued",)
+        counts[plausible[0]] = counts.get(plausible[0], 0) + 1
+    times = {wrap: f" ({count} times)" if count > 1 else "" for wrap, count in counts.items()}
+    return relative + offsets, tuple(
+        f"{wraps[wrap]}{times[wrap]}; the times were continued" for wrap in counts
+    )
 
 
 def _from_dates(cells: np.ndarray, name: str) -> np.ndarray:

@@ -18,6 +18,7 @@ from bindplug.inputs.imu.names import (
     parse_name,
     word_set,
 )
+from bindplug.inputs.imu.units import ACCELERATION, TURN_RATE, parse_unit
 
 ACCELEROMETER, GYROSCOPE, GRAVITY, CLOCK = "accelerometer", "gyroscope", "gravity", "time"
 SENSORS = (ACCELEROMETER, GYROSCOPE, GRAVITY)
@@ -183,6 +184,10 @@ def _sensor_of(column: ColumnName, sensor: str | None) -> tuple[str, bool] | Non
     plain = [
         word for word in words if word not in ("attr", "value", "values", "data", "sensor", "measurement")
     ]
+    if not plain and sensor is None:
+        # MbientLab: "x-axis (g)" beside "x-axis (deg/s)"
+        parsed = parse_unit(column.unit or "")
+        sensor = {ACCELERATION: ACCELEROMETER, TURN_RATE: GYROSCOPE}.get(parsed.kind) if parsed else None
     if not plain:
         return (sensor, "gravity-free" in column.qualifiers) if sensor else None
     present = set(words)
@@ -203,7 +208,9 @@ def _sensor_of(column: ColumnName, sensor: str | None) -> tuple[str, bool] | Non
         return GRAVITY, False
     words = [word for word in words if word not in ("imu", "raw", "data")]
     if words and (len(words) == 1 or set(words[1:]) <= {"rs", "s"}):  # EuRoC: a_RS_S_x
-        sensors = {"a": ACCELEROMETER, "w": GYROSCOPE, "g": GYROSCOPE, "as": GYROSCOPE}  # WitMotion: AsX
+        # WitMotion: AsX; OpenIMU: rateX
+        turning_words = dict.fromkeys(("w", "g", "as", "rate"), GYROSCOPE)
+        sensors = {"a": ACCELEROMETER, **turning_words}
         return (sensors[words[0]], False) if words[0] in sensors else None
     return None
 
@@ -265,6 +272,8 @@ class Table:
         units_are_given: whether units are stated by the interface (arrays) and not by a file.
         raw_units: whether the log says that its units depend on the device.
         source: the file's name for errors, where a recording is several.
+        sensor_column: the column that names each row's sensor; ``""`` where columns do.
+        notes: repairs made while reading.
     """
 
     columns: Mapping[str, np.ndarray]
@@ -275,6 +284,8 @@ class Table:
     units_are_given: bool = False
     raw_units: bool = False
     source: str = ""
+    sensor_column: str = ""
+    notes: tuple[str, ...] = ()
 
     def unit_of(self, column: ColumnName) -> str | None:
         """The text of a column's unit, from its name or the row of units."""

@@ -13,6 +13,7 @@ from bindplug.errors import InputError
 from bindplug.inputs.arrayfiles import NPY_MAGIC, ZIP_MAGIC, read_arrays
 from bindplug.inputs.imu.archives import EXPECTED, Tables, read_json, read_zip
 from bindplug.inputs.imu.columns import ACCELEROMETER, GRAVITY, GYROSCOPE, match_columns
+from bindplug.inputs.imu.rows_by_sensor import sensor_column
 from bindplug.inputs.imu.tables import ColumnChoice, as_array, frame_columns, table_of_arrays
 from bindplug.inputs.imu.text import read_text
 from bindplug.inputs.limits import MOST_COLUMNS, MOST_ROWS, check_limit
@@ -116,7 +117,7 @@ def _read_parquet(file: BinaryIO, name: str, columns: ColumnChoice) -> dict[str,
         check_limit(name, len(names), MOST_COLUMNS, "columns")
         if columns is not None and not isinstance(columns, Mapping):
             return {key: as_array(values) for key, values in zip(columns, opened.read().columns, strict=True)}
-        roles = set(match_columns(names, "accelerometer", columns).names)
+        roles = {*match_columns(names, ACCELEROMETER, columns).names, sensor_column(names)}
         table = opened.read(columns=[key for key in names if key in roles])
     except (errors.ArrowException, OSError) as error:
         raise InputError(name, found=f"a damaged Parquet file ({error})", expected=EXPECTED) from None

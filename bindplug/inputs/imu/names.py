@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
+from functools import lru_cache
 
+from bindplug.inputs.imu.languages import in_english
 from bindplug.inputs.imu.units import TIME, parse_unit
 
 
@@ -38,12 +40,21 @@ _PLAIN_BRACKETS = word_set(
     "calibrated cal filtered smoothed low high noise wide range"
 )
 """Words in brackets that are no unit and change nothing."""
-_WITHOUT_GRAVITY = re.compile(r"(without|w/o|no|excluding|excl\.?|minus) ?(g|gravity)$", re.IGNORECASE)
-_WITH_GRAVITY = re.compile(r"(with|including|incl\.?|plus) ?(g|gravity)$", re.IGNORECASE)
+_WITHOUT_GRAVITY = re.compile(
+    r"(?<![a-z])(without|w/o|no|excluding|excl\.?|minus|ohne|sans|sin|senza|sem|zonder)[ _]?(g|gravity)(?![a-z])",
+    re.IGNORECASE,
+)
+_WITH_GRAVITY = re.compile(
+    r"(?<![a-z])(with|including|incl\.?|plus|mit|avec|con|com|met)[ _]?(g|gravity)(?![a-z])", re.IGNORECASE
+)
 _ZONE = re.compile(r"(utc|gmt)?[+-]\d{1,2}:?\d{0,2}$", re.IGNORECASE)
 _BRACKETED = re.compile(r"[(\[{]((?:[^()\[\]{}]|[(\[{][^()\[\]{}]*[)\]}])*)[)\]}]")
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-zäöüß']+|[A-Z]+|\d+")
 _G_FORCE = re.compile(r"^g[ _]?f(?:orce)?[ _.]?([xyz])$", re.IGNORECASE)
+_INDICES = ("0", "1", "2")
+"""Array indices in brackets that stand for x, y and z where no letter does."""
+_PX4_GYROSCOPE = re.compile(r"gyro_rad\[[012]\]$")
+"""Rates of turn in rad/s. Source: PX4's message sensor_combined."""
 CLOCK_WORDS = word_set(
     "timestamp timestamps time times elapsed stamp tstamp ts epoch cts date datetime zeit clock sampletimefine "
     "millis micros nanos ms msec milliseconds us usec microseconds ns nsec nanoseconds sec secs seconds"
@@ -69,24 +80,30 @@ class ColumnName:
     qualifiers: frozenset[str] = frozenset()
 
 
+@lru_cache(maxsize=8192)
 def parse_name(name: str) -> ColumnName:
     """``"Gyro X (deg/s)"`` to the words ``("gyro",)``, the axis ``"x"`` and the unit ``"deg/s"``."""
-    bare = name.strip().strip("\ufeff\"'").strip().lstrip("#%").strip()
+    bare = in_english(name.strip().strip("\ufeff\"'").strip().lstrip("#%").strip())
     qualifiers: set[str] = set()
-    axis = unit = None
+    axis = unit = indexed_axis = None
     for content in _BRACKETED.findall(bare):
         text = content.strip()
         if not text:
             continue
         if text.lower().removesuffix("-axis").removesuffix(" axis") in ("x", "y", "z"):
             axis = text[0].lower()
-        elif _WITHOUT_GRAVITY.match(text):
+        elif text in _INDICES:
+            indexed_axis = "xyz"[int(text)]
+        elif _WITHOUT_GRAVITY.fullmatch(text):
             qualifiers.add("gravity-free")
-        elif _WITH_GRAVITY.match(text) or _ZONE.match(text):
+        elif _WITH_GRAVITY.fullmatch(text) or _ZONE.match(text):
             continue
         elif _weight(text) > _weight(unit):
             unit = text
     bare = " ".join(_BRACKETED.sub(" ", bare).split()).strip(" ,;:_-./")
+    if _WITHOUT_GRAVITY.search(bare):
+        qualifiers.add("gravity-free")
+        bare = " ".join(_WITHOUT_GRAVITY.sub(" ", bare).split())
     force = _G_FORCE.match(bare)
     if force:
         return ColumnName(name, ("gforce",), force.group(1).lower(), unit, frozenset(qualifiers))
@@ -94,8 +111,14 @@ def parse_name(name: str) -> ColumnName:
     tail = len(spots)
     if axis is None:
         spots, axis, tail = _take_axis(spots)
+    else:
+        tail = 0
+    if axis is None and indexed_axis is not None:
+        axis, tail = indexed_axis, 0
     words, spelled = _take_unit(spots, bare, tail) if axis else _take_time_unit(spots, bare)
     unit = unit if unit is not None else spelled
+    if unit == "rad" and _PX4_GYROSCOPE.match(name.strip()):
+        unit = "rad/s"
     for group, qualifier in ((_CALIBRATED, "calibrated"), (_UNCALIBRATED, "uncalibrated")):
         if group & set(words):
             qualifiers.add(qualifier)

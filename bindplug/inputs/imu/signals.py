@@ -10,6 +10,7 @@ import numpy as np
 
 from bindplug.errors import InputError
 from bindplug.inputs.imu.archives import Tables
+from bindplug.inputs.imu.cells import BLANK_CELLS
 from bindplug.inputs.imu.clocks import Clock, read_clock
 from bindplug.inputs.imu.columns import (
     ACCELEROMETER,
@@ -24,6 +25,7 @@ from bindplug.inputs.imu.columns import (
 from bindplug.inputs.imu.grid import FEW_SAMPLES, Track, even_track, even_values
 from bindplug.inputs.imu.names import ColumnName
 from bindplug.inputs.imu.options import SignalOptions
+from bindplug.inputs.imu.rows_by_sensor import tables_by_sensor
 from bindplug.inputs.imu.scales import (
     FEW_M_S2,
     axis_scales,
@@ -32,7 +34,6 @@ from bindplug.inputs.imu.scales import (
     notes_on_magnitudes,
     unit_of_gravity,
 )
-from bindplug.inputs.imu.text import BLANK_CELLS
 
 RATE_TOLERANCE = 0.05
 LEAST_OVERLAP = 0.5
@@ -71,6 +72,9 @@ def read_tracks(tables: Tables, options: SignalOptions, name: str) -> tuple[list
         InputError: axes are missing or ambiguous, a unit or a clock is not understood or in doubt, the clocks of two
             files don't overlap, or samples can't be put on a grid.
     """
+    table_notes = [note for table in tables.values() for note in table.notes]
+    if "" in tables and tables[""].sensor_column:
+        tables = tables_by_sensor(tables[""], name)
     if GRAVITY in tables and options.acc_unit is None:
         options = _with_unit_of_gravity(tables, options, name)
     if "" in tables:
@@ -89,7 +93,7 @@ def read_tracks(tables: Tables, options: SignalOptions, name: str) -> tuple[list
         ]
         _check_start(signals, name)
     tracks = [_track(signal, options, name) for signal in signals]
-    notes = [note for signal in signals for note in signal.notes]
+    notes = table_notes + [note for signal in signals for note in signal.notes]
     if "" not in tables and GRAVITY in tables:
         tracks[0] = _with_gravity(tracks[0], tables[GRAVITY], options, notes, name)
     notes += [note for track in tracks for note in track.notes]

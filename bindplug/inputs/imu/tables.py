@@ -8,8 +8,9 @@ from typing import Any, cast
 import numpy as np
 
 from bindplug.errors import InputError
-from bindplug.inputs.imu.columns import CHANNELS, Table, match_columns
-from bindplug.inputs.imu.text import number, texts_of
+from bindplug.inputs.imu.cells import number, texts_of
+from bindplug.inputs.imu.columns import ACCELEROMETER, CHANNELS, Table, match_columns
+from bindplug.inputs.imu.rows_by_sensor import sensor_column
 from bindplug.inputs.imu.written_times import dates_of
 from bindplug.inputs.limits import MOST_COLUMNS, MOST_ROWS, check_limit
 
@@ -96,12 +97,15 @@ def table_of_columns(
         remedy = "Give columns={'acc_x': 'its name', ...} for data that has names."
         raise InputError(name, found=f"columns={list(choice)!r}", expected="names by channel", remedy=remedy)
     check_limit(name, len(columns), MOST_COLUMNS, "columns")
-    matches = match_columns(columns, sensor, choice)
+    by_rows = sensor_column(columns) if sensor is None and choice is None else None
+    matches = match_columns(columns, ACCELEROMETER if by_rows else sensor, choice)
     clocks = {clock.name for clock in matches.clocks}
     roles = {
         key: _times(columns[key], name) if key in clocks else _floats(columns[key], name, key)
         for key in dict.fromkeys(matches.names)
     }
+    if by_rows:
+        roles[by_rows] = _times(columns[by_rows], name)
     lengths = {array.shape for array in roles.values()}
     if len(lengths) > 1:
         counts = sorted({shape[0] if shape else 0 for shape in lengths})
@@ -110,7 +114,7 @@ def table_of_columns(
             name, found=f"columns of {counts} samples", expected="as many samples in each", remedy=remedy
         )
     check_limit(name, max((len(array) for array in roles.values()), default=0), MOST_ROWS, "rows")
-    return Table(roles, matches, tuple(columns), units_are_given=units_are_given)
+    return Table(roles, matches, tuple(columns), units_are_given=units_are_given, sensor_column=by_rows or "")
 
 
 def _times(values: np.ndarray, name: str) -> np.ndarray:

@@ -10,28 +10,29 @@ import csv
 import io
 import re
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from itertools import chain, islice
 from typing import BinaryIO, cast
 
 import numpy as np
 
 from bindplug.errors import InputError
-from bindplug.inputs.imu.columns import CHANNELS, Columns, Table, match_columns
+from bindplug.inputs.imu.cells import EXPECTED, SPACES, Cells, is_number, rows_of
+from bindplug.inputs.imu.columns import ACCELEROMETER, CHANNELS, Columns, Table, match_columns
+from bindplug.inputs.imu.names import parse_name
+from bindplug.inputs.imu.rows_by_sensor import SENSOR_COLUMNS, sensor_column
 from bindplug.inputs.imu.units import parse_unit
 from bindplug.inputs.limits import MOST_COLUMNS, MOST_ROWS, check_limit
 
-EXPECTED = "a text log with a header that names its columns"
 SNIFFED_BYTES = 1 << 16
 HEADER_WITHIN = 80
 MOST_UNIT_ROWS = 4
+MOST_NAMES = 1 << 15
+"""Names that are looked at in search of a header."""
 LONGEST_LINE = 1 << 20
-LONGEST_TIME = 80
 CHUNK_ROWS = 1 << 16
-SPACES = " "
 SEPARATORS = ("\t", ";", ",", "|", SPACES)
-COMMENTS = ("#", "//", "%")
-BLANK_CELLS = frozenset({"", "-", "na", "n/a", "null", "none", "nan", "<null>", "#n/a"})
+_NUMBER_STARTS = frozenset("0123456789+-.")
 _SEP_LINE = re.compile(r'^"?sep=(.|\\t)"?$', re.IGNORECASE)
 _META_WORDS = frozenset({"cal", "raw", "calibrated", "uncal", "uncalibrated"})
 _SCALED_HEADER = re.compile(r"^gyroflow imu log", re.IGNORECASE)
@@ -45,41 +46,7 @@ class _Header:
     separator: str
     names: list[str]
     matches: Columns
-
-
-@dataclass
-class _Cells:
-    """The chosen columns while rows are read: numbers by chunk, and what marks decimals."""
-
-    name: str
-    numbers: dict[int, list[np.ndarray]]
-    texts: dict[int, list[np.ndarray]]
-    points: bool = False
-    commas: bool = False
-    rows: list[list[str]] = field(default_factory=list)
-
-    def flush(self) -> None:
-        """Convert the rows that wait."""
-        if not self.rows:
-            return
-        for index, chunks in self.numbers.items():
-            chunks.append(self._floats([row[index] for row in self.rows]))
-        for index, chunks in self.texts.items():
-            chunks.append(texts_of([row[index].strip() for row in self.rows], self.name))
-        self.rows = []
-
-    def _floats(self, cells: list[str]) -> np.ndarray:
-        joined = "".join(cells)
-        if "\u2212" in joined:  # a typographic minus
-            cells = [cell.replace("\u2212", "-") for cell in cells]
-        self.points |= "." in joined
-        if "," in joined:
-            self.commas = True
-            cells = [cell.replace(",", ".") for cell in cells]
-        try:
-            return np.array(cells, dtype=np.float64)
-        except ValueError:
-            return np.array([number(cell) for cell in cells], dtype=np.float64)
+    sensor_column: str = ""
 
 
 def read_text(
@@ -116,35 +83,6 @@ def read_text(
     body = chain(head[place.line + 1 :], lines)
     preamble = tuple(line.lstrip("#%/ ").strip() for line in head[: place.line])
     return _read_body(body, place, preamble, name)
-
-
-def texts_of(cells: list[str], name: str) -> np.ndarray:
-    """Cells of a clock as an array of texts, each short: an array holds all in the length of the longest."""
-    longest = max(map(len, cells), default=0)
-    if longest > LONGEST_TIME:
-        problem = f"a time of {longest} characters"
-        raise InputError(name, found=problem, expected=f"times of at most {LONGEST_TIME} characters")
-    return np.array(cells, dtype=np.str_)
-
-
-def number(cell: str) -> float:
-    """The number in a cell; NaN if it holds none."""
-    try:
-        return float(cell)
-    except ValueError:
-        return float("nan")
-
-
-def is_number(cell: str) -> bool:
-    """Whether a cell holds a number, a decimal comma included, or is blank."""
-    text = cell.strip().lower()
-    if text in BLANK_CELLS:
-        return True
-    try:
-        float(text.replace(",", "."))
-    except ValueError:
-        return False
-    return True
 
 
 def _lines(file: BinaryIO, name: str) -> Iterator[str]:
@@ -210,21 +148,42 @@ def _find_header(head: list[str], sensor: str | None, choice: Mapping[str, str] 
     """The line that names most axes, and the separator by which it does."""
     best: _Header | None = None
     separators: tuple[str, ...] = SEPARATORS
+    name_count = 0
     for at, line in enumerate(head):
         mark = _SEP_LINE.match(line.strip())
         if mark:
             separators = ("\t" if mark.group(1) == r"\t" else mark.group(1),)
             continue
+        if not _has_letters(line):
+            continue
         for separator in separators:
             if separator == SPACES and best is not None:
                 continue
             names = _names(line, separator)
+            if len(names) < 2:
+                continue
+            name_count += len(names)
+            if name_count > MOST_NAMES:
+                return best
             matches = match_columns(names, sensor, choice)
             if matches.channel_count > (best.matches.channel_count if best else 0):
                 best = _Header(at, separator, names, matches)
+    if best is None and sensor is None and choice is None:
+        best = _find_sensor_column(head, separators)
     if best is not None and best.line + 1 < len(head):
         best.separator = _separator_of_body(head[best.line + 1], best)
     return best
+
+
+def _find_sensor_column(head: list[str], separators: tuple[str, ...]) -> _Header | None:
+    """The header of a log whose rows name their sensor."""
+    for at, line in enumerate(head):
+        for separator in separators if _has_letters(line) else ():
+            names = _names(line, separator)
+            column = sensor_column(names) if 4 <= len(names) <= MOST_COLUMNS else None
+            if column is not None:
+                return _Header(at, separator, names, match_columns(names, ACCELEROMETER), column)
+    return None
 
 
 def _names(line: str, separator: str) -> list[str]:
@@ -256,15 +215,36 @@ def _place_names(head: list[str], names: Sequence[str], sensor: str | None, name
     raise InputError(name, found=problem, expected=f"as many cells as columns={list(names)!r} has names")
 
 
+def _has_letters(line: str) -> bool:
+    """Whether a line may be a header: one of numbers alone is not, however long it is."""
+    return any(map(str.isalpha, line))
+
+
 def _headless(head: list[str], name: str) -> InputError:
-    remedy = f"Name the columns in the file, or by columns=['time', {', '.join(map(repr, CHANNELS))}] in its order."
-    if any(match_columns(_names(line, mark), "accelerometer").channel_count == 3
-           for line in head[:HEADER_WITHIN] for mark in SEPARATORS[:-1]):  # fmt: skip
-        problem = "one sensor's axes x, y and z, without saying whose"
-        remedy = 'Give both files: {"accelerometer": "a.csv", "gyroscope": "g.csv"}.'
-        return InputError(name, found=problem, expected="accelerometer and gyroscope", remedy=remedy)
+    in_order = f"columns=['time', {', '.join(map(repr, CHANNELS))}]"
+    expected = "accelerometer and gyroscope"
+    headers = [_names(line, mark) for line in head if _has_letters(line) for mark in SEPARATORS[:-1]]
+    headers = [names for names in headers if 2 <= len(names) <= MOST_COLUMNS]
+    for names in headers:
+        words = {"".join(parse_name(title).words) for title in names}
+        if "value" in words and words & SENSOR_COLUMNS:
+            remedy = (
+                "Pivot it: frame.pivot(index='time', columns='sensor', values='value'), and pass the frame."
+            )
+            problem = f"one value a row (columns: {', '.join(names[:12])})"
+            return InputError(name, found=problem, expected="a column for each axis", remedy=remedy)
+        bare = match_columns(names, ACCELEROMETER).triples.get(ACCELEROMETER, [])
+        if any(triple.duplicates for triple in bare):
+            remedy = f"Name all columns in the file's order: {in_order}."
+            problem = "columns called x, y and z more than once, without saying whose"
+            return InputError(name, found=problem, expected=expected, remedy=remedy)
+        if any(triple.is_complete for triple in bare):
+            problem = "one sensor's axes x, y and z, without saying whose"
+            remedy = 'Give both files: {"accelerometer": "a.csv", "gyroscope": "g.csv"}.'
+            return InputError(name, found=problem, expected=expected, remedy=remedy)
     begins = head[0][:80] if head else ""
     problem = f"no line that names accelerometer or gyroscope columns (it begins: {begins!r})"
+    remedy = f"Name the columns: columns={{'acc_x': 'its name', ...}}, or in the file's order {in_order}."
     return InputError(name, found=problem, expected=EXPECTED, remedy=remedy)
 
 
@@ -277,13 +257,21 @@ def _read_body(lines: Iterator[str], header: _Header, preamble: tuple[str, ...],
     clock_names = {clock.name for clock in roles.clocks}
     axes = [index for index, title in enumerate(names) if title in axis_names]
     clocks = [index for index, title in enumerate(names) if title in clock_names]
-    last = max([*axes, *clocks])
-    rows = _rows(lines, header.separator, name)
+    texts = [*clocks, names.index(header.sensor_column)] if header.sensor_column else clocks
+    last = max([*axes, *texts])
+    rows = rows_of(lines, header.separator, name)
     units, first = _units_rows(rows, names, axes, clocks)
-    cells = _Cells(name, {index: [] for index in axes}, {index: [] for index in clocks})
-    total = ragged = 0
+    titles = [names[index] for index in axes]
+    unit_texts = [units.get(title, "") for title in titles]
+    cells = Cells(name, {index: [] for index in axes}, {index: [] for index in texts})
+    total = ragged = repeats = 0
     short_end = False
     for row in chain(first, rows):
+        if len(row) > last and row[axes[0]][:1] not in _NUMBER_STARTS:
+            own = [row[index].strip() for index in axes]
+            if own == titles or (repeats and own == unit_texts):  # of logs that were joined
+                repeats += own == titles
+                continue
         short_end = len(row) <= last
         # Cells beyond the header would shift columns, as a decimal comma between commas does.
         if short_end or (len(row) > width and any(cell.strip() for cell in row[width:])):
@@ -299,8 +287,6 @@ def _read_body(lines: Iterator[str], header: _Header, preamble: tuple[str, ...],
         problem = f"{ragged} of {total + ragged} lines without the header's {width} cells"
         remedy = "A decimal comma needs another separator than the comma."
         raise InputError(name, found=problem, expected=EXPECTED, remedy=remedy)
-    if cells.points and cells.commas:
-        raise InputError(name, found="decimal points and decimal commas in one log", expected="one of them")
     columns = {names[index]: _joined(chunks, np.float64) for index, chunks in cells.numbers.items()}
     for index, chunks in cells.texts.items():
         column = _joined(chunks, np.str_)
@@ -308,22 +294,14 @@ def _read_body(lines: Iterator[str], header: _Header, preamble: tuple[str, ...],
             problem = f"two clocks named {names[index]!r} that differ"
             remedy = "Rename them after their sensors, or give each sensor's columns as a file of its own."
             raise InputError(name, found=problem, expected="one clock, or one for each sensor", remedy=remedy)
-    return Table(columns, roles, tuple(names), units, preamble)
+    notes = (f"{repeats} lines that repeat the header left out",) if repeats else ()
+    return Table(
+        columns, roles, tuple(names), units, preamble, sensor_column=header.sensor_column, notes=notes
+    )
 
 
 def _joined(chunks: list[np.ndarray], dtype: type) -> np.ndarray:
     return np.concatenate(chunks) if chunks else np.zeros(0, dtype)
-
-
-def _rows(lines: Iterator[str], separator: str, name: str) -> Iterator[list[str]]:
-    data = (line for line in lines if not line.lstrip().startswith(COMMENTS))
-    if separator == SPACES:
-        yield from (line.split() for line in data)
-        return
-    try:
-        yield from csv.reader(data, delimiter=separator, skipinitialspace=True)
-    except csv.Error as error:
-        raise InputError(name, found=f"a line that cannot be split ({error})", expected=EXPECTED) from None
 
 
 def _units_rows(

@@ -86,7 +86,10 @@ _WHOLE = {
     "ms^-2": "m/s^2", "mss": "m/s^2", "rads": "rad/s", "rads-1": "rad/s", "rads^-1": "rad/s",
     "rad s": "rad/s", "degs": "deg/s", "degs-1": "deg/s", "degs^-1": "deg/s", "deg s": "deg/s",
     "m s2": "m/s^2", "m s 2": "m/s^2", "g0": "g", "gn": "g", "g-force": "g", "standard gravity": "g", "g force": "g",
-    "°s-1": "deg/s", "°s^-1": "deg/s",
+    "°s-1": "deg/s", "°s^-1": "deg/s", "radps": "rad/s", "radpers": "rad/s", "radpersec": "rad/s", "radsec": "rad/s",
+    "degps": "deg/s", "degpers": "deg/s", "degpersec": "deg/s", "degsec": "deg/s", "mradps": "mrad/s",
+    "mdegps": "mdeg/s", "cmps2": "cm/s^2", "mmps2": "mm/s^2", "mpers2": "m/s^2", "mpersec2": "m/s^2", "msec2": "m/s^2",
+    "ftps2": "ft/s^2",
 }  # fmt: skip
 """Spellings run together, or without the stroke because a column name can't hold it."""
 _TOKEN = re.compile(

@@ -20,14 +20,24 @@ _HOURS = re.compile(r"^\d{1,3}:\d{2}:\d{2}(\.\d+)?$")
 _MINUTES = re.compile(r"^\d{1,3}:\d{2}\.\d+$")
 _YEAR_FIRST = re.compile(r"^\d{4}[-/.]\d{1,2}[-/.]\d{1,2}")
 _DAY_FIRST = re.compile(r"^\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}")
+_ZONE = re.compile(r"(?:Z|UTC|GMT|:\d\d(?:\.\d+)? ?[+-]\d\d(?::?\d\d)?)(?:\[.*\])?$")
 _HALF_DAY = re.compile(r"^\d{1,2}:\d{2}:\d{2}(\.\d+)? ?[AaPp][Mm]$")
 
 
-def text_nanoseconds(cells: np.ndarray, column: str, name: str) -> np.ndarray:
-    """Written times (T,) as int64 nanoseconds, parsed by pandas: ISO with or without zone, h:m:s, day-first dates.
+HOUR_S, HALF_DAY_S, DAY_S = 3600.0, 43_200.0, 86_400.0
+
+
+def text_nanoseconds(
+    cells: np.ndarray, column: str, name: str
+) -> tuple[np.ndarray, tuple[tuple[float, str], ...]]:
+    """Written times, parsed by pandas: ISO with or without zone, h:m:s, day-first dates.
+
+    Returns:
+        (T,) int64 nanoseconds, times with a zone as instants in UTC; and the seconds by which such times may go back
+        though time goes on, with what happens there. Instants never do.
 
     Raises:
-        InputError: they are in no form that is read, or day and month cannot be told apart.
+        InputError: they are in no form that is read, day and month cannot be told apart, or only some have a zone.
         MissingDependency: pandas is absent.
     """
     pandas = import_optional("pandas", "bindplug.inputs.imu", "imu")
@@ -41,9 +51,26 @@ def text_nanoseconds(cells: np.ndarray, column: str, name: str) -> np.ndarray:
         problem = f"a clock {column!r} whose texts are no times that are read (the first: {first[:40]!r})"
         remedy = "Write ISO times (2024-03-01T12:00:00.010Z), or pass ignore_clock=True and sample_rate=."
         raise InputError(name, found=problem, expected="numbers, ISO times or h:m:s", remedy=remedy)
+    zones = texts.str.contains(_ZONE)
+    if zones.any() and not zones.all():
+        problem = f"a clock {column!r} of which {int(zones.sum())} of {len(zones)} times name their zone"
+        remedy = "Write all with their zone, or all without."
+        raise InputError(name, found=problem, expected="times of one form", remedy=remedy)
     kind = "timedelta64[ns]" if parsed.dtype.kind == "m" else "datetime64[ns]"
     nanoseconds: np.ndarray = parsed.to_numpy().astype(kind).astype(np.int64)
-    return nanoseconds
+    return nanoseconds, () if zones.any() else _wraps(first)
+
+
+def _wraps(first: str) -> tuple[tuple[float, str], ...]:
+    """By how many seconds times like ``first``, which name no zone, go back, and what happens there."""
+    if _MINUTES.match(first):
+        return ((HOUR_S, "times without hours pass the full hour"),)
+    if _HOURS.match(first) or _HALF_DAY.match(first):
+        return (
+            (HALF_DAY_S, "times of a twelve-hour clock pass twelve"),
+            (DAY_S, "times without dates pass midnight"),
+        )
+    return ((HOUR_S, "local times go back by an hour, as at the end of summer time"),)
 
 
 def _parse_text(pandas: ModuleType, texts: Any) -> Any:

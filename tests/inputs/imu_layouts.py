@@ -1,0 +1,108 @@
+"""Motion logs in layouts that differ in spelling: units without separators, indices for axes, other languages."""
+
+from __future__ import annotations
+
+from tests.inputs.imu_logs import DEG, Builder, G, integers, log, motion, times
+
+T = times(100)
+X = motion(T)
+
+
+def suffixes():
+    header = "timestamp_ms,acc_x_mps2,acc_y_mps2,acc_z_mps2,gyro_x_radps,gyro_y_radps,gyro_z_radps"
+    return log(header, [integers(T * 1000), *X])
+
+
+def px4():
+    gyroscope = [f"gyro_rad[{axis}]" for axis in range(3)]
+    accelerometer = [f"accelerometer_m_s2[{axis}]" for axis in range(3)]
+    names = ["timestamp", *gyroscope, "gyro_integral_dt", "accelerometer_timestamp_relative", *accelerometer]
+    filler = [5000] * T.size
+    return log(",".join(names), [integers(T * 1e6), *X[3:], filler, [0] * T.size, *X[:3]])
+
+
+def open_imu(unit="g"):
+    scale = G if unit == "g" else 1.0
+    names = ["timeCntr", "time (s)", *(f"accel{a}_{unit}" for a in "XYZ"), *(f"rate{a}_dps" for a in "XYZ")]
+    return log(",".join(names), [list(range(T.size)), T, *(X[:3] / scale), *(X[3:] * DEG)])
+
+
+def metawear_merged():
+    axes = [f"{axis}-axis ({unit})" for unit in ("g", "deg/s") for axis in "xyz"]
+    header = ",".join(["epoc (ms)", "elapsed (s)", *axes])
+    return log(header, [integers(T * 1000), T, *(X[:3] / G), *(X[3:] * DEG)])
+
+
+def sensors_in_rows(names=("accelerometer", "gyroscope"), header="timestamp_ms,sensor,x,y,z", others=True):
+    """One reading a row, whose sensor a column names; the gyroscope's come 3 ms after the accelerometer's."""
+    rows = [(t, names[0], *v) for t, v in zip(T, motion(T - 0.003)[:3].T, strict=True)]
+    rows += [(t + 0.003, names[1], *v) for t, v in zip(T, X[3:].T, strict=True)]
+    rows += [(t + 0.001, "magnetometer", 30.0, 1.0, -40.0) for t in T[::5]] if others else []
+    lines = [f"{t * 1000:.3f},{name},{x:.6f},{y:.6f},{z:.6f}" for t, name, x, y, z in sorted(rows)]
+    return "\n".join([header, *lines]).encode()
+
+
+def repeated_headers():
+    lines = suffixes().decode().splitlines()
+    return "\n".join([*lines[:300], lines[0], *lines[300:600], lines[0], *lines[600:]]).encode()
+
+
+def thousands():
+    """Micro-g, thousandths of a degree a second, and milliseconds since 1970, with commas between thousands."""
+    columns = [1.7e12 + T * 1000, *(X[:3] / G * 1e6), *(X[3:] * DEG * 1000)]
+    header = "timestamp_ms,acc_x_ug,acc_y_ug,acc_z_ug,gyro_x_mdps,gyro_y_mdps,gyro_z_mdps"
+    rows = [",".join(f'"{value:,.3f}"' for value in row) for row in zip(*columns, strict=True)]
+    return "\n".join([header, *rows]).encode()
+
+
+def points_between_thousands():
+    """As German spreadsheets write them: 1.234,5."""
+    columns = [T * 1000, *(X[:3] / G * 1e6), *(X[3:] * DEG * 1000)]
+    header = "time_ms;acc_x_ug;acc_y_ug;acc_z_ug;gyro_x_mdps;gyro_y_mdps;gyro_z_mdps"
+    swap = str.maketrans(",.", ".,")
+    rows = [";".join(f"{value:,.2f}".translate(swap) for value in row) for row in zip(*columns, strict=True)]
+    return "\n".join([header, *rows]).encode()
+
+
+def in_language(time, acceleration, rotation, sep=","):
+    """Names with ``{}`` in place of the axis; acceleration in m/s^2, rotation in degrees a second."""
+    names = [time, *(acceleration.format(axis) for axis in "XYZ"), *(rotation.format(axis) for axis in "XYZ")]
+    return log(sep.join(names), [T, *X[:3], *(X[3:] * DEG)], sep=sep)
+
+
+LAYOUTS: dict[str, tuple[Builder, dict[str, object]]] = {
+    "units without separators": (suffixes, {}),
+    "PX4 sensor_combined": (px4, {}),
+    "OpenIMU": (open_imu, {}),
+    "OpenIMU, m/s²": (lambda: open_imu("mps2"), {}),
+    "MetaWear, merged": (metawear_merged, {}),
+    "rows by sensor": (sensors_in_rows, {}),
+    "rows by sensor, Android": (
+        lambda: sensors_in_rows(
+            ("android.sensor.accelerometer", "android.sensor.gyroscope"), "time_ms,type,x,y,z"
+        ),
+        {},
+    ),
+    "repeated headers": (repeated_headers, {}),
+    "commas between thousands": (thousands, {}),
+    "points between thousands": (points_between_thousands, {}),
+    "German": (
+        lambda: in_language("Zeit [s]", "Beschleunigung {} (m/s²)", "Winkelgeschwindigkeit {} (°/s)", ";"),
+        {},
+    ),
+    "French": (
+        lambda: in_language("Temps (s)", "Accélération {} (m/s²)", "Vitesse angulaire {} (deg/s)", ";"),
+        {},
+    ),
+    "Spanish": (lambda: in_language("Tiempo (s)", "Aceleración {} (m/s^2)", "Giroscopio {} (deg/s)"), {}),
+    "Italian": (
+        lambda: in_language("Tempo (s)", "Accelerazione {} (m/s^2)", "Velocità angolare {} (deg/s)"),
+        {},
+    ),
+    "Portuguese": (lambda: in_language("Tempo (s)", "Aceleração {} (m/s^2)", "Giroscópio {} (deg/s)"), {}),
+    "Japanese": (lambda: in_language("時間[s]", "加速度{}[m/s^2]", "角速度{}[deg/s]"), {}),
+    "Japanese, axes first": (lambda: in_language("経過時間(s)", "{}軸加速度(m/s²)", "{}軸ジャイロ(dps)"), {}),
+    "Chinese": (lambda: in_language("时间(s)", "加速度{}(m/s²)", "陀螺仪{}(°/s)"), {}),
+    "Korean": (lambda: in_language("시간(s)", "가속도 {}(m/s²)", "자이로 {}(deg/s)"), {}),
+}
+"""As :data:`tests.inputs.imu_logs.LOGS`."""
