@@ -171,8 +171,14 @@ class MLP(nn.Module):
         return self.fc2(F.gelu(self.fc1(x)))
 
 
+CLIP_NAMES = {"layer_norm1": "norm_1", "self_attn": "attn", "layer_norm2": "norm_2"}
+"""Names of a block's parts in transformers' CLIP -> their own."""
+
+
 class Block(nn.Module):
     """Pre-norm transformer block with stochastic depth in training.
+
+    Its parts can be read and replaced under the names that transformers' CLIP gives them, too.
 
     Args:
         width: D.
@@ -215,6 +221,12 @@ class Block(nn.Module):
         token = token + self._drop_path(self.attn.forward_one(query, normed, mask))
         token = token + self._drop_path(self.mlp(self.norm_2(token)))
         return token[:, 0]  # (B, 1, D) -> (B, D)
+
+    def __getattr__(self, name: str) -> Any:
+        return super().__getattr__(CLIP_NAMES.get(name, name))
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        super().__setattr__(CLIP_NAMES.get(name, name), value)
 
     def _drop_path(self, branch: Tensor) -> Tensor:
         if not self.training or self.drop_path == 0.0:

@@ -133,6 +133,21 @@ class ImageBindPreTrainedModel(PreTrainedModel):
         return self.network.logit_scale
 
     @property
+    def projection_dim(self) -> int:
+        """Length E of the embeddings."""
+        return self.config.projection_dim
+
+    @property
+    def vision_embed_dim(self) -> int:
+        """Width D of the image tower, built or not."""
+        return self.config.network["vision"]["width"]
+
+    @property
+    def text_embed_dim(self) -> int:
+        """Width D of the text tower, built or not."""
+        return self.config.network["text"]["width"]
+
+    @property
     def vision_model(self) -> ClipVisionTower:
         """The image tower without its projection, as CLIPModel's; its parameters are the model's own."""
         return ClipVisionTower(self, self.config.vision_config, self._clip_tower("vision_model"))

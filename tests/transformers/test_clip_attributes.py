@@ -54,6 +54,45 @@ def test_the_scale_is_the_encoders(model, network):
     assert float(model.logit_scale.detach().exp()) == pytest.approx(network.scale_of("text"))
 
 
+def test_widths_are_clips(model, clip, network):
+    for name in ("projection_dim", "vision_embed_dim", "text_embed_dim"):
+        assert getattr(model, name) == getattr(clip, name)
+    audio = bt.ImageBindModel(bt.ImageBindConfig(network.config, modalities=["audio"]))
+    assert audio.vision_embed_dim == 32
+
+
+@pytest.mark.parametrize("part", ["vision", "text"])
+def test_the_parts_of_layers_have_clips_names_and_numbers(model, clip, part):
+    layers = getattr(model, f"{part}_model").encoder.layers
+    theirs = getattr(clip, f"{part}_model").encoder.layers
+    assert len(layers) == len(theirs)
+    for layer, expected in zip(layers, theirs, strict=True):
+        compared = 0
+        for name, parameter in expected.named_parameters():
+            torch.testing.assert_close(attributes(layer, name), parameter)
+            compared += 1
+        assert compared == 16
+
+
+def attributes(value, path):
+    for name in path.split("."):
+        value = getattr(value, name)
+    return value
+
+
+def test_the_parts_of_layers_can_be_replaced_under_clips_names(fresh, image):
+    layer = fresh.vision_model.encoder.layers[1]
+    names = set(fresh.state_dict())
+    with torch.no_grad():
+        before = fresh(**image).image_embeds
+        layer.layer_norm1 = nn.LayerNorm(32).requires_grad_(False)
+        nn.init.constant_(layer.layer_norm1.weight, 2.0)
+        changed = fresh(**image).image_embeds
+    assert fresh.network.towers["vision"].blocks[1].norm_1 is layer.layer_norm1
+    assert not torch.allclose(before, changed)
+    assert set(fresh.state_dict()) == names
+
+
 @pytest.mark.parametrize(("part", "tower"), [("vision", "vision"), ("text", "text")])
 def test_freezing_a_part_freezes_its_tower_but_not_its_projection(fresh, part, tower):
     for parameter in getattr(fresh, f"{part}_model").parameters():
