@@ -15,6 +15,10 @@ SUBCOMMANDS = {
         "Build the approximate search of a large index anew, and measure it.",
     ),
     "export": ("bindplug_search.command_export:export", "Write the rows to Parquet, NPZ or FAISS."),
+    "adopt": (
+        "bindplug_search.command_adopt:adopt",
+        "Make embeddings that another tool wrote searchable by every sense.",
+    ),
     "info": (
         "bindplug_search.command_info:info",
         "What an index holds: rows by kind, model, space, recall.",

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from bindplug.cards import CommandCard, IndexCard
 from bindplug.hookspecs import hookimpl
+from bindplug_search.adopt.recognition import is_adopted
 
 
 @hookimpl
@@ -42,7 +43,7 @@ def recognises(path: Path) -> bool:
 
 @hookimpl
 def register_indexes(register: Callable[[IndexCard], None]) -> None:
-    """Indexes in a LanceDB table."""
+    """Indexes in a LanceDB table, and files of other tools that were adopted."""
     register(
         IndexCard(
             name="lance",
@@ -53,5 +54,13 @@ def register_indexes(register: Callable[[IndexCard], None]) -> None:
             suffixes=(".lance",),
             requires=("lancedb", "pyarrow"),
             extra="index",
+        )
+    )
+    register(
+        IndexCard(
+            name="adopted",
+            description="embeddings that another tool wrote, searched where they lie",
+            open="bindplug_search.adopt:open_adopted",
+            recognises=is_adopted,
         )
     )

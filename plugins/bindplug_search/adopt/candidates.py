@@ -1,0 +1,53 @@
+"""The encoders at hand: those a person names, and those that are known by name and whose weights are here."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+from bindplug.cards import ModelCard
+from bindplug.errors import BindplugError, InputError
+from bindplug.hub import find_weights
+from bindplug.models import list_models, load
+from bindplug_search.adopt.identification import Candidate
+
+if TYPE_CHECKING:
+    from bindplug.encoder import Encoder
+
+
+def encoders_at_hand(names: Iterable[str], *, device: Any = "cpu", dtype: Any = None) -> list[Candidate]:
+    """Candidates for whoever made rows, those named first; nothing is loaded, and nothing downloaded but what is named.
+
+    Args:
+        names: that :func:`bindplug.load` takes: registered names, paths, and names of model sources.
+        device, dtype: as for :func:`bindplug.load`.
+    """
+    cards = {card.name: card for card in list_models()}
+    named = list(dict.fromkeys(names))
+    present = [name for name, card in cards.items() if name not in named and _is_here(card)]
+    return [_candidate(name, cards.get(name), device, dtype) for name in (*named, *present)]
+
+
+def _candidate(name: str, card: ModelCard | None, device: Any, dtype: Any) -> Candidate:
+    def load_with(modalities: set[str]) -> Encoder:
+        if card is None:
+            return load(name, modalities=modalities, device=device, dtype=dtype)
+        shared = modalities & set(card.modalities)
+        if not shared:
+            raise InputError(
+                name, found=_listed(card.modalities), expected=f"a model of {_listed(sorted(modalities))}"
+            )
+        return load(name, modalities=shared, device=device, dtype=dtype)
+
+    return Candidate(name, load_with, None if card is None else card.space)
+
+
+def _is_here(card: ModelCard) -> bool:
+    try:
+        return not card.missing() and (bool(card.loader and not card.url) or find_weights(card) is not None)
+    except BindplugError:  # damaged weights are no candidate
+        return False
+
+
+def _listed(names: Sequence[str]) -> str:
+    return ", ".join(names)
