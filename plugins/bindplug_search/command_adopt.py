@@ -84,6 +84,7 @@ def adopt(
     """
     from bindplug_search.adopt.adoption import adopt as adopt_file
     from bindplug_search.adopt.candidates import encoders_at_hand
+    from bindplug_search.file_index import remembered_name
 
     if bridge is not None and fit_bridge:
         raise click.UsageError("--bridge names one, --fit-bridge makes one; give one of them")
@@ -93,6 +94,7 @@ def adopt(
         encoders_at_hand([choice.name, *candidates], device=device, dtype=choice.dtype),
         batch_size=choice.batch_size,
         progress=False if quiet else None,
+        query_model=remembered_name(choice.name),
         write=not check,
         **options,
     )

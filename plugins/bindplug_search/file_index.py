@@ -89,14 +89,15 @@ class Index:
         self._model = model
 
     def _own_model(self, modalities: Iterable[str]) -> Encoder:
-        if not self.store.model:
+        name = query_model(self.store)
+        if not name:
             raise InputError(
                 self.info().path,
                 found="rows of a model that is not known",
                 expected="a model",
                 remedy="Say which embeds the query: open_index(path, model=...)",
             )
-        return load(self.store.model, modalities=set(modalities))
+        return load(name, modalities=set(modalities))
 
     def search(
         self,
@@ -176,8 +177,10 @@ class Index:
             raise InputError("search", found=f"a {type(query).__name__}", expected="a query", remedy=remedy)
         leaves = [leaf for _, leaf in query.terms]
         model = self.model_for({leaf.modality.value for leaf in leaves if isinstance(leaf, Leaf)})
+        of_store = self._bridge is not None and self._bridge == getattr(self.store, "bridge", None)
+        needless = of_store and self.store.space.matches(model.embedding_space)
         bridge = as_bridge(
-            self._bridge,
+            None if needless else self._bridge,
             source=model.embedding_space,
             target=self.store.space,
             doing=f"searching {self.store.model or 'an index'}",
@@ -398,7 +401,7 @@ def open_index(
         MissingDependency: its store needs a package that is absent.
     """
     store = open_vector_index(path)
-    return Index(store, load=_loader(model or store.model or None, device), bridge=bridge)
+    return Index(store, load=_loader(model or query_model(store) or None, device), bridge=bridge)
 
 
 def create_index(path: str | Path, *, model: str | Encoder = "imagebind_tiny", device: str = "cpu") -> Index:
@@ -417,6 +420,11 @@ def create_index(path: str | Path, *, model: str | Encoder = "imagebind_tiny", d
     name = remembered_name(model) if isinstance(model, str) else ""
     store = create_vector_index(path, model=name, space=loaded.embedding_space)
     return Index(store, load=lambda _: loaded)
+
+
+def query_model(store: VectorIndex) -> str:
+    """Name or path of the model that queries of an index are made with: its own, unless the store names another."""
+    return getattr(store, "query_model", "") or store.model
 
 
 def remembered_name(model: str) -> str:

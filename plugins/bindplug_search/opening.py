@@ -10,7 +10,7 @@ import click
 
 from bindplug.cli.building import ModelChoice
 from bindplug.indexes import create_vector_index, open_vector_index
-from bindplug_search.file_index import Index, remembered_name
+from bindplug_search.file_index import Index, query_model, remembered_name
 
 
 def open_existing(path: str, choice: ModelChoice, *, bridge: str | None = None) -> Index:
@@ -20,8 +20,9 @@ def open_existing(path: str, choice: ModelChoice, *, bridge: str | None = None) 
         InputError: there is no index at the path, or it is damaged.
     """
     store = open_vector_index(path)
-    if store.model and not _is_typed("model"):
-        choice = replace(choice, name=store.model)
+    name = query_model(store)
+    if name and not _is_typed("model"):
+        choice = replace(choice, name=name)
     return Index(store, load=choice.load, bridge=bridge)
 
 

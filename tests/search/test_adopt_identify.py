@@ -110,6 +110,16 @@ def test_files_that_changed_since(adopt_world):
     assert "may have changed since" in result.reason
 
 
+def test_a_file_or_two_may_have_changed_and_is_named(adopt_world):
+    rows = adopt_world.rows[TINY].copy()
+    sampled = np.random.default_rng(0).permutation(COUNT)[:2]  # the order in which items are chosen
+    rows[sampled] = np.random.default_rng(0).standard_normal((2, 128))
+    result = adopt_world.identify(rows)
+    assert result.verdict == "identified"
+    (remark,) = (line for line in result.remarks if "do not agree at all" in line)
+    assert all(adopt_world.names[position] in remark for position in sampled)
+
+
 def test_rows_of_nobody(adopt_world):
     result = adopt_world.identify(np.random.default_rng(0).standard_normal((COUNT, 128)).astype(np.float32))
     assert result.verdict == "not identified"

@@ -77,6 +77,16 @@ def test_from_the_command_line_to_a_search_by_sound(folder, adopt_world, capsys)
     assert {match.row.kind for match in matches} == {"image"}
     assert state(folder) == before, "searching changed the file"
 
+    sound = str(folder / "sound.wav")
+    arguments = ["--audio", sound, "-k", "5", "--kind", "image", "--device", "cpu", "--json", "-q"]
+    assert run(["search", str(path), *arguments]) == 0
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert [result["path"] for result in results] == [match.row.path for match in matches]
+    assert (
+        run(["search", str(path), "--audio", sound, "--text", "red", "--device", "cpu", "--json", "-q"]) == 0
+    )
+    assert len(json.loads(capsys.readouterr().out)["results"]) == 10
+
     assert run(["index", "info", str(path), "--json"]) == 0
     info = json.loads(capsys.readouterr().out)
     assert (info["store"], info["rows"], info["kinds"]) == ("adopted", COUNT, {"image": COUNT})
@@ -139,6 +149,12 @@ def test_rows_of_another_model_take_a_bridge(folder, adopt_world, capsys):
     assert run([*arguments, "toy_bridge"]) == 0
     capsys.readouterr()
     assert open_adopted(path).info().details["bridge"] == "toy_bridge"
+    assert (
+        run(["search", str(path), "--audio", str(folder / "sound.wav"), "--device", "cpu", "--json", "-q"])
+        == 0
+    )
+    results = json.loads(capsys.readouterr().out)["results"]
+    assert len(results) == 10
     assert run([*arguments, "no_such_bridge"]) == 1
     assert "there is no bridge" in capsys.readouterr().err
 

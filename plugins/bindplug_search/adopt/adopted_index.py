@@ -47,10 +47,17 @@ class AdoptedIndex:
         return self.record.space
 
     @property
-    def bridge(self) -> str:
-        """Name or directory of the bridge that queries of another model take; empty if none was chosen."""
+    def query_model(self) -> str:
+        """Name or path of the model that queries are made with, unless another one is named."""
+        return self.record.query_model or self.record.encoder
+
+    @property
+    def bridge(self) -> str | None:
+        """Name or directory of the bridge that queries of another model take; None if none was chosen."""
+        if not self.record.bridge:
+            return None
         inside = self.place / self.record.bridge
-        return str(inside) if self.record.bridge and inside.is_dir() else self.record.bridge
+        return str(inside) if inside.is_dir() else self.record.bridge
 
     def add(self, vectors: np.ndarray, rows: Sequence[IndexRow]) -> None:
         """Refused: adopted files are left as they are.
@@ -125,7 +132,9 @@ class AdoptedIndex:
             "left_out": len(record.unusable),
             **record.figures,
         }
-        if record.bridge:
+        if self.query_model != record.encoder:
+            details["query_model"] = self.query_model
+        if self.bridge:
             details["bridge"] = self.bridge
         return IndexInfo(
             path=str(self.file.path),

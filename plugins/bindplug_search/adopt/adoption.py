@@ -58,6 +58,7 @@ def adopt(
     modality: str = "image",
     items: int = ITEMS,
     accept_near: bool = False,
+    query_model: str = "",
     output: str | Path | None = None,
     overwrite: bool = False,
     write: bool = True,
@@ -75,6 +76,7 @@ def adopt(
         modality: of rows for which the file names none.
         items: most files to embed again.
         accept_near: also adopt rows that are near an encoder's and not its own.
+        query_model: name or path of the model that will make queries; the encoder itself by default.
         output: where the record goes; beside the file, with ``.bindplug`` appended, for None.
         overwrite: replace a record that is there.
         write: whether to write a record at all.
@@ -112,7 +114,7 @@ def adopt(
         root=None if begin.directory is None else str(begin.directory.absolute()),
         modality=modality,
     )
-    record = _record(file, source, identification, identification.trial)
+    record = _record(file, source, identification, identification.trial, query_model)
     if not is_unchanged(file.path, fingerprint):
         raise InputError(str(path), found="changes while it was read", expected="a file that stays as it is")
     if write:
@@ -120,7 +122,9 @@ def adopt(
     return Adoption(identification, place if write else None, record)
 
 
-def _record(file: RowFile, source: RowsSource, identification: Identification, trial: Trial) -> Record:
+def _record(
+    file: RowFile, source: RowsSource, identification: Identification, trial: Trial, query_model: str
+) -> Record:
     usable = identification.survey.usable
     names = [Modality.parse(name).value for name in kind_names(file, source.modality)]
     kinds = Counter(name for name, is_usable in zip(names, usable, strict=True) if is_usable)
@@ -134,6 +138,7 @@ def _record(file: RowFile, source: RowsSource, identification: Identification, t
         figures=figures_of(identification, trial),
         means=_means(file, source.modality, identification, trial, list(kinds)),
         unusable=np.flatnonzero(~usable),
+        query_model=query_model,
     )
 
 

@@ -245,6 +245,15 @@ class _Investigation:
             f"{figures.median:.4f} (accepted from {figures.accepted:.4f}; other items reach {figures.chance:.2f})"
         )
         remarks = self._remarks(trial)
+        strange = [
+            self.items[int(item)].path for item in trial.items[figures.strange] if item < len(self.items)
+        ]
+        if strange:
+            names = ", ".join(strange[:3])
+            remarks.append(
+                f"{len(strange)} of the items do not agree at all ({names}): those files may have changed since, or "
+                f"another model made their rows"
+            )
         if others:
             remarks.append(f"they are also those of {', '.join(others)}")
         return self._result("identified", trial, reason, remarks)

@@ -83,6 +83,7 @@ class Record:
         figures: of the identification, for people.
         means: for each kind the mean (D,) of its rows in the encoder's space.
         unusable: positions of rows without a direction.
+        query_model: name or path of the model that queries are made with; empty for the encoder.
         bridge: name or directory of the bridge that queries of another model take; empty for none.
     """
 
@@ -95,6 +96,7 @@ class Record:
     figures: Mapping[str, Any]
     means: Mapping[str, np.ndarray]
     unusable: np.ndarray
+    query_model: str = ""
     bridge: str = ""
 
 
@@ -130,6 +132,7 @@ def write_record(record: Record, place: Path, *, overwrite: bool = False) -> Pat
                     "transform": record.transform.to_dict(),
                     "kinds": dict(record.kinds),
                     "figures": dict(record.figures),
+                    "query_model": record.query_model,
                     "bridge": record.bridge,
                     "file": entry,
                 },
@@ -171,6 +174,7 @@ def read_record(place: str | Path) -> Record:
             figures=content["figures"],
             means=prefixed["mean."],
             unusable=tensors["unusable"],
+            query_model=str(content.get("query_model") or ""),
             bridge=str(content.get("bridge") or ""),
         )
 

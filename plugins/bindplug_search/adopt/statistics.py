@@ -25,6 +25,10 @@ EXPECTED_SHARE = 0.9
 """Share of items that agree if rows are the encoder's; lower than 1 - LOWEST_SHARE, as the accepted cosine is itself
 measured on a few items."""
 
+MOST_STRANGE = 0.05
+"""Share of items with a strange row that an encoder's own rows may have: files that were edited since, say. However
+an item is read, an encoder's row of it does not fall to what it has in common with other items."""
+
 MISS = 1e-3
 """Probability that rows of the encoder itself are refused for too few items that agree."""
 
@@ -81,9 +85,16 @@ class Agreement:
         return self.probability * comparisons <= ALPHA
 
     @property
+    def strange(self) -> np.ndarray:
+        """(n,) bool: items whose row is no nearer to the encoder's than rows of other items are."""
+        strange: np.ndarray = ~self.agreeing & (self.cosines <= self.chance)
+        return strange
+
+    @property
     def complete(self) -> bool:
-        """Whether as many items agree as rows of the encoder itself would have."""
-        return self.count >= fewest_agreeing(self.items)
+        """Whether as many items agree as rows of the encoder itself would have, and hardly one is strange."""
+        few_strange = int(self.strange.sum()) <= MOST_STRANGE * self.items
+        return few_strange and self.count >= fewest_agreeing(self.items)
 
     def nearest_significant(self, comparisons: int) -> bool:
         """Whether more items are nearest to their own row than chance explains: one in n would be."""
