@@ -2,22 +2,29 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
 
 from bindplug.space import EmbeddingSpace
+from bindplug_open_clip.options import warn_about_script
 from bindplug_open_clip.passthrough import upstream, upstream_attribute
 from bindplug_open_clip.sensor_mixin import CACHES, SensorMixin, check_image, check_text, forward_with_sensors
 from bindplug_open_clip.sensors import Sensors
 
 _upstream = upstream("model")
+OWN_ATTRIBUTES = ("embedding_space", "modalities", *CACHES)
+"""Attributes of the classes below that open_clip's lack, the sensors aside."""
+
 _ClipBase: Any = object  # for type checkers: the next class in the method resolution order is open_clip's
 
 
 class _ClipMethods(_ClipBase):
     """Methods that override open_clip's in both classes below; :class:`SensorMixin` comes after open_clip's class."""
+
+    _plain: ClassVar[type[nn.Module]]
+    """open_clip's own class."""
 
     def _attach(self, sensors: Sensors, space: EmbeddingSpace) -> None:
         self.sensors = sensors
@@ -50,6 +57,11 @@ class _ClipMethods(_ClipBase):
         sensors = {"video": video, "audio": audio, "depth": depth, "thermal": thermal, "imu": imu}
         return forward_with_sensors(self, super().forward, image, text, sensors)
 
+    def __prepare_scriptable__(self) -> Any:
+        """What ``torch.jit.script`` compiles: open_clip's own class around the same two towers."""
+        warn_about_script(type(self).__name__)
+        return without_sensors(self, self._plain)
+
     def __getstate__(self) -> dict[str, Any]:
         """Preprocessors and tokenizer are left out and made again on first use."""
         return {name: value for name, value in self.__dict__.items() if name not in CACHES}
@@ -66,6 +78,8 @@ class ClipImageBind(_ClipMethods, _upstream.CLIP, SensorMixin):  # type: ignore[
         clip: arguments of ``open_clip.CLIP``.
     """
 
+    _plain = _upstream.CLIP
+
     def __init__(self, *, sensors: Sensors, space: EmbeddingSpace, **clip: Any) -> None:
         super().__init__(**clip)
         self._attach(sensors, space)
@@ -74,9 +88,26 @@ class ClipImageBind(_ClipMethods, _upstream.CLIP, SensorMixin):  # type: ignore[
 class CustomTextClipImageBind(_ClipMethods, _upstream.CustomTextCLIP, SensorMixin):  # type: ignore[name-defined]
     """:class:`ClipImageBind` for ``open_clip.CustomTextCLIP``, whose text tower is one module ``text``."""
 
+    _plain = _upstream.CustomTextCLIP
+
     def __init__(self, *, sensors: Sensors, space: EmbeddingSpace, **clip: Any) -> None:
         super().__init__(**clip)
         self._attach(sensors, space)
+
+
+def without_sensors(model: Any, kind: type[nn.Module]) -> Any:
+    """A model of open_clip's own class around the same towers, whose parameters are shared.
+
+    Args:
+        model: a CLIP with sensors.
+        kind: the class, or a subclass.
+    """
+    plain = kind.__new__(kind)
+    plain.__dict__.update(
+        {name: value for name, value in model.__dict__.items() if name not in OWN_ATTRIBUTES}
+    )
+    plain._modules = {name: module for name, module in model._modules.items() if name != "sensors"}
+    return plain
 
 
 def convert_weights_to_lp(model: nn.Module, dtype: torch.dtype = torch.float16) -> None:

@@ -116,9 +116,20 @@ def warn_about_jit(function: str, stacklevel: int) -> None:
     """Warn that a model is not scripted although ``jit=True`` was given."""
     warnings.warn(
         f"{function}(jit=True): ImageBind is not scripted, because TorchScript cannot compile its sensor towers; the "
-        f"ordinary model is returned. Use torch.compile(model) for speed, or torch.jit.trace",
+        f"ordinary model is returned. Use torch.compile(model) for speed; torch.jit.script(model) compiles its image "
+        f"and text towers alone, torch.jit.trace any",
         UserWarning,
         stacklevel=stacklevel,
+    )
+
+
+def warn_about_script(name: str) -> None:
+    """Warn that a scripted model has no sensors."""
+    warnings.warn(
+        f"torch.jit.script({name}) compiles the image and text towers as open_clip's CLIP; TorchScript cannot compile "
+        f"the sensor towers, so the scripted model has none. torch.jit.trace takes each of them",
+        UserWarning,
+        stacklevel=3,
     )
 
 

@@ -20,6 +20,7 @@ from bindplug.modality import Modality
 from bindplug.query import AnyLeaf, Query, VectorLeaf
 from bindplug.space import EmbeddingSpace
 from bindplug_open_clip.image_transforms import image_transform
+from bindplug_open_clip.options import warn_about_script
 from bindplug_open_clip.passthrough import upstream
 from bindplug_open_clip.sensor_mixin import CACHES, SensorMixin, forward_with_sensors, logits
 from bindplug_open_clip.sensors import SENSORS, Sensors
@@ -119,6 +120,11 @@ class UpgradedClip(Upgraded, SensorMixin, nn.Module):
                 raise
         wrapper = self.__dict__.get("wrapper")
         return getattr(self.original if wrapper is None or hasattr(self.original, name) else wrapper, name)
+
+    def __prepare_scriptable__(self) -> nn.Module:
+        """What ``torch.jit.script`` compiles: the original."""
+        warn_about_script(type(self).__name__)
+        return self.original
 
     def __getstate__(self) -> dict[str, Any]:
         """Preprocessors and tokenizer are left out and made again on first use."""

@@ -13,7 +13,9 @@ from hypothesis import strategies as st
 from torch import nn
 from torch.testing import assert_close
 
+import bindplug
 import bindplug_open_clip as open_clip
+import bindplug_open_clip.clip as clip
 from bindplug import audio, image, text
 from bindplug.errors import InputError, ModalityNotLoaded
 from bindplug.imagebind import to_open_clip
@@ -195,6 +197,32 @@ def test_tracing_works_as_upstreams(model):
     traced = torch.jit.trace_module(model, inputs=parts, check_trace=False)
     assert_close(traced.encode_image(X["image"]), model.encode_image(X["image"]), **CLOSE)
     assert_close(traced(X["image"], TOKENS)[1], model(X["image"], TOKENS)[1], **CLOSE)
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:FutureWarning", "ignore:`torch.jit:DeprecationWarning")
+@pytest.mark.parametrize("kind", ["open_clip", "openai", "upgraded"])
+def test_scripting_works_as_upstreams_and_leaves_the_sensors_out(kind, model):
+    if kind == "openai":
+        model = clip.load(NAME, "cpu")[0]
+    elif kind == "upgraded":
+        original = real.CLIP(**open_clip.get_model_config(NAME))
+        original.load_state_dict(to_open_clip(random_imagebind().official_state_dict()))
+        model = bindplug.upgrade(original.eval())
+    names = set(model.state_dict())
+    with pytest.warns(UserWarning, match="scripted model has none"):
+        scripted = torch.jit.script(model)
+    with torch.inference_mode():
+        assert_close(scripted.encode_image(X["image"]), model.encode_image(X["image"]), **CLOSE)
+        assert_close(scripted.encode_text(TOKENS), model.encode_text(TOKENS), **CLOSE)
+        for scripted_output, output in zip(
+            scripted(X["image"], TOKENS), model(X["image"], TOKENS), strict=True
+        ):
+            assert_close(scripted_output, output, **CLOSE)
+        assert model.encode_audio(X["audio"]).isfinite().all(), "the model itself keeps its sensors"
+    assert set(model.state_dict()) == names
+    assert not any("sensors" in name for name in scripted.state_dict())
+    parameter = next(iter(scripted.parameters()))
+    assert any(parameter.data_ptr() == p.data_ptr() for p in model.parameters()), "weights are shared"
 
 
 @settings(max_examples=20)

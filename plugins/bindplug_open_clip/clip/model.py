@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import copy
 from typing import Any
 
 from torch import Tensor, nn
 
 from bindplug_open_clip.clip.openai import openai_attribute, openai_clip
-from bindplug_open_clip.model import ClipImageBind, convert_weights_to_fp16
+from bindplug_open_clip.model import ClipImageBind, convert_weights_to_fp16, without_sensors
+from bindplug_open_clip.options import warn_about_script
 from bindplug_open_clip.passthrough import upstream
 from bindplug_open_clip.sensor_mixin import logits
 
 __all__ = ["OpenAiClip", "convert_weights"]
 
+_Clip: Any = upstream("model").CLIP
 _Transformer: Any = upstream("transformer").Transformer
 
 
@@ -38,8 +41,26 @@ class CausalTransformer(_Transformer):
         return super().forward(x.transpose(0, 1), attn_mask=causal).transpose(0, 1)
 
 
+class _ScriptableClip(_Clip):
+    """open_clip's CLIP with the output of OpenAI's."""
+
+    def forward(self, image: Tensor, text: Tensor) -> tuple[Tensor, Tensor]:
+        rows = self.encode_image(image, normalize=True)
+        texts = self.encode_text(text, normalize=True)
+        per_image = self.logit_scale.exp() * rows @ texts.t()  # (B, D) @ (D, N) -> (B, N)
+        return per_image, per_image.t()
+
+
 class OpenAiClip(ClipImageBind):
     """ImageBind with the calls of OpenAI's CLIP: ``encode_*`` take any float dtype, ``forward`` returns logits."""
+
+    def __prepare_scriptable__(self) -> Any:
+        """What ``torch.jit.script`` compiles: the same two towers, called with a picture and a text batch."""
+        warn_about_script(type(self).__name__)
+        plain = without_sensors(self, _ScriptableClip)
+        plain.transformer = copy.copy(plain.transformer)
+        plain.transformer.__class__ = _Transformer
+        return plain
 
     def __init__(self, **clip: Any) -> None:
         super().__init__(**clip)
