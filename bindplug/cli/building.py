@@ -15,7 +15,7 @@ from bindplug.cli.options import (
     model_options,
     output_options,
 )
-from bindplug.cli.outputs import is_utf8, rows_schema, rows_table
+from bindplug.cli.outputs import as_utf8, is_utf8, rows_schema, rows_table
 from bindplug.cli.sources import (
     Source,
     SourceCommand,
@@ -48,6 +48,7 @@ __all__ = [
     "SourceCommand",
     "Sources",
     "SuggestingGroup",
+    "as_utf8",
     "check_option_values",
     "check_reader_options",
     "check_windows",

@@ -165,7 +165,7 @@ def rows_table(rows: np.ndarray, sources: Sequence[Source], schema: pa.Schema) -
     metadata = json.loads(schema.metadata[METADATA_KEY.encode()])
     flat = pa.array(rows.reshape(-1), pa.float32())  # (N, D) -> (N * D,)
     columns: dict[str, Any] = {
-        "path": [_as_utf8(s.value) for s in sources],
+        "path": [as_utf8(s.value) for s in sources],
         "modality": [s.modality for s in sources],
         "embedding": pa.FixedSizeListArray.from_arrays(flat, schema.field("embedding").type.list_size),
         "model": [metadata["model"]] * len(sources),
@@ -188,7 +188,7 @@ def is_utf8(text: str) -> bool:
     return text.isascii() or not any("\ud800" <= character <= "\udfff" for character in text)
 
 
-def _as_utf8(text: str) -> str:
+def as_utf8(text: str) -> str:
     """The text with bytes that are not UTF-8 as ``\\xNN``."""
     return text if is_utf8(text) else os.fsencode(text).decode("utf-8", errors="backslashreplace")
 

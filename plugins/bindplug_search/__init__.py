@@ -17,21 +17,23 @@ from typing import TYPE_CHECKING
 from bindplug.lazy import lazy_names, require
 
 if TYPE_CHECKING:
+    from bindplug_search.engine.run import embed_with_ray
     from bindplug_search.file_index import Index, create_index, open_index
     from bindplug_search.report import AddReport
 
-__all__ = ["AddReport", "Index", "create_index", "open_index"]
+__all__ = ["AddReport", "Index", "create_index", "embed_with_ray", "open_index"]
 
 _MODULES = {
     "AddReport": "report",
     "Index": "file_index",
     "create_index": "file_index",
+    "embed_with_ray": "engine.run",
     "open_index": "file_index",
 }
 
 
 def _require_pyarrow(module: str) -> None:
-    require("pyarrow", owner=__name__, extra="index")
+    require("pyarrow", owner=__name__, extra="ray" if module.startswith("engine") else "index")
 
 
 __getattr__, __dir__ = lazy_names(__name__, _MODULES, __all__, before=_require_pyarrow)

@@ -1,6 +1,6 @@
-"""The registrations of bindplug_search: the commands ``bindplug index`` and ``bindplug search``.
+"""The registrations of bindplug_search: its commands, and the engine ``ray`` of ``bindplug embed``.
 
-Imports neither LanceDB nor pyarrow, so that they can be listed where those are not installed.
+Imports neither LanceDB, Ray nor pyarrow, so that they can be listed where those are not installed.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
-from bindplug.cards import CommandCard, IndexCard
+from bindplug.cards import CommandCard, EngineCard, IndexCard
 from bindplug.hookspecs import hookimpl
 from bindplug_search.adopt.recognition import is_adopted
 
@@ -62,5 +62,20 @@ def register_indexes(register: Callable[[IndexCard], None]) -> None:
             description="embeddings that another tool wrote, searched where they lie",
             open="bindplug_search.adopt:open_adopted",
             recognises=is_adopted,
+        )
+    )
+
+
+@hookimpl
+def register_engines(register: Callable[[EngineCard], None]) -> None:
+    """``bindplug embed --engine ray``."""
+    register(
+        EngineCard(
+            name="ray",
+            description="Ray Data: many processes of this machine, or a cluster.",
+            target="bindplug_search.engine.run:run",
+            requires=("ray",),
+            extra="ray",
+            options=("actors", "cpus", "gpus", "column", "id"),
         )
     )
