@@ -19,7 +19,7 @@ from torch import Tensor
 import bindplug
 from bindplug.encoder import Encoder
 from bindplug.query import embedding
-from bindplug.thresholds import exact_interval
+from bindplug.thresholds import exact_interval, most_above
 from bindplug.zeroshot import class_queries
 from bindplug_toyworld.evaluation import embed_scenes, evaluation_scenes, things_of
 from bindplug_toyworld.things import CLASSNAMES, label_of
@@ -116,8 +116,6 @@ def coverage(model: Encoder, sensor: str, sample: Tensor, unseen: Tensor) -> dic
 
 def resampled(unseen: Tensor, sample: Tensor, *, turns: int = 200, seed: int = 0) -> list[dict[str, float]]:
     """The conformal rate on average over samples: all scenes dealt anew into a sample and unseen ones."""
-    from bindplug.thresholds.bounds import most_above
-
     everything = torch.cat([sample, unseen])
     generator = torch.Generator().manual_seed(seed)
     averages = []

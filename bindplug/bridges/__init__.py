@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from bindplug.bridges.base import Bridge, load_bridge
 from bindplug.bridges.fitting import TextEmbedder, fit_bridge
+from bindplug.bridges.learning import fit
 from bindplug.bridges.linear import LinearBridge
 from bindplug.bridges.lookup import as_bridge, fit_command, registered_bridge
 from bindplug.bridges.mapping import (
@@ -20,6 +21,7 @@ from bindplug.bridges.mapping import (
 )
 from bindplug.bridges.protocol import AnyBridge
 from bindplug.bridges.quality import BridgeQuality, BridgeReport, Retrieval
+from bindplug.bridges.refining import PairsReport
 from bindplug.bridges.targets import open_target, read_names
 from bindplug.bridges.vocabulary import VocabularyBridge
 
@@ -29,6 +31,7 @@ __all__ = [
     "BridgeQuality",
     "BridgeReport",
     "LinearBridge",
+    "PairsReport",
     "Retrieval",
     "TextEmbedder",
     "VocabularyBridge",
@@ -37,6 +40,7 @@ __all__ = [
     "compose",
     "distinct_leaves",
     "embed_leaves",
+    "fit",
     "fit_bridge",
     "fit_command",
     "load_bridge",

@@ -78,6 +78,10 @@ class Bridge(ABC):
     def _map(self, centered: Tensor) -> Tensor:
         """Centered source rows (N, D_source) to target rows (N, D_target) of any length."""
 
+    def _map_as(self, centered: Tensor, modality: str | Modality | Sequence[str | Modality]) -> Tensor:
+        """:meth:`_map`, for bridges that map some modalities in a way of their own."""
+        return self._map(centered)
+
     def __call__(self, rows: Any, modality: str | Modality | Sequence[str | Modality] = "text") -> Tensor:
         """Map rows into the target space.
 
@@ -95,7 +99,7 @@ class Bridge(ABC):
             NoDirection: a row maps to nothing.
         """
         unit = unit_rows(rows, self.source.width, f"rows for a bridge from {self.source.name!r}")
-        mapped = self._map(self._centered(unit, modality))
+        mapped = self._map_as(self._centered(unit, modality), modality)
         lengths = mapped.norm(dim=1)
         if not (lengths > VANISHED).all():
             row = int((~(lengths > VANISHED)).nonzero()[0])
@@ -288,11 +292,14 @@ class Bridge(ABC):
 
     def _center(self, modality: Modality) -> tuple[Tensor, float]:
         """The mean to subtract and the factor that makes the modality spread as text does."""
-        same_tower = [m.value for m in Modality if m.tower == modality.tower]
-        name = next((n for n in (modality.value, *same_tower) if n in self.centers), "text")
-        mean, spread = self.centers[name]
+        mean, spread = self.centers[self._center_name(modality)]
         text_spread = self.centers["text"][1]
         return mean, text_spread / spread if spread > 0.0 and text_spread > 0.0 else 1.0
+
+    def _center_name(self, modality: Modality) -> str:
+        """The modality as which one is centered: itself, another of its tower, or text."""
+        same_tower = [m.value for m in Modality if m.tower == modality.tower]
+        return next((n for n in (modality.value, *same_tower) if n in self.centers), "text")
 
 
 def load_bridge(path: str | Path) -> Bridge:

@@ -18,6 +18,7 @@ from bindplug.errors import InputError
 from bindplug.progress import iterate_with_progress
 from bindplug.query import text
 from bindplug.space import EmbeddingSpace
+from bindplug.thresholds import space_of
 
 METHODS = (*LINEAR_METHODS, "vocabulary")
 
@@ -89,8 +90,8 @@ def fit_bridge(
         **(options.pop("provenance", None) or {}),
     }
     options |= {
-        "source": source.embedding_space,
-        "target": target.embedding_space,
+        "source": _space(source),
+        "target": _space(target),
         "provenance": provenance,
     }
     if method == "vocabulary":
@@ -122,6 +123,11 @@ def _embedded(
             rows = side.embed_texts(batch)
         parts.append(rows.detach().float().cpu())
     return torch.cat(parts)
+
+
+def _space(side: Encoder | TextEmbedder) -> EmbeddingSpace:
+    """The space of a side, with the fingerprint of its weights where it is known."""
+    return space_of(side) if isinstance(side, Encoder) else side.embedding_space
 
 
 def _description(side: Encoder | TextEmbedder) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Hashable, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor
 
 from bindplug.bridges.base import Bridge, center_of
@@ -13,9 +14,12 @@ from bindplug.bridges.pairs import group_ids, held_out_mask, paired_rows, regrou
 from bindplug.bridges.quality import BridgeReport, warn_of
 from bindplug.bridges.solve import Solution, procrustes, ridge
 from bindplug.errors import InputError
+from bindplug.modality import Modality
 from bindplug.space import EmbeddingSpace
 
 METHODS = ("procrustes", "ridge")
+ADJUSTMENT = "adjustment."
+"""Prefix of the stored tensors that are added to the weight for a modality."""
 
 
 class LinearBridge(Bridge):
@@ -27,17 +31,26 @@ class LinearBridge(Bridge):
     Args:
         source, target, common: as :class:`Bridge`.
         weight: (D_source, D_target) float32.
+        adjustments: for modalities that were refined with pairs, what is added to the weight, of its shape.
     """
 
     kind: ClassVar[str] = "linear"
 
     def __init__(
-        self, source: EmbeddingSpace, target: EmbeddingSpace, *, weight: Tensor, **common: Any
+        self,
+        source: EmbeddingSpace,
+        target: EmbeddingSpace,
+        *,
+        weight: Tensor,
+        adjustments: Mapping[str, Tensor] | None = None,
+        **common: Any,
     ) -> None:
         super().__init__(source, target, **common)
-        if weight.shape != (source.width, target.width):
-            raise ValueError(f"weight of shape {tuple(weight.shape)} for {source} to {target}")
         self.weight = weight
+        self.adjustments = {Modality.parse(name).value: added for name, added in (adjustments or {}).items()}
+        for matrix in (weight, *self.adjustments.values()):
+            if matrix.shape != (source.width, target.width):
+                raise ValueError(f"weight of shape {tuple(matrix.shape)} for {source} to {target}")
 
     @classmethod
     def fit(
@@ -108,9 +121,51 @@ class LinearBridge(Bridge):
     def _map(self, centered: Tensor) -> Tensor:
         return centered @ self.weight.to(centered) + self.target_mean.to(centered)
 
+    def _map_as(self, centered: Tensor, modality: str | Modality | Sequence[str | Modality]) -> Tensor:
+        mapped = self._map(centered)
+        if not self.adjustments:
+            return mapped
+        if isinstance(modality, str):
+            added = self.adjustments.get(self._adjusted_name(Modality.parse(modality)))
+            return mapped if added is None else mapped + centered @ added.to(centered)
+        names = [self._adjusted_name(Modality.parse(name)) for name in modality]
+        for name, added in self.adjustments.items():
+            places = torch.tensor(
+                [place == name for place in names], dtype=torch.bool, device=centered.device
+            )
+            mapped = mapped + places[:, None] * (centered @ added.to(centered))
+        return mapped
+
+    def _adjusted_name(self, modality: Modality) -> str:
+        return modality.value if modality.value in self.adjustments else self._center_name(modality)
+
+    def weight_for(self, modality: str | Modality) -> Tensor:
+        """(D_source, D_target) with which a modality is mapped."""
+        added = self.adjustments.get(self._adjusted_name(Modality.parse(modality)))
+        return self.weight if added is None else self.weight + added
+
+    def center_for(self, modality: str | Modality) -> tuple[Tensor, float]:
+        """The mean (D_source,) that is subtracted from a modality's rows, and the factor that stretches them."""
+        return self._center(Modality.parse(modality))
+
+    def copy(self) -> LinearBridge:
+        """A bridge that can be refined without changing this one."""
+        return LinearBridge(
+            self.source,
+            self.target,
+            weight=self.weight.clone(),
+            adjustments={name: added.clone() for name, added in self.adjustments.items()},
+            centers=dict(self.centers),
+            target_mean=self.target_mean.clone(),
+            report=self.report,
+            provenance=self.provenance,
+        )
+
     def tensors(self) -> dict[str, Tensor]:
-        """The weight."""
-        return {"weight": self.weight}
+        """The weight, and what is added to it for some modalities."""
+        return {"weight": self.weight} | {
+            ADJUSTMENT + name: added for name, added in self.adjustments.items()
+        }
 
     def parameters(self) -> dict[str, Any]:
         """None: the report tells method and strength."""
@@ -121,7 +176,12 @@ class LinearBridge(Bridge):
         cls, tensors: Mapping[str, Tensor], parameters: Mapping[str, Any], **common: Any
     ) -> LinearBridge:
         """See :meth:`Bridge.restore`."""
-        return cls(weight=tensors["weight"], **common)
+        added = {
+            name.removeprefix(ADJUSTMENT): tensor
+            for name, tensor in tensors.items()
+            if name.startswith(ADJUSTMENT)
+        }
+        return cls(weight=tensors["weight"], adjustments=added, **common)
 
 
 def _solution(x: Tensor, y: Tensor, ids: Tensor, method: str, strength: float | None, seed: int) -> Solution:

@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bindplug.bridges.refining import PairsReport
+
 POOR_TOP1, POOR_TOP10 = 0.25, 0.5
 """Below either share of held-out items retrieved across a bridge, it is called poor."""
 MOST = 1e12
@@ -51,6 +53,7 @@ class BridgeReport:
         scale: factor on cosines of a vocabulary bridge; None for the others.
         retrieval: of a bridge fitted without the held-out pairs; the bridge itself then used all. None where
             nothing was held out.
+        pairs: what paired items added, a report for each modality that was refined.
     """
 
     method: str
@@ -60,6 +63,7 @@ class BridgeReport:
     strength: float | None = None
     scale: float | None = None
     retrieval: Retrieval | None = None
+    pairs: tuple[PairsReport, ...] = ()
 
     @property
     def concerns(self) -> tuple[str, ...]:
@@ -91,7 +95,9 @@ class BridgeReport:
         Raises:
             KeyError, TypeError, ValueError: fields are missing or of the wrong kind.
         """
-        arguments = {field.name: values[field.name] for field in fields(cls)}
+        arguments = {field.name: values[field.name] for field in fields(cls) if field.name != "pairs"}
+        # Bridges of earlier releases know no pairs.
+        arguments["pairs"] = tuple(PairsReport.from_dict(one) for one in values.get("pairs", ()))
         if arguments["retrieval"] is not None:
             arguments["retrieval"] = Retrieval(**arguments["retrieval"])
             _check_numbers(arguments["retrieval"], optional=())
@@ -112,6 +118,7 @@ class BridgeReport:
                 f"held out {r.candidates}: top-1 {r.top1:.1%}, top-10 {r.top10:.1%}, "
                 f"cosine {r.cosine:.3f}, centered {r.centered_cosine:.3f}"
             )
+        lines += [str(one) for one in self.pairs]
         return "\n".join([*lines, *(f"caution: {concern}" for concern in self.concerns)])
 
 
@@ -143,6 +150,8 @@ def retrieval(mapped: Tensor, target: Tensor, target_mean: Tensor) -> Retrieval:
 def _check_numbers(values: Any, optional: tuple[str, ...]) -> None:
     """Raise a ValueError for a field of a report that is no finite number, or for a method that is no text."""
     for field in fields(values):
+        if field.name == "pairs":
+            continue
         value = getattr(values, field.name)
         if field.name in ("method", "retrieval"):
             sound = field.name == "retrieval" or isinstance(value, str)

@@ -16,6 +16,7 @@ from bindplug.errors import CheckpointError, InputError
 if TYPE_CHECKING:
     from bindplug.bridges import Bridge, TextEmbedder
     from bindplug.corpus import Corpus
+    from bindplug.encoder import Encoder
 
 METHODS = ("procrustes", "ridge", "vocabulary")
 BUILTIN = "builtin"
@@ -23,7 +24,7 @@ BUILTIN = "builtin"
 
 @click.group(cls=SuggestingGroup)
 def bridge() -> None:
-    """Maps between embedding spaces, fitted from text alone."""
+    """Maps between embedding spaces, fitted from text and refined with pairs."""
 
 
 @bridge.command()
@@ -33,13 +34,13 @@ def bridge() -> None:
     "source",
     default=DEFAULT_MODEL,
     show_default=True,
-    help="Name of a model, or path to weights.",
+    help="Name or id of a model, or path to weights.",
 )
 @click.option(
     "--target",
     required=True,
     metavar="TARGET",
-    help="open_clip:NAME:TAG (TAG may be a weight file), transformers:ID (or a directory), or FILE.npy.",
+    help="Likewise, as open_clip:NAME:TAG (TAG may be a weight file) or transformers:ID; or FILE.npy.",
 )
 @click.option(
     "--target-names", metavar="FILE", help="For FILE.npy: its rows' names, one a line or as a JSON list."
@@ -51,6 +52,15 @@ def bridge() -> None:
     "--corpus",
     metavar="FILE",
     help="Texts to fit with, one a line (- for standard input); the built-in English phrases by default.",
+)
+@click.option(
+    "--pairs",
+    multiple=True,
+    metavar="FILE",
+    help="A CSV of paired items, columns named by modality as audio,image; repeatable. 50 pairs at least.",
+)
+@click.option(
+    "--bridge", "start", metavar="NAME|DIR", help="Refine this bridge instead of fitting from text."
 )
 @click.option("--method", type=click.Choice(METHODS), default="procrustes", show_default=True)
 @click.option(
@@ -86,6 +96,8 @@ def fit(
     target_names: str | None,
     target_space: str | None,
     corpus: str | None,
+    pairs: tuple[str, ...],
+    start: str | None,
     method: str,
     strength: float | None,
     scale: float | None,
@@ -103,19 +115,31 @@ def fit(
     \b
     bindplug bridge fit --source imagebind_huge --target open_clip:ViT-B-32:openai -o h14-to-b32
     bindplug bridge fit --source imagebind_huge --target lvis.npy --target-names lvis.txt -o h14-to-lvis
+    bindplug bridge fit --source transformers:laion/clap-htsat-unfused --target open_clip:ViT-B-32:openai \
+        --pairs sounds.csv -o clap-to-b32
     """
-    from bindplug.bridges import fit_bridge
+    from bindplug.bridges import fit as fit_sides
+    from bindplug.bridges.pair_files import columns_of
 
     _check_output(Path(output), overwrite)
     options = _options(method, strength, scale)
     # The small things first: a wrong name is told before gigabytes are read.
+    if start is not None and not pairs:
+        raise click.UsageError("--bridge is refined with --pairs FILE")
+    for file in pairs:
+        columns_of(file)
     names, texts = _texts(target, target_names, corpus)
-    embedder = _target(target, names, target_space, str(resolve_device(device)))
-    model = ModelChoice(source, device).load({"text"})
-    fitted = fit_bridge(
+    if names is not None and pairs:
+        raise click.UsageError("--pairs needs a target that embeds items, not FILE.npy")
+    embedder = _target(target, names, target_space, str(resolve_device(device)), text_only=not pairs)
+    choice = ModelChoice(source, device)
+    model = choice.load() if pairs else choice.load({"text"})
+    fitted = fit_sides(
         model,
         embedder,
         texts,
+        list(pairs) or None,
+        bridge=start,
         method=method,
         batch_size=batch_size,
         progress=False if quiet else None,
@@ -212,10 +236,15 @@ def _corpus(path: str) -> Corpus:
     return Corpus.of(lines, name="standard input" if path == STANDARD_INPUT else Path(path).name)
 
 
-def _target(target: str, names: list[str] | None, space: str | None, device: str) -> TextEmbedder:
+def _target(
+    target: str, names: list[str] | None, space: str | None, device: str, *, text_only: bool
+) -> Encoder | TextEmbedder:
+    from bindplug.bridges.learning import open_side
     from bindplug.bridges.targets import open_target
 
-    return open_target(target, names=names, space=space, device=device)
+    if names is not None or space is not None or target.endswith(".npy"):
+        return open_target(target, names=names, space=space, device=device)
+    return open_side(target, text_only=text_only, device=device)
 
 
 def _show(fitted: Bridge, name: str, as_json: bool) -> None:

@@ -7,7 +7,7 @@ limits.save("cutoffs.json")
 
 from __future__ import annotations
 
-from bindplug.thresholds.bounds import exact_interval, least_sample_size
+from bindplug.thresholds.bounds import exact_interval, least_sample_size, most_above
 from bindplug.thresholds.fitting import Scorer, cutoffs, space_of
 from bindplug.thresholds.pair import PairCutoff
 from bindplug.thresholds.shift import DifferentData
@@ -22,5 +22,6 @@ __all__ = [
     "cutoffs",
     "exact_interval",
     "least_sample_size",
+    "most_above",
     "space_of",
 ]
