@@ -12,8 +12,11 @@ from bindplug.cli.options import (
     DtypeName,
     ModelChoice,
     device_option,
+    dtype_help,
+    ensure_new,
     model_options,
     output_options,
+    overwrite_option,
 )
 from bindplug.cli.outputs import as_utf8, is_utf8, rows_schema, rows_table
 from bindplug.cli.sources import (
@@ -54,6 +57,8 @@ __all__ = [
     "check_windows",
     "console",
     "device_option",
+    "dtype_help",
+    "ensure_new",
     "expand",
     "file_state",
     "folder_options",
@@ -67,6 +72,7 @@ __all__ = [
     "lock_file",
     "model_options",
     "output_options",
+    "overwrite_option",
     "parse_reader_options",
     "part_of",
     "print_json",

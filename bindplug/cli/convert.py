@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bindplug.cli.options import DtypeName, output_options, split_names
+from bindplug.cli.options import DTYPE_ALIASES, DtypeName, output_options, split_names
 from bindplug.errors import CheckpointError
 from bindplug.modality import Modality
 
@@ -51,7 +51,11 @@ SUFFIXES = {"official": (".pth", ".pt"), "open-clip": (".pt", ".pth", ".safetens
     metavar="A,B,...",
     help="Only these, joined by commas, e.g. image,audio; all by default. Repeatable.",
 )
-@click.option("--dtype", type=DtypeName(), help="Convert the weights to this; kept as they are by default.")
+@click.option(
+    "--dtype",
+    type=DtypeName(),
+    help=f"Convert the weights to this; kept as they are by default. {DTYPE_ALIASES} are understood too.",
+)
 @click.option(
     "--config", "config_file", metavar="FILE", help="The network's shape as JSON, where weights don't tell."
 )

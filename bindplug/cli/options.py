@@ -6,11 +6,13 @@ import functools
 import os
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 
 from bindplug.device import AUTO, DTYPES, describe_device, resolve_device, resolve_dtype
+from bindplug.errors import InputError
 
 if TYPE_CHECKING:
     import torch
@@ -23,6 +25,9 @@ QUIET_VARIABLE = "BINDPLUG_QUIET"
 """Environment variable that withholds progress bars everywhere."""
 
 
+DTYPE_ALIASES = ", ".join(alias for alias, name in DTYPES.items() if alias != name)
+
+
 class DtypeName(click.Choice):
     """A dtype by torch's name; ``fp32``, ``fp16`` and ``bf16`` are understood too."""
 
@@ -31,6 +36,11 @@ class DtypeName(click.Choice):
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
         return super().convert(DTYPES.get(str(value).lower(), value), param, ctx)
+
+
+def dtype_help(what: str) -> str:
+    """Help of an option for a dtype, aliases included, as ``"Of the weights; ..."``."""
+    return f"{what}; what they were saved in by default. {DTYPE_ALIASES} are understood too."
 
 
 @dataclass(frozen=True)
@@ -109,6 +119,27 @@ def _silence(ctx: click.Context, param: click.Parameter, value: bool) -> bool:
     return value
 
 
+def overwrite_option(command: F) -> F:
+    """Add ``--overwrite``, for :func:`ensure_new`."""
+    return click.option("--overwrite", is_flag=True, help="Replace what is there.")(command)
+
+
+def ensure_new(paths: Iterable[Path], overwrite: bool) -> None:
+    """Return if nothing stands where results go, or it may be replaced.
+
+    Raises:
+        InputError: naming the first path that is taken.
+    """
+    for path in paths:
+        if not overwrite and (path.exists() or path.is_symlink()):
+            raise InputError(
+                str(path),
+                found="a file of an earlier run or of somebody else",
+                expected="a new place",
+                remedy="Say --overwrite to replace it, or give another --output",
+            )
+
+
 def device_option(command: F) -> F:
     """Add ``--device``."""
     return click.option(
@@ -131,7 +162,7 @@ def model_options(command: F) -> F:
             "--model", default=DEFAULT_MODEL, show_default=True, help="Name of a model, or path to weights."
         ),
         device_option,
-        click.option("--dtype", type=DtypeName(), help="Of the weights; what they were saved in by default."),
+        click.option("--dtype", type=DtypeName(), help=dtype_help("Of the weights")),
         click.option(
             "--batch-size",
             type=click.IntRange(min=1),

@@ -15,9 +15,11 @@ from bindplug.cli.building import (
     SourceCommand,
     Sources,
     check_reader_options,
+    ensure_new,
     gather,
     model_options,
     output_options,
+    overwrite_option,
     reader_options,
     short_names,
     source_options,
@@ -75,6 +77,7 @@ SUMMARY = "detections.json"
 @click.option(
     "--output", "-o", default="bindplug-detect", show_default=True, metavar="DIR", help="Where results go."
 )
+@overwrite_option
 @model_options
 @output_options
 def detect(
@@ -88,6 +91,7 @@ def detect(
     suppress: float | None,
     masks: bool,
     output: str,
+    overwrite: bool,
     choice: ModelChoice,
     as_json: bool,
     quiet: bool,
@@ -117,7 +121,9 @@ def detect(
     _check_files(pictures, drawn)
     sources.ensure_present()
     sources.ensure_not_replaced(drawn)
+    ensure_new([*drawn, directory / SUMMARY, *(_masks_in(directory, stems) if masks else ())], overwrite)
     _make_directory(directory)
+    _check_pictures(pictures)
     if bridge is not None:
         as_bridge(bridge, source=None, target=None)
     model = choice.load(_modalities(sources, route))
@@ -160,6 +166,24 @@ def _check_files(pictures: Sequence[str], drawn: Sequence[Path]) -> None:
         if path.resolve() in originals:
             problem = f"a directory where {path.name} would replace one of the pictures"
             raise InputError(f"--output {path.parent}", found=problem, expected="another directory")
+
+
+def _check_pictures(pictures: Sequence[str]) -> None:
+    """Decode every picture once, before models are loaded: a run of hours should not end at a damaged file."""
+    import warnings
+
+    from bindplug_detic.pictures import read_picture
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # they come again with the detections
+        for picture in pictures:
+            read_picture(picture)
+
+
+def _masks_in(directory: Path, stems: Sequence[str]) -> list[Path]:
+    """Masks that an earlier run wrote for pictures of these names."""
+    prefixes = tuple(f"{stem}-mask-" for stem in stems)
+    return [path for path in sorted(directory.glob("*-mask-*.png")) if path.name.startswith(prefixes)]
 
 
 def _make_directory(directory: Path) -> None:

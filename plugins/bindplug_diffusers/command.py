@@ -18,8 +18,11 @@ from bindplug.cli.building import (
     Sources,
     check_reader_options,
     device_option,
+    dtype_help,
+    ensure_new,
     gather,
     output_options,
+    overwrite_option,
     reader_options,
     source_options,
 )
@@ -100,12 +103,13 @@ SEEDS = 2**32
     metavar="PATH_OR_ID:FILE",
     help="An IP-Adapter to load into it, as h94/IP-Adapter:models/ip-adapter_sd15.safetensors.",
 )
-@click.option("--pipeline-dtype", type=DtypeName(), help="Of the pipeline's weights.")
+@click.option("--pipeline-dtype", type=DtypeName(), help=dtype_help("Of the pipeline's weights"))
 @click.option("--output", "-o", required=True, metavar="FILE", help="The picture to write, as out.png.")
+@overwrite_option
 @click.option(
     "--model", default=DEFAULT_MODEL, show_default=True, help="Name of a model, or path to weights."
 )
-@click.option("--dtype", type=DtypeName(), help="Of the model's weights; what they were saved in by default.")
+@click.option("--dtype", type=DtypeName(), help=dtype_help("Of the model's weights"))
 @device_option
 @output_options
 def generate(
@@ -132,6 +136,7 @@ def generate(
     ip_adapter: str | None,
     pipeline_dtype: str | None,
     output: str,
+    overwrite: bool,
     as_json: bool,
     quiet: bool,
     **by_modality: Any,
@@ -151,7 +156,9 @@ def generate(
     sources = gather(by_modality, reader=reader)
     queries = queries_of(sources, weights, each, steps_between)
     sources.ensure_present()
-    sources.ensure_not_replaced(picture_paths(path, len(queries) * count, grid))
+    places = picture_paths(path, len(queries) * count, grid)
+    sources.ensure_not_replaced(places)
+    ensure_new(places, overwrite)
     if prototypes is not None and not Path(prototypes).expanduser().exists():
         expected = "a folder of images, or a file of prototypes"
         raise InputError("--prototypes", found=f"no such file {prototypes!r}", expected=expected)

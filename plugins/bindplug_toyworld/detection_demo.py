@@ -155,7 +155,7 @@ def run_detection(
     prompts = [item for thing, modality in PROMPTS for item in arguments_for(files, thing, modality)]
     output = directory / "detections"
     arguments = [*map(str, paths), *prompts, "--detector", detector, "-o", str(output)]
-    run_command("detect", [*arguments, *model_options, "--quiet"])
+    run_command("detect", [*arguments, *model_options, "--overwrite", "--quiet"])
     report = json.loads((output / "detections.json").read_text(encoding="utf-8"))
     order = _prompt_order(report["prompts"], files)
     pictures = [

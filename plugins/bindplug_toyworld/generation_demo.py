@@ -143,7 +143,7 @@ def run_generation(
             "-o",
             str(output / name),
         ]
-        run_command("generate", [*arguments, *model_options, "--quiet"])
+        run_command("generate", [*arguments, *model_options, "--overwrite", "--quiet"])
         commands.append(shell_line("generate", arguments, directory))
     single = [((prompt,), output / f"each-{number}.png") for number, prompt in enumerate(PROMPTS, start=1)]
     between = [(MORPH, output / f"morph-{number}.png") for number in range(1, MORPH_PICTURES + 1)]

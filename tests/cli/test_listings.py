@@ -89,3 +89,9 @@ def test_lines_end_with_their_last_character_where_there_is_no_terminal(
     lines = ran.out.splitlines()
     assert len(lines) >= (1 if command[0] == "bridge" else 3)
     assert [line for line in lines if line != line.rstrip()] == []
+
+
+@pytest.mark.parametrize("command", ["embed", "generate", "detect", "convert"])
+def test_help_names_the_aliases_of_dtypes(bindplug, command):
+    shown = " ".join(bindplug(command, "--help").out.split())
+    assert "fp32, fp16, bf16 are understood too" in shown

@@ -12,6 +12,7 @@ from PIL import Image
 
 from bindplug.bridges import LinearBridge
 from bindplug.cli.options import ModelChoice
+from bindplug.errors import InputError
 from bindplug_detic import Detic
 from bindplug_detic.command import _stems, detect
 from bindplug_detic.directory import save_directory
@@ -104,7 +105,7 @@ def test_thresholds_and_competition(planted, picture, tmp_path):
     out = tmp_path / "out"
 
     def labels(*options):
-        ran = run(picture, "--text", "dog", "--text", "bee", "-o", out, "--quiet", *options)
+        ran = run(picture, "--text", "dog", "--text", "bee", "-o", out, "--overwrite", "--quiet", *options)
         assert ran.exit_code == 0, ran.output
         return [d["label"] for d in found_in(out)["pictures"][0]["detections"]]
 
@@ -208,3 +209,40 @@ def test_a_prompt_is_not_replaced_and_a_bridge_is_looked_up_before_a_model_is_lo
     assert "there is no bridge 'nowhere'" in str(ran.exception)
     assert not planted, "nothing was loaded"
     assert prompt.read_bytes() == picture.read_bytes()
+
+
+def test_results_are_replaced_only_where_it_is_asked_for(planted, picture, tmp_path):
+    arguments = (picture, "--text", "a dog", "-o", tmp_path / "out")
+    assert run(*arguments).exit_code == 0
+    before = {path: path.read_bytes() for path in (tmp_path / "out").iterdir()}
+    planted.clear()
+    for name in ("detections.json", "street.png"):
+        again = run(*arguments)
+        assert isinstance(again.exception, InputError)
+        assert "--overwrite" in str(again.exception)
+        assert planted == {}, "nothing is loaded for results that have no place"
+        assert {path: path.read_bytes() for path in before} == before
+        if name == "detections.json":  # one of the files alone is enough
+            (tmp_path / "out" / name).rename(tmp_path / name)
+            del before[tmp_path / "out" / name]
+    assert run(*arguments, "--overwrite").exit_code == 0
+    assert found_in(tmp_path / "out")["pictures"][0]["detections"]
+
+
+def test_a_mask_of_an_earlier_run_is_not_replaced(planted, picture, tmp_path):
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "street-mask-1.png").write_bytes(b"earlier")
+    ran = run(picture, "--text", "a dog", "--masks", "-o", tmp_path / "out")
+    assert isinstance(ran.exception, InputError)
+    assert "street-mask-1.png" in str(ran.exception)
+
+
+@pytest.mark.parametrize("content", [b"no picture", b"", "half"])
+def test_a_file_that_is_no_picture_is_named_before_anything_is_loaded(planted, picture, tmp_path, content):
+    bad = tmp_path / "bad.png"
+    whole = picture.read_bytes()
+    bad.write_bytes(whole[: len(whole) // 2] if content == "half" else content)
+    ran = run(picture, bad, "--text", "a dog", "-o", tmp_path / "out")
+    assert isinstance(ran.exception, InputError)
+    assert "bad.png" in str(ran.exception)
+    assert planted == {}

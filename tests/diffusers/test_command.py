@@ -115,7 +115,7 @@ def test_an_adapter_is_loaded(generate, place, tmp_path):
     )
     assert code == 0, err
     assert json.loads(out)["entrance"] == "ip_adapter_image_embeds"
-    code, _, err = generate("--image", place / "a.png", "-o", "out.png", "-q", pipeline="sd")
+    code, _, err = generate("--image", place / "a.png", "-o", "other.png", "-q", pipeline="sd")
     assert code == 1
     assert "none is loaded" in err
 
@@ -210,7 +210,7 @@ def test_a_pipeline_is_checked_before_the_model_is_loaded(generate, monkeypatch)
 def test_dtypes_have_one_spelling_and_its_short_forms(generate):
     for dtype in ("float16", "fp16", "FP32"):
         dtypes = ("--pipeline-dtype", "fp32", "--dtype", dtype)
-        code, _, err = generate("--text", "a", *dtypes, "--strength", 0, "-q", "-o", "out.png")
+        code, _, err = generate("--text", "a", *dtypes, "--strength", 0, "-q", "-o", f"{dtype}.png")
         assert code == 0, err
 
 
@@ -222,3 +222,15 @@ def test_a_picture_that_would_replace_a_source_is_refused(generate, place, outpu
     assert code == 1
     assert f"{source}: one of the files to read" in err
     assert source.read_bytes() == (place / "a.png").read_bytes()
+
+
+def test_pictures_are_replaced_only_where_it_is_asked_for(generate, place, tmp_path):
+    arguments = ("--image", place / "a.png", "--text", "a dog", "--each", "-o", "out.png", "--quiet")
+    (tmp_path / "out-2.png").write_bytes(b"a picture of mine")
+    code, _, err = generate(*arguments, pipeline="no-such-pipeline")
+    assert code == 1
+    assert "out-2.png" in err
+    assert "--overwrite" in err
+    assert [path.name for path in tmp_path.iterdir()] == ["out-2.png"]
+    assert generate(*arguments, "--overwrite")[0] == 0
+    assert read(tmp_path / "out-2.png").shape == read(tmp_path / "out-1.png").shape
