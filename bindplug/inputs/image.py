@@ -12,6 +12,7 @@ from torch import Tensor
 
 from bindplug.errors import InputError
 from bindplug.inputs.base import Preprocess, to_device
+from bindplug.inputs.bit_depth import FULL_16_BITS, note_darkness, white_level
 from bindplug.inputs.pictures import is_sixteen_bit, load_pixels, open_picture, refuse_programs
 from bindplug.inputs.source import check_choice, describe_source, is_file_like, to_numpy
 from bindplug.inputs.spatial import IMAGE_SIZE, center_crop, check_scaled_size, resize_short_side
@@ -76,7 +77,10 @@ class ImagePreprocess(Preprocess):
         else:
             raise InputError(name, found=f"an object of type {type(source).__name__}", expected=EXPECTED)
         check_scaled_size(*picture.size, self.image_size, name)
-        return to_rgb(ImageOps.exif_transpose(picture) if exif else picture, alpha, name)
+        white = white_level(picture)  # a turned copy has no tags
+        if is_sixteen_bit(picture) and white == FULL_16_BITS:
+            note_darkness(int(np.asarray(picture).max()))
+        return to_rgb(ImageOps.exif_transpose(picture) if exif else picture, alpha, name, white=white)
 
     def finish(
         self, readings: Sequence[Image.Image], device: torch.device | str | None = None
@@ -96,8 +100,10 @@ def normalize_rgb(pixels: Tensor) -> Tensor:
     return ((pixels.float() / 255 - mean) / std).contiguous()
 
 
-def to_rgb(picture: Image.Image, alpha: str = "white", name: str = "<picture>") -> Image.Image:
-    """``picture`` as 8-bit RGB.
+def to_rgb(
+    picture: Image.Image, alpha: str = "white", name: str = "<picture>", *, white: int = FULL_16_BITS
+) -> Image.Image:
+    """``picture`` as 8-bit RGB; ``white`` is the largest value of one channel of 16 bits.
 
     Raises:
         InputError: it holds floats outside 0..1, or integers of more than 16 bits.
@@ -111,7 +117,8 @@ def to_rgb(picture: Image.Image, alpha: str = "white", name: str = "<picture>") 
         if grey.min() < 0 or grey.max() > 65535:
             detail = f"integers from {grey.min()} to {grey.max()}"
             raise InputError(name, found=detail, expected="a picture of 8 or 16 bits")
-        return Image.fromarray((grey // 257).astype(np.uint8)).convert("RGB")
+        levels = np.minimum(grey.astype(np.int64) * 255 // white, 255)
+        return Image.fromarray(levels.astype(np.uint8)).convert("RGB")
     if alpha == "white" and (
         picture.mode in ("RGBA", "LA", "PA", "RGBa", "La") or "transparency" in picture.info
     ):

@@ -97,6 +97,13 @@ def collected_notes() -> Iterator[list[Note]]:
         _notes.reset(token)
 
 
+@contextmanager
+def without_notes(source: object) -> Iterator[None]:
+    """Drop what is remarked on ``source`` in the block, as for a look at its length before it is read."""
+    with collected_notes(), notes_on(source):
+        yield
+
+
 def warn_notes(notes: Iterable[Note]) -> None:
     """Issue an :class:`InputNote` warning for each source, at the line outside this package that called it."""
     by_source: dict[tuple[int, str], list[str]] = {}

@@ -10,16 +10,17 @@ import numpy as np
 from PIL import Image, UnidentifiedImageError
 
 from bindplug.errors import InputError
+from bindplug.inputs.bit_depth import as_stored, has_deep_channels, note_darkness, pgm_maxval
 from bindplug.inputs.decoder_messages import decoder_messages
 from bindplug.inputs.notes import note
 from bindplug.inputs.optional import import_optional
 from bindplug.inputs.pillow_warnings import suppress_pillow_warnings
 from bindplug.inputs.source import describe_source, open_source
-from bindplug.inputs.tiff import check_strips, no_data_value
+from bindplug.inputs.tiff import check_strips, count_pages, describe_pixels, no_data_value
 
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 ORIENTATION_TAG = 0x0112
-FULL_16_BITS = 65535
+MOVING_FORMATS = ("GIF", "WEBP", "PNG", "AVIF")
 SUBFILE_TYPE_TAG, REDUCED = 254, 1
 REFUSED_FORMATS = ("EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5")
 """EPS would be run by Ghostscript, WMF by Windows; Pillow identifies the others without decoding them."""
@@ -67,9 +68,14 @@ def open_picture(source: object, expected: str) -> Image.Image:
     with open_source(source, expected) as file, suppress_pillow_warnings():
         start = file.tell()
         picture = identify(file, name, expected)
+        is_deep = has_deep_channels(picture)
         load_pixels(picture, name, expected)
         _check_rows(picture, file, start, name)
         _note_missing_rows(picture)
+        _note_pages(picture, file, start)
+        if is_deep:
+            extrema: Any = picture.getextrema()
+            note_darkness(max(high for _, high in extrema[:3]), 255)
         if picture.format == "TIFF" and getattr(picture, "tag_v2", {}).get(SUBFILE_TYPE_TAG, 0) == REDUCED:
             note(
                 f"a preview of {picture.width}x{picture.height} pixels, as raw camera files hold; develop it first"
@@ -91,8 +97,9 @@ def read_raster(source: object, expected: str, *, exif: bool = True) -> Raster:
     name = describe_source(source)
     if isinstance(source, Image.Image):
         refuse_programs(source, name, expected)
+        maxval = pgm_maxval(source, name)
         load_pixels(source, name, expected)
-        return _raster_of(source, exif)
+        return _with_numbers(_raster_of(source, exif), maxval)
     with open_source(source, expected) as file, suppress_pillow_warnings():
         start = file.tell()
         picture = identify(file, name, expected)
@@ -102,14 +109,15 @@ def read_raster(source: object, expected: str, *, exif: bool = True) -> Raster:
             channels = _sixteen_bit_channels(file, start, rows, name, expected)
             _check_rows(picture, file, start, name, last_row=channels[-1])
             return _raster_of_channels(channels, picture, exif)
-        maxval = _netpbm_maxval(picture)
+        maxval = pgm_maxval(picture, name)
         load_pixels(picture, name, expected)
         _check_rows(picture, file, start, name)
-    raster = _raster_of(picture, exif)
-    if maxval is None:
-        return raster
-    stored = (raster.values.astype(np.int64) * maxval + FULL_16_BITS // 2) // FULL_16_BITS
-    return replace(raster, values=stored.astype(np.int32))
+        _note_pages(picture, file, start)
+    return _with_numbers(_raster_of(picture, exif), maxval)
+
+
+def _with_numbers(raster: Raster, maxval: int | None) -> Raster:
+    return raster if maxval is None else replace(raster, values=as_stored(raster.values, maxval))
 
 
 def load_pixels(picture: Image.Image, name: str, expected: str) -> None:
@@ -189,7 +197,7 @@ def identify(file: BinaryIO, name: str, expected: str) -> Image.Image:
         if picture.format == "TIFF":
             check_strips(picture, file, name)
     except UnidentifiedImageError:
-        raise _unidentified(head, name, expected) from None
+        raise _unidentified(head, describe_pixels(file, start), name, expected) from None
     except Image.DecompressionBombError as error:
         remedy = "Scale it down; or, if you trust it, raise PIL.Image.MAX_IMAGE_PIXELS."
         raise InputError(
@@ -203,19 +211,32 @@ def identify(file: BinaryIO, name: str, expected: str) -> Image.Image:
     return picture
 
 
-def _unidentified(head: bytes, name: str, expected: str) -> InputError:
+def _unidentified(head: bytes, pixels: str, name: str, expected: str) -> InputError:
     detail, remedy = "data in no picture format that Pillow knows", ""
     if head[4:8] == b"ftyp" and any(brand in head[8:] for brand in AVIF_BRANDS):
         detail = "an AVIF picture that this Pillow cannot read (damaged, or built without AVIF)"
         remedy = 'pip install "pillow>=11.3", or export it as PNG.'
     elif head.startswith((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")):
-        detail = "a TIFF with a kind of pixels that Pillow does not know"
-        remedy = "Convert it to one channel of 16-bit integers or 32-bit floats, or to 8-bit RGB."
+        detail = f"a TIFF with {pixels or 'a kind of pixels'}, which Pillow does not read"
+        remedy = (
+            "Pass the array that tifffile.imread(path) gives; or save one channel of 16-bit integers or 32-bit floats, "
+            "or 8-bit RGB."
+        )
     return InputError(name, found=detail, expected=expected, remedy=remedy)
 
 
 def _program_text(form: str | None) -> str:
     return f"{form} data, which is a program that only an outside interpreter can draw"
+
+
+def _note_pages(picture: Image.Image, file: BinaryIO, start: int) -> None:
+    """Note the pages of a TIFF after the first, and the frames of a moving picture that is read as a still one."""
+    if picture.format == "TIFF":
+        pages = count_pages(file, start)
+        if pages > 1:
+            note(f"the first of {pages} pages was read; pass the others as pictures of their own")
+    elif picture.format in MOVING_FORMATS and getattr(picture, "is_animated", False):
+        note("the first frame of a moving picture was read; as a video all of it is")
 
 
 def _note_missing_rows(picture: Image.Image) -> None:
@@ -343,16 +364,6 @@ def _raster_of(picture: Image.Image, exif: bool) -> Raster:
     return Raster(
         upright(values, orientation), None if valid is None else upright(valid, orientation), mode, form
     )
-
-
-def _netpbm_maxval(picture: Image.Image) -> int | None:
-    """The largest value of a 16-bit PGM that Pillow scales to 65535; None where the numbers stay as stored."""
-    tiles = getattr(picture, "tile", None)
-    if picture.format != "PPM" or picture.mode != "I" or not tiles:
-        return None
-    arguments = tiles[0][3]  # ("ppm" and "ppm_plain" decoders: the maxval, alone or last)
-    maxval = arguments[-1] if isinstance(arguments, tuple) else arguments
-    return maxval if isinstance(maxval, int) and 255 < maxval < FULL_16_BITS else None
 
 
 def _orientation(picture: Image.Image) -> int:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+import struct
+from collections.abc import Iterator
 from typing import Any, BinaryIO
 
 from PIL import Image
@@ -13,7 +15,11 @@ WIDTH, HEIGHT, BITS, COMPRESSION, OFFSETS, SAMPLES, ROWS_PER_STRIP, COUNTS, PLAN
     256, 257, 258, 259, 273, 277, 278, 279, 284,
 )  # fmt: skip
 TILE_WIDTH, TILE_HEIGHT, TILE_OFFSETS, TILE_COUNTS = 322, 323, 324, 325
-GDAL_NO_DATA = 42113
+GDAL_NO_DATA, SUBFILE_TYPE, SAMPLE_FORMAT = 42113, 254, 339
+REDUCED, MASK = 1, 4
+"""Bits of the subfile type: a reduced version of another page, and a transparency mask."""
+SAMPLE_KINDS = {1: "integers", 2: "signed integers", 3: "floats", 5: "complex integers", 6: "complex floats"}
+MOST_PAGES, MOST_TAGS = 10_000, 4096
 UNCOMPRESSED, JPEG_COMPRESSION, SEPARATE_PLANES = 1, 7, 2
 
 
@@ -67,6 +73,66 @@ def check_strips(picture: Image.Image, file: BinaryIO, name: str) -> None:
                 detail = f"a TIFF whose last strip declares {last} rows and stores {stored_rows}"
     if detail:
         raise InputError(name, found=detail, expected="a complete picture", remedy="Copy or export it again.")
+
+
+def count_pages(file: BinaryIO, start: int) -> int:
+    """Pictures of full size in a TIFF: its directories without previews, pyramid levels and masks."""
+    pages = 0
+    for tags in _directories(file, start):
+        pages += not tags.get(SUBFILE_TYPE, (0,))[0] & (REDUCED | MASK)
+    return pages
+
+
+def describe_pixels(file: BinaryIO, start: int) -> str:
+    """The pixels of a TIFF's first page, as "3 channels of 64-bit floats"; empty if that cannot be told."""
+    tags = next(_directories(file, start), {})
+    bits = tags.get(BITS, ())
+    if not bits:
+        return ""
+    samples = tags.get(SAMPLES, (len(bits),))[0]
+    kind = SAMPLE_KINDS.get(tags.get(SAMPLE_FORMAT, (1,))[0], "values")
+    return f"{samples} channel{'s' * (samples != 1)} of {bits[0]}-bit {kind}"
+
+
+def _directories(file: BinaryIO, start: int) -> Iterator[dict[int, tuple[int, ...]]]:
+    """The tags of short or long integers of each page; ends where a directory cannot be read."""
+    file.seek(start)
+    head = file.read(16)
+    order = {b"II": "<", b"MM": ">"}.get(head[:2])
+    if order is None or len(head) < 16:
+        return
+    big = head[2:4] in (b"+\0", b"\0+")
+    count_form, entry_size, offset_form = ("Q", 20, "Q") if big else ("H", 12, "I")
+    (place,) = struct.unpack_from(order + offset_form, head, 8 if big else 4)
+    seen: set[int] = set()
+    while place and place not in seen and len(seen) < MOST_PAGES:
+        seen.add(place)
+        file.seek(start + place)
+        width = struct.calcsize(count_form)
+        head = file.read(width)
+        count = struct.unpack(order + count_form, head)[0] if len(head) == width else 0
+        data = file.read(min(count, MOST_TAGS) * entry_size + struct.calcsize(offset_form))
+        if not 0 < count <= MOST_TAGS or len(data) < count * entry_size + struct.calcsize(offset_form):
+            return
+        tags: dict[int, tuple[int, ...]] = {}
+        for at in range(0, count * entry_size, entry_size):
+            tag, form, number = struct.unpack_from(order + "HH" + offset_form, data, at)
+            letter = {3: "H", 4: "I"}.get(form)
+            size = entry_size - struct.calcsize("HH" + offset_form)
+            if letter and number:
+                fit = min(number, size // struct.calcsize(letter))
+                value = struct.unpack_from(f"{order}{fit}{letter}", data, at + entry_size - size)
+                if number > fit:  # stored elsewhere: only the first is read
+                    (offset,) = struct.unpack_from(order + offset_form, data, at + entry_size - size)
+                    file.seek(start + offset)
+                    cell = file.read(struct.calcsize(letter))
+                    value = (
+                        struct.unpack(order + letter, cell) if len(cell) == struct.calcsize(letter) else ()
+                    )
+                if value:
+                    tags[tag] = value
+        yield tags
+        (place,) = struct.unpack_from(order + offset_form, data, count * entry_size)
 
 
 def no_data_value(picture: Image.Image) -> float | None:

@@ -19,6 +19,7 @@ from bindplug.inputs.base import Preprocess, decoding, to_device
 from bindplug.inputs.clips import check_span, clip_starts, span_within
 from bindplug.inputs.image import normalize_rgb, to_eight_bit, to_rgb
 from bindplug.inputs.limits import check_limit
+from bindplug.inputs.notes import without_notes
 from bindplug.inputs.pictures import load_pixels
 from bindplug.inputs.source import describe_source, is_file_like, to_numpy
 from bindplug.inputs.spatial import IMAGE_SIZE
@@ -141,7 +142,7 @@ class VideoPreprocess(Preprocess):
         name = describe_source(source)
         if isinstance(source, (np.ndarray, torch.Tensor)):
             return len(source) / _checked_rate(fps, len(source), name)
-        with decoding(source, EXPECTED):
+        with decoding(source, EXPECTED), without_notes(source):
             picture = source if isinstance(source, Image.Image) else picture_of(source)
             if picture is None:
                 return float(video_duration(source, fps))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from fractions import Fraction
 
 import numpy as np
@@ -132,7 +133,10 @@ def test_pages_of_a_picture_are_no_video(form):
     pages = [Image.new("RGB", (32, 32), (level,) * 3) for level in (10, 200)]
     buffer = io.BytesIO()
     pages[0].save(buffer, form, save_all=True, append_images=pages[1:])
-    reading = preprocess.read(buffer.getvalue())
+    with warnings.catch_warnings(record=True) as notes:
+        warnings.simplefilter("always")
+        reading = preprocess.read(buffer.getvalue())
+    assert ["the first of 2 pages" in str(note.message) for note in notes] == [True] * (form == "TIFF")
     assert (len(reading.frames), reading.duration_s) == (1, 0)
     assert preprocess.duration(buffer.getvalue()) == 0
 

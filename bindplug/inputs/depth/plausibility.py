@@ -135,6 +135,20 @@ def looks_rotated(raw: np.ndarray, valid: np.ndarray) -> bool | None:
     return None if np.count_nonzero(histogram) < FEWEST_LEVELS else _is_rotated(histogram)
 
 
+def note_unlike_sun(raw: np.ndarray, valid: np.ndarray) -> None:
+    """Note values that are not SUN RGB-D's files, where these are said to be read: floats, and unrotated bits."""
+    measurements = raw[valid]
+    if not measurements.size:
+        return
+    remedy = "preset='sun_png' makes a wrong disparity of them; preset='metric' reads lengths"
+    if measurements.dtype.kind == "f":
+        note(f"floats, which no file of SUN RGB-D holds: {remedy}")
+    elif measurements.max() >= SIXTEEN_BIT:
+        note(f"values of more than 16 bits, which no file of SUN RGB-D holds: {remedy}")
+    elif not _is_rotated(np.bincount(measurements.astype(np.int64), minlength=SIXTEEN_BIT)):
+        note(f"16-bit values that are not SUN RGB-D's rotated bits: {remedy}")
+
+
 def _is_rotated(histogram: np.ndarray) -> bool:
     """From how often each 16-bit value occurs: the lowest three bits hold only multiples of 8192 mm."""
     low_bits = histogram.reshape(-1, 8).sum(0)

@@ -24,6 +24,7 @@ from bindplug.inputs.depth.plausibility import (
     check_integers,
     looks_rotated,
     median_of,
+    note_unlike_sun,
 )
 from bindplug.inputs.depth.units import DepthUnit, is_positive, parse_unit
 from bindplug.inputs.holes import fill_nearest
@@ -186,10 +187,8 @@ class DepthPreprocess(Preprocess):
                 valid &= values < NO_DATA_FROM_M
         else:
             values = raw.values.astype(np.float32)
-        if preset == "sun_png" and looks_rotated(raw.values, valid) is False:
-            note(
-                "16-bit values that are not SUN RGB-D's rotated bits, read as its files; preset='metric' reads lengths"
-            )
+        if preset == "sun_png":
+            note_unlike_sun(raw.values, valid)
         values, holes = _fill(values, valid, raw.values, name)
         check_scaled_size(values.shape[1], values.shape[0], self.image_size, name)
         cap_m = float(cap or (RESTORED_CAP_M if preset == "sun_restored" else FARTHEST / SUN_PNG_FACTOR))

@@ -25,7 +25,7 @@ from bindplug.inputs.imu.options import SignalOptions, UnitOption
 from bindplug.inputs.imu.signals import read_tracks
 from bindplug.inputs.imu.tables import LAYOUTS, ColumnChoice
 from bindplug.inputs.limits import check_limit
-from bindplug.inputs.notes import collected_notes, note
+from bindplug.inputs.notes import note, without_notes
 from bindplug.inputs.resample import sample_at
 from bindplug.inputs.shared import Recent
 from bindplug.inputs.source import check_choice
@@ -202,7 +202,7 @@ class ImuPreprocess(Preprocess):
         name = describe_recording(source)
         names = {field.name for field in fields(SignalOptions)}
         signal = SignalOptions(**{key: value for key, value in options.items() if key in names})
-        with decoding(source, EXPECTED), collected_notes():
+        with decoding(source, EXPECTED), without_notes(source):
             tracks, _ = _read_tracks(source, options.get("layout"), signal, name, keep=True)
             return _common_span(tracks)[1]
 
