@@ -98,6 +98,17 @@ def collected_notes() -> Iterator[list[Note]]:
 
 
 @contextmanager
+def caught_remarks() -> Iterator[list[str]]:
+    """A list of the texts of :func:`note` in the block, for what opens a source that is read later, or often."""
+    texts: list[str] = []
+    token = _texts.set(texts)
+    try:
+        yield texts
+    finally:
+        _texts.reset(token)
+
+
+@contextmanager
 def without_notes(source: object) -> Iterator[None]:
     """Drop what is remarked on ``source`` in the block, as for a look at its length before it is read."""
     with collected_notes(), notes_on(source):

@@ -6,9 +6,8 @@
 from __future__ import annotations
 
 import os
-import struct
 from abc import ABC, abstractmethod
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
 from typing import Any, BinaryIO
@@ -26,9 +25,11 @@ from bindplug.inputs.containers import (
     stamp,
     stream_end,
 )
+from bindplug.inputs.cut_files import cut_remark
 from bindplug.inputs.decoder_messages import decoder_messages
 from bindplug.inputs.limits import MOST_CHANNELS, MOST_SAMPLES, check_limit
-from bindplug.inputs.notes import note
+from bindplug.inputs.mp3s import after_id3, joined_mp3s, xing_size
+from bindplug.inputs.notes import caught_remarks, note
 from bindplug.inputs.optional import import_optional
 from bindplug.inputs.resample import resample
 from bindplug.inputs.shared import SharedSources
@@ -48,7 +49,6 @@ INDEXED = ("mov", "matroska", "asf", "avi")
 """Containers with an index, in which PyAV finds a place exactly."""
 INTEGER_SCALES = {"u": (128.0, 128.0), "i2": (0.0, 2.0**15), "i4": (0.0, 2.0**31)}
 """Offset and full scale of integer samples."""
-XING_BYTES, XING_WITHIN = 0x2, 200
 
 
 class Sound(ABC):
@@ -58,11 +58,13 @@ class Sound(ABC):
         rate_hz: samples a second.
         channels: number of channels.
         length: samples of a channel.
+        remarks: notes on the file as a whole, for every part that is read from it.
     """
 
     rate_hz: int
     channels: int
     length: int
+    remarks: Sequence[str] = ()
 
     @abstractmethod
     def read(self, start: int, stop: int) -> np.ndarray:
@@ -84,8 +86,8 @@ class SamplesInMemory(Sound):
 class _SoundFile(Sound):
     """A file that libsndfile decodes."""
 
-    def __init__(self, file: Any) -> None:
-        self.file = file
+    def __init__(self, file: Any, reopen: Callable[[], Any] | None = None) -> None:
+        self.file, self.reopen = file, reopen
         self.chatty = file.format == "MP3"
         self.rate_hz, self.channels, self.length = int(file.samplerate), int(file.channels), int(file.frames)
 
@@ -104,12 +106,32 @@ class _SoundFile(Sound):
             self.file.seek(start)
         blocks = [np.zeros((0, self.channels), np.float32)]
         while start < stop:  # by blocks: a damaged header may claim any length
-            block = self.file.read(min(BLOCK_SAMPLES, stop - start), dtype="float32", always_2d=True)
-            if not len(block):
+            block = np.zeros((min(BLOCK_SAMPLES, stop - start), self.channels), np.float32)
+            try:
+                count = len(self.file.read(out=block))
+            except RuntimeError:  # soundfile's error; what was decoded before stands in the block
+                count = self.file.tell() - start
+                if count <= 0 and start == 0:
+                    raise
+                self._end_at(start + max(0, count))
+                blocks.append(block[: max(0, count)])
                 break
-            blocks.append(block)
-            start += len(block)
+            if not count:
+                break
+            blocks.append(block[:count])
+            start += count
         return np.concatenate(blocks).T
+
+    def _end_at(self, length: int) -> None:
+        """Remember where the data breaks off, and open the file anew: after an error nothing can be sought."""
+        remark = (
+            f"decoding ends early, at {length / self.rate_hz:.2f} of {self.length / self.rate_hz:.2f} s; what came "
+            "before was read"
+        )
+        self.remarks = (*self.remarks, remark)
+        self.length = length
+        if self.reopen is not None:
+            self.file = self.reopen()
 
 
 class _Track(Sound):
@@ -206,7 +228,10 @@ def read_sound(source: object) -> tuple[np.ndarray, int]:
     with open_sound(source) as sound:
         count = sound.length * sound.channels
         check_limit(describe_source(source), count, MOST_SAMPLES, "samples at once", "Read parts of it.")
-        return sound.read(0, sound.length), sound.rate_hz
+        samples = sound.read(0, sound.length)
+        for remark in sound.remarks:
+            note(remark)
+        return samples, sound.rate_hz
 
 
 @contextmanager
@@ -230,78 +255,44 @@ def open_sound(source: object) -> Iterator[Sound]:
                 sound_file = soundfile.SoundFile(FileView(file))
             except (soundfile.LibsndfileError, ValueError, OverflowError, TypeError) as error:
                 reason = str(error).rsplit(": ", 1)[-1]
+        if sound_file is not None and sound_file.frames == 0 and sound_file.format == "WAV" and has_av():
+            sound_file, reason = None, "zero samples."  # a header that was written before its data
         if sound_file is not None:
             with sound_file:
-                yield _sound_of(sound_file, file, start, name)
+                with caught_remarks() as remarks:
+                    sound = _sound_of(sound_file, file, start, name)
+                sound.remarks = _remarks(file, start, remarks)
+                yield sound
         else:
             file.seek(start)
             yield from _from_container(file, name, reason)
 
 
+def _remarks(file: BinaryIO, start: int, remarks: list[str]) -> tuple[str, ...]:
+    """The remarks of opening a sound, and that it is cut short."""
+    cut = cut_remark(file, start)
+    return (*remarks, cut) if cut else tuple(remarks)
+
+
 def _sound_of(sound_file: Any, file: BinaryIO, start: int, name: str) -> Sound:
     check_limit(name, sound_file.channels, MOST_CHANNELS, "channels")
-    tails = _joined_mp3s(file, start) if sound_file.format == "MP3" else []
-    return _joined(sound_file, tails, name) if tails else _SoundFile(sound_file)
+    is_mp3 = sound_file.format == "MP3"
+    tails = joined_mp3s(file, start) if is_mp3 else []
+    if tails:
+        return _joined(sound_file, tails, name)
+    if is_mp3:
+        first = after_id3(file, start)
+        stored, declared = file.seek(0, os.SEEK_END) - first, xing_size(file, first)
+        if stored < declared:
+            note(
+                f"the file holds {stored / declared:.1%} of the data that its header declares; what is there was read"
+            )
+    return _SoundFile(sound_file, lambda: _opened(file, start))
 
 
-def _joined_mp3s(file: BinaryIO, start: int) -> list[FileView]:
-    """The sounds after the first one in a file of joined MP3s.
-
-    Each begins with a Xing or Info frame that counts its bytes; decoders that believe it end there.
-    """
-    tails, place = [], start
-    end = file.seek(0, os.SEEK_END)
-    while True:
-        place = _after_id3(file, place)
-        size = _xing_size(file, place)
-        if not size or place + size >= end:
-            break
-        place += size
-        file.seek(place)
-        following = _after_id3(file, place)
-        file.seek(following)
-        if _is_mpeg_frame(file.read(4)):
-            tails.append(FileView(file, place, end))
-        else:
-            break
-    stops = [tail.start for tail in tails[1:]]
-    for tail, stop in zip(tails, stops, strict=False):
-        tail.stop = stop
-    return tails
-
-
-def _after_id3(file: BinaryIO, place: int) -> int:
-    file.seek(place)
-    head = file.read(10)
-    if len(head) == 10 and head[:3] == b"ID3" and all(byte < 0x80 for byte in head[6:]):
-        return place + 10 + sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
-    return place
-
-
-def _xing_size(file: BinaryIO, place: int) -> int:
-    """Bytes of the MP3 at ``place`` as its Xing or Info frame counts them; 0 if there is none."""
-    file.seek(place)
-    head = file.read(XING_WITHIN)
-    if not _is_mpeg_frame(head[:4]):
-        return 0
-    for tag in (b"Xing", b"Info"):
-        at = head.find(tag)
-        if at < 0 or len(head) < at + 16:
-            continue
-        flags = struct.unpack(">I", head[at + 4 : at + 8])[0]
-        if flags & XING_BYTES:
-            at += 8 + (4 if flags & 1 else 0)
-            return int(struct.unpack(">I", head[at : at + 4])[0])
-    return 0
-
-
-def _is_mpeg_frame(head: bytes) -> bool:
-    """Whether four bytes begin a frame of MPEG audio, layer III."""
-    if len(head) < 4 or head[0] != 0xFF or head[1] & 0xE0 != 0xE0:
-        return False
-    version, layer = (head[1] >> 3) & 3, (head[1] >> 1) & 3
-    bitrate, rate = head[2] >> 4, (head[2] >> 2) & 3
-    return version != 1 and layer == 1 and bitrate != 15 and rate != 3
+def _opened(file: BinaryIO, start: int) -> Any:
+    soundfile = import_optional("soundfile", "bindplug.inputs.audio", "audio")
+    return soundfile.SoundFile(FileView(file, start))
 
 
 def _joined(first: Any, tails: list[FileView], name: str) -> Sound:
@@ -346,6 +337,7 @@ def _from_container(file: BinaryIO, name: str, reason: str) -> Iterator[Sound]:
         problem = f"data that is not sound, or in a format that libsndfile does not read ({reason})"
         raise InputError(name, found=problem, expected=EXPECTED, remedy=REMEDY)
     av = import_av("bindplug.inputs.audio")
+    begin = file.tell()
     try:
         with open_container(file, name, EXPECTED, "bindplug.inputs.audio") as container:
             if not container.streams.audio:
@@ -354,7 +346,10 @@ def _from_container(file: BinaryIO, name: str, reason: str) -> Iterator[Sound]:
                 problem = "a picture" if is_picture else f"data without a sound track (it has: {kinds})"
                 raise InputError(name, found=problem, expected=EXPECTED)
             track = container.streams.audio[0]
-            yield _decoded_track(av, container, track, name)
+            with caught_remarks() as remarks:
+                sound = _decoded_track(av, container, track, name)
+            sound.remarks = _remarks(file, begin, remarks)
+            yield sound
     except InputError as error:
         if not error.found.startswith("data that cannot be decoded"):
             raise

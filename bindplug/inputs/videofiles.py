@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 
 from bindplug.errors import InputError
 from bindplug.inputs.containers import claimed_duration, import_av, open_container, seek, stamp, stream_end
+from bindplug.inputs.cut_files import cut_remark
 from bindplug.inputs.image import to_rgb
 from bindplug.inputs.limits import MOST_PIXELS, check_limit
 from bindplug.inputs.notes import note
@@ -138,7 +139,10 @@ def frames_at(source: object, spans_of: Spans, fps: float | None = None) -> Fram
             reader = _Reader(container, _stream(container, name), name)
             duration = reader.duration()
             if duration > 0:
-                return reader.read(spans_of(duration), duration)
+                frames = reader.read(spans_of(duration), duration)
+                if cut := cut_remark(file, start):
+                    note(cut)
+                return frames
         file.seek(start)
         return _raw_frames(file, name, spans_of, fps)
 

@@ -18,7 +18,7 @@ GOOD = {
     "image": (np.zeros((8, 8, 3), np.uint8), {}),
     "video": (np.zeros((4, 8, 8, 3), np.uint8), {"fps": 2}),
     "text": ("a dog", {}),
-    "audio": (np.full(400, 0.1, np.float32), {"sample_rate": 16_000}),
+    "audio": (np.full(400, 0.1, np.float32), {"sample_rate": 800}),
     "depth": (np.ones((8, 8), np.float32), {}),
     "thermal": (np.ones((8, 8), np.float32), {}),
     "imu": (np.zeros((6, 1000)), {"sample_rate": 200}),
