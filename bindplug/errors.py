@@ -18,6 +18,7 @@ BindplugError
 
 InputNote is a warning: a source was read, but something about it deserves a look.
 UnknownWords is a warning: words of a text carry no meaning in the model.
+NoTrainedScale is a warning: probabilities rest on a factor on cosines that the model was not trained with.
 """
 
 # ruff: noqa: N818 - a name such as SpaceMismatch says what happened without the suffix
@@ -35,6 +36,7 @@ __all__ = [
     "MissingDependency",
     "ModalityNotLoaded",
     "NoDirection",
+    "NoTrainedScale",
     "OptionError",
     "PluginError",
     "SpaceMismatch",
@@ -89,6 +91,10 @@ class UnknownWords(UserWarning):
     Small models are trained on few words of CLIP's vocabulary; the token embeddings of all others are zero. A text
     counts by its other words, and a text of unknown words alone is placed arbitrarily.
     """
+
+
+class NoTrainedScale(UserWarning):
+    """Probabilities rest on a factor on cosines that the model was not trained with: their order holds, no more."""
 
 
 class CheckpointError(BindplugError, ValueError):

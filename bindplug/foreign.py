@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import re
+import warnings
 from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,9 +19,17 @@ import torch
 from torch import Tensor, nn
 
 from bindplug.encoder import Encoder
-from bindplug.errors import BindplugError, CheckpointError, InputError, ModalityNotLoaded, WeightsNotFound
+from bindplug.errors import (
+    BindplugError,
+    CheckpointError,
+    InputError,
+    ModalityNotLoaded,
+    NoTrainedScale,
+    WeightsNotFound,
+)
 from bindplug.fingerprint import Fingerprint, joined, sample_positions
 from bindplug.inputs.base import ModelInput
+from bindplug.inputs.notes import outer_level
 from bindplug.lazy import require
 from bindplug.modality import Modality
 from bindplug.space import EmbeddingSpace
@@ -36,6 +45,7 @@ __all__ = [
     "as_scale",
     "fetch_snapshot",
     "fingerprint_of_weights",
+    "hub_errors",
     "license_of",
     "opening",
     "select_modalities",
@@ -47,6 +57,9 @@ FILES = ("*.json", "*.txt", "*.model", "*.md", "*.safetensors", "*.jinja", "*.ti
 
 PICKLED_WEIGHTS = ("pytorch_model*.bin", "open_clip_pytorch_model.bin")
 """Downloaded where a repository has no safetensors; opened with ``weights_only=True``."""
+
+USUAL_SCALE = 20.0
+"""Factor on cosines of networks without a trained one. Source: sentence-transformers' contrastive losses."""
 
 SAMPLES_OF_WEIGHTS = 16
 """Tensors that a fingerprint samples, spread evenly over a network's, the largest among them."""
@@ -160,19 +173,20 @@ class ForeignEncoder(nn.Module, Encoder):
         return nn.functional.normalize(rows, dim=-1) if normalize else rows
 
     def scale_of(self, modality: str) -> float:
-        """The factor on cosines that the network was trained with.
+        """The factor on cosines that the network was trained with; :data:`USUAL_SCALE` if it has none.
 
-        Raises:
-            InputError: the network was trained without one.
+        Warns:
+            NoTrainedScale: the network has none.
         """
         scale = self.family.scale(self.network, modality)
         if scale is None:
-            raise InputError(
-                f"{self.embedding_space.name}",
-                found="a network without a trained logit scale",
-                expected="one that says how cosines become probabilities",
-                remedy="Give the scale yourself, as similarity(a, b, scale=20), or use scores() for cosines",
+            warnings.warn(
+                f"{self.embedding_space.name} was trained without a factor on cosines; probabilities use "
+                f"{USUAL_SCALE:g}, and only their order means something. Give scale= yourself, or use scores()",
+                NoTrainedScale,
+                stacklevel=outer_level(),
             )
+            return USUAL_SCALE
         return scale
 
 

@@ -33,6 +33,9 @@ from bindplug.modality import Modality
 WINDOWS = 3
 """Windows that stand for a sound longer than one; as many as ImageBind's clips."""
 
+INSTANT = Fraction(1, 1_000_000)
+"""Seconds; less than any frame lasts."""
+
 
 class PicturePreprocess(ImagePreprocess):
     """Images as :class:`ImagePreprocess` reads them, then a function of the picture.
@@ -303,14 +306,14 @@ class FramesPreprocess(VideoPreprocess):
         reading = super().read(source, fps=fps, clips=-(-count // 2), start=start, end=end)
         chosen = reading.frames[list(reading.order[:count])]  # (N, H, W, 3)
         length = (reading.duration_s if end is None else min(end, reading.duration_s)) - (start or 0.0)
-        rate = (count - 1) / length if length > 0 else 0.0
+        rate = count / length if length > 0 else 0.0
         return FrameSequence(chosen, rate, reading.duration_s, source, start, end, options)
 
     def spans(self, duration_s: Fraction, clips: int) -> list[tuple[Fraction, Fraction]]:
         """Pairs of neighboring times, whose frames :meth:`VideoPreprocess.read` takes in order."""
-        times = 2 * clips
-        step = duration_s / (times - 1)
-        return [(step * i, step * (i + 1)) for i in range(0, times, 2)]
+        step = duration_s / (2 * clips)
+        # A frame at or after the first time, and the last one that begins no later than the second.
+        return [(step * i, step * (i + 1) + INSTANT) for i in range(0, 2 * clips, 2)]
 
     def finish(  # type: ignore[override]
         self, readings: Sequence[FrameSequence], device: torch.device | str | None = None

@@ -1,16 +1,20 @@
-"""What a plugin's tests need: a small encoder that reads no files, and the contract every adapter keeps.
+"""What a plugin's tests need: a small encoder that reads no files, and the contracts of adapters and encoders.
 
 class TestMyAdapter(AdapterContract):
     def make_target(self): return my_tool.Tool(seed=0)
     def use_original(self, target): return target("a dog")
     def use_upgraded(self, upgraded, weight): return upgraded("a dog", weight * audio("bark.wav"))
+
+class TestMyEncoder(EncoderContract):
+    def make_encoder(self): return bindplug.load("my_encoder")
+    def make_queries(self): return {"text": [text("a dog"), text("rain")], "audio": [audio("a.wav"), audio("b.wav")]}
 """
 
 from __future__ import annotations
 
 import zlib
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import torch
@@ -20,12 +24,17 @@ from bindplug.adapters import upgrade
 from bindplug.encoder import Encoder
 from bindplug.errors import ModalityNotLoaded
 from bindplug.inputs.base import Preprocess
+from bindplug.lazy import lazy_names
 from bindplug.modality import Modality
 from bindplug.space import EmbeddingSpace
+
+if TYPE_CHECKING:
+    from bindplug.testing.encoders import EncoderContract
 
 __all__ = [
     "FAKE_SPACE",
     "AdapterContract",
+    "EncoderContract",
     "FakeEncoder",
     "FakePreprocess",
     "difference",
@@ -223,3 +232,7 @@ def _trace(value: Any) -> Any:
     if isinstance(value, (list, set)):
         return (id(value), [id(item) for item in value])
     return (id(value),)
+
+
+# The suite of encoders needs pytest, which using the rest of this module does not.
+__getattr__, __dir__ = lazy_names(__name__, {"EncoderContract": "encoders"}, __all__)

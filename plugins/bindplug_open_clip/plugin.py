@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bindplug import AdapterCard, hookimpl
+from bindplug import AdapterCard, ModelSourceCard, hookimpl
 from bindplug.cards import is_instance_by_name, unwrapped
 
 CLASSES = ("open_clip.CLIP", "open_clip.CustomTextCLIP", "clip.model.CLIP")
@@ -33,5 +33,20 @@ def register_adapters(register: Callable[[AdapterCard], None]) -> None:
             recognises=recognises,
             requires=("open_clip",),
             extra="open-clip",
+        )
+    )
+
+
+@hookimpl
+def register_model_sources(register: Callable[[ModelSourceCard], None]) -> None:
+    """``bindplug.load("open_clip:NAME:TAG")``."""
+    register(
+        ModelSourceCard(
+            name="open_clip",
+            description="CLIPs of open_clip, by architecture and tag, weight file, hub id or directory",
+            target="bindplug_open_clip.source:load",
+            requires=("open_clip",),
+            extra="open-clip",
+            form="open_clip:NAME:TAG, open_clip:NAME:FILE, open_clip:hf-hub:OWNER/NAME or open_clip:./DIRECTORY",
         )
     )

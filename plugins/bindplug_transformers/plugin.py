@@ -32,7 +32,7 @@ def register_adapters(register: Callable[[AdapterCard], None]) -> None:
 
 @hookimpl
 def register_model_sources(register: Callable[[ModelSourceCard], None]) -> None:
-    """``bindplug.load("transformers:ID")``."""
+    """``bindplug.load("transformers:ID")`` and ``bindplug.load("sentence-transformers:ID")``."""
     register(
         ModelSourceCard(
             name="transformers",
@@ -41,5 +41,15 @@ def register_model_sources(register: Callable[[ModelSourceCard], None]) -> None:
             requires=("transformers",),
             extra="transformers",
             form="transformers:OWNER/NAME or transformers:./DIRECTORY",
+        )
+    )
+    register(
+        ModelSourceCard(
+            name="sentence-transformers",
+            description="text embedders, and CLIPs and CLAPs, of sentence-transformers",
+            target="bindplug_transformers.sources.sentence:load",
+            requires=("sentence_transformers", "transformers"),
+            extra="sentence-transformers",
+            form="sentence-transformers:OWNER/NAME or sentence-transformers:./DIRECTORY",
         )
     )

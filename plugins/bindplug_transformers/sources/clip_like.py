@@ -41,7 +41,7 @@ class ClipFamily:
         self._check_image_size(name, config, processor.image_processor)
         self.width: int = self._width(config)
         self.preprocess: Mapping[str, Preprocess] = {
-            "image": PicturePreprocess(ProcessPicture(processor.image_processor)),
+            "image": PicturePreprocess(ProcessPicture(processor)),
             "text": SentencePreprocess(TokenizeText(processor, limit, pad=self.pads_text), limit=limit),
         }
 

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, redirect_stdout
 from dataclasses import dataclass
+from io import StringIO
 from pathlib import Path
 from typing import Any
 
@@ -38,6 +39,10 @@ KINDS = {
     "clap": Kind("ClapModel", f"{_HERE}.clap:ClapFamily"),
     "clip": Kind("CLIPModel", f"{_HERE}.clip_like:ClipFamily"),
     "siglip": Kind("SiglipModel", f"{_HERE}.clip_like:SiglipFamily"),
+    "embedding_gemma2": Kind("EmbeddingGemma2Model", f"{_HERE}.gemma:EmbeddingGemma2Family"),
+    "pe_audio": Kind("PeAudioModel", f"{_HERE}.perception:PeAudioFamily"),
+    "pe_audio_video": Kind("PeAudioVideoModel", f"{_HERE}.perception:PeAudioVideoFamily"),
+    "pe_video": Kind("PeVideoModel", f"{_HERE}.perception:PeVideoFamily"),
     "siglip2": Kind("Siglip2Model", f"{_HERE}.clip_like:Siglip2Family"),
 }
 """For each ``model_type`` of a ``config.json`` what opens it."""
@@ -62,19 +67,41 @@ def load(
     transformers = require("transformers", owner=f"{SCHEME}:{name}", extra="transformers")
     directory = fetch_snapshot(name, scheme=SCHEME)
     kind = kind_of(directory, f"{SCHEME}:{name}")
-    model_class = getattr(transformers, kind.model, None)
+    with quiet_loading(transformers):  # importing some classes prints
+        model_class = getattr(transformers, kind.model, None)
     if model_class is None:
         raise MissingDependency(f"{SCHEME}:{name} ({kind.model})", "transformers", "transformers", "too old")
     space = f"{SCHEME}:{directory.name if Path(name).expanduser().is_dir() else name}"
     with quiet_loading(transformers), opening(f"{SCHEME}:{name}"):
-        network, report = model_class.from_pretrained(
+        network, report = without_tied_buffers(model_class).from_pretrained(
             directory, local_files_only=True, output_loading_info=True
         )
+        network.__class__ = model_class
         processor = transformers.AutoProcessor.from_pretrained(directory, local_files_only=True)
         check_report(f"{SCHEME}:{name}", report)
         family: Family = resolve(kind.family, SCHEME)(f"{SCHEME}:{name}", network, processor)
     network = network.eval().to(device) if dtype is None else network.eval().to(device, dtype)
     return ForeignEncoder(network, family, space=space, modalities=modalities, license=license_of(directory))
+
+
+def without_tied_buffers(model_class: Any) -> Any:
+    """The class, or one like it that ties no buffers of rotary embeddings.
+
+    ``PeAudioVideoModel`` of transformers 5.23 ties all that the vision network of timm holds but ``rope.pos_embed``;
+    timm 1.0.31 holds ``rope.bands`` beside it, which is no parameter, and loading fails.
+    """
+    tied = getattr(model_class, "_tied_weights_keys", None)
+    if not isinstance(tied, dict):
+        return model_class
+    wider = {
+        new.replace(r".*\.rope\.pos_embed", r".*\.rope\."): old.replace(r".*\.rope\.pos_embed", r".*\.rope\.")
+        for new, old in tied.items()
+    }
+    return (
+        model_class
+        if wider == tied
+        else type(model_class.__name__, (model_class,), {"_tied_weights_keys": wider})
+    )
 
 
 def kind_of(directory: Path, name: str) -> Kind:
@@ -140,14 +167,15 @@ def check_report(name: str, report: dict[str, Any]) -> None:
 
 @contextmanager
 def quiet_loading(transformers: Any) -> Iterator[None]:
-    """Withhold transformers' progress bars and remarks in the block; errors are raised all the same."""
+    """Withhold transformers' progress bars, remarks and prints in the block; errors are raised all the same."""
     logging = transformers.utils.logging
     level, bars = logging.get_verbosity(), logging.is_progress_bar_enabled()
     enable: Callable[[], None] = logging.enable_progress_bar
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     try:
-        yield
+        with redirect_stdout(StringIO()):
+            yield
     finally:
         logging.set_verbosity(level)
         if bars:

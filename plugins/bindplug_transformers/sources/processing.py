@@ -10,7 +10,8 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bindplug.errors import CheckpointError
+from bindplug.errors import CheckpointError, OptionError
+from bindplug.inputs import FrameSequence, WaveformPreprocess
 
 
 def single(inputs: Mapping[str, Any]) -> dict[str, Tensor]:
@@ -47,7 +48,7 @@ class TokenizeText:
 
 
 class ProcessPicture:
-    """A picture to an image processor's tensors."""
+    """A picture to a processor's tensors."""
 
     def __init__(self, processor: Any) -> None:
         self.processor = processor
@@ -67,6 +68,31 @@ class ProcessSound:
         """The tensors of (N,) samples, without a batch axis."""
         rate = self.extractor.sampling_rate
         return single(self.extractor([samples], sampling_rate=rate, return_tensors="pt"))
+
+
+def sound_beside(reading: FrameSequence, reader: WaveformPreprocess | None) -> np.ndarray | None:
+    """The sound that is to stand with a video in one row, (N,) at the reader's rate; None if none is asked for.
+
+    Args:
+        reading: of the video; ``sound`` among its options is True for its own sound track, or another sound.
+        reader: of sounds; None where the network takes no joint input.
+
+    Raises:
+        OptionError: an unknown option, or a network that takes no joint input.
+        InputError: the sound cannot be read.
+    """
+    options = dict(reading.options)
+    sound = options.pop("sound", None)
+    sample_rate = options.pop("sample_rate", None)
+    if options:
+        raise OptionError(f"a video has no option {sorted(options)[0]!r}; expected sound, sample_rate")
+    if sound is None or sound is False:
+        return None
+    if reader is None:
+        raise OptionError("sound=...; this model embeds no sound together with a video")
+    source = reading.source if sound is True else sound
+    heard = reader.read(source, sample_rate=sample_rate, clips=1, start=reading.start, end=reading.end)
+    return heard.waveforms[0]
 
 
 def disagreement(name: str, what: str, processor: object, model: object) -> CheckpointError:
