@@ -1,7 +1,7 @@
 """Dynamic batching: work of many requests, done together.
 
-Each lane (a modality) gathers what arrives, for a short while or until a batch is full, and has at most one batch in
-work, so that batches grow by themselves while the machine is busy.
+Each lane (a modality) gathers what arrives, for a short while or until a batch is full. It has few batches in work at
+once, so that batches grow by themselves while the machine is busy.
 """
 
 from __future__ import annotations
@@ -30,6 +30,7 @@ class Batcher(Generic[Work, Result]):
         batch: most pieces of work in a batch.
         wait_s: how long the first piece of a batch waits for others, in seconds.
         queue: most pieces that wait or are worked on, over all lanes.
+        concurrent: most batches of a lane in work at once: one is read while another is computed.
         executor: where batches run.
     """
 
@@ -40,9 +41,11 @@ class Batcher(Generic[Work, Result]):
         batch: int,
         wait_s: float,
         queue: int,
+        concurrent: int,
         executor: Executor,
     ) -> None:
         self.run, self.batch, self.wait_s, self.queue, self.executor = run, batch, wait_s, queue, executor
+        self.concurrent = concurrent
         self.pending = 0
         self.lanes: dict[str, _Lane[Work, Result]] = {}
         self.closed = False
@@ -113,6 +116,8 @@ class _Lane(Generic[Work, Result]):
         self.loop = asyncio.get_running_loop()
         self.entries: deque[_Entry[Work, Result]] = deque()
         self.changed = asyncio.Event()
+        self.slots = asyncio.Semaphore(batcher.concurrent)
+        self.running: set[asyncio.Task[None]] = set()
         self.task = self.loop.create_task(self._serve(), name=f"lane {name}")
 
     def add(self, work: Work) -> _Entry[Work, Result]:
@@ -135,10 +140,22 @@ class _Lane(Generic[Work, Result]):
             while not self.entries and not self.batcher.closed:
                 self.changed.clear()
                 await self.changed.wait()
+            await self.slots.acquire()
             await self._gather()
-            batch = self._take()
-            if batch:
-                await self._run(batch)
+            self._start(self._take())
+        await asyncio.gather(*self.running)
+
+    def _start(self, batch: list[_Entry[Work, Result]]) -> None:
+        if not batch:
+            self.slots.release()
+            return
+        task = self.loop.create_task(self._run(batch))
+        self.running.add(task)
+        task.add_done_callback(self._ended)
+
+    def _ended(self, task: asyncio.Task[None]) -> None:
+        self.running.discard(task)
+        self.slots.release()
 
     async def _gather(self) -> None:
         """Wait until a batch is full, or its first entry has waited long enough."""

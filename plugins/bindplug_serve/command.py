@@ -8,6 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
+from contextlib import ExitStack
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -23,6 +24,8 @@ if TYPE_CHECKING:
 
 KEY_VARIABLE = "BINDPLUG_API_KEY"
 DEFAULTS = Limits()
+BACKLOG = 1024
+"""Connections that wait to be accepted, also while the server starts."""
 
 
 @click.command()
@@ -31,6 +34,11 @@ DEFAULTS = Limits()
     type=click.Path(),
     metavar="PATH",
     help="An index of `bindplug index` for /search and the tool.",
+)
+@click.option(
+    "--index-bridge",
+    metavar="NAME|DIR",
+    help="A bridge from the model's space to the index's, by name or path.",
 )
 @click.option(
     "--detector", metavar="NAME", help="A detector for /detect: its name, or path to Detic's weights."
@@ -119,12 +127,13 @@ DEFAULTS = Limits()
     type=click.IntRange(min=1),
     default=DEFAULTS.threads,
     show_default=True,
-    help="Batches of different kinds worked on at once.",
+    help="Batches of a kind worked on at once.",
 )
 @model_options
 @output_options
 def serve(
     index: str | None,
+    index_bridge: str | None,
     detector: str | None,
     bridge: str | None,
     modalities: tuple[str, ...],
@@ -169,7 +178,7 @@ def serve(
     )
     if api_key is not None and not api_key.strip():
         raise click.UsageError(f"--api-key (or {KEY_VARIABLE}) is empty; leave it out for no key")
-    service = _service(index, detector, bridge, modalities, served_name, choice, limits)
+    service = _service(index, index_bridge, detector, bridge, modalities, served_name, choice, limits)
     from bindplug_serve.observe import set_up_logs
 
     if mcp == "stdio":
@@ -192,6 +201,7 @@ def serve(
 
 def _service(
     index: str | None,
+    index_bridge: str | None,
     detector: str | None,
     bridge: str | None,
     modalities: tuple[str, ...],
@@ -201,7 +211,7 @@ def _service(
 ) -> Service:
     """The service, after what can be checked before a model is loaded has been."""
     from bindplug import Modality
-    from bindplug.indexes import find_index_card, open_vector_index
+    from bindplug.indexes import find_index_card
     from bindplug_serve.detection import Detector
     from bindplug_serve.service import Service
 
@@ -216,9 +226,15 @@ def _service(
         lambda: choice.load(names),
         name=served_name or (Path(choice.name).stem if Path(choice.name).exists() else choice.name),
         limits=limits,
-        open_index=None if index is None else lambda: open_vector_index(index),
+        open_index=None if index is None else _index_opener(index, index_bridge),
         open_detector=None if detector is None else lambda model: Detector(detector, model, bridge),
     )
+
+
+def _index_opener(path: str, bridge: str | None) -> Callable[[Any], Any]:
+    from bindplug_search import open_index
+
+    return lambda model: open_index(path, model=model, bridge=bridge)
 
 
 def _announce(address: str, model: str, as_json: bool) -> None:
@@ -235,11 +251,18 @@ def _stdio_server(service: Service) -> Callable[[], Any]:
     server = create_mcp_server(service)
 
     async def run() -> None:
-        await service.engine.start()
-        try:
-            await server.run_stdio_async()
-        finally:
-            await service.engine.close()
+        loading = asyncio.create_task(service.engine.start())
+        serving = asyncio.create_task(server.run_stdio_async())
+        await asyncio.wait({loading, serving}, return_when=asyncio.FIRST_COMPLETED)
+        if loading.done() and loading.exception() is None:
+            await serving
+        for task in (loading, serving):
+            task.cancel()
+        results = await asyncio.gather(loading, serving, return_exceptions=True)
+        await service.engine.close()
+        errors = [error for error in results if isinstance(error, Exception)]
+        if errors:
+            raise errors[0]
 
     return run
 
@@ -294,9 +317,12 @@ def _serve_http(
         timeout_graceful_shutdown=int(service.limits.shutdown_s),
     )
     server = uvicorn.Server(config)
+    for number in (
+        signal.SIGINT,
+        signal.SIGTERM,
+    ):  # for the time before uvicorn watches for them, and after it
+        signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     announce(address)
-    for number in (signal.SIGINT, signal.SIGTERM):  # uvicorn ends at them, and raises them again afterwards
-        signal.signal(number, lambda *_: None)
     server.run(sockets=[listener])
     if errors:
         raise errors[0]
@@ -309,22 +335,25 @@ def _listen(host: str, port: int) -> socket.socket:
     Raises:
         InputError: the address is none of this machine's, or the port is in use.
     """
-    try:
-        family, kind, protocol, _, place = socket.getaddrinfo(
-            host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-        )[0]
-        listener = socket.socket(family, kind, protocol)
-        listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-        listener.bind(place)
-    except OSError as error:
-        problem = error.strerror or str(error)
-        expected = "a free port at an address of this machine"
-        raise InputError(
-            f"--host {host} --port {port}",
-            found=problem,
-            expected=expected,
-            remedy="--port 0 takes a free one.",
-        ) from None
+    with ExitStack() as stack:
+        try:
+            family, kind, protocol, _, place = socket.getaddrinfo(
+                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )[0]
+            listener = stack.enter_context(socket.socket(family, kind, protocol))
+            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listener.bind(place)
+            listener.listen(BACKLOG)
+        except OSError as error:
+            problem = error.strerror or str(error)
+            expected = "a free port at an address of this machine"
+            raise InputError(
+                f"--host {host} --port {port}",
+                found=problem,
+                expected=expected,
+                remedy="--port 0 takes a free one.",
+            ) from None
+        stack.pop_all()
     return listener
 
 

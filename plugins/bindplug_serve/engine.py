@@ -15,7 +15,7 @@ import numpy as np
 from bindplug.errors import BindplugError, InputError, ModalityNotLoaded
 from bindplug.query import AnyLeaf, Leaf, Query, VectorLeaf
 from bindplug_serve.batching import Batcher
-from bindplug_serve.failures import Refusal
+from bindplug_serve.failures import ItemError, Refusal
 from bindplug_serve.limits import Limits
 from bindplug_serve.pictures import check_pixels
 
@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 logger = logging.getLogger("bindplug.serve")
 T = TypeVar("T")
 CALLS = "calls"
-"""Lane of whole functions, one at a time."""
+"""Lane of whole functions."""
 
 
 @dataclass(frozen=True)
@@ -63,15 +63,24 @@ class Engine:
         observe: Callable[[str, int, float], None] = lambda lane, size, seconds: None,
     ) -> None:
         self.load, self.limits, self.observe = load, limits, observe
-        self.executor = ThreadPoolExecutor(limits.threads, thread_name_prefix="bindplug-serve")
+        # Twice as many threads as a lane uses, so that a busy modality does not hold up the others.
+        self.executor = ThreadPoolExecutor(
+            2 * limits.threads,
+            thread_name_prefix="bindplug-serve",
+            initializer=_share_cores,
+            initargs=(limits.threads,),
+        )
         self.batcher: Batcher[Any, Any] = Batcher(
             self._run,
             batch=limits.batch,
             wait_s=limits.batch_wait_s,
             queue=limits.queue,
+            concurrent=limits.threads,
             executor=self.executor,
         )
         self.loaded: Encoder | None = None
+        self._loaded = asyncio.Event()
+        self._failure: BaseException | None = None
 
     async def start(self) -> None:
         """Load the model.
@@ -79,7 +88,23 @@ class Engine:
         Raises:
             BindplugError: it cannot be loaded.
         """
-        self.loaded = await asyncio.get_running_loop().run_in_executor(self.executor, self.load)
+        try:
+            self.loaded = await asyncio.get_running_loop().run_in_executor(self.executor, self.load)
+        except BaseException as error:
+            self._failure = error
+            raise
+        finally:
+            self._loaded.set()
+
+    async def wait(self) -> None:
+        """Return once the model is loaded.
+
+        Raises:
+            BindplugError: it cannot be loaded.
+        """
+        await self._loaded.wait()
+        if self._failure is not None:
+            raise self._failure
 
     async def close(self) -> None:
         """Finish the batches in work and refuse what waits."""
@@ -125,7 +150,7 @@ class Engine:
         )
 
     async def call(self, function: Callable[[], T]) -> T:
-        """What a function gives that computes with the model, run in a thread, one at a time.
+        """What a function gives that computes with the model, run in a thread.
 
         Raises:
             Refusal: the queue is full.
@@ -193,8 +218,11 @@ class Engine:
         ]
 
 
-class ItemError(BindplugError, ValueError):
-    """The text of an :class:`~bindplug.errors.InputError` of an item in a batch."""
+def _share_cores(threads: int) -> None:
+    """Leave each of several threads its part of the cores: torch would use all of them in each."""
+    import torch
+
+    torch.set_num_threads(max(1, torch.get_num_threads() // threads))
 
 
 def _words(model: Encoder, leaf: Leaf, unknown_words: Sequence[str]) -> tuple[tuple[str, ...], int]:

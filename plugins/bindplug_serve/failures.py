@@ -18,7 +18,20 @@ from bindplug.errors import (
     UnknownModality,
 )
 
-BAD_INPUT = (InputError, ModalityNotLoaded, NoDirection, OptionError, SpaceMismatch, UnknownModality)
+
+class ItemError(BindplugError, ValueError):
+    """The text of an :class:`~bindplug.errors.InputError` of an item in a batch."""
+
+
+BAD_INPUT = (
+    InputError,
+    ItemError,
+    ModalityNotLoaded,
+    NoDirection,
+    OptionError,
+    SpaceMismatch,
+    UnknownModality,
+)
 """Errors of the sender."""
 PLAIN_PATHS = ("/vectorize", "/meta", "/.well-known/live", "/.well-known/ready")
 """Paths whose clients read the error as a string."""

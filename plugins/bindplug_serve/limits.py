@@ -20,7 +20,7 @@ class Limits:
         queue: most sources that wait for the model or are in it; beyond it requests are answered with 429.
         batch: most sources in one pass of the model.
         batch_wait_s: how long a source waits for others to share a pass with, in seconds.
-        threads: batches of different modalities that are worked on at once.
+        threads: batches of a modality that are worked on at once; the processor's cores are shared among them.
         pixels: most pixels of a picture, whatever its file's size.
         headers_s: time to send the headers of a request, in seconds.
         body_s: time to send the body of a request, in seconds.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import itertools
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -202,7 +203,7 @@ def _add_bind_routes(router: APIRouter, service: Service, errors: dict[int | str
         rows = iter(embedded.rows)
         for name, values in lists.items():
             vectors[SENSES_OF_LISTS[name][1]] = [
-                None if row is None else _numbers(row) for row, _ in zip(rows, values, strict=False)
+                None if row is None else _numbers(row) for row in itertools.islice(rows, len(values))
             ]
         if embedded.failures:
             vectors["errors"] = [f"{places[item.index]}: {item.message}" for item in embedded.failures]
@@ -228,7 +229,9 @@ def _add_task_routes(router: APIRouter, service: Service, errors: dict[int | str
     async def search(request: SearchRequest) -> Response:
         """The rows of the index that are closest to a sentence, a source or a sum."""
         where = [Condition(item.key, item.operator, item.value) for item in request.where]
-        embedded, matches = await service.search(request.query, k=request.k, kinds=request.kinds, where=where)
+        embedded, matches = await service.search(
+            request.query, k=request.k, kinds=request.kinds, where=where, all_windows=request.all_windows
+        )
         return _answer({"data": describe_matches(matches), "model": service.name} | embedded.remarks())
 
     @router.post("/detect", tags=["tasks"], response_model=DetectResponse, responses=errors)

@@ -187,7 +187,7 @@ Texts = list[Annotated[str, Field(max_length=LONGEST_TEXT)]] | None
 Files = list[str] | None
 
 
-class VectorizeRequest(BaseModel):
+class VectorizeRequest(Body):
     """A request of multi2vec-bind's clients; files are in base64."""
 
     texts: Texts = None
@@ -279,6 +279,9 @@ class SearchRequest(Body):
     k: int = Field(default=10, ge=1, le=1000)
     kinds: list[SenseName] = Field(default_factory=list, description="Search among these only.")
     where: list[Where] = Field(default_factory=list, max_length=32)
+    all_windows: bool = Field(
+        default=False, description="Give every window of a recording, where else its best one stands for it."
+    )
 
 
 class SearchMatch(BaseModel):

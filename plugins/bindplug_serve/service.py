@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Protocol
 
 import numpy as np
 
 from bindplug.errors import BindplugError, InputError
-from bindplug.query import Query, embedding
+from bindplug.query import AnyLeaf, Query, VectorLeaf, embedding
 from bindplug_serve.engine import Engine, Row
 from bindplug_serve.failures import ItemFailure, Refusal, refusal_of
 from bindplug_serve.items import Item, Sum, query_of
@@ -18,7 +19,8 @@ from bindplug_serve.metrics import Metrics
 
 if TYPE_CHECKING:
     from bindplug.encoder import Encoder
-    from bindplug.indexes import VectorIndex
+    from bindplug.indexes import Condition, IndexMatch
+    from bindplug.space import EmbeddingSpace
     from bindplug_serve.detection import Detection, Detector
 
 AnyItemValue = str | Item | Sum
@@ -66,6 +68,21 @@ class Candidate:
     score: float
 
 
+class SearchedIndex(Protocol):
+    """What the server asks of an index; ``bindplug_search.Index`` has it."""
+
+    def search(
+        self,
+        query: Query,
+        k: int,
+        *,
+        kind: Sequence[str] | None = None,
+        where: Sequence[Condition] | None = None,
+        all_windows: bool = False,
+    ) -> list[IndexMatch]:
+        """The ``k`` matches nearest to a query, best first."""
+
+
 class Service:
     """A model, and an index and a detector where there are some.
 
@@ -83,13 +100,15 @@ class Service:
         *,
         name: str,
         limits: Limits | None = None,
-        open_index: Callable[[], VectorIndex] | None = None,
+        open_index: Callable[[Encoder], SearchedIndex] | None = None,
         open_detector: Callable[[Encoder], Detector] | None = None,
     ) -> None:
         self.name, self.limits = name, limits or Limits()
         self.metrics = Metrics()
+        self._lock = threading.Lock()
+        """Held by whoever uses the index or the detector."""
         self._load, self._open_index, self._open_detector = load, open_index, open_detector
-        self.index: VectorIndex | None = None
+        self.index: SearchedIndex | None = None
         self.detector: Detector | None = None
         self.engine = Engine(self._load_all, self.limits, self.metrics.observe_batch)
         self.metrics.watch_queue(lambda: self.engine.batcher.pending)
@@ -106,12 +125,13 @@ class Service:
         return self._open_detector is not None
 
     def _load_all(self) -> Encoder:
-        index = self._open_index() if self._open_index else None
         model = self._load()
-        if index is not None:
-            model.embedding_space.ensure(index.space, doing="searching the index with this model")
+        if self._open_index:
+            self.index = self._open_index(model)
+            # Any search tells whether the model, or a bridge from it, fits the index.
+            space = model.embedding_space
+            self.index.search(embedding(np.ones(space.width), space, modality=model.modalities[0]), 1)
         self.detector = self._open_detector(model) if self._open_detector else None
-        self.index = index
         return model
 
     async def embed(
@@ -213,29 +233,55 @@ class Service:
         ]
 
     async def search(
-        self, item: AnyItemValue, *, k: int = 10, kinds: Sequence[str] = (), where: Sequence[Any] = ()
-    ) -> tuple[EmbeddedItems, list[Any]]:
+        self,
+        item: AnyItemValue,
+        *,
+        k: int = 10,
+        kinds: Sequence[str] = (),
+        where: Sequence[Condition] = (),
+        all_windows: bool = False,
+    ) -> tuple[EmbeddedItems, list[IndexMatch]]:
         """The rows of the index that are closest to an item, best first.
 
         Args:
             item: what to search for.
-            k: most rows.
+            k: most matches.
             kinds: modalities to search among; all for none.
-            where: conditions on metadata, as :class:`bindplug.indexes.Condition`.
+            where: conditions on metadata.
+            all_windows: give every window of a recording, where else its best one stands for it.
 
         Raises:
             Refusal: as :meth:`embed`, or there is no index (501).
+            InputError: no row has the metadata of a condition.
         """
         if not self.searches:
             raise Refusal(
                 501, "this server has no index; start it with `bindplug serve --index PATH`", "no_index"
             )
-        embedded = await self.embed([item])
-        index, vector = self.index, embedded.rows[0]
+        queries, failures = _queries_of([item])
+        _ = self.engine.model
+        if failures:
+            raise _refusal_of_items(failures, ["query"])
+        terms = [term for query in queries if query is not None for term in query.terms]
+        rows = await self.engine.embed([Query([(1.0, leaf)]) for _, leaf in terms])
+        embedded = EmbeddedItems([None] * len(rows), [None] * len(rows))
+        errors: dict[int, BaseException] = {}
+        for place, row in enumerate(rows):
+            _record(embedded, place, row, errors)
+        if errors:
+            raise _refusal_of_items(
+                errors, ["query"] if len(terms) == 1 else [f"query.terms[{n}]" for n in range(len(terms))]
+            )
+        # The index sums the rows itself: it moves those of a sum to where its own rows lie.
+        query = _query_of_rows(terms, rows, self.engine.model.embedding_space)
+        index = self.index
         assert index is not None
-        assert vector is not None
-        matches = await self.engine.call(lambda: index.search(vector, k, kinds=kinds, where=where))
-        return embedded, matches
+
+        def look_up() -> list[IndexMatch]:
+            with self._lock:
+                return index.search(query, k, kind=kinds or None, where=where, all_windows=all_windows)
+
+        return embedded, await self.engine.call(look_up)
 
     async def detect(
         self, image: Item, prompts: Sequence[AnyItemValue], *, threshold: float | None = None
@@ -255,13 +301,27 @@ class Service:
         if failures:
             names = ["image", *(f"prompts[{index}]" for index in range(len(prompts)))]
             raise _refusal_of_items(failures, names)
-        picture, *asked = [query for query in queries if query is not None]
+        picture, *others = [query for query in queries if query is not None]
         detector = self.detector
         assert detector is not None
-        try:
-            return await self.engine.call(lambda: detector(picture, asked, threshold, self.limits.pixels))
-        except BindplugError as error:
-            raise refusal_of(error) from error
+
+        def look() -> tuple[tuple[int, int], list[Detection]]:
+            with self._lock:
+                return detector(picture, others, threshold, self.limits.pixels)
+
+        return await self.engine.call(look)
+
+
+def _query_of_rows(
+    terms: Sequence[tuple[float, AnyLeaf]], rows: Sequence[Row], space: EmbeddingSpace
+) -> Query:
+    """The query of the terms with their sources' rows in place of the sources."""
+    leaves = [
+        VectorLeaf(row.vector, space, leaf.modality)
+        for (_, leaf), row in zip(terms, rows, strict=True)
+        if row.vector is not None
+    ]
+    return Query((weight, leaf) for (weight, _), leaf in zip(terms, leaves, strict=True))
 
 
 def _queries_of(items: Sequence[AnyItemValue]) -> tuple[list[Query | None], dict[int, BaseException]]:

@@ -31,8 +31,8 @@ InputArgument = Annotated[
 def create_mcp_server(service: Service) -> MCPServer[Any]:
     """An MCP server with the tools ``embed``, ``classify`` and, where there is an index, ``search``.
 
-    ``run_stdio_async()`` serves it on stdin and stdout. The model has to be loaded by
-    ``await service.engine.start()``.
+    ``run_stdio_async()`` serves it on stdin and stdout. Tools wait for the model, which
+    ``service.engine.start()`` loads.
 
     Args:
         service: what the tools use.
@@ -44,6 +44,7 @@ def create_mcp_server(service: Service) -> MCPServer[Any]:
     @server.tool(description="The embedding (unit row) of an input.")
     async def embed(input: InputArgument) -> dict[str, Any]:
         try:
+            await service.engine.wait()
             embedded = await service.embed([input])
         except (Refusal, BindplugError) as error:
             raise ToolError(str(refusal_of(error))) from error
@@ -61,6 +62,7 @@ def create_mcp_server(service: Service) -> MCPServer[Any]:
         top_k: Annotated[int, Field(ge=1, le=1000)] = 5,
     ) -> dict[str, Any]:
         try:
+            await service.engine.wait()
             embedded, (ranked,) = await service.classify([input], labels, top_k=top_k)
         except (Refusal, BindplugError) as error:
             raise ToolError(str(refusal_of(error))) from error
@@ -77,6 +79,7 @@ def create_mcp_server(service: Service) -> MCPServer[Any]:
             ] = None,
         ) -> dict[str, Any]:
             try:
+                await service.engine.wait()
                 embedded, matches = await service.search(query, k=k, kinds=kinds or ())
             except (Refusal, BindplugError) as error:
                 raise ToolError(str(refusal_of(error))) from error

@@ -1,0 +1,107 @@
+"""Servers to ask: the command in a process of its own, and an application in a thread of this one."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from typing import Any
+
+import httpx
+import uvicorn
+
+from bindplug_serve import create_app
+from bindplug_serve.command import _listen
+from bindplug_serve.connections import protocol_with_timeout
+from bindplug_serve.service import Service
+
+ROOT = Path(__file__).parents[2]
+COMMAND = [sys.executable, "-m", "bindplug.cli", "serve"]
+WAIT_S = 60
+ENVIRONMENT = {
+    **os.environ,
+    "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")]),
+    "BINDPLUG_OFFLINE": "1",
+}
+
+
+@contextmanager
+def process(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
+    """``bindplug serve`` on a free port, and its address."""
+    server = subprocess.Popen(
+        [*COMMAND, "--port", "0", "--json", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT | environment,
+    )
+    try:
+        yield server, json.loads(_until_brace(server))["url"]
+    finally:
+        server.terminate()
+        try:
+            server.communicate(timeout=WAIT_S)
+        except subprocess.TimeoutExpired:
+            server.kill()
+            server.communicate()
+
+
+def _until_brace(server: subprocess.Popen[str]) -> str:
+    assert server.stdout is not None
+    text = ""
+    while not text.rstrip().endswith("}"):
+        line = server.stdout.readline()
+        assert line, server.communicate()[1]
+        text += line
+    return text
+
+
+def wait_until_ready(url: str) -> None:
+    """Ask until the model is loaded."""
+    with httpx.Client(base_url=url, timeout=WAIT_S) as client:
+        while client.get("/.well-known/ready").status_code != 204:
+            threading.Event().wait(0.02)
+
+
+@contextmanager
+def thread(service: Service, headers_s: float = 30.0, **options: Any) -> Iterator[str]:
+    """The address of an application that runs in a thread."""
+    listener = _listen("127.0.0.1", 0)
+    app = create_app(service, **options)
+    config = uvicorn.Config(
+        app, http=protocol_with_timeout(headers_s), ws="none", log_config=None, timeout_graceful_shutdown=10
+    )
+    server = uvicorn.Server(config)
+    runner = threading.Thread(target=server.run, args=([listener],))
+    runner.start()
+    try:
+        yield "http://{}:{}".format(*listener.getsockname())
+    finally:
+        server.should_exit = True
+        runner.join(WAIT_S)
+        with suppress(OSError):
+            listener.close()
+
+
+def encoded(data: bytes) -> str:
+    """Base64."""
+    return base64.b64encode(data).decode()
+
+
+class Gate:
+    """A call that waits until it is let through, so that tests know what is in work."""
+
+    def __init__(self, call: Callable[..., Any]) -> None:
+        self.call = call
+        self.entered, self.opened = threading.Event(), threading.Event()
+
+    def __call__(self, *arguments: Any, **options: Any) -> Any:
+        self.entered.set()
+        assert self.opened.wait(WAIT_S)
+        return self.call(*arguments, **options)

@@ -1,0 +1,99 @@
+"""``bindplug serve`` as a process: its port, its end, and what it refuses before it listens."""
+
+from __future__ import annotations
+
+import signal
+import socket
+import subprocess
+import threading
+from concurrent.futures import ThreadPoolExecutor
+
+import click
+import httpx
+import pytest
+
+from bindplug.cli.app import run
+from bindplug.errors import InputError
+from bindplug_serve.command import _address, _listen, serve
+from tests.serve.running import COMMAND, ENVIRONMENT, WAIT_S, encoded, process, wait_until_ready
+
+
+def test_a_told_end_finishes_requests_and_exits_with_0(files):
+    with process("--quiet", BINDPLUG_API_KEY="from the environment") as (server, url):
+        wait_until_ready(url)
+        headers = {"authorization": "Bearer from the environment"}
+        body = {"input": [{"audio": encoded(files["audio"] + bytes(n))} for n in range(64)]}
+        with (
+            httpx.Client(base_url=url, timeout=WAIT_S, headers=headers) as client,
+            ThreadPoolExecutor(1) as pool,
+        ):
+            assert client.get("/meta", headers={"authorization": "Bearer other"}).status_code == 401
+            answer = pool.submit(client.post, "/v1/embeddings", json=body)
+            while "bindplug_queue_items 0.0" in httpx.get(f"{url}/metrics", headers=headers).text:
+                threading.Event().wait(0.005)
+            server.send_signal(signal.SIGTERM)
+            assert len(answer.result().json()["data"]) == 64
+        out, err = server.communicate(timeout=WAIT_S)
+        assert server.returncode == 0, err
+        assert (out, err) == ("", "")
+        with pytest.raises(httpx.ConnectError):
+            httpx.get(f"{url}/meta")
+
+
+def test_a_model_that_cannot_be_loaded_ends_the_server(tmp_path):
+    (tmp_path / "model.safetensors").write_bytes(b"no weights")
+    command = [*COMMAND, "--port", "0", "--model", str(tmp_path)]
+    ended = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, env=ENVIRONMENT)
+    assert ended.returncode == 1
+    assert ended.stdout.startswith("http://127.0.0.1:")
+    assert "bindplug: error:" in ended.stderr
+    assert "Traceback" not in ended.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "problem"),
+    [
+        (["--index", "missing.lance"], "missing.lance: no such file or directory"),
+        (["--host", "203.0.113.1"], "--host 203.0.113.1"),
+        (["--max-body-mib", "0"], "--max-body-mib"),
+        (["--port", "70000"], "--port"),
+        (["--mcp", "carrier-pigeon"], "carrier-pigeon"),
+        (["--api-key", " "], "is empty"),
+        (["--modality", "smell"], "unknown modality 'smell'"),
+        (["--device", "cuda:99"], "cuda:99"),
+    ],
+)
+def test_what_cannot_be_served_is_refused_before_a_model_is_loaded(arguments, problem, capsys, monkeypatch):
+    monkeypatch.setattr("bindplug.models.load", lambda *_, **__: pytest.fail("a model is loaded"))
+    assert run(["serve", "--port", "0", *arguments]) in (1, 2)
+    assert problem in capsys.readouterr().err
+
+
+def test_a_port_in_use_is_told_with_the_remedy():
+    with _listen("127.0.0.1", 0) as taken:
+        with pytest.raises(InputError, match="--port 0 takes a free one"):
+            _listen("127.0.0.1", taken.getsockname()[1])
+        assert _address(taken).startswith("http://127.0.0.1:")
+
+
+def test_addresses_of_version_6_stand_in_brackets():
+    if not socket.has_ipv6:
+        pytest.skip("this machine has no IPv6")
+    try:
+        listener = _listen("::1", 0)
+    except InputError:
+        pytest.skip("this machine has no IPv6 loopback")
+    with listener:
+        assert _address(listener).startswith("http://[::1]:")
+
+
+def test_loopback_is_the_default_and_mcp_may_stand_alone():
+    context = serve.make_context("serve", ["--mcp", "--index", "a.lance"])
+    assert (context.params["host"], context.params["mcp"], context.params["index"]) == (
+        "127.0.0.1",
+        "stdio",
+        "a.lance",
+    )
+    assert serve.make_context("serve", ["--mcp", "http"]).params["mcp"] == "http"
+    with pytest.raises(click.BadParameter):
+        serve.make_context("serve", ["--max-queue", "0"])
