@@ -30,6 +30,7 @@ if TYPE_CHECKING:
         ModelSourceCard,
         is_instance_by_name,
     )
+    from bindplug.combined import combine
     from bindplug.encoder import Encoder
     from bindplug.fast import compile, pack, quantize
     from bindplug.hookspecs import hookimpl
@@ -58,6 +59,7 @@ __all__ = [
     "Upgraded",
     "audio",
     "classify",
+    "combine",
     "compile",
     "cutoffs",
     "depth",
@@ -94,6 +96,7 @@ _MODULES = {
     "ModelSourceCard": "cards",
     "Upgraded": "adapters",
     "classify": "zeroshot",
+    "combine": "combined",
     "compile": "fast",
     "cutoffs": "thresholds",
     "find_model": "models",

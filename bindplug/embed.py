@@ -296,7 +296,7 @@ def _encode_chunk(model: EmbedsTensors, job: _Job, batch: Batch, batch_size: int
     for item in batch.notes:
         job.part.notes.setdefault(chunk[item.index], []).append(item)
     for positions in _equal_shapes(batch.items, batch_size):
-        x = _placed(stack_items([batch.items[i] for i in positions]), model)
+        x = _on_device_of(stack_items([batch.items[i] for i in positions]), model)
         if modality == "text":
             job.part.unknown_tokens |= model.unknown_tokens(x)
         for i, row in zip(positions, model.encode(modality, x, normalize=True).float(), strict=True):
@@ -416,12 +416,12 @@ def _chunks(leaves: Sequence[Leaf], batch_size: int) -> Iterator[list[Leaf]]:
         yield from (same[start : start + step] for start in range(0, len(same), step))
 
 
-def _placed(x: ModelInput, model: EmbedsTensors) -> ModelInput:
+def _on_device_of(x: ModelInput, model: EmbedsTensors) -> ModelInput:
     """``x`` on the model's device, floating-point numbers in its dtype."""
     if isinstance(x, Tensor):
         return x.to(model.device, model.dtype) if x.is_floating_point() else x.to(model.device)
-    placed = {name: _placed(part, model) for name, part in x.items()}
-    return cast("Mapping[str, Tensor]", placed)
+    parts = {name: _on_device_of(part, model) for name, part in x.items()}
+    return cast("Mapping[str, Tensor]", parts)
 
 
 def _equal_shapes(items: Sequence[ModelInput], batch_size: int) -> Iterator[list[int]]:

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from bindplug.inputs.base import Preprocess
 
 __all__ = [
+    "USUAL_SCALE",
     "Family",
     "ForeignEncoder",
     "as_scale",
@@ -109,6 +110,7 @@ class ForeignEncoder(nn.Module, Encoder):
     Attributes:
         network: the library's own object.
         license: as given.
+        model_id: what :func:`bindplug.load` was called with; empty for encoders made in another way.
 
     Raises:
         InputError: ``modalities`` names one that the network does not embed.
@@ -128,6 +130,7 @@ class ForeignEncoder(nn.Module, Encoder):
         self.network = network
         self.family = family
         self.license = license
+        self.model_id = ""
         self.modalities = select_modalities(family.modalities, modalities, space)
         self.preprocess = {name: family.preprocess[name] for name in self.modalities}
         check_finite(network, space)

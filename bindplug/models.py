@@ -125,7 +125,11 @@ def _load_from_source(source: Entry[ModelSourceCard], rest: str, options: dict[s
     card = source.card
     if not rest:
         raise UnknownModel(f"{card.name}: names no model; expected {card.form}")
+    from bindplug.foreign import ForeignEncoder
+
     model: Encoder = source.load(card.target)(rest, **options)
+    if isinstance(model, ForeignEncoder):
+        model.model_id = f"{card.scheme}:{rest}"
     return model
 
 

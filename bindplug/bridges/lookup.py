@@ -87,11 +87,24 @@ def registered_bridge(source: EmbeddingSpace, target: EmbeddingSpace) -> AnyBrid
     return None
 
 
-def fit_command(source: EmbeddingSpace, target: EmbeddingSpace | None = None) -> str:
-    """The command line that fits a bridge between two spaces."""
-    names = [card.name for card in list_models() if card.space.matches(source)]
-    aim = "open_clip:ARCHITECTURE:TAG" if target is None else target.name
-    return f"bindplug bridge fit --source {names[0] if names else 'YOUR_MODEL'} --target {aim} -o my-bridge"
+def fit_command(
+    source: EmbeddingSpace, target: EmbeddingSpace | None = None, *, source_id: str = "", target_id: str = ""
+) -> str:
+    """The command line that fits a bridge between two spaces.
+
+    Args:
+        source: where vectors come from.
+        target: where they are needed; None for a placeholder.
+        source_id, target_id: what the models of the spaces are loaded by, where that is known.
+    """
+    aim = "open_clip:ARCHITECTURE:TAG" if target is None else (target_id or _model_in(target) or target.name)
+    origin = source_id or _model_in(source) or "YOUR_MODEL"
+    return f"bindplug bridge fit --source {origin} --target {aim} -o my-bridge"
+
+
+def _model_in(space: EmbeddingSpace) -> str:
+    """Name of a registered model of the space; empty if there is none."""
+    return next((card.name for card in list_models() if card.space.matches(space)), "")
 
 
 def _between(source: EmbeddingSpace | None, target: EmbeddingSpace | None) -> AnyBridge | None:

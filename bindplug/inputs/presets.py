@@ -27,7 +27,7 @@ from bindplug.inputs.notes import note
 from bindplug.inputs.soundfiles import EXPECTED, WHOLE_SAMPLES, open_sound, shared_sounds
 from bindplug.inputs.source import check_choice, describe_source
 from bindplug.inputs.text import check_text
-from bindplug.inputs.video import VideoFrames, VideoPreprocess
+from bindplug.inputs.video import VideoPreprocess
 from bindplug.modality import Modality
 
 WINDOWS = 3
@@ -55,7 +55,7 @@ class PicturePreprocess(ImagePreprocess):
         self, readings: Sequence[Image.Image], device: torch.device | str | None = None
     ) -> list[ModelInput]:
         """The network's input for each picture."""
-        return [placed(self.process(picture), device) for picture in readings]
+        return [on_device(self.process(picture), device) for picture in readings]
 
 
 class SentencePreprocess(Preprocess):
@@ -97,7 +97,7 @@ class SentencePreprocess(Preprocess):
         self, readings: Sequence[ModelInput], device: torch.device | str | None = None
     ) -> list[ModelInput]:
         """The readings on ``device``."""
-        return [placed(reading, device) for reading in readings]
+        return [on_device(reading, device) for reading in readings]
 
 
 @dataclass(frozen=True)
@@ -209,7 +209,7 @@ class WaveformPreprocess(Preprocess):
     ) -> list[ModelInput]:
         """The network's input for each sound, with an axis of its W windows in front."""
         return [
-            placed(stack_items([self.process(w, **reading.options) for w in reading.waveforms]), device)
+            on_device(stack_items([self.process(w, **reading.options) for w in reading.waveforms]), device)
             for reading in readings
         ]
 
@@ -304,10 +304,10 @@ class FramesPreprocess(VideoPreprocess):
         if count < 1:
             raise OptionError(f"frames={count}; expected at least 1")
         reading = super().read(source, fps=fps, clips=-(-count // 2), start=start, end=end)
-        chosen = reading.frames[list(reading.order[:count])]  # (N, H, W, 3)
+        pixels = reading.frames[list(reading.order[:count])]  # (N, H, W, 3)
         length = (reading.duration_s if end is None else min(end, reading.duration_s)) - (start or 0.0)
         rate = count / length if length > 0 else 0.0
-        return FrameSequence(chosen, rate, reading.duration_s, source, start, end, options)
+        return FrameSequence(pixels, rate, reading.duration_s, source, start, end, options)
 
     def spans(self, duration_s: Fraction, clips: int) -> list[tuple[Fraction, Fraction]]:
         """Pairs of neighboring times, whose frames :meth:`VideoPreprocess.read` takes in order."""
@@ -319,22 +319,11 @@ class FramesPreprocess(VideoPreprocess):
         self, readings: Sequence[FrameSequence], device: torch.device | str | None = None
     ) -> list[ModelInput]:
         """The network's input for each video."""
-        return [placed(self.process(reading), device) for reading in readings]
+        return [on_device(self.process(reading), device) for reading in readings]
 
 
-def placed(inputs: ModelInput, device: torch.device | str | None) -> ModelInput:
+def on_device(inputs: ModelInput, device: torch.device | str | None) -> ModelInput:
     """``inputs`` on ``device``, by name where they have names."""
     if isinstance(inputs, Tensor):
         return to_device(inputs, device)
     return {name: to_device(part, device) for name, part in inputs.items()}
-
-
-__all__ = [
-    "FrameSequence",
-    "FramesPreprocess",
-    "PicturePreprocess",
-    "SentencePreprocess",
-    "VideoFrames",
-    "WaveformPreprocess",
-    "placed",
-]

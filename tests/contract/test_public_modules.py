@@ -22,6 +22,7 @@ PUBLIC = (
     "bindplug.cards",
     "bindplug.centers",
     "bindplug.cli.building",
+    "bindplug.combined",
     "bindplug.corpus",
     "bindplug.directories",
     "bindplug.encoder",

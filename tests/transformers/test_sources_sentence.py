@@ -29,9 +29,9 @@ def test_rows_are_the_librarys_own(directory):
     torch.testing.assert_close(
         model.embed([*map(text, SENTENCES)]), torch.tensor(library.encode(SENTENCES)), atol=1e-5, rtol=0
     )
-    asked = torch.tensor(library.encode(SENTENCES, prompt_name="query"))
-    named = model.embed([text(sentence, prompt="query") for sentence in SENTENCES])
-    torch.testing.assert_close(named, asked, atol=1e-5, rtol=0)
+    expected = torch.tensor(library.encode(SENTENCES, prompt_name="query"))
+    rows = model.embed([text(sentence, prompt="query") for sentence in SENTENCES])
+    torch.testing.assert_close(rows, expected, atol=1e-5, rtol=0)
     assert model.embedding_space.name == "sentence-transformers:tiny-sentence"
 
 

@@ -91,8 +91,8 @@ def sound_beside(reading: FrameSequence, reader: WaveformPreprocess | None) -> n
     if reader is None:
         raise OptionError("sound=...; this model embeds no sound together with a video")
     source = reading.source if sound is True else sound
-    heard = reader.read(source, sample_rate=sample_rate, clips=1, start=reading.start, end=reading.end)
-    return heard.waveforms[0]
+    windows = reader.read(source, sample_rate=sample_rate, clips=1, start=reading.start, end=reading.end)
+    return windows.waveforms[0]
 
 
 def disagreement(name: str, what: str, processor: object, model: object) -> CheckpointError:
