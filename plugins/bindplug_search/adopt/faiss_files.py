@@ -32,6 +32,8 @@ class FaissRows(RowFile):
             index = faiss.downcast_index(index.index)
         self._index = index
         self.count, self.width, self.dtype = int(index.ntotal), int(index.d), np.dtype(np.float32)
+        name = type(index).__name__
+        self.codec = "" if "Flat" in name else name
         if self.count:
             self._prepare(faiss)
 

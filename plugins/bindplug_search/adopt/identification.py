@@ -145,7 +145,7 @@ class _Investigation:
             if candidate.space is not None and not self._may_fit(candidate.space.width):
                 width = candidate.space.width
                 self.passed_over.append(
-                    f"{candidate.name}: its rows have {width} dimensions, those of the file fewer or none of its"
+                    f"{candidate.name}: its rows have {width} dimensions, the file's {self.file.width}"
                 )
                 continue
             try:
@@ -365,7 +365,7 @@ class _Investigation:
         return self._result("not identified", best, reason, self._remarks(best))
 
     def _remarks(self, trial: Trial) -> list[str]:
-        return remarks_on(trial, self.survey, len(self.items_of.get(trial.encoder, ())))
+        return remarks_on(trial, self.survey, len(self.items_of.get(trial.encoder, ())), self.file.codec)
 
     def _result(
         self, verdict: str, trial: Trial | None, reason: str, remarks: Sequence[str]

@@ -6,15 +6,17 @@ from bindplug_search.adopt.survey import Survey
 from bindplug_search.adopt.trials import Trial
 
 
-def remarks_on(trial: Trial, survey: Survey, sampled: int) -> list[str]:
+def remarks_on(trial: Trial, survey: Survey, sampled: int, codec: str = "") -> list[str]:
     """Remarks on rows, one sentence each.
 
     Args:
         trial: of the encoder that they are compared with.
         survey: of all rows.
         sampled: items that the encoder embedded.
+        codec: name of a lossy index that the rows are reconstructed from.
     """
-    remarks = [*_storage_remarks(trial, survey), *_transform_remarks(trial)]
+    lossy = [f"the rows are reconstructed from a lossy index ({codec})"]
+    remarks = [*(lossy if codec else _storage_remarks(trial, survey)), *_transform_remarks(trial)]
     if trial.squashed:
         remarks.append(
             "the rows are of whole pictures, squashed to a square; this encoder crops them by default"

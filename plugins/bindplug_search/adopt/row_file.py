@@ -52,6 +52,7 @@ class RowFile(ABC):
         paths_file: file that the paths were read from; None where a column holds them.
         kinds: for each row the name of its modality; None if the file does not say.
         spans: for each row (start, end) in seconds, NaN for a whole recording; None if the file does not say.
+        codec: name of a lossy index that the rows are reconstructed from; empty where they are as they were.
         metadata_columns: names of further columns of text, numbers or truth values.
     """
 
@@ -65,6 +66,7 @@ class RowFile(ABC):
     paths_file: Path | None = None
     kinds: Sequence[str] | None = None
     spans: np.ndarray | None = None
+    codec: str = ""
     metadata_columns: Sequence[str] = ()
 
     def metadata(self, name: str) -> Sequence[object]:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import warnings
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -216,30 +216,39 @@ def _reread(encoder: Encoder, item: Item, place: int) -> list[tuple[int, np.ndar
     leaf = item.query.terms[0][1]
     if item.modality == Modality.TEXT.value or not isinstance(leaf, Leaf):
         return []
+    rows = []
     with torch.inference_mode(), warnings.catch_warnings():
         warnings.simplefilter("ignore", InputNote)  # issued when the item was first read
-        x = encoder.preprocess[item.modality](leaf.source, **dict(leaf.options)).to(
-            encoder.device, encoder.dtype
-        )
-        if not x.is_floating_point() or x.shape[-1] < 8:
-            return []
-        batch = torch.stack([_coarser(x, share) for share in COARSE])
-        rows = encoder.encode(item.modality, batch, normalize=True).float().cpu().numpy()
-    return [(place, row) for row in rows]
+        x = encoder.preprocess[item.modality](leaf.source, **dict(leaf.options))
+        for share in COARSE:
+            coarse: Any
+            if isinstance(x, Mapping):
+                coarse = {name: _placed(_coarser(part, share), encoder) for name, part in x.items()}
+            else:
+                coarse = _placed(_coarser(x, share), encoder)
+            row = encoder.encode(item.modality, coarse, normalize=True)[0]
+            rows.append((place, row.float().cpu().numpy()))
+    return rows
+
+
+def _placed(x: Tensor, encoder: Encoder) -> Tensor:
+    """A batch of one on the encoder's device, in its dtype."""
+    batch = x[None].to(encoder.device)
+    return batch.to(encoder.dtype) if x.is_floating_point() else batch
 
 
 def _coarser(x: Tensor, share: float) -> Tensor:
-    """A tensor (..., L) at a share of its resolution along the last axis, brought back to its shape."""
+    """A tensor (..., L) at a share of its resolution along the last axis, brought back to its shape.
+
+    Whole numbers (masks, sizes, positions) stay as they are, and so do short rows.
+    """
     from torch.nn import functional
 
+    if not x.is_floating_point() or x.ndim < 2 or x.shape[-1] < 8:
+        return x
     flat = x.reshape(1, -1, x.shape[-1]).float()  # (..., L) -> (1, C, L)
-    size = max(4, round(x.shape[-1] * share))
-    small = functional.interpolate(flat, size=size, mode="linear", align_corners=False)
-    return (
-        functional.interpolate(small, size=x.shape[-1], mode="linear", align_corners=False)
-        .reshape(x.shape)
-        .to(x.dtype)
-    )
+    small = functional.interpolate(flat, size=max(4, round(x.shape[-1] * share)), mode="linear")
+    return functional.interpolate(small, size=x.shape[-1], mode="linear").reshape(x.shape).to(x.dtype)
 
 
 def _is_file(place: Path | str | None) -> bool:
