@@ -119,7 +119,7 @@ def check_record(path: Path, *, full: bool = False) -> bool:
     try:
         record = json.loads(_record_path(path).read_text(encoding="utf-8"))
         expected = int(record["size_bytes"]), str(record["sha256"])
-    except (ValueError, KeyError, TypeError) as error:
+    except (ValueError, KeyError, TypeError, OverflowError, RecursionError) as error:
         raise CheckpointError(f"{_record_path(path)} is damaged ({error}); delete it") from error
     actual = path.stat().st_size, digest_of(path) if full else expected[1]
     if actual != expected:
@@ -157,11 +157,12 @@ class _Note:
         self.path, self.url = part.with_name(part.name + ".json"), url
         try:
             content = json.loads(self.path.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             content = {}
         content = content if isinstance(content, dict) and content.get("url") == url else {}
-        self.total: int | None = content.get("total")
-        self.validator: str = content.get("validator", "")
+        total, validator = content.get("total"), content.get("validator")
+        self.total: int | None = total if isinstance(total, int) else None
+        self.validator: str = validator if isinstance(validator, str) else ""
 
     def keep(self, total: int | None, validator: str) -> None:
         self.total, self.validator = total, validator

@@ -210,7 +210,7 @@ def read_names(path: str | Path) -> list[str]:
     try:
         content = Path(path).expanduser().read_text(encoding="utf-8")
         names = json.loads(content) if content.lstrip().startswith("[") else content.splitlines()
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         problem = getattr(error, "strerror", None) or str(error)
         raise InputError(str(path), found=problem, expected=expected) from None
     if not all(isinstance(name, str) for name in names):

@@ -149,7 +149,7 @@ def _read_config(path: str) -> ImageBindConfig:
         description = description.get("config", description)
         plain = isinstance(description.get("vision"), dict)
         return ImageBindConfig.from_dict(description) if plain else ImageBindConfig.from_official(description)
-    except (OSError, ValueError, AttributeError) as error:
+    except (OSError, ValueError, AttributeError, RecursionError) as error:
         raise CheckpointError(f"{path} does not describe a network: {error}") from None
 
 

@@ -129,7 +129,7 @@ def parse_engine_options(entry: Entry[EngineCard], assignments: Sequence[str]) -
             )
         try:
             options[name] = json.loads(value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             options[name] = value
     return options
 

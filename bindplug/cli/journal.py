@@ -278,7 +278,7 @@ def _read_job(path: Path) -> dict[str, Any] | None:
     """What ``job.json`` holds; None if it is damaged."""
     try:
         job = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError):
+    except (OSError, ValueError, RecursionError):
         return None
     return job if isinstance(job, dict) and isinstance(job.get("step"), int) and job["step"] > 0 else None
 

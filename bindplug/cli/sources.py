@@ -208,7 +208,7 @@ def parse_reader_options(assignments: Sequence[str]) -> dict[str, dict[str, Any]
             )
         try:
             options.setdefault(modality, {})[name] = json.loads(value)
-        except json.JSONDecodeError:
+        except (ValueError, RecursionError):
             options.setdefault(modality, {})[name] = value
     return options
 

@@ -208,7 +208,7 @@ def read_names(names: Names) -> list[str]:
         parsed = json.loads(content) if path.suffix.lower() == ".json" else content.splitlines()
     except FileNotFoundError:
         raise InputError(str(path), found="no such file", expected=expected) from None
-    except (OSError, UnicodeDecodeError, json.JSONDecodeError) as error:
+    except (OSError, ValueError, RecursionError) as error:
         raise InputError(
             str(path), found=f"a file that cannot be read ({error})", expected=expected
         ) from None
