@@ -39,7 +39,7 @@ def upgrade(target: Any, model: Encoder | None = None, *, bridge: Any = None, **
     card = entry.card
     if card.space is not None and model is not None and bridge is None:
         _ensure_space(card.space, model, doing=f"the adapter {card.name!r}")
-    upgraded = entry.load(card.target)(target, model, bridge=bridge, **options)
+    upgraded = entry.call(card.target, target, model, bridge=bridge, **options)
     if upgraded is target:
         raise PluginError(
             f"plugin {entry.plugin.name!r}: adapter {card.name!r} returned the original; it must wrap it"

@@ -270,7 +270,7 @@ def open_vector_index(path: str | Path) -> VectorIndex:
             remedy=f"Make one: bindplug index add {place} FOLDER --image '*.jpg'",
         )
     entry = find_index_card(place)
-    return _checked(entry.load(entry.card.open)(place), entry)
+    return _checked(entry.call(entry.card.open, place), entry)
 
 
 def create_vector_index(path: str | Path, *, model: str, space: EmbeddingSpace) -> VectorIndex:
@@ -290,7 +290,7 @@ def create_vector_index(path: str | Path, *, model: str, space: EmbeddingSpace) 
     if place.exists():
         raise InputError(str(place), found="a file or directory", expected="a place where nothing is yet")
     entry = find_index_card(place)
-    return _checked(entry.load(entry.card.create)(place, model=model, space=space), entry)
+    return _checked(entry.call(entry.card.create, place, model=model, space=space), entry)
 
 
 def _checked(index: object, entry: Entry[IndexCard]) -> VectorIndex:

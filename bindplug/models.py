@@ -127,7 +127,7 @@ def _load_from_source(source: Entry[ModelSourceCard], rest: str, options: dict[s
         raise UnknownModel(f"{card.name}: names no model; expected {card.form}")
     from bindplug.foreign import ForeignEncoder
 
-    model: Encoder = source.load(card.target)(rest, **options)
+    model: Encoder = source.call(card.target, rest, **options)
     if isinstance(model, ForeignEncoder):
         model.model_id = f"{card.scheme}:{rest}"
     return model
@@ -160,7 +160,7 @@ def _load_registered(entry: Entry[ModelCard], chosen: dict[str, Any]) -> Encoder
         )
     path = fetch_weights(card) if card.weights or card.url else None
     if card.loader:
-        model: Encoder = entry.load(card.loader)(path, **chosen)
+        model: Encoder = entry.call(card.loader, path, **chosen)
     else:
         if path is None:
             raise PluginError(

@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager, redirect_stdout
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from importlib.metadata import EntryPoint, entry_points
 from io import StringIO
 from typing import Any, Generic, TextIO, TypeVar
@@ -116,6 +116,26 @@ class Entry(Generic[C]):
         except Failure as error:
             raise PluginError(f"plugin {self.plugin.name!r}: importing {target!r} failed: {error}") from error
 
+    def call(self, target: str, *args: Any, **options: Any) -> Any:
+        """What the function at a target of this card returns.
+
+        What it prints goes to stderr. Its errors pass as they are.
+
+        Raises:
+            MissingDependency: as :meth:`load`.
+            PluginError: as :meth:`load`; or the function tried to end the process.
+        """
+        function = self.load(target)
+        try:
+            with redirect_stdout(_Printed()):
+                return function(*args, **options)
+        except (Exception, KeyboardInterrupt):
+            raise
+        except BaseException as error:
+            leaving = isinstance(error, SystemExit)
+            reason = f"it called sys.exit({error.code!r})" if leaving else describe_error(error)  # type: ignore[attr-defined]
+            raise PluginError(f"plugin {self.plugin.name!r}: {target!r} failed: {reason}") from error
+
 
 class Failure(Exception):  # noqa: N818 - what happened, for a report
     """What code of a plugin raised, as one printable line."""
@@ -133,8 +153,9 @@ def contained(output: TextIO | None = None) -> Iterator[None]:
     Raises:
         Failure: it raised anything else, :class:`SystemExit` among it.
     """
+    limit = sys.getrecursionlimit()
     try:
-        with redirect_stdout(output or sys.stderr):
+        with redirect_stdout(_Printed() if output is None else output):
             yield
     except (BindplugError, ModuleNotFoundError, KeyboardInterrupt):
         raise
@@ -142,6 +163,22 @@ def contained(output: TextIO | None = None) -> Iterator[None]:
         raise Failure(f"it called sys.exit({error.code!r})") from error
     except BaseException as error:  # a plugin may raise whatever it likes, and stops nobody
         raise Failure(describe_error(error)) from error
+    finally:
+        sys.setrecursionlimit(limit)
+
+
+class _Printed(StringIO):
+    """What code of a plugin prints instead of stdout: kept, or passed on to stderr. It may not close it."""
+
+    def __init__(self, *, keep: bool = False) -> None:
+        super().__init__()
+        self._keep = keep
+
+    def write(self, text: str) -> int:
+        return super().write(text) if self._keep else sys.stderr.write(text)
+
+    def close(self) -> None:
+        """Nothing: the reader is bindplug, not the plugin."""
 
 
 def describe_error(error: BaseException) -> str:
@@ -200,7 +237,7 @@ class Registry:
         if entry_point.name in blocked:
             plugin.status, plugin.reason = "blocked", f"named in {DISABLE_VARIABLE}"
             return plugin
-        printed = StringIO()
+        printed = _Printed(keep=True)
         try:
             with contained(printed):
                 self._register(plugin, entry_point.load())
@@ -264,6 +301,7 @@ def _receiver(
                 f"plugin {plugin.name!r}: {hook} registered a {type(card).__name__}; expected {expected.__name__}"
             )
         _check_name(hook, card, plugin)
+        _check_fields(hook, card, plugin)
         rivals: list[Entry[Any]] = [entries[card.name]] if card.name in entries else []
         rivals += [entry for shelf, entry in pending if shelf is entries and entry.card.name == card.name]
         if any(not _same_space(rival.card, card) for rival in rivals):
@@ -291,6 +329,34 @@ def _check_name(hook: str, card: Any, plugin: Plugin) -> None:
         )
 
 
+FIELD_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    "str": ("a text", lambda value: isinstance(value, str)),
+    "bool": ("True or False", lambda value: isinstance(value, bool)),
+    "tuple[str, ...]": (
+        "a tuple of texts",
+        lambda value: isinstance(value, (tuple, list)) and all(isinstance(item, str) for item in value),
+    ),
+    "EmbeddingSpace": ("an EmbeddingSpace", lambda value: isinstance(value, EmbeddingSpace)),
+    "Recognises": ("a function", callable),
+}
+"""Annotations of the fields of cards -> what they stand for, and whether a value is that."""
+
+
+def _check_fields(hook: str, card: Any, plugin: Plugin) -> None:
+    for one in fields(card):
+        annotation = str(one.type)
+        kind = annotation.removesuffix(" | None")
+        value = getattr(card, one.name)
+        if kind not in FIELD_TYPES or (value is None and kind != annotation):
+            continue
+        expected, fits = FIELD_TYPES[kind]
+        if not fits(value):
+            raise PluginError(
+                f"plugin {plugin.name!r}: {hook} registered {card.name!r} with {one.name}={value!r}; "
+                f"expected {expected}"
+            )
+
+
 def _same_space(first: Any, second: Any) -> bool:
     """A space is a fact and not anyone's property: two plugins may name the same one."""
     return isinstance(first, EmbeddingSpace) and first == second
@@ -307,8 +373,8 @@ def _described(entry_point: EntryPoint) -> Plugin:
     return Plugin(
         name,
         value,
-        distribution=one_line(entry_point.dist.name),
-        version=one_line(entry_point.dist.version),
+        distribution=one_line(entry_point.dist.name or ""),
+        version=one_line(entry_point.dist.version or ""),  # None where the metadata name none
     )
 
 
@@ -392,7 +458,7 @@ def read(reader: str, source: object, **options: object) -> Query:
     if reader not in readers:
         raise UnknownReader(f"no plugin registers a reader {reader!r}; known: {', '.join(readers) or 'none'}")
     entry = readers[reader]
-    query = entry.load(entry.card.target)(source, **options)
+    query = entry.call(entry.card.target, source, **options)
     if not isinstance(query, Query):
         raise PluginError(
             f"plugin {entry.plugin.name!r}: reader {reader!r} returned a {type(query).__name__}; expected a Query"

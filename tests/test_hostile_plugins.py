@@ -35,6 +35,11 @@ PLUGINS = {
     "aa_takes_command": HOOK.format(name="unused")
     + "\n@hookimpl\ndef register_commands(register):\n    register(CommandCard(name='embed', target='x:y'))\n",
     "aa_strange_name": HOOK.format(name="\x1b]0;owned\x07"),
+    "aa_closes": "import sys\nsys.stdout.close()\n" + HOOK.format(name="closer"),
+    "aa_shallow": "import sys\nsys.setrecursionlimit(60)\n\ndef down(n):\n    down(n + 1)\n\ndown(0)\n",
+    "aa_text_for_tuple": HOOK.format(name="texts").replace("loader=", "requires='torch', loader="),
+    "aa_no_space": HOOK.format(name="spaceless").replace("space=SPACE", "space='here'"),
+    "aa_leaving_loader": HOOK.format(name="leaving_model").replace("x:y", "leaving_loader:load"),
     "toyworld": HOOK.format(name="impostor"),  # takes the name of a plugin of bindplug's own
     "good": HOOK.format(name="good_model")
     + """
@@ -61,10 +66,14 @@ def environment(tmp_path_factory):
         (site / f"hostile_{name}.py").write_text(code, encoding="utf-8")
         info = site / f"hostile_{name}-1.0.dist-info"
         info.mkdir()
-        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: hostile-{name}\nVersion: 1.0\n")
+        version = "" if name == "good" else "Version: 1.0\n"  # metadata may lack anything
+        (info / "METADATA").write_text(f"Metadata-Version: 2.1\nName: hostile-{name}\n{version}")
         (info / "entry_points.txt").write_text(f"[bindplug]\n{name} = hostile_{name}\n")
     (site / "noisy_command.py").write_text("print('loading')\ndef main(arguments):\n    print('{}')\n")
     (site / "leaving_command.py").write_text("import sys\nsys.exit(0)\n")
+    (site / "leaving_loader.py").write_text(
+        "def load(path, **options):\n    print('loading')\n    raise SystemExit(0)\n"
+    )
     path = os.pathsep.join([str(site), str(ROOT), str(ROOT / "plugins"), os.environ.get("PYTHONPATH", "")])
     return {**os.environ, "PYTHONPATH": path}
 
@@ -98,6 +107,9 @@ def report(environment):
         ("aa_takes_model", "'imagebind_tiny' is registered by 'toyworld' (bindplug)"),
         ("aa_takes_command", "'embed', which is a command of bindplug itself"),
         ("aa_strange_name", r"the name '\x1b]0;owned\x07'; expected printable text"),
+        ("aa_shallow", "RecursionError"),
+        ("aa_text_for_tuple", "'texts' with requires='torch'; expected a tuple of texts"),
+        ("aa_no_space", "'spaceless' with space='here'; expected an EmbeddingSpace"),
         ("toyworld", "belongs to bindplug"),
     ],
 )
@@ -114,6 +126,7 @@ def test_all_others_go_on(report):
         assert own["status"] == "ready", own
     assert "models:imagebind_tiny" in report["bindplug_toyworld.plugin"]["provides"]
     assert report["hostile_good"]["status"] == "ready"
+    assert report["hostile_aa_closes"]["provides"] == ["models:closer"]
 
 
 def test_what_a_plugin_prints_goes_to_stderr_and_is_noted(environment, report):
@@ -152,6 +165,14 @@ def test_commands_print_their_output_alone_and_a_broken_one_is_an_error(environm
     assert leaving.returncode == 1
     assert "plugin 'good': importing 'leaving_command:main' failed: it called sys.exit(0)" in leaving.stderr
     assert run(environment, "-m", "bindplug.cli", "embed", "--help").returncode == 0
+
+
+def test_a_loader_that_leaves_is_an_error_and_prints_to_stderr(environment):
+    arguments = ("compare", "--text", "a", "--text", "b", "--model", "leaving_model", "--json")
+    done = run(environment, "-m", "bindplug.cli", *arguments)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "plugin 'aa_leaving_loader': 'leaving_loader:load' failed: it called sys.exit(0)" in done.stderr
+    assert "loading\n" in done.stderr
 
 
 def test_the_reserved_names_are_the_commands_of_the_core():

@@ -146,7 +146,7 @@ def _opened(value: object) -> AnyBridge:
 
 def _loaded(entry: Entry[BridgeCard]) -> AnyBridge:
     card = entry.card
-    bridge = entry.load(card.target)()
+    bridge = entry.call(card.target)
     if not isinstance(bridge, AnyBridge):
         raise PluginError(
             f"plugin {entry.plugin.name!r}: bridge {card.name!r} is a {type(bridge).__name__}; expected a Bridge"
