@@ -48,7 +48,7 @@ DISABLE_VARIABLE = "BINDPLUG_DISABLE"
 """Environment variable with names of plugins to leave out, joined by commas."""
 
 RESERVED_COMMANDS = frozenset(
-    ("bench", "bridge", "classify", "compare", "convert", "embed", "models", "plugins", "verify")
+    ("bench", "bridge", "classify", "compare", "convert", "cutoffs", "embed", "models", "plugins", "verify")
 )
 """Names of the core's own commands, which no plugin may take."""
 

@@ -15,7 +15,18 @@ from bindplug.cards import CommandCard
 from bindplug.cli import app
 from bindplug.plugins import Entry, Plugin
 
-COMMANDS = {"models", "plugins", "embed", "compare", "classify", "convert", "bridge", "verify", "bench"}
+COMMANDS = {
+    "models",
+    "plugins",
+    "embed",
+    "compare",
+    "classify",
+    "convert",
+    "bridge",
+    "verify",
+    "bench",
+    "cutoffs",
+}
 
 
 @click.command()
