@@ -18,7 +18,8 @@ from bindplug.lazy import lazy_names, require
 
 if TYPE_CHECKING:
     from bindplug_search.engine.run import embed_with_ray
-    from bindplug_search.file_index import Index, create_index, open_index
+    from bindplug_search.file_index import Index
+    from bindplug_search.opening import create_index, open_index
     from bindplug_search.report import AddReport
 
 __all__ = ["AddReport", "Index", "create_index", "embed_with_ray", "open_index"]
@@ -26,9 +27,9 @@ __all__ = ["AddReport", "Index", "create_index", "embed_with_ray", "open_index"]
 _MODULES = {
     "AddReport": "report",
     "Index": "file_index",
-    "create_index": "file_index",
+    "create_index": "opening",
     "embed_with_ray": "engine.run",
-    "open_index": "file_index",
+    "open_index": "opening",
 }
 
 

@@ -14,7 +14,6 @@ from bindplug.cli.building import (
     SourceCommand,
     Sources,
     check_option_values,
-    check_reader_options,
     check_windows,
     gather,
     model_options,
@@ -116,8 +115,8 @@ def add(
     bindplug index add library.lance --audio bark.wav --text "a dog" --set place=garden
     bindplug index add calls.lance calls/ --audio '*.wav' --windows 2 --hop 1 --meta calls.csv
     """
+    from bindplug_search.command_opening import open_or_create
     from bindplug_search.metadata import MetadataFile, parse_values
-    from bindplug_search.opening import open_or_create
 
     check_windows(windows, hop)
     patterns = {kind: by_option.pop(kind) for kind in KINDS if folders and by_option.get(kind)}
@@ -138,9 +137,7 @@ def add(
         sources = gather(by_option, lists=lists, reader=reader)
         if on_error == "raise":
             sources.ensure_present("Or say --on-error skip")
-    target = open_or_create(index, choice, {*patterns, *sources.modalities})
-    if options:
-        check_reader_options(target.model_for({*patterns, *sources.modalities}), options)
+    target = open_or_create(index, choice, {*patterns, *sources.modalities}, options)
     common: dict[str, Any] = {
         "windows": windows,
         "hop": hop,

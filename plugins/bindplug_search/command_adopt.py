@@ -84,7 +84,7 @@ def adopt(
     """
     from bindplug_search.adopt.adoption import adopt as adopt_file
     from bindplug_search.adopt.candidates import encoders_at_hand
-    from bindplug_search.file_index import remembered_name
+    from bindplug_search.opening import remembered_name
 
     if bridge is not None and fit_bridge:
         raise click.UsageError("--bridge names one, --fit-bridge makes one; give one of them")

@@ -21,7 +21,7 @@ def export(index: str, output: str, overwrite: bool, as_json: bool, quiet: bool)
     Parquet and NPZ are as `bindplug embed` writes them, with a column for each metadata key. Beside FILE.faiss, which
     has the vectors alone, FILE.faiss.jsonl says what each stands for.
     """
-    from bindplug_search.file_index import open_index
+    from bindplug_search.opening import open_index
 
     if Path(output).exists() and not overwrite:
         raise InputError(

@@ -106,7 +106,7 @@ def search(
     bindplug search library.lance --audio bark.wav --text "at night" --minus-text rain -k 10
     bindplug search library.lance --text "a dog" --where place=garden --open
     """
-    from bindplug_search.opening import open_existing
+    from bindplug_search.command_opening import open_existing
 
     sources, query = gather_terms(by_option, weights, reader)
     target = open_existing(index, choice, bridge=bridge)

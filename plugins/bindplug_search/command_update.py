@@ -50,7 +50,7 @@ def update(
     New files are those of the folders and patterns that were added. A change is noticed by size and times, and
     confirmed by the content's hash.
     """
-    from bindplug_search.opening import open_existing
+    from bindplug_search.command_opening import open_existing
 
     report = open_existing(index, choice).update(
         prune=prune,
@@ -72,7 +72,7 @@ def optimize(index: str, as_json: bool, quiet: bool) -> None:
 
     Adding and updating do so by themselves where it is due.
     """
-    from bindplug_search.file_index import open_index
+    from bindplug_search.opening import open_index
 
     approximation = open_index(index).optimize()
     if as_json:

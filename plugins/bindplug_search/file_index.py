@@ -19,19 +19,17 @@ from bindplug.indexes import (
     IndexMatch,
     MetadataValue,
     VectorIndex,
-    create_vector_index,
-    open_vector_index,
 )
 from bindplug.modality import Modality
 from bindplug.models import load
 from bindplug.query import Leaf, Query
-from bindplug_search.adding import TEXT, Item, Work, items_of, put_files
+from bindplug_search.adding import Work, items_of, put_files
+from bindplug_search.arguments import Kinds, Where, conditions_of, item_of, kinds_of, recipe_of
 from bindplug_search.export import export_rows
 from bindplug_search.listing import list_folder
 from bindplug_search.manifest import Approximation, Folder
-from bindplug_search.metadata import Metadata, MetadataFile, parse_condition
+from bindplug_search.metadata import Metadata, MetadataFile
 from bindplug_search.recall import refresh_approximation
-from bindplug_search.recipe import RECORDED, Recipe
 from bindplug_search.report import SAVE_EVERY, AddReport, absolute
 from bindplug_search.store import LanceIndex
 from bindplug_search.updating import update
@@ -39,8 +37,6 @@ from bindplug_search.updating import update
 OVERFETCH = 4
 """Rows that a search asks of the store for each file, where windows of one file count once."""
 
-Kinds = str | Modality | Sequence[str | Modality] | None
-Where = Mapping[str, MetadataValue] | Sequence[Condition | str] | None
 Load = Callable[[Iterable[str]], Encoder]
 
 
@@ -237,7 +233,7 @@ class Index:
                 expected="one for each",
             )
         items = [
-            _item_of(query, dict(values), windows, hop)
+            item_of(query, dict(values), windows, hop)
             for query, values in zip(several, metadata, strict=True)
         ]
         with self._adding() as store:
@@ -286,7 +282,7 @@ class Index:
             described = ", ".join(pattern for _, pattern in pairs) or "no pattern"
             raise InputError(str(folder), found=f"no file that matches {described}", expected="at least one")
         chosen = options or {}
-        recipes = {kind: _recipe(kind, chosen.get(kind, {}), windows, hop) for kind, _ in pairs}
+        recipes = {kind: recipe_of(kind, chosen.get(kind, {}), windows, hop) for kind, _ in pairs}
         joined: dict[str, Metadata] = {}
         unjoined: list[str] = []
         if metadata_file is not None:
@@ -380,111 +376,6 @@ class Index:
             yield store
 
 
-def open_index(
-    path: str | Path,
-    *,
-    model: str | Encoder | None = None,
-    bridge: AnyBridge | str | Path | None = None,
-    device: str = "cpu",
-) -> Index:
-    """An index that exists.
-
-    Args:
-        path: of the index.
-        model: embeds queries and files: a name, a path or a loaded one; the index's own by default.
-        bridge: from its space to the index's, where they differ: a bridge, its directory or its name; a registered
-            one by default.
-        device: where a model that is loaded runs.
-
-    Raises:
-        InputError: there is no index at the path, or it is damaged.
-        MissingDependency: its store needs a package that is absent.
-    """
-    store = open_vector_index(path)
-    return Index(store, load=_loader(model or query_model(store) or None, device), bridge=bridge)
-
-
-def create_index(path: str | Path, *, model: str | Encoder = "imagebind_tiny", device: str = "cpu") -> Index:
-    """A new, empty index at a path where nothing is.
-
-    Args:
-        path: ends in ``.lance``.
-        model: makes the rows: a name or path; the index remembers it. Of a loaded one it remembers the space alone.
-        device: where a model that is loaded runs.
-
-    Raises:
-        InputError: there is something at the path, or it cannot be written.
-        UnknownModel, WeightsNotFound, CheckpointError: as :func:`bindplug.load`.
-    """
-    loaded = load(model, device=device) if isinstance(model, str) else model
-    name = remembered_name(model) if isinstance(model, str) else ""
-    store = create_vector_index(path, model=name, space=loaded.embedding_space)
-    return Index(store, load=lambda _: loaded)
-
-
 def query_model(store: VectorIndex) -> str:
     """Name or path of the model that queries of an index are made with: its own, unless the store names another."""
     return getattr(store, "query_model", "") or store.model
-
-
-def remembered_name(model: str) -> str:
-    """A model's name, or its absolute path, as an index keeps it."""
-    return absolute(model) if Path(model).exists() else model
-
-
-def _loader(model: str | Encoder | None, device: str) -> Load | None:
-    if model is None:
-        return None
-    if isinstance(model, str):
-        return lambda modalities: load(model, modalities=set(modalities) or None, device=device)
-    return lambda _: model
-
-
-def kinds_of(kind: Kinds) -> list[str]:
-    """Names of kinds; none for all.
-
-    Raises:
-        UnknownModality: one is none of the modalities.
-    """
-    several = [] if kind is None else [kind] if isinstance(kind, (str, Modality)) else list(kind)
-    return [Modality.parse(name).value for name in several]
-
-
-def conditions_of(where: Where) -> list[Condition]:
-    """Conditions on metadata.
-
-    Raises:
-        InputError: one is no condition.
-    """
-    if where is None:
-        return []
-    if isinstance(where, Mapping):
-        return [Condition(key, "=", value) for key, value in where.items()]
-    if isinstance(where, str):
-        return [parse_condition(where)]
-    return [parse_condition(item) if isinstance(item, str) else item for item in where]
-
-
-def _recipe(kind: str, options: Mapping[str, Any], windows: float | None, hop: float | None) -> Recipe:
-    if hop is not None and windows is None:
-        raise OptionError("hop needs windows, the length of a window in seconds")
-    if windows is None or kind not in RECORDED:
-        return Recipe(dict(options))
-    return Recipe(dict(options), float(windows), float(windows if hop is None else hop))
-
-
-def _item_of(query: Query, metadata: Metadata, windows: float | None, hop: float | None) -> Item:
-    """The file of a query.
-
-    Raises:
-        InputError: the query is no single file or sentence.
-    """
-    terms = query.terms if isinstance(query, Query) else ()
-    leaf = terms[0][1] if len(terms) == 1 and terms[0][0] == 1.0 else None
-    if not isinstance(leaf, Leaf) or not isinstance(leaf.source, (str, Path)):
-        raise InputError(
-            "add()", found=repr(query), expected='one file or sentence, as audio("bark.wav") or text("a dog")'
-        )
-    kind = leaf.modality.value
-    path = str(leaf.source) if kind == TEXT else absolute(leaf.source)
-    return Item(kind, path, _recipe(kind, leaf.options, windows, hop), metadata)

@@ -101,7 +101,7 @@ class Manifest:
         try:
             values = json.loads(path.read_text(encoding="utf-8"))
             version = values.pop("format_version")
-        except (OSError, ValueError, KeyError, AttributeError) as error:
+        except (OSError, ValueError, KeyError, AttributeError, TypeError) as error:
             reason = getattr(error, "strerror", None) or f"damaged ({type(error).__name__}: {error})"
             raise InputError(str(path), found=reason, expected=expected) from None
         if not isinstance(version, int) or version > FORMAT_VERSION:

@@ -1,56 +1,67 @@
-"""Indexes as a command line names them: the path, and the model that embeds files and queries."""
+"""Opening and creating indexes of files."""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import replace
 from pathlib import Path
 
-import click
-
-from bindplug.cli.building import ModelChoice
+from bindplug.bridges import AnyBridge
+from bindplug.encoder import Encoder
 from bindplug.indexes import create_vector_index, open_vector_index
-from bindplug_search.file_index import Index, query_model, remembered_name
+from bindplug.models import load
+from bindplug_search.file_index import Index, Load, query_model
+from bindplug_search.report import absolute
 
 
-def open_existing(path: str, choice: ModelChoice, *, bridge: str | None = None) -> Index:
-    """The index at a path, with the model that ``--model`` names or else its own.
-
-    Raises:
-        InputError: there is no index at the path, or it is damaged.
-    """
-    store = open_vector_index(path)
-    name = query_model(store)
-    if name and not _is_typed("model"):
-        choice = replace(choice, name=name)
-    return Index(store, load=choice.load, bridge=bridge)
-
-
-def open_or_create(path: str, choice: ModelChoice, kinds: Iterable[str]) -> Index:
-    """The index at a path; a new one if nothing is there.
+def open_index(
+    path: str | Path,
+    *,
+    model: str | Encoder | None = None,
+    bridge: AnyBridge | str | Path | None = None,
+    device: str = "cpu",
+) -> Index:
+    """An index that exists.
 
     Args:
         path: of the index.
-        choice: makes the rows of a new one.
-        kinds: that are to be added.
+        model: embeds queries and files: a name, a path or a loaded one; the index's own by default.
+        bridge: from its space to the index's, where they differ: a bridge, its directory or its name; a registered
+            one by default.
+        device: where a model that is loaded runs.
 
     Raises:
-        InputError: it is damaged, or cannot be made.
+        InputError: there is no index at the path, or it is damaged.
+        MissingDependency: its store needs a package that is absent.
     """
-    if Path(path).exists():
-        return open_existing(path, choice)
-    from bindplug.indexes import find_index_card
-
-    entry = find_index_card(path)  # a wrong suffix is told before a model is loaded
-    entry.card.ensure_available(entry.plugin.name, entry.plugin.distribution)
-    model = choice.load(kinds)
-    store = create_vector_index(path, model=remembered_name(choice.name), space=model.embedding_space)
-    index = Index(store, load=choice.load)
-    index.keep_model(model)
-    return index
+    store = open_vector_index(path)
+    return Index(store, load=_loader(model or query_model(store) or None, device), bridge=bridge)
 
 
-def _is_typed(parameter: str) -> bool:
-    context = click.get_current_context(silent=True)
-    source = context.get_parameter_source(parameter) if context else None
-    return source is click.core.ParameterSource.COMMANDLINE
+def create_index(path: str | Path, *, model: str | Encoder = "imagebind_tiny", device: str = "cpu") -> Index:
+    """A new, empty index at a path where nothing is.
+
+    Args:
+        path: ends in ``.lance``.
+        model: makes the rows: a name or path; the index remembers it. Of a loaded one it remembers the space alone.
+        device: where a model that is loaded runs.
+
+    Raises:
+        InputError: there is something at the path, or it cannot be written.
+        UnknownModel, WeightsNotFound, CheckpointError: as :func:`bindplug.load`.
+    """
+    loaded = load(model, device=device) if isinstance(model, str) else model
+    name = remembered_name(model) if isinstance(model, str) else ""
+    store = create_vector_index(path, model=name, space=loaded.embedding_space)
+    return Index(store, load=lambda _: loaded)
+
+
+def remembered_name(model: str) -> str:
+    """A model's name, or its absolute path, as an index keeps it."""
+    return absolute(model) if Path(model).exists() else model
+
+
+def _loader(model: str | Encoder | None, device: str) -> Load | None:
+    if model is None:
+        return None
+    if isinstance(model, str):
+        return lambda modalities: load(model, modalities=set(modalities) or None, device=device)
+    return lambda _: model

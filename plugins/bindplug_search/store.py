@@ -33,15 +33,17 @@ from bindplug_search.table import (
     FileState,
     IndexedFile,
     check_columns,
+    check_rows,
     file_digest,
     filter_of,
+    is_among,
     metadata_column,
     metadata_fields,
     metadata_key,
-    row_digest,
     states_of,
     to_arrow,
     to_rows,
+    vectors_of,
 )
 
 STORE = "lance"
@@ -119,7 +121,7 @@ class LanceIndex:
         Raises:
             InputError: the arrays do not fit together, a row occurs twice, or the table cannot be written.
         """
-        self._check(vectors, rows)
+        check_rows(vectors, rows, self.space.width, self.path)
         if not rows:
             return
         with self.writing():
@@ -144,7 +146,7 @@ class LanceIndex:
         Raises:
             InputError: as :meth:`add`.
         """
-        self._check(vectors, rows)
+        check_rows(vectors, rows, self.space.width, self.path)
         if not rows:
             return
         with self.writing():
@@ -152,26 +154,13 @@ class LanceIndex:
             data = to_arrow(vectors, rows, [states[row.path, row.kind] for row in rows], self._table.schema)
             digests = sorted({file_digest(path, kind) for path, kind in states})
             with committing(self.path):
-                if not self._table.count_rows(_in("file", digests)):
+                if not self._table.count_rows(is_among("file", digests)):
                     self._table.add(data)
                     return
                 merge = (
                     self._table.merge_insert("key").when_matched_update_all().when_not_matched_insert_all()
                 )
-                merge.when_not_matched_by_source_delete(_in("file", digests)).execute(data)
-
-    def _check(self, vectors: np.ndarray, rows: Sequence[IndexRow]) -> None:
-        expected = (len(rows), self.space.width)
-        if vectors.shape != expected:
-            raise InputError(
-                str(self.path), found=f"vectors of shape {vectors.shape}", expected=f"{expected}"
-            )
-        if len(rows) and not (np.abs(np.linalg.norm(vectors, axis=1) - 1) < 1e-3).all():
-            raise InputError(
-                str(self.path), found="vectors of another length", expected="rows of unit length"
-            )
-        if len({row_digest(row) for row in rows}) != len(rows):
-            raise InputError(str(self.path), found="a path, kind and span twice", expected="each row once")
+                merge.when_not_matched_by_source_delete(is_among("file", digests)).execute(data)
 
     def _add_columns(self, rows: Sequence[IndexRow]) -> None:
         fields = metadata_fields(rows, self._latest().schema)
@@ -192,7 +181,7 @@ class LanceIndex:
         with self.writing():
             before = self.row_count
             with committing(self.path):
-                self._table.delete(_in("file", digests))
+                self._table.delete(is_among("file", digests))
             return before - self.row_count
 
     def search(
@@ -325,21 +314,21 @@ class LanceIndex:
     def rows_of(self, digests: Sequence[str]) -> tuple[np.ndarray, list[IndexRow], list[FileState]]:
         """Vectors (N, D), rows and states of files by their digests."""
         with reading(self.path):
-            table = self._latest().search().where(_in("file", digests)).to_arrow()
+            table = self._latest().search().where(is_among("file", digests)).to_arrow()
         states = [state for *_, state in states_of(table)]
-        return _vectors(table), to_rows(table), states
+        return vectors_of(table), to_rows(table), states
 
     def batches(self, *, vectors: bool = True) -> Iterator[tuple[np.ndarray, list[IndexRow]]]:
         """All rows of the table as it is now, in batches of (N, D) vectors and what they stand for."""
         table = self._latest()
         names = [*ROW_COLUMNS, *(name for name in table.schema.names if name.startswith(PREFIX))]
         for part in self._scan([*names, VECTOR] if vectors else names):
-            yield (_vectors(part) if vectors else np.empty((part.num_rows, 0), np.float32)), to_rows(part)
+            yield (vectors_of(part) if vectors else np.empty((part.num_rows, 0), np.float32)), to_rows(part)
 
     def vectors_by_kind(self) -> Iterator[tuple[np.ndarray, np.ndarray]]:
         """All rows in batches: kinds (N,) and vectors (N, D)."""
         for part in self._scan(["kind", VECTOR]):
-            yield part.column("kind").to_numpy(zero_copy_only=False), _vectors(part)
+            yield part.column("kind").to_numpy(zero_copy_only=False), vectors_of(part)
 
     def _scan(self, names: list[str]) -> Iterator[pa.Table]:
         with reading(self.path):
@@ -410,17 +399,3 @@ class LanceIndex:
             if self._lock >= 0:
                 os.close(self._lock)
             self._lock = None
-
-
-def _in(column: str, digests: Sequence[str]) -> str:
-    return f"{column} IN ({', '.join(repr(digest) for digest in digests)})"
-
-
-def _vectors(table: pa.Table) -> np.ndarray:
-    column = table.column(VECTOR).combine_chunks()
-    column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
-    width = column.type.list_size
-    vectors: np.ndarray = (
-        column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
-    )  # (N * D,) -> (N, D)
-    return vectors

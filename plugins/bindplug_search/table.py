@@ -316,3 +316,34 @@ def states_of(table: pa.Table) -> Iterable[tuple[str, str, str, FileState]]:
     ):
         state = FileState(content, size, modified, changed, recipe, parts)
         yield digest, path if raw is None else os.fsdecode(raw), kind, state
+
+
+def is_among(column: str, digests: Sequence[str]) -> str:
+    """A filter for rows whose digest in a column is one of these."""
+    return f"{column} IN ({', '.join(repr(digest) for digest in digests)})"
+
+
+def vectors_of(table: pa.Table) -> np.ndarray:
+    """The vectors (N, D) of a table."""
+    column = table.column(VECTOR).combine_chunks()
+    column = column.chunk(0) if isinstance(column, pa.ChunkedArray) else column
+    width = column.type.list_size
+    vectors: np.ndarray = (
+        column.flatten().to_numpy(zero_copy_only=False).reshape(-1, width)
+    )  # (N * D,) -> (N, D)
+    return vectors
+
+
+def check_rows(vectors: np.ndarray, rows: Sequence[IndexRow], width: int, path: Path) -> None:
+    """Return if vectors and rows fit together and an index of that width.
+
+    Raises:
+        InputError: they do not, a vector is not of unit length, or a row occurs twice.
+    """
+    expected = (len(rows), width)
+    if vectors.shape != expected:
+        raise InputError(str(path), found=f"vectors of shape {vectors.shape}", expected=f"{expected}")
+    if len(rows) and not (np.abs(np.linalg.norm(vectors, axis=1) - 1) < 1e-3).all():
+        raise InputError(str(path), found="vectors of another length", expected="rows of unit length")
+    if len({row_digest(row) for row in rows}) != len(rows):
+        raise InputError(str(path), found="a path, kind and span twice", expected="each row once")

@@ -1,10 +1,57 @@
-"""Fixtures of the tests of search: a folder of toy pictures and their rows."""
+"""Indexes of small files with an encoder that is instant, and a folder of toy pictures and their rows."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
 
 import pytest
+import torch
 
+from bindplug.cli.app import run
+from bindplug.imagebind import ImageBind, save_directory
+from bindplug.space import EmbeddingSpace
+from bindplug_search import Index, create_index
+from tests.cli.conftest import Ran
 from tests.search.adopt_world import World
+from tests.search.content import ContentEncoder
+from tests.small import SMALL
+
+
+@pytest.fixture
+def encoder() -> ContentEncoder:
+    return ContentEncoder()
+
+
+@pytest.fixture
+def index(tmp_path: Path, encoder: ContentEncoder) -> Index:
+    """A new, empty index beside the folder ``tmp_path / "library"``."""
+    return create_index(tmp_path / "library.lance", model=encoder)
+
+
+@pytest.fixture
+def bindplug(capsys):
+    """Runs a command line in this process."""
+
+    def call(*arguments):
+        capsys.readouterr()
+        with warnings.catch_warnings():
+            warnings.simplefilter("always", UserWarning)
+            code = run([str(argument) for argument in arguments])
+        printed = capsys.readouterr()
+        return Ran(code, printed.out, printed.err)
+
+    return call
 
 
 @pytest.fixture(scope="session")
-def adopt_world(tmp_path_factory):
+def model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A directory of a small random ImageBind, of another space than the bundled model."""
+    torch.manual_seed(0)
+    model = ImageBind(SMALL, space=EmbeddingSpace("test:small", 16))
+    return save_directory(model.eval(), tmp_path_factory.mktemp("weights") / "small", license="Apache-2.0")
+
+
+@pytest.fixture(scope="session")
+def adopt_world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(tmp_path_factory.mktemp("adopt"))
