@@ -48,7 +48,7 @@ READER_OPTIONS: dict[str, frozenset[str]] = {
 class Item(BaseModel):
     """One source of one sense."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     text: str | None = Field(default=None, description="A sentence.", max_length=LONGEST_TEXT)
     image: str | None = Field(default=None, description="A picture file, as a data URI or base64.")
@@ -91,7 +91,7 @@ class Term(Item):
 class Sum(BaseModel):
     """A weighted sum of sources of any senses: unit rows are added by weight, and the sum is normalized."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
     terms: list[Term] = Field(min_length=1, max_length=MOST_TERMS)
 

@@ -18,7 +18,7 @@ TOKENS = "an array of tokens; they belong to OpenAI's tokenizers and mean nothin
 class Body(BaseModel):
     """A request."""
 
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
+    model_config = ConfigDict(extra="forbid", strict=True, allow_inf_nan=False)
 
 
 def _refuse_tokens(value: Any) -> Any:
@@ -33,11 +33,15 @@ def _refuse_tokens(value: Any) -> Any:
 class ContentUrl(BaseModel):
     """Data of a part of a message."""
 
+    model_config = ConfigDict(strict=True)
+
     url: str = Field(description="A data URI.")
 
 
 class ContentAudio(BaseModel):
     """Sound of a part of a message."""
+
+    model_config = ConfigDict(strict=True)
 
     data: str = Field(description="Base64.")
     format: str = ""
@@ -45,6 +49,8 @@ class ContentAudio(BaseModel):
 
 class ContentPart(BaseModel):
     """A part of a message, as chat clients send it."""
+
+    model_config = ConfigDict(strict=True)
 
     type: Literal["text", "image_url", "audio_url", "video_url", "input_audio"]
     text: str | None = Field(default=None, max_length=LONGEST_TEXT)
@@ -71,6 +77,8 @@ class ContentPart(BaseModel):
 class ChatMessage(BaseModel):
     """A message whose parts are embedded together."""
 
+    model_config = ConfigDict(strict=True)
+
     role: str = "user"
     content: str | list[ContentPart] = Field(min_length=1)
 
@@ -78,7 +86,7 @@ class ChatMessage(BaseModel):
 class EmbeddingsRequest(BaseModel):
     """A request in OpenAI's form; fields that are not known are ignored, as OpenAI's server does."""
 
-    model_config = ConfigDict(allow_inf_nan=False)
+    model_config = ConfigDict(strict=True, allow_inf_nan=False)
 
     input: Annotated[Items | None, BeforeValidator(_refuse_tokens)] = Field(
         default=None, description="A sentence, a source, a sum, or a list of these."

@@ -79,7 +79,7 @@ def test_malformed_bodies_are_the_senders_fault(client, path, body):
 def test_weights_that_are_no_numbers_are_refused(client, weight):
     body = f'{{"input": {{"terms": [{{"text": "a dog", "weight": {weight}}}]}}}}'
     answer = client.post("/v1/embeddings", content=body.encode(), headers=JSON)
-    assert (answer.status_code == 400) == (weight != '"1"')
+    assert answer.status_code == 400
 
 
 @pytest.mark.parametrize(
