@@ -26,6 +26,7 @@ __all__ = [
     "InputCard",
     "ModelCard",
     "ModelSourceCard",
+    "allows_commercial_use",
     "is_instance_by_name",
     "resolve",
     "unwrapped",
@@ -103,10 +104,30 @@ class ModelCard(Card):
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "modalities", tuple(Modality.parse(m).value for m in self.modalities))
-        if not (self.weights or self.url or self.loader):
+        # A name with a scheme, as "transformers:ID", says where the model comes from.
+        if not (self.weights or self.url or self.loader or ":" in self.name):
             raise PluginError(f"model card {self.name!r} says neither weights, url nor loader")
         if self.url and not self.filename:
             object.__setattr__(self, "filename", self.url.rsplit("/", 1)[-1])
+
+
+PERMISSIVE = frozenset(
+    ("0bsd", "apache-2.0", "bsd-2-clause", "bsd-3-clause", "cc-by-4.0", "cc0-1.0", "isc", "mit", "unlicense")
+)
+"""Licenses, in lower case, that allow commercial use without further terms than attribution."""
+
+
+def allows_commercial_use(license: str) -> bool | None:
+    """Whether a license allows commercial use: False for those that say NC, None for those that must be read.
+
+    Args:
+        license: an SPDX identifier, as ``"Apache-2.0"``.
+    """
+    name = license.strip().lower()
+    if name in PERMISSIVE:
+        return True
+    words = name.replace("_", "-").replace(" ", "-").split("-")
+    return False if "nc" in words or "noncommercial" in words else None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -119,10 +140,12 @@ class ModelSourceCard(Card):
             scheme's colon: an id on the hub, or a directory. ``modalities`` is a tuple of names or None for all,
             ``device`` a :class:`torch.device`, ``dtype`` a :class:`torch.dtype` or None for the stored one.
         form: of its ids, for help and errors, as ``"transformers:ID or transformers:DIRECTORY"``.
+        models: cards of some models it can load, each named by its id, for ``bindplug models``.
     """
 
     target: str
     form: str = ""
+    models: tuple[ModelCard, ...] = ()
 
     @property
     def scheme(self) -> str:

@@ -3,7 +3,14 @@ import types
 
 import pytest
 
-from bindplug.cards import AdapterCard, InputCard, ModelCard, is_instance_by_name, resolve
+from bindplug.cards import (
+    AdapterCard,
+    InputCard,
+    ModelCard,
+    allows_commercial_use,
+    is_instance_by_name,
+    resolve,
+)
 from bindplug.errors import MissingDependency, PluginError, UnknownModality
 from bindplug.testing import FAKE_SPACE
 
@@ -69,3 +76,20 @@ def test_instances_are_recognised_by_the_name_of_any_base():
     assert is_instance_by_name(child(), "acme.Pipeline")
     assert not is_instance_by_name(child(), "acm.Pipeline")
     assert not is_instance_by_name(types.SimpleNamespace(), "acme.Pipeline")
+
+
+@pytest.mark.parametrize(
+    ("license", "expected"),
+    [
+        ("Apache-2.0", True),
+        ("mit", True),
+        ("CC-BY-4.0", True),
+        ("CC-BY-NC-4.0", False),
+        ("cc-by-nc-sa-4.0", False),
+        ("gemma", None),
+        ("CC-BY-SA-4.0", None),
+        ("", None),
+    ],
+)
+def test_which_licenses_allow_commercial_use(license, expected):
+    assert allows_commercial_use(license) is expected

@@ -7,21 +7,38 @@ from typing import Any
 
 import click
 
-from bindplug.cards import ModelCard
+from bindplug.cards import ModelCard, allows_commercial_use
 from bindplug.cli.options import output_options
 from bindplug.errors import BindplugError
 
+COMMERCIAL = {
+    True: ", commercial use allowed",
+    False: ", no commercial use",
+    None: ", read it before commercial use",
+}
+
 
 @click.command()
+@click.option("--commercial", is_flag=True, help="Only models whose weights' license allows commercial use.")
 @output_options
-def models(as_json: bool, quiet: bool) -> None:
+def models(commercial: bool, as_json: bool, quiet: bool) -> None:
     """Models that are known by name, their licenses, and where their weights are.
 
-    Nothing is loaded or downloaded.
+    Models of other libraries are loaded by any id, as transformers:OWNER/NAME; some are listed. Nothing is loaded or
+    downloaded.
     """
     from bindplug.models import list_models
+    from bindplug.plugins import registry
 
-    cards = [describe_card(card) for card in list_models(tool=None)]
+    sources = [entry.card for entry in registry().model_sources.values()]
+    listed = [*list_models(tool=None), *(card for source in sources for card in source.models)]
+    cards = [describe_card(card) for card in listed]
+    if commercial:
+        others = [card for card in cards if card["commercial"] is not True]
+        cards = [card for card in cards if card["commercial"] is True]
+        if others and not quiet:
+            names = ", ".join(f"{card['name']} ({card['license'] or 'unknown license'})" for card in others)
+            click.echo(f"bindplug: left out {names}", err=True)
     if as_json:
         from bindplug.cli.tables import print_json
 
@@ -51,6 +68,7 @@ def describe_card(card: ModelCard) -> dict[str, Any]:
         "modalities": list(card.modalities),
         "space": {"name": card.space.name, "width": card.space.width},
         "license": card.license,
+        "commercial": allows_commercial_use(card.license),
         "weights": str(weights) if weights else None,
         "wanted_at": str(home() / card.filename) if card.filename else None,
         "problem": problem,
@@ -69,6 +87,8 @@ def _whereabouts(model: dict[str, Any]) -> str:
     if model["url"]:
         size = f" ({model['size_bytes'] / 1e9:.1f} GB)" if model["size_bytes"] else ""
         return f"[yellow]to download[/]{size}, or place at {_escaped(_shortened(model['wanted_at']))}"
+    if ":" in model["name"]:
+        return "fetched from the hub when first used; its card has the license in full"
     return "made by its plugin"
 
 
@@ -85,7 +105,7 @@ def _show(cards: list[dict[str, Any]]) -> None:
             if model["tool"] != "encoder"
             else ("modalities", " ".join(model["modalities"])),
             ("space", f"{_escaped(model['space']['name'])}, {model['space']['width']}-d"),
-            ("license of the weights", _escaped(model["license"])),
+            ("license of the weights", _escaped(model["license"]) + COMMERCIAL[model["commercial"]]),
             ("weights", _whereabouts(model)),
         ]
         for name, value in lines:

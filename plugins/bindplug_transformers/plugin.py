@@ -4,11 +4,68 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bindplug.cards import AdapterCard, ModelSourceCard, is_instance_by_name, unwrapped
+from bindplug.cards import AdapterCard, ModelCard, ModelSourceCard, is_instance_by_name, unwrapped
 from bindplug.hookspecs import hookimpl
+from bindplug.space import EmbeddingSpace
 
 CLASSES = ("transformers.CLIPModel", "bindplug_transformers.ImageBindPreTrainedModel")
 """The latter so that the adapter can say that they need no upgrade."""
+
+
+def _card(
+    name: str, description: str, modalities: tuple[str, ...], width: int, license: str, origin: str
+) -> ModelCard:
+    space = EmbeddingSpace(f"transformers:{name}", width)
+    return ModelCard(
+        name=space.name,
+        description=description,
+        modalities=modalities,
+        space=space,
+        license=license,
+        origin=origin,
+        requires=("transformers",),
+        extra="transformers",
+    )
+
+
+MODELS = (
+    _card(
+        "laion/clap-htsat-unfused",
+        "CLAP of LAION: sounds and text",
+        ("text", "audio"),
+        512,
+        "Apache-2.0",
+        "arXiv 2211.06687",
+    ),
+    _card(
+        "facebook/pe-av-large",
+        "Perception Encoder of Meta: sounds, videos, both together, and text",
+        ("video", "text", "audio"),
+        1024,
+        "Apache-2.0",
+        "PE-AV, Meta, December 2025",
+    ),
+    _card(
+        "google/embeddinggemma-2",
+        "EmbeddingGemma 2 of Google: text, pictures, sounds and videos, 740 M parameters",
+        ("image", "video", "text", "audio"),
+        768,
+        "Apache-2.0",
+        "EmbeddingGemma 2, Google, October 2026",
+    ),
+    _card(
+        "google/siglip2-base-patch16-224",
+        "SigLIP 2 of Google: pictures and text in many languages",
+        ("image", "text"),
+        768,
+        "Apache-2.0",
+        "arXiv 2502.14786",
+    ),
+    _card(
+        "openai/clip-vit-base-patch32", "CLIP of OpenAI", ("image", "text"), 512, "MIT", "arXiv 2103.00020"
+    ),
+)
+"""Some of the models that ids of this scheme load, for ``bindplug models``."""
 
 
 def _is_clip(value: object) -> bool:
@@ -41,6 +98,7 @@ def register_model_sources(register: Callable[[ModelSourceCard], None]) -> None:
             requires=("transformers",),
             extra="transformers",
             form="transformers:OWNER/NAME or transformers:./DIRECTORY",
+            models=MODELS,
         )
     )
     register(

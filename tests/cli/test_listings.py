@@ -32,6 +32,24 @@ def test_models_prints_what_a_person_needs(bindplug, monkeypatch, tmp_path):
     assert "ViT-H-14" in shown
 
 
+def test_models_of_other_libraries_are_listed_with_their_licenses(bindplug):
+    models = {model["name"]: model for model in bindplug("models", "--json").json}
+    assert models["transformers:laion/clap-htsat-unfused"]["license"] == "Apache-2.0"
+    assert models["transformers:laion/clap-htsat-unfused"]["commercial"] is True
+    assert models["imagebind_huge"]["commercial"] is False
+    assert "no commercial use" in bindplug("models").out
+
+
+def test_commercial_leaves_out_what_forbids_it(bindplug):
+    result = bindplug("models", "--commercial", "--json")
+    names = {model["name"] for model in result.json}
+    assert "imagebind_huge" not in names
+    assert {"imagebind_tiny", "transformers:facebook/pe-av-large"} <= names
+    assert all(model["commercial"] for model in result.json)
+    assert "left out imagebind_huge (CC-BY-NC-4.0)" in result.err
+    assert bindplug("models", "--commercial", "--quiet", "--json").err == ""
+
+
 def test_plugins_lists_statuses(bindplug, monkeypatch):
     monkeypatch.setenv("BINDPLUG_DISABLE", "toyworld")
     found = {plugin["name"]: plugin for plugin in bindplug("plugins", "--json").json}
