@@ -249,14 +249,15 @@ def digest_of(items: Iterable[Source]) -> str:
 
 
 def file_state(source: Source) -> list[int]:
-    """Size in bytes and time of change in nanoseconds of a source's file; empty for sentences and absent files."""
-    if source.is_text:
-        return []
-    try:
-        status = Path(source.value).stat()
-    except (OSError, ValueError):
-        return []
-    return [status.st_size, status.st_mtime_ns]
+    """Size in bytes and time of change in nanoseconds of each file of a source; none for sentences and absent files."""
+    state: list[int] = []
+    for path in () if source.is_text else source.files.values() or (source.value,):
+        try:
+            status = Path(path).stat()
+        except (OSError, ValueError):
+            continue
+        state += [status.st_size, status.st_mtime_ns]
+    return state
 
 
 def not_writable(path: Path, error: OSError) -> InputError:

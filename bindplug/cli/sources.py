@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import json
+import os
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -134,15 +135,23 @@ class Sources:
         Raises:
             InputError: naming the first output that is.
         """
-        inputs = {Path(path).resolve() for path in self._paths()}
+        inputs = {_real_path(path) for path in self._paths()}
         for output in outputs:
-            if output.resolve() in inputs:
+            if _real_path(output) in inputs:
                 raise InputError(
                     f"--output: {output}", found="one of the files to read", expected="another file"
                 )
 
     def _paths(self) -> list[str]:
         return [path for s in self.items if not s.is_text for path in s.files.values() or [s.value]]
+
+
+def _real_path(path: str | Path) -> str:
+    """``path`` without symbolic links; a loop of them, or what cannot be a path, stays as it is."""
+    try:
+        return os.path.realpath(path)
+    except (OSError, ValueError):
+        return os.fspath(path)
 
 
 def source_options(command: F) -> F:

@@ -46,6 +46,8 @@ SILENT = 1e-3
 MOST_CHANNELS = 64
 LONGEST_SOUND_S = 10 * 24 * 3600.0
 """Ten days; longer ones have a rate in their header that nobody records at."""
+SLOWEST_HZ = 40
+"""Rates below hold nothing above 20 Hz, where the filter bank and hearing begin."""
 RATE_REMEDY = "Check the rate in its header; else cut it into several files."
 
 
@@ -274,6 +276,10 @@ def opened_sound(
             if sample_rate is not None and sample_rate != sound.rate_hz:
                 problem, expected = f"sound at {sound.rate_hz} Hz", f"the stated sample_rate={sample_rate}"
                 remedy = "Leave sample_rate out for files."
+                raise InputError(name, found=problem, expected=expected, remedy=remedy)
+            if sound.rate_hz < SLOWEST_HZ:
+                problem, expected = f"sound at {sound.rate_hz} Hz", f"at least {SLOWEST_HZ} Hz"
+                remedy = "Nothing audible has so low a rate: is its header damaged?"
                 raise InputError(name, found=problem, expected=expected, remedy=remedy)
             check_limit(name, sound.length / sound.rate_hz, LONGEST_SOUND_S, "s of sound", RATE_REMEDY)
             yield sound

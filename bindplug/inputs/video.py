@@ -113,8 +113,8 @@ class VideoPreprocess(Preprocess):
 
         def spans_of(duration: Fraction) -> list[tuple[Fraction, Fraction]]:
             first, last = span_within(start, end, float(duration), name)
-            last_s = duration if last >= float(duration) else Fraction(last)
-            first_s = Fraction(first)
+            last_s = duration if last >= float(duration) else _exact(last)
+            first_s = _exact(first)
             return [(first_s + a, first_s + b) for a, b in self.spans(last_s - first_s, clips)]
 
         if isinstance(source, (np.ndarray, torch.Tensor)):
@@ -176,6 +176,11 @@ class VideoPreprocess(Preprocess):
         """(H, W, 3) uint8 to (crops or 1, 3, s, s) float32."""
         resized = _short_side(frame.permute(2, 0, 1)[None], self.image_size)
         return torch.cat([normalize_rgb(crop) for crop in _crops(resized, self.image_size)])
+
+
+def _exact(seconds: float) -> Fraction:
+    """Seconds without the rounding of floats, so that a window of 2 s is no longer than a clip."""
+    return Fraction(seconds).limit_denominator(1_000_000)
 
 
 def clip_spans(duration_s: Fraction, clips: int) -> list[tuple[Fraction, Fraction]]:

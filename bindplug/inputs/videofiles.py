@@ -34,6 +34,8 @@ SHORTEST_DELAY_MS, DEFAULT_DELAY_MS = 20, 100
 FFmpeg do with GIFs of delay 0 and 1."""
 SEEK_BACK_S = (0, 2, 10, 60, 1_000_000)
 """Seconds before the target to seek to; the next one is tried where the first frame comes after the target."""
+INSTANT_S = Fraction(1, 1000)
+"""How far before a time to seek, so that the frame before that time is decoded too."""
 RAW_FPS = Fraction(25)
 MOST_FAULTS = 100
 TOLERANCE_S = Fraction(1, 10)
@@ -181,6 +183,7 @@ class _Reader:
     def __init__(self, container: Any, stream: Any, name: str) -> None:
         self.container, self.stream, self.name = container, stream, name
         self.pending: Any = None
+        self.before: Any = None  # the frame before the pending one
         self.frames: Iterator[Any] = iter(())
         self.decoded = self.faults = 0
 
@@ -204,36 +207,51 @@ class _Reader:
         """The frames of these spans, and the duration."""
         rate = self.stream.average_rate or self.stream.guessed_rate or RAW_FPS
         half = Fraction(1, 2) / rate  # stamps are rounded; a frame belongs to the half step around its time
-        times = [time for start, end in spans for time in (start, max(start, end - 1 / rate))]
-        distinct = sorted(set(times))
+        places: dict[tuple[Fraction, Fraction, bool], int] = {}
+        points = [
+            point
+            for start, end in spans
+            for point in ((start - half, end - half, False), (max(start, end) - half, end - half, True))
+        ]
+        distinct: dict[Fraction, int] = {}
         frames = np.empty((0, 0, 0, 3), np.uint8)
-        for place, time in enumerate(distinct):
-            pixels = _upright(self._frame_at(time - half), self.name)
-            if place == 0:
-                frames = np.empty((len(distinct), *pixels.shape), np.uint8)
-            elif pixels.shape != frames.shape[1:]:
-                raise InputError(self.name, found="frames that change in size", expected="frames of one size")
-            frames[place] = pixels
-            del pixels  # not to be held while the next one is decoded
+        for earliest, end, is_last in sorted(set(points)):
+            frame = self._frame_of(earliest, end, is_last)
+            time = self._time(frame)
+            if time not in distinct:
+                pixels = _upright(frame, self.name)
+                if not distinct:
+                    frames = np.empty((len(set(points)), *pixels.shape), np.uint8)
+                elif pixels.shape != frames.shape[1:]:
+                    problem = "frames that change in size"
+                    raise InputError(self.name, found=problem, expected="frames of one size")
+                distinct[time] = len(distinct)
+                frames[distinct[time]] = pixels
+                del pixels  # not to be held while the next one is decoded
+            places[earliest, end, is_last] = distinct[time]
         if self.faults:
             note(f"{self.faults} damaged places were passed over")
-        return frames, tuple(distinct.index(time) for time in times), float(duration)
+        return frames[: len(distinct)], tuple(places[point] for point in points), float(duration)
 
-    def _frame_at(self, earliest: Fraction) -> Any:
-        """The first frame not before ``earliest``, else the last one there is."""
+    def _frame_of(self, earliest: Fraction, end: Fraction, is_last: bool) -> Any:
+        """The first frame of a span, not before ``earliest``, or its last one, before ``end``.
+
+        Where frames are far apart a span may have none of its own: then the one that is shown, from before it.
+        """
         position = self._time(self.pending) if self.pending is not None else None
         if position is None or earliest - position > SEEK_OVER_S:
-            self._seek(earliest)
+            self._seek(earliest - INSTANT_S)
         while self._time(self.pending) < earliest:
             following = self._next()
             if following is None:
                 break
-            self.pending, self.decoded = following, self.decoded + 1
-        return self.pending
+            self.before, self.pending, self.decoded = self.pending, following, self.decoded + 1
+        is_beyond = self.before is not None and self._time(self.pending) >= (earliest if is_last else end)
+        return self.before if is_beyond else self.pending
 
     def _seek(self, time: Fraction) -> None:
         """Decode the key frame before ``time``; farther back where a container finds a later one (MPEG-TS)."""
-        before = self.pending
+        before, self.before = self.pending, None
         for back in SEEK_BACK_S:
             seek(self.container, self.stream, time - back)
             self.frames = self.container.decode(self.stream)

@@ -35,6 +35,7 @@ def hostile(folder):
         "loud.wav": ("audio", wav(np.full(4000, 1e30, np.float32), subtype="FLOAT")),
         "nan.wav": ("audio", wav(np.full(4000, np.nan, np.float32), subtype="FLOAT")),
         "hertz.wav": ("audio", bytes(one_hertz)),
+        "slow.wav": ("audio", bytes(one_hertz[:100_000])),  # would be 24,000 windows of two samples
         "list.wav": ("audio", b"ffconcat version 1.0\nfile good.wav\n"),
         "log.csv": ("imu", archive.getvalue()),
         "stamps.csv": (
@@ -56,6 +57,8 @@ def test_every_hostile_file_is_skipped_with_its_name(bindplug, model_directory, 
     (tmp_path / "good.wav").write_bytes(wav(np.full(8000, 0.1, np.float32)))
     sources = hostile(tmp_path)
     if hasattr(os, "mkfifo"):
+        (tmp_path / "loop.wav").symlink_to(tmp_path / "loop.wav")
+        sources.append(("audio", tmp_path / "loop.wav"))
         os.mkfifo(tmp_path / "pipe.wav")
         sources += [("audio", tmp_path / "pipe.wav"), ("image", "/dev/zero")]
     listed = tmp_path / "list.txt"

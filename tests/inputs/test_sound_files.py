@@ -176,10 +176,20 @@ def test_float_files_in_the_range_of_integers_are_refused_until_their_scale_is_s
 def test_a_rate_of_one_hertz_asks_for_no_memory():
     data = bytearray(wav(np.zeros(1_000_000, np.int16)))
     data[24:28] = struct.pack("<I", 1)
-    with pytest.raises(InputError, match=r"1,000,000 s of sound; .*the rate in its header"):
+    with pytest.raises(InputError, match=r"sound at 1 Hz; expected at least 40 Hz.*header damaged"):
         preprocess(bytes(data))
+    data[24:28] = struct.pack("<I", 40)
+    assert preprocess.duration(bytes(data)) == 25_000
     with pytest.raises(InputError, match="samples after resampling; expected at most"):
         preprocess(np.ones((40, 80_000), np.float32), sample_rate=1)
+
+
+def test_the_longest_sound_is_ten_days(monkeypatch):
+    monkeypatch.setattr("bindplug.inputs.audio.LONGEST_SOUND_S", 24_000.0)
+    data = bytearray(wav(np.zeros(1_000_000, np.int16)))
+    data[24:28] = struct.pack("<I", 40)
+    with pytest.raises(InputError, match=r"25,000 s of sound; .*the rate in its header"):
+        preprocess(bytes(data))
 
 
 def test_a_wav_of_many_channels_is_refused():

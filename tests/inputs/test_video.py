@@ -102,7 +102,7 @@ def test_no_frame_is_held_longer_than_it_is_needed(make_video, monkeypatch):
     monkeypatch.setattr(videofiles, "_upright", counted_pixels)
     read = preprocess.read(make_video(np.arange(1200) % 250))
     assert len(read.frames) == len(pixels) == 10
-    assert 1 <= Counted.most <= 3
+    assert 1 <= Counted.most <= 4  # the pending one, the one before it, and two while the next is decoded
     assert Counted.alive == 0
 
 

@@ -12,6 +12,7 @@ from PIL import Image
 
 from bindplug.errors import InputError, InputNote, OptionError
 from bindplug.inputs import VideoPreprocess, videofiles
+from bindplug.query import video
 
 av = pytest.importorskip("av")
 preprocess = VideoPreprocess()
@@ -203,3 +204,48 @@ def test_windows_are_sought_not_decoded_from_the_start(make_video, monkeypatch):
 def test_frames_that_would_grow_beyond_measure_are_refused():
     with pytest.raises(InputError, match=r"pixels after scaling 40000x2; .*Crop the long side"):
         preprocess(np.zeros((1, 2, 40_000, 3), np.uint8))
+
+
+@pytest.fixture(scope="module")
+def uneven_video():
+    """Frames at uneven times, each of a level that tells its index, with a pause of 4 s."""
+    seconds = [0.0, 0.5, 0.6, 0.7, 1.9, 2.1, 2.2, 3.0, 3.1, 7.1, 7.2, 7.6, 8.0]
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="matroska") as container:
+        stream = container.add_stream("mpeg4", rate=25)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        stream.codec_context.time_base = Fraction(1, 1000)
+        stream.gop_size = 4
+        for index, second in enumerate(seconds):
+            frame = av.VideoFrame.from_ndarray(np.full((64, 96, 3), 20 + 12 * index, np.uint8), "rgb24")
+            frame.pts, frame.time_base = round(1000 * second), Fraction(1, 1000)
+            container.mux(stream.encode(frame))
+        container.mux(stream.encode(None))
+    return buffer.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("start", "end", "expected"),
+    [
+        (0, 2, [0, 4]),
+        (1, 3, [4, 6]),  # the frame at 2.1 s is before the last one at 2.2 s; the one at 3.0 s is outside
+        (2, 4, [5, 8]),
+        (4, 6, [8, 8]),  # no frame of its own: the one that is shown
+        (5.5, 7.5, [9, 10]),
+        (6, 8, [9, 11]),
+    ],
+)
+def test_windows_of_an_uneven_video_have_their_own_frames(start, end, expected, uneven_video):
+    reading = preprocess.read(uneven_video, start=start, end=end)
+    levels = reading.frames.mean(axis=(1, 2, 3))
+    indices = np.round((levels - 20) / 12).astype(int)[list(reading.order)]
+    assert indices.reshape(-1, 2).tolist() == [expected] * 5
+
+
+def test_the_last_window_has_a_frame_once(make_video, tmp_path):
+    """Floats make 7.3 - 2 to 7.3 s a little longer than a clip of 2 s."""
+    path = tmp_path / "v.mp4"
+    path.write_bytes(make_video(np.arange(73), fps=10))
+    *_, last = video(path).windows(seconds=2, hop=1)
+    ((_, leaf),) = last.terms
+    assert len(preprocess.read(path, **leaf.options).frames) == 2
