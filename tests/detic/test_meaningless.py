@@ -9,6 +9,7 @@ import pytest
 
 import bindplug
 from bindplug import audio, text
+from bindplug.errors import UnknownWords
 from bindplug_detic import Detic
 from bindplug_detic.prompted_detector import MeaninglessPrompt
 from bindplug_toyworld import Scene
@@ -46,6 +47,14 @@ def test_sounds_are_judged_on_other_routes_and_texts_are_not(detector, route):
         noise = np.random.default_rng(0).normal(0, 0.1, 64_000).astype(np.float32)
         prompts = [SILENCE, audio(noise, sample_rate=16_000), text("a zebra"), text("a dog")]
         assert detector.prepare(prompts, route).is_meaningful == (False, False, True, True)
+
+
+@pytest.mark.parametrize("route", ["vocabulary", "linear", "rescore"])
+def test_unknown_words_are_warned_of_on_every_route(route):
+    model = bindplug.load("imagebind_tiny")  # warns of a word once
+    detector = bindplug.upgrade(Detic.from_pretrained("toy_detic"), model, route=route)
+    with pytest.warns(UnknownWords, match="zebra"):
+        detector.prepare([text("a zebra")])
 
 
 def test_many_class_names_are_not_embedded_to_judge_a_sound(detector, monkeypatch):
