@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING
 from bindplug.lazy import lazy_names, require
 
 if TYPE_CHECKING:
-    from bindplug_search.engine.run import embed_with_ray
+    from bindplug_search.engine.api import embed_with_ray
     from bindplug_search.file_index import Index
     from bindplug_search.opening import create_index, open_index
     from bindplug_search.report import AddReport
@@ -28,7 +28,7 @@ _MODULES = {
     "AddReport": "report",
     "Index": "file_index",
     "create_index": "opening",
-    "embed_with_ray": "engine.run",
+    "embed_with_ray": "engine.api",
     "open_index": "opening",
 }
 

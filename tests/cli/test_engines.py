@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import subprocess
 import sys
 import types
 from importlib.metadata import EntryPoint
@@ -94,6 +95,18 @@ def test_what_is_refused(bindplug, arguments, code, words):
     ran = embed(bindplug, "a.png", *arguments)
     assert ran.code == code, ran.err
     assert words in " ".join(ran.err.split())
+
+
+def test_help_imports_no_engine():
+    code = (
+        "import sys; from bindplug.cli.app import run; run(['--help']); run(['embed', '--help']); "
+        "assert not {'ray', 'pyarrow', 'torch', 'lance'} & set(sys.modules)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=100, check=False
+    )
+    assert done.returncode == 0, done.stderr
+    assert "--engine" in done.stdout
 
 
 def test_addresses_need_an_engine(bindplug, tmp_path):

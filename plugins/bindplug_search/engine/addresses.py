@@ -69,12 +69,10 @@ def local_path(value: str) -> str | None:
     return f"/{path}" if scheme == "file" else None
 
 
-def join(place: str, name: str) -> str:
-    """The path or address of a name in a directory."""
-    if not is_address(place):
-        return str(Path(place) / name)
-    head, mark, query = place.partition("?")
-    return f"{head.rstrip('/')}/{name}{mark}{query}"
+def lance_uri(value: str) -> str:
+    """How Lance names the place: a path, or an address without Arrow's query (Lance reads the environment)."""
+    path = local_path(value)
+    return value.partition("?")[0] if path is None else path
 
 
 def list_files(value: str, *, recursive: bool = False, include: Sequence[str] = ()) -> list[FileEntry]:
@@ -190,8 +188,8 @@ def _filesystem(scheme: str, place: str, query: str) -> fs.FileSystem:
         return fs.FileSystem.from_uri(root)[0]
     except (OSError, ValueError, NotImplementedError) as error:  # ArrowInvalid is a ValueError
         raise InputError(
-            root,
-            found=str(error).splitlines()[0],
+            f"{scheme}://{place.rpartition('@')[2]}",  # without a key that may stand before the @
+            found=str(error).splitlines()[0].split(" in S3 URI")[0],
             expected="a store that Arrow reads: file://, s3://, gs://, abfs://, hdfs://",
         ) from None
 

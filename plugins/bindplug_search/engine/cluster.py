@@ -21,7 +21,7 @@ from bindplug.cli.building import check_reader_options
 from bindplug.errors import BindplugError, InputError
 from bindplug.lazy import require
 from bindplug.space import EmbeddingSpace
-from bindplug_search.engine.destination import open_destination
+from bindplug_search.engine.lance_destination import open_destination
 from bindplug_search.engine.partition import PartitionReport, Work, embed_items
 from bindplug_search.engine.plan import Item, Partition
 

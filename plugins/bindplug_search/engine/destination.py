@@ -1,4 +1,4 @@
-"""Where the rows go: a directory of Parquet files, or a Lance dataset; a partition appears whole or not at all.
+"""Where the rows go: a directory of Parquet files; a partition appears whole or not at all.
 
 ``OUT/part-….parquet`` are the rows. ``OUT/_job.json`` says which job they are of, ``OUT/_errors`` and ``OUT/_notes``
 are tables of bad items and of remarks. Readers of Parquet directories leave out names that start with ``_``. For a
@@ -23,8 +23,7 @@ from pyarrow import fs
 
 from bindplug.cli.building import as_utf8, lock_file
 from bindplug.errors import InputError
-from bindplug.lazy import require
-from bindplug_search.engine.addresses import is_address, local_path, open_place, whole_file
+from bindplug_search.engine.addresses import open_place, whole_file
 from bindplug_search.engine.partition import MOST_REMARKS, PartitionReport
 
 OWN_NAMES = re.compile(
@@ -37,26 +36,6 @@ ROW_GROUP = 8192
 """Rows of a Parquet row group, and of a batch handed to Lance."""
 REPORT_THREADS = 32
 """Partitions whose counts are read at once."""
-
-
-def open_destination(output: str) -> Destination:
-    """The destination at a path or address: Lance where it ends in ``.lance``, else a directory of Parquet files.
-
-    Raises:
-        InputError: a file's name, or a store that Arrow does not know.
-        MissingDependency: the package for Lance is absent.
-    """
-    plain = output.partition("?")[0].rstrip("/")
-    if plain.endswith(".lance"):
-        return LanceDestination(output)
-    if plain.endswith((".parquet", ".npz")):
-        raise InputError(
-            output,
-            found="the name of a file",
-            expected="a directory, which gets a Parquet file for each partition, or a name that ends in .lance",
-            remedy=f"Say -o {plain.rpartition('.')[0]}",
-        )
-    return Destination(output)
 
 
 class Destination:
@@ -148,6 +127,12 @@ class Destination:
         matches = (PARTITION.fullmatch(item.base_name) for item in self._list(self.path))
         return {match[1]: int(match[2]) for match in matches if match and f".{match[3]}" == self.suffix}
 
+    @property
+    def errors(self) -> str:
+        """The place of the table of bad items."""
+        head, mark, query = self._parts_of(self.output).partition("?")
+        return f"{head.rstrip('/')}/_errors{mark}{query}"
+
     def is_finished(self, name: str) -> bool:
         """Whether a partition stands here."""
         return bool(self.filesystem.get_file_info(self._file(name)).is_file)
@@ -238,10 +223,10 @@ class Destination:
 
         path = self._file(name)
         with self._whole(path) as file, pq.ParquetWriter(file, schema) as writer:
-            for table in _regrouped(tables, ROW_GROUP):
+            for table in regrouped(tables, ROW_GROUP):
                 writer.write_table(table)
             self._write_remarks(name, report)
-            writer.add_key_value_metadata({REPORT_KEY.decode(): json.dumps(_counts(report))})
+            writer.add_key_value_metadata({REPORT_KEY.decode(): json.dumps(counts_of(report))})
 
     def _write_remarks(self, name: str, report: PartitionReport) -> None:
         """The tables of bad items and of remarks; they stand before the partition counts as finished."""
@@ -303,93 +288,12 @@ class Destination:
         return InputError(self.output, found=detail, expected="a place that can be written, with space left")
 
 
-class LanceDestination(Destination):
-    """A Lance dataset, whose fragments are written by workers and become one version at the end.
-
-    Args:
-        output: path or address of the dataset, which ends in ``.lance``.
-    """
-
-    suffix = ".json"
-
-    def __init__(self, output: str) -> None:
-        require("lance", owner="the ray engine, for Lance,", extra="ray")
-        super().__init__(output)
-        local = local_path(output)
-        self.uri = output if local is None or not is_address(output) else local
-
-    def _parts_of(self, output: str) -> str:
-        head, mark, query = output.partition("?")
-        return f"{head.rstrip('/')}.parts{mark}{query}"
-
-    def ensure_own(self) -> None:
-        super().ensure_own()
-        filesystem, path = open_place(self.output)
-        exists = filesystem.get_file_info(path).type != fs.FileType.NotFound
-        if exists and not self.filesystem.get_file_info(f"{self.path}/_job.json").is_file:
-            raise InputError(
-                self.output,
-                found="a dataset that this engine did not make",
-                expected="a new place",
-                remedy="Choose another --output",
-            )
-
-    def _write_rows(
-        self, name: str, schema: pa.Schema, tables: Iterable[pa.Table], report: PartitionReport
-    ) -> None:
-        from lance.fragment import write_fragments
-
-        errors: list[Exception] = []
-
-        def batches() -> Iterator[pa.RecordBatch]:
-            try:
-                for table in _regrouped(tables, ROW_GROUP):
-                    yield from table.to_batches()
-            except Exception as error:
-                errors.append(error)
-                raise
-
-        reader = pa.RecordBatchReader.from_batches(schema, batches())
-        try:
-            fragments = write_fragments(reader, self.uri, schema=schema, mode="create")
-        except Exception:
-            if errors:  # Lance raises what happened in making the rows as an error of its own
-                raise errors[0] from None
-            raise
-        self._write_remarks(name, report)
-        mark = {**_counts(report), "fragments": [fragment.to_json() for fragment in fragments]}
-        with self._whole(self._file(name)) as file:
-            file.write(json.dumps(mark).encode())
-
-    def _read_counts(self, name: str) -> dict[str, Any]:
-        counts: dict[str, Any] = json.loads(self._read(self._file(name)))
-        return counts
-
-    def commit(self, schema: pa.Schema, names: Iterable[str]) -> None:
-        """Make the fragments of all partitions the newest version of the dataset.
-
-        Raises:
-            InputError: it cannot be written.
-        """
-        import lance
-
-        fragments: list[Any] = []
-        with ThreadPoolExecutor(REPORT_THREADS) as threads:
-            for counts in threads.map(self._read_counts, names):
-                for fragment in counts["fragments"]:
-                    numbered = {**fragment, "id": len(fragments)}
-                    fragments.append(lance.FragmentMetadata.from_json(json.dumps(numbered)))
-        try:
-            lance.LanceDataset.commit(self.uri, lance.LanceOperation.Overwrite(schema, fragments))
-        except OSError as error:
-            raise self._not_writable(error) from None
-
-
-def _counts(report: PartitionReport) -> dict[str, int]:
+def counts_of(report: PartitionReport) -> dict[str, int]:
+    """What a partition notes of itself."""
     return {"rows": report.rows, "skipped": len(report.skipped), "notes": len(report.notes)}
 
 
-def _regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
+def regrouped(tables: Iterable[pa.Table], rows: int) -> Iterator[pa.Table]:
     """The same rows in tables of at least ``rows``, but for the last."""
     waiting: list[pa.Table] = []
     for table in tables:

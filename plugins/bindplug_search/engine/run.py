@@ -3,36 +3,32 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from contextlib import closing
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from importlib.metadata import version
-from numbers import Real
 from pathlib import Path
 from typing import Any
 
 from bindplug.cli.building import (
-    DEFAULT_MODEL,
     EmbedJob,
     EmbedSummary,
-    ModelChoice,
-    Source,
-    Sources,
     is_utf8,
     job_difference,
 )
 from bindplug.encoder import warn_unknown_words
 from bindplug.errors import InputError
-from bindplug.modality import Modality
 from bindplug.progress import iterate_with_progress
 from bindplug.space import EmbeddingSpace
+from bindplug_search.engine.addresses import local_path
 from bindplug_search.engine.cluster import (
     describe_model,
     embed_partitions,
     plan_resources,
     ray_session,
 )
-from bindplug_search.engine.destination import Destination, open_destination
+from bindplug_search.engine.destination import Destination
+from bindplug_search.engine.lance_destination import open_destination
 from bindplug_search.engine.partition import PartitionReport, Work
 from bindplug_search.engine.plan import (
     PARTITION_ITEMS,
@@ -44,6 +40,7 @@ from bindplug_search.engine.plan import (
     list_items,
     plan_items,
 )
+from bindplug_search.engine.settings import Settings
 from bindplug_search.engine.tables import plan_tables
 
 FORMAT = 1
@@ -68,43 +65,6 @@ TYPED = {
 """Keys of a job -> what a person typed to set them."""
 
 
-@dataclass(frozen=True)
-class Settings:
-    """The engine's own options.
-
-    Attributes:
-        actors, cpus, gpus: see :func:`bindplug_search.engine.cluster.plan_resources`.
-        column: of the tables that are read; None where files are.
-        id_column: names for the bytes in ``column``.
-    """
-
-    actors: int | None = None
-    cpus: float | None = None
-    gpus: float | None = None
-    column: str | None = None
-    id_column: str | None = None
-
-    @classmethod
-    def of(cls, options: dict[str, Any]) -> Settings:
-        """The settings that ``-E NAME=VALUE`` state.
-
-        Raises:
-            InputError: a value of another kind.
-        """
-        actors, cpus, gpus = (options.get(name) for name in ("actors", "cpus", "gpus"))
-        if actors is not None and (isinstance(actors, bool) or not isinstance(actors, int) or actors < 1):
-            raise _bad_option("actors", actors, "a whole number of at least 1")
-        for name, value in (("cpus", cpus), ("gpus", gpus)):
-            if value is not None and (isinstance(value, bool) or not isinstance(value, Real) or value < 0):
-                raise _bad_option(name, value, "a number of at least 0, as 0.5")
-        column, id_column = (
-            None if options.get(name) is None else str(options[name]) for name in ("column", "id")
-        )
-        if id_column is not None and column is None:
-            raise _bad_option("id", id_column, "-E column=NAME beside it")
-        return cls(actors, cpus, gpus, column, id_column)
-
-
 def run(job: EmbedJob) -> EmbedSummary:
     """Embed on a Ray cluster, or on processes of this machine; what is done already is not done again.
 
@@ -117,6 +77,7 @@ def run(job: EmbedJob) -> EmbedSummary:
     destination.ensure_own()
     earlier = None if job.overwrite else _earlier_job(job, destination)
     step = earlier["step"] if earlier else _step(job)
+    _ensure_apart(job)
     plan = _plan(job, settings, step)
     on_error = job.on_error or "skip"
     identity: dict[str, Any] = {
@@ -154,97 +115,6 @@ def run(job: EmbedJob) -> EmbedSummary:
         return _embed(job, settings, destination, plan, work, identity, earlier, step)
 
 
-def embed_with_ray(
-    sources: Sequence[str | tuple[str, str]],
-    output: str | Path,
-    *,
-    modality: str | None = None,
-    model: str | Path = DEFAULT_MODEL,
-    device: str = "auto",
-    dtype: str | None = None,
-    batch_size: int = 32,
-    workers: int | None = None,
-    on_error: str = "skip",
-    save_every: int | None = None,
-    windows: float | None = None,
-    hop: float | None = None,
-    reader_options: dict[str, dict[str, Any]] | None = None,
-    recursive: bool = False,
-    include: Sequence[str] = (),
-    restart: bool = False,
-    overwrite: bool = False,
-    address: str | None = None,
-    actors: int | None = None,
-    cpus: float | None = None,
-    gpus: float | None = None,
-    column: str | None = None,
-    id_column: str | None = None,
-    quiet: bool = False,
-) -> EmbedSummary:
-    """Embed files, or the rows of tables, on a Ray cluster: ``bindplug embed --engine ray`` from Python.
-
-    A Ray session that the program has begun is used; else one is begun, and ended with the call.
-
-    Args:
-        sources: paths, directories, patterns, addresses (``s3://bucket/prefix``) or sentences, each of
-            ``modality``, or ``(modality, source)``.
-        output: a directory for Parquet files, or the name of a Lance dataset that ends in ``.lance``; or the
-            address of one.
-        modality: of the sources that state none.
-        model, device, dtype, batch_size: which model to load and how; device is "auto", "cpu" or "cuda".
-        workers: threads that read files, for each actor.
-        on_error: "skip" lists bad items in the table ``_errors``; "raise" stops at the first.
-        save_every: items in a partition; 4,096 by default, 64 recordings with windows.
-        windows, hop: length of windows of recordings, and from the start of one to that of the next, in seconds.
-        reader_options: for each modality, options of its reader.
-        recursive, include: how directories are expanded.
-        restart, overwrite: begin anew.
-        address: of a cluster, as ``auto`` or ``ray://host:10001``; None for this machine.
-        actors, cpus, gpus: how many actors, and what each takes; None leaves it to what the cluster has.
-        column: read tables, and take paths, sentences or bytes from this column (of webdataset: the member's suffix).
-        id_column: names for the bytes.
-        quiet: no progress bar.
-
-    Returns:
-        How many rows there are, and what was left out.
-
-    Raises:
-        InputError: bad input, an output of another job, a cluster that does not answer, or workers that die.
-        MissingDependency: the extra ``ray`` is not installed.
-    """
-    items = []
-    for source in sources:
-        kind, value = (modality, source) if isinstance(source, str) else source
-        if kind is None:
-            raise InputError(str(value), found="no modality", expected="modality=, or (modality, source)")
-        items.append(Source(Modality.parse(kind).value, value))
-    if not items:
-        raise InputError("embed_with_ray()", found="no sources", expected="at least one")
-    if on_error not in ("raise", "skip"):
-        raise InputError("embed_with_ray()", found=f"on_error={on_error!r}", expected='"raise" or "skip"')
-    if hop is not None and windows is None:
-        raise InputError("embed_with_ray()", found="hop without windows", expected="both")
-    span = None if windows is None else {"seconds": windows, "hop": windows if hop is None else hop}
-    options = {"actors": actors, "cpus": cpus, "gpus": gpus, "column": column, "id": id_column}
-    job = EmbedJob(
-        Sources(items, reader_options or {}),
-        str(output),
-        ModelChoice(str(model), device, dtype, batch_size),
-        recursive=recursive,
-        include=tuple(include),
-        on_error=on_error,
-        save_every=save_every,
-        workers=workers,
-        windows=span,
-        restart=restart,
-        overwrite=overwrite,
-        address=address,
-        options=options,
-        quiet=quiet,
-    )
-    return run(job)
-
-
 def _plan(job: EmbedJob, settings: Settings, step: int) -> Plan:
     if settings.column is not None:
         return plan_tables(job, settings.column, settings.id_column, step)
@@ -277,6 +147,25 @@ def _earlier_job(job: EmbedJob, destination: Destination) -> dict[str, Any] | No
     if earlier is not None and job.restart and not earlier.get("complete"):
         return None
     return earlier
+
+
+def _ensure_apart(job: EmbedJob) -> None:
+    """Raise :class:`InputError` if the output lies below a directory that is read: its files would be read too."""
+    place = _resolved(job.output)
+    for source in job.sources.items:
+        if source.is_text or source.files or not job.recursive:
+            continue
+        if f"{place}/".startswith(f"{_resolved(source.value)}/"):
+            raise InputError(
+                f"--output: {job.output}",
+                found=f"a place below {source.value}, which is read",
+                expected="another",
+            )
+
+
+def _resolved(value: str) -> str:
+    path = local_path(value)
+    return value.partition("?")[0].rstrip("/") if path is None else str(Path(path).resolve())
 
 
 def _step(job: EmbedJob) -> int:
@@ -389,8 +278,6 @@ def _summary(job: EmbedJob, destination: Destination, reports: Iterable[Partitio
         summary.notes_count += report.notes_count
         summary.skipped += report.skipped[: MOST_REMARKS - len(summary.skipped)]
         summary.notes += report.notes[: MOST_REMARKS - len(summary.notes)]
+    if summary.skipped_count:
+        summary.details["errors"] = destination.errors
     return summary
-
-
-def _bad_option(name: str, value: object, expected: str) -> InputError:
-    return InputError(f"-E {name}", found=repr(value), expected=expected)

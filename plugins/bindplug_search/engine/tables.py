@@ -13,7 +13,7 @@ import pyarrow as pa
 from bindplug.cli.building import EmbedJob, Source, file_state
 from bindplug.errors import BindplugError, InputError
 from bindplug.lazy import require
-from bindplug_search.engine.addresses import FileEntry, is_address, list_files, local_path, open_place
+from bindplug_search.engine.addresses import FileEntry, lance_uri, list_files, local_path, open_place
 from bindplug_search.engine.plan import Item, Partition, Plan, digest_of, partition_name
 
 SUFFIXES = {".parquet": "parquet", ".lance": "lance", ".tar": "webdataset"}
@@ -217,9 +217,7 @@ def _state_of(name: str, kind: str) -> list[int]:
 
 def _lance_dataset(name: str) -> Any:
     lance = require("lance", owner="the ray engine, for Lance tables,", extra="ray")
-    if not is_address(name) or local_path(name) is not None:
-        return lance.dataset(local_path(name))
-    return lance.dataset(name)
+    return lance.dataset(lance_uri(name))
 
 
 def _lance_batches(part: TableSlice, columns: Sequence[str]) -> Iterator[pa.RecordBatch]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import json
+import shutil
 import tarfile
 import wave
 
@@ -74,6 +75,7 @@ def test_bad_items_are_in_the_table_of_errors(small_model, pictures, tmp_path):
     assert [row["path"] for row in errors] == [str(pictures[10]), str(absent)]
     assert [row["modality"] for row in errors] == ["image", "image"]
     assert "no picture format" in errors[0]["reason"]
+    assert summary.details["errors"] == str(tmp_path / "rows" / "_errors")
     assert [item["source"] for item in summary.skipped] == [row["path"] for row in errors]
     again = embed_with_ray(
         [str(tmp_path / "rows" / "_errors")],
@@ -177,6 +179,10 @@ def test_foreign_places_are_left_alone(small_model, pictures, tmp_path):
         with pytest.raises(InputError, match=words):
             embed_with_ray([str(pictures[0])], output, modality="image", model=small_model, overwrite=True)
     assert [path.name for path in tmp_path.iterdir()] == ["notes.txt"]
+    with pytest.raises(InputError, match="which is read"):
+        embed_with_ray(
+            [str(tmp_path)], tmp_path / "rows", modality="image", recursive=True, model=small_model
+        )
 
 
 def test_tables_of_paths_and_of_bytes(small_model, pictures, local_rows, tmp_path):
@@ -231,6 +237,9 @@ def test_lance_tables_in_and_out(small_model, pictures, local_rows, tmp_path):
     assert embed_with_ray([str(tmp_path / "in.lance")], output, **options).complete
     with pytest.raises(InputError, match=r"p00010.png: data in no picture format"):
         embed_with_ray([str(tmp_path / "in.lance")], output, on_error="raise", **options)
+    shutil.rmtree(output)
+    assert embed_with_ray([str(tmp_path / "in.lance")], output, **options).rows == 39
+    assert lance.dataset(output).count_rows() == 39
     with pytest.raises(InputError, match="did not make"):
         embed_with_ray([str(pictures[0])], tmp_path / "in.lance", modality="image", model=small_model)
 
