@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+import struct
 from collections.abc import Callable, Iterator, Sequence
 from fractions import Fraction
 from typing import Any, BinaryIO
@@ -36,6 +37,7 @@ SEEK_BACK_S = (0, 2, 10, 60, 1_000_000)
 """Seconds before the target to seek to; the next one is tried where the first frame comes after the target."""
 INSTANT_S = Fraction(1, 1000)
 """How far before a time to seek, so that the frame before that time is decoded too."""
+MATRIX_BYTES = 36
 RAW_FPS = Fraction(25)
 MOST_FAULTS = 100
 TOLERANCE_S = Fraction(1, 10)
@@ -335,4 +337,21 @@ def _upright(frame: Any, name: str) -> np.ndarray:
     """A frame's pixels (H, W, 3), turned as the file says it was held."""
     check_limit(name, frame.width * frame.height, MOST_PIXELS, "pixels in a frame")
     pixels = frame.to_ndarray(format="rgb24")
-    return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
+    matrix = _display_matrix(frame)
+    if matrix is None:
+        return np.ascontiguousarray(np.rot90(pixels, round(frame.rotation / 90) % 4))
+    (a, b), (c, d) = matrix  # a pixel at (x, y) is shown at (a x + c y, b x + d y)
+    if max(abs(b), abs(c)) > max(abs(a), abs(d)):
+        pixels = pixels.swapaxes(0, 1)  # (H, W, 3) -> (W, H, 3)
+        a, d = c, b
+    pixels = pixels[:, ::-1] if a < 0 else pixels
+    return np.ascontiguousarray(pixels[::-1] if d < 0 else pixels)
+
+
+def _display_matrix(frame: Any) -> tuple[tuple[int, int], tuple[int, int]] | None:
+    """The upper left of a frame's display matrix, which turns it by right angles or mirrors it; None without one."""
+    for data in frame.side_data:
+        if getattr(data.type, "name", "") == "DISPLAYMATRIX" and len(content := bytes(data)) >= MATRIX_BYTES:
+            a, b, _, c, d, *_ = struct.unpack(f"={MATRIX_BYTES // 4}i", content[:MATRIX_BYTES])
+            return (a, b), (c, d)
+    return None

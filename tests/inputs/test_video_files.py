@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import struct
 import warnings
 from fractions import Fraction
 
@@ -249,3 +250,37 @@ def test_the_last_window_has_a_frame_once(make_video, tmp_path):
     *_, last = video(path).windows(seconds=2, hop=1)
     ((_, leaf),) = last.terms
     assert len(preprocess.read(path, **leaf.options).frames) == 2
+
+
+@pytest.mark.parametrize(
+    ("matrix", "shown"),
+    [
+        ((1, 0, 0, 1), lambda pixels: pixels),
+        ((0, 1, -1, 0), lambda pixels: np.rot90(pixels, -1)),
+        ((-1, 0, 0, -1), lambda pixels: np.rot90(pixels, 2)),
+        ((0, -1, 1, 0), np.rot90),
+        ((-1, 0, 0, 1), np.fliplr),  # a front camera's mirror image
+        ((1, 0, 0, -1), np.flipud),
+        ((0, 1, 1, 0), lambda pixels: pixels.swapaxes(0, 1)),
+        ((0, -1, -1, 0), lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1)),
+    ],
+)
+def test_frames_are_shown_as_their_matrix_says(matrix, shown):
+    """Turned and mirrored: the track header's matrix of an MP4, compared with the frame that it is applied to."""
+    buffer = io.BytesIO()
+    pixels = np.zeros((64, 96, 3), np.uint8)
+    pixels[:32, :48], pixels[:32, 48:], pixels[32:, :48] = 80, 160, 240
+    with av.open(buffer, "w", format="mp4") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
+        for _ in range(3):
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, "rgb24")))
+        container.mux(stream.encode(None))
+    data = buffer.getvalue()
+    place = data.index(b"tkhd") + 44
+    a, b, c, d = (65536 * number for number in matrix)
+    changed = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
+    frame = preprocess.read(data[:place] + changed + data[place + 36 :]).frames[0]
+    upright = preprocess.read(data).frames[0]
+    assert np.array_equal(frame, shown(upright))
+    assert np.abs(upright.astype(int) - pixels).max() < 40  # blocks at the edges
