@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import sys
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager, redirect_stdout
+from contextlib import contextmanager, redirect_stdout, suppress
 from dataclasses import dataclass, field, fields
 from importlib.metadata import EntryPoint, entry_points
 from io import StringIO
@@ -155,7 +155,7 @@ def contained(output: TextIO | None = None) -> Iterator[None]:
     """
     limit = sys.getrecursionlimit()
     try:
-        with redirect_stdout(_Printed() if output is None else output):
+        with redirect_stdout(_Printed() if output is None else output), _descriptor_to_stderr():
             yield
     except (BindplugError, ModuleNotFoundError, KeyboardInterrupt):
         raise
@@ -165,6 +165,29 @@ def contained(output: TextIO | None = None) -> Iterator[None]:
         raise Failure(describe_error(error)) from error
     finally:
         sys.setrecursionlimit(limit)
+
+
+@contextmanager
+def _descriptor_to_stderr() -> Iterator[None]:
+    """What is written past ``sys.stdout``, by a library in C or a process that a plugin starts, goes to stderr too."""
+    real = sys.__stdout__
+    try:
+        assert real is not None
+        assert sys.__stderr__ is not None
+        real.flush()
+        stdout, stderr = real.fileno(), sys.__stderr__.fileno()
+        kept = os.dup(stdout)
+    except (AssertionError, OSError, ValueError):  # there is no such stream, or it is closed
+        yield
+        return
+    try:
+        os.dup2(stderr, stdout)
+        yield
+    finally:
+        with suppress(OSError, ValueError):
+            real.flush()
+        os.dup2(kept, stdout)
+        os.close(kept)
 
 
 class _Printed(StringIO):

@@ -35,6 +35,8 @@ PLUGINS = {
     "aa_takes_command": HOOK.format(name="unused")
     + "\n@hookimpl\ndef register_commands(register):\n    register(CommandCard(name='embed', target='x:y'))\n",
     "aa_strange_name": HOOK.format(name="\x1b]0;owned\x07"),
+    "aa_writes": "import os, sys\nos.write(1, b'{raw')\nos.system('echo {child')\nsys.__stdout__.write('{real')\n"
+    + HOOK.format(name="writer"),
     "aa_closes": "import sys\nsys.stdout.close()\n" + HOOK.format(name="closer"),
     "aa_shallow": "import sys\nsys.setrecursionlimit(60)\n\ndef down(n):\n    down(n + 1)\n\ndown(0)\n",
     "aa_text_for_tuple": HOOK.format(name="texts").replace("loader=", "requires='torch', loader="),
@@ -135,6 +137,7 @@ def test_what_a_plugin_prints_goes_to_stderr_and_is_noted(environment, report):
     done = run(environment, "-m", "bindplug.cli", "models", "--json")
     assert {"printed", "good_model", "imagebind_tiny"} <= {model["name"] for model in json.loads(done.stdout)}
     assert "{not json" in done.stderr
+    assert all(text in done.stderr for text in ("{raw", "{child", "{real"))
 
 
 def test_the_table_holds_no_control_characters(environment):
