@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from collections.abc import Callable
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +20,7 @@ from bindplug_serve.guards import LOOPBACK_NAMES
 from bindplug_serve.limits import MIB, Limits
 
 if TYPE_CHECKING:
+    from bindplug.encoder import Encoder
     from bindplug_serve.service import Service
 
 KEY_VARIABLE = "BINDPLUG_API_KEY"
@@ -223,12 +224,21 @@ def _service(
         find_index_card(index)
     _ = choice.torch_device
     return Service(
-        lambda: choice.load(names),
+        lambda: _packed(choice.load(names)),
         name=served_name or (Path(choice.name).stem if Path(choice.name).exists() else choice.name),
         limits=limits,
         open_index=None if index is None else _index_opener(index, index_bridge),
         open_detector=None if detector is None else lambda model: Detector(detector, model, bridge),
     )
+
+
+def _packed(model: Encoder) -> Encoder:
+    """The model with its weights laid out for the processor, where there is such a layout; its rows stay the same."""
+    from bindplug import pack
+
+    with suppress(InputError):  # another kind of model, on a GPU, or of a dtype without packed products
+        return pack(model)
+    return model
 
 
 def _index_opener(path: str, bridge: str | None) -> Callable[[Any], Any]:
