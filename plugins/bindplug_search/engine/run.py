@@ -228,6 +228,7 @@ def _embed(
             reports[name] = report
             words |= dict.fromkeys(report.unknown_words)
     ordered = [reports[name] for name in _names(plan)]
+    _ensure_in_sight(job, destination, plan)
     destination.commit(work.schema(), _names(plan))
     destination.write_job({**state, "complete": True})
     destination.clear()
@@ -240,6 +241,18 @@ def _embed(
         "partitions_done_earlier": len(kept),
     }
     return summary
+
+
+def _ensure_in_sight(job: EmbedJob, destination: Destination, plan: Plan) -> None:
+    """Raise :class:`InputError` if workers of other machines wrote to disks of their own."""
+    absent = _names(plan).keys() - destination.finished().keys()
+    if absent:
+        raise InputError(
+            job.output,
+            found=f"{len(absent)} of {len(plan.partitions)} partitions that workers wrote are not there",
+            expected="a place that all machines share",
+            remedy="Use a shared directory, or an address as s3://bucket/rows",
+        )
 
 
 def _sort_out(

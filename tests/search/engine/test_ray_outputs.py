@@ -347,3 +347,26 @@ def again_and_again(call):
                 continue
 
     return retried
+
+
+def test_workers_that_write_elsewhere_are_noticed(small_model, pictures, tmp_path, monkeypatch):
+    from bindplug_search.engine import run as engine
+    from bindplug_search.engine.partition import PartitionReport
+
+    def elsewhere(ray, partitions, work, output, space, resources):
+        yield from ((partition.name, PartitionReport(1)) for partition in partitions)
+
+    monkeypatch.setattr(engine, "embed_partitions", elsewhere)
+    with pytest.raises(InputError, match=r"2 of 2 partitions .* s3://bucket/rows"):
+        embed_with_ray([str(p) for p in pictures[:2]], tmp_path / "rows", modality="image", save_every=1)
+    assert not json.loads((tmp_path / "rows" / "_job.json").read_text())["complete"]
+
+
+def test_the_pip_line_where_ray_is_absent(small_model, pictures, tmp_path, command, monkeypatch):
+    from bindplug import cards
+
+    monkeypatch.setattr(cards, "_installed", lambda module: module != "ray")
+    arguments = ("embed", pictures[0], "--modality", "image", "--engine", "ray", "-o", tmp_path / "rows")
+    code, _, err = command(*arguments)
+    assert code == 1
+    assert 'pip install "bindplug[ray]"' in err
