@@ -9,6 +9,7 @@ from types import ModuleType
 from typing import Any, BinaryIO
 
 from bindplug.errors import InputError, MissingDependency
+from bindplug.inputs.cut_files import cut_remark
 from bindplug.inputs.optional import import_optional
 from bindplug.inputs.source import FileView
 
@@ -47,12 +48,19 @@ def open_container(file: BinaryIO, name: str, expected: str, owner: str) -> Iter
         MissingDependency: PyAV is absent or too old.
     """
     av = import_av(owner)
+    start = file.tell()
     try:
         with av.open(FileView(file), mode="r", metadata_errors="replace", options=dict(OPTIONS)) as container:
             yield container
     except (av.error.FFmpegError, EOFError, UnicodeDecodeError) as error:
         problem = f"data that cannot be decoded ({getattr(error, 'strerror', None) or error})"
-        raise InputError(name, found=problem, expected=expected) from None
+        breaks_off = cut_remark(file, start) != ""  # an MP4's index often stands at its end
+        remedy = (
+            "The file breaks off before the data that its header declares: copy it again."
+            if breaks_off
+            else ""
+        )
+        raise InputError(name, found=problem, expected=expected, remedy=remedy) from None
 
 
 def stamp(item: Any, stream: Any) -> Fraction | None:

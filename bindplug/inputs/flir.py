@@ -19,7 +19,7 @@ from PIL import Image
 
 from bindplug.errors import InputError
 from bindplug.inputs.limits import MOST_PIXELS, check_limit
-from bindplug.inputs.source import describe_source, open_source, peek
+from bindplug.inputs.source import describe_source, open_source, peek, read_whole
 
 JPEG_MAGIC, FFF_MAGICS, PNG_MAGIC = b"\xff\xd8\xff", (b"FFF\x00", b"AFF\x00"), b"\x89PNG\r\n\x1a\n"
 APP1, APP3, SEGMENT_HEAD = 0xE1, 0xE3, b"FLIR\x00"
@@ -110,7 +110,7 @@ def read_radiometric(source: object) -> np.ndarray | None:
         return None
     name = describe_source(source)
     with open_source(source, EXPECTED) as file:
-        data = file.read() if head.startswith(FFF_MAGICS) else _joined_segments(file)
+        data = read_whole(file, name) if head.startswith(FFF_MAGICS) else _joined_segments(file, name)
     if not data:
         return None
     try:
@@ -147,12 +147,19 @@ def _segments(file: BinaryIO) -> Iterator[tuple[int, bytes]]:
         yield head[1], file.read(int.from_bytes(head[2:], "big") - 2)
 
 
-def _joined_segments(file: BinaryIO) -> bytes:
+def _joined_segments(file: BinaryIO, name: str) -> bytes:
     """The FFF file in a JPEG's APP1 segments; each numbers itself and tells the last number."""
-    parts = {}
+    parts: dict[int, bytes] = {}
+    last = -1
     for marker, body in _segments(file):
         if marker == APP1 and body.startswith(SEGMENT_HEAD) and len(body) > 8:
             parts[body[6]] = body[8:]
+            last = max(last, body[7])
+    if parts and len(parts) <= last:  # what follows a missing one would be read at another place
+        raise InputError(
+            name, found=f"{len(parts)} of {last + 1} segments of FLIR's record", expected=EXPECTED,
+            remedy="Copy the file again; editors and messengers strip it.",
+        )  # fmt: skip
     return b"".join(parts[number] for number in sorted(parts))
 
 

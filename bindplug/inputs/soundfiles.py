@@ -354,7 +354,7 @@ def _from_container(file: BinaryIO, name: str, reason: str) -> Iterator[Sound]:
         if not error.found.startswith("data that cannot be decoded"):
             raise
         problem = f"data that is not sound, or damaged (libsndfile: {reason} FFmpeg: {error.found})"
-        raise InputError(name, found=problem, expected=EXPECTED) from None
+        raise InputError(name, found=problem, expected=EXPECTED, remedy=error.remedy) from None
 
 
 def _decoded_track(av: Any, container: Any, track: Any, name: str) -> Sound:

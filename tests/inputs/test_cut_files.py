@@ -125,7 +125,7 @@ def make_cut_video():
         buffer = io.BytesIO()
         options = {"movflags": "frag_keyframe+empty_moov"} if form == "mp4" else {}
         rng = np.random.default_rng(0)
-        with av.open(buffer, "w", format=form, options=options) as container:
+        with av.open(buffer, "w", format=form.split()[0], options=options) as container:
             stream = container.add_stream("mpeg4", rate=10)
             stream.width, stream.height, stream.pix_fmt = 96, 64, "yuv420p"
             for index in range(80):
@@ -136,3 +136,12 @@ def make_cut_video():
         return buffer.getvalue()
 
     return make
+
+
+def test_an_mp4_whose_index_is_missing_has_a_remedy(make_cut_video):
+    data = make_cut_video("mp4 whole")
+    for reader in (preprocess, VideoPreprocess()):
+        with pytest.raises(
+            InputError, match="breaks off before the data that its header declares: copy it again"
+        ):
+            reader.read(data[: len(data) // 2])

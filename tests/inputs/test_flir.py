@@ -144,6 +144,11 @@ def test_damage():
             continue
         with pytest.raises(InputError, match=message):
             preprocess.read(jpeg(content))
+    data = bytearray(jpeg(whole, cut=500))
+    place = data.index(b"FLIR\0\x01\x01")
+    data[place : place + 4] = b"XLIR"
+    with pytest.raises(InputError, match=r"\d+ of \d+ segments of FLIR's record.*Copy the file again"):
+        preprocess.read(bytes(data))
     rng = np.random.default_rng(2)
     data = bytearray(jpeg(whole))
     for _ in range(60):
