@@ -70,8 +70,8 @@ def clip(directory: Path, *, side: int = 32, seed: int = 0) -> Path:
     )
 
 
-def clap(directory: Path, *, fusion: bool = False, seed: int = 0, mels: int = 16) -> Path:
-    """A ClapModel of half-second windows at 4 kHz, and its processor."""
+def clap(directory: Path, *, fusion: bool = False, seed: int = 0, mels: int = 16, seconds: int = 1) -> Path:
+    """A ClapModel of windows of so many seconds at 4 kHz, and its processor."""
     torch.manual_seed(seed)
     text = TRUNK | {
         "vocab_size": 64,
@@ -102,8 +102,8 @@ def clap(directory: Path, *, fusion: bool = False, seed: int = 0, mels: int = 16
     sounds = transformers.ClapFeatureExtractor(
         feature_size=16,
         sampling_rate=4000,
-        hop_length=16,
-        max_length_s=1,
+        hop_length=16 * seconds,
+        max_length_s=seconds,
         fft_window_size=64,
         frequency_max=2000,
         truncation="fusion" if fusion else "rand_trunc",

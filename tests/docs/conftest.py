@@ -5,12 +5,17 @@ import shutil
 import pytest
 
 from bindplug_toyworld.page_files import write_page_files
+from tests import small_foreign
 
 
 @pytest.fixture(scope="session")
 def files(tmp_path_factory):
     """Made once; tests work in copies."""
-    return write_page_files(tmp_path_factory.mktemp("files"))
+    directory = write_page_files(tmp_path_factory.mktemp("files"))
+    small_foreign.clap(
+        directory / "clap", seconds=4
+    )  # what a page on encoders of other libraries has downloaded
+    return directory
 
 
 @pytest.fixture
