@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -22,6 +22,7 @@ from bindplug.cli.building import (
 from bindplug.modality import Modality
 
 if TYPE_CHECKING:
+    from bindplug.bridges import Bridge
     from bindplug.space import EmbeddingSpace
     from bindplug_search.adopt.adoption import Adoption
     from bindplug_search.adopt.record import Record
@@ -66,6 +67,8 @@ def adopt(
     bridge: str | None,
     fit_bridge: bool,
     check: bool,
+    output: str | None,
+    overwrite: bool,
     choice: ModelChoice,
     as_json: bool,
     quiet: bool,
@@ -83,76 +86,88 @@ def adopt(
     bindplug search photos.parquet --audio bark.wav
     """
     from bindplug_search.adopt.adoption import adopt as adopt_file
+    from bindplug_search.adopt.adoption import place_of
     from bindplug_search.adopt.candidates import encoders_at_hand
+    from bindplug_search.adopt.record import write_record
     from bindplug_search.opening import remembered_name
 
     if bridge is not None and fit_bridge:
         raise click.UsageError("--bridge names one, --fit-bridge makes one; give one of them")
+    place = place_of(file, output, overwrite=overwrite or check)
     device = choice.torch_device
+    space = _space_of(choice)
     adoption = adopt_file(
         file,
         encoders_at_hand([choice.name, *candidates], device=device, dtype=choice.dtype),
         batch_size=choice.batch_size,
         progress=False if quiet else None,
         query_model=remembered_name(choice.name),
-        write=not check,
+        output=output,
+        write=False,
         **options,
     )
     remarks: list[str] = []
-    if adoption.record is not None:
-        remarks = _bridged(adoption, adoption.record, choice, bridge, fit_bridge, quiet)
+    record = adoption.record
+    if record is not None:
+        way = _way(record, choice, space, bridge, fit_bridge and not check, quiet)
+        remarks = way.remarks
+        if not check:
+            write_record(replace(record, bridge=way.bridge), place, overwrite=overwrite)
+            if way.fitted is not None:
+                way.fitted.save(place / way.bridge)
+            adoption = replace(adoption, place=place)
     if as_json:
         print_json(_as_json(adoption, remarks))
     else:
         _show(adoption, remarks, quiet)
-    return OK if adoption.record is not None else FAILED
+    return OK if record is not None else FAILED
 
 
-def _bridged(
-    adoption: Adoption, record: Record, choice: ModelChoice, bridge: str | None, fit: bool, quiet: bool
-) -> list[str]:
-    """See to the way of the model's queries into the space of the rows; remarks on it."""
-    from bindplug_search.adopt.record import write_record
+@dataclass(frozen=True)
+class _Way:
+    """How queries of a model come into the space of the rows.
 
-    space = _space_of(choice)
+    Attributes:
+        remarks: on it.
+        bridge: as the record keeps it; empty for none.
+        fitted: a bridge that is to be kept with the record.
+    """
+
+    remarks: list[str] = field(default_factory=list)
+    bridge: str = ""
+    fitted: Bridge | None = None
+
+
+def _way(
+    record: Record, choice: ModelChoice, space: EmbeddingSpace, bridge: str | None, fit: bool, quiet: bool
+) -> _Way:
     if record.space.matches(space):
-        return []
-    model_space = f"{choice.name} lives in another space ({space.name})"
+        return _Way()
+    elsewhere = f"{choice.name} lives in another space ({space.name})"
     if bridge is not None:
         as_bridge(bridge, source=space, target=record.space, doing="the adopted rows")
         place = Path(bridge).expanduser()
         name = str(place.absolute()) if place.exists() else bridge
-        remark = f"{model_space}: its queries take the bridge {bridge}"
-    elif fit:
-        if adoption.place is None:
-            return [f"{model_space}: a bridge is fitted when the record is written"]
-        name = "bridge"
-        remark = _fitted(adoption, record, choice, quiet)
-    else:
-        if registered_bridge(space, record.space) is not None:
-            return [f"{model_space}: its queries take the bridge that is registered between the two"]
-        command = fit_command(space, record.space)
-        return [
-            f"{model_space}, and no bridge is known. Fit one here (--fit-bridge --overwrite), or: {command}"
-        ]
-    if adoption.place is not None and bridge is not None:
-        write_record(replace(record, bridge=name), adoption.place, overwrite=True)
-    return [remark]
+        return _Way([f"{elsewhere}: its queries take the bridge {bridge}"], name)
+    if fit:
+        fitted = _fitted(record, choice, quiet)
+        return _Way([f"{elsewhere}: a bridge was fitted from texts ({fitted.report})"], "bridge", fitted)
+    if registered_bridge(space, record.space) is not None:
+        return _Way([f"{elsewhere}: its queries take the bridge that is registered between the two"])
+    command = fit_command(space, record.space)
+    return _Way(
+        [f"{elsewhere}, and no bridge is known. Fit one here (--fit-bridge --overwrite), or: {command}"]
+    )
 
 
-def _fitted(adoption: Adoption, record: Record, choice: ModelChoice, quiet: bool) -> str:
-    """Fit a bridge between the text towers of the two models and keep it inside of the record."""
+def _fitted(record: Record, choice: ModelChoice, quiet: bool) -> Bridge:
+    """A bridge between the text towers of the two models."""
     from bindplug.bridges import fit_bridge
     from bindplug.corpus import builtin_corpus
-    from bindplug_search.adopt.record import write_record
 
-    assert adoption.place is not None
     source = choice.load({"text"})
     target = replace(choice, name=record.encoder).load({"text"})
-    fitted = fit_bridge(source, target, builtin_corpus(), batch_size=256, progress=False if quiet else None)
-    write_record(replace(record, bridge="bridge"), adoption.place, overwrite=True)
-    fitted.save(adoption.place / "bridge", overwrite=True)
-    return f"{choice.name} lives in another space: a bridge was fitted from texts ({fitted.report})"
+    return fit_bridge(source, target, builtin_corpus(), batch_size=256, progress=False if quiet else None)
 
 
 def _space_of(choice: ModelChoice) -> EmbeddingSpace:

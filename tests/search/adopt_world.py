@@ -34,7 +34,7 @@ class World:
         self.pictures.mkdir()
         self.names = [f"{index:03}.png" for index in range(COUNT)]
         for index, name in enumerate(self.names):
-            scene_at("eval", index, canvas=(96, 128), things=1 + index % 3).image.save(self.pictures / name)
+            scene_at("eval", index, canvas=(64, 88), things=1 + index % 3).image.save(self.pictures / name)
         (directory / "paths.txt").write_text("\n".join(str(self.pictures / name) for name in self.names))
         self.models = {
             "imagebind_tiny": bindplug.load("imagebind_tiny", modalities={"image", "text", "audio"}),

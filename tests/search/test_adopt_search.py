@@ -157,6 +157,7 @@ def test_rows_of_another_model_take_a_bridge(folder, adopt_world, capsys):
     assert len(results) == 10
     assert run([*arguments, "no_such_bridge"]) == 1
     assert "there is no bridge" in capsys.readouterr().err
+    assert open_adopted(path).info().details["bridge"] == "toy_bridge", "the earlier record is gone"
 
 
 @pytest.mark.usefixtures("at_hand")
@@ -165,7 +166,7 @@ def test_without_a_bridge_the_command_that_fits_one_is_told(folder, adopt_world,
     monkeypatch.setattr("bindplug_search.command_adopt.registered_bridge", lambda source, target: None)
     assert run(["index", "adopt", str(path), "--device", "cpu", "-q"]) == 0
     output = capsys.readouterr().out
-    assert "bindplug bridge fit --source imagebind_tiny --target bindplug:toy_foreign_clip" in output
+    assert "bindplug bridge fit --source imagebind_tiny --target toy_foreign_clip" in output
 
 
 @pytest.mark.usefixtures("at_hand")
@@ -180,6 +181,23 @@ def test_a_bridge_that_is_fitted_is_kept_with_the_record(folder, adopt_world, ca
     bridge = open_adopted(path).info().details["bridge"]
     loaded = bindplug.bridges.load_bridge(bridge)
     assert loaded.target.name == adopt_world.models[FOREIGN].embedding_space.name
+
+
+@pytest.mark.usefixtures("at_hand")
+def test_nothing_is_written_for_a_check_or_a_model_that_is_not_there(folder, capsys):
+    path = str(folder / "photos.parquet")
+    assert run(["index", "adopt", path, "--device", "cpu", "-q", "--check"]) == 0
+    assert "the rows are imagebind_tiny's" in capsys.readouterr().out
+    assert run(["index", "adopt", path, "--device", "cpu", "-q", "--model", "no_such_model"]) == 1
+    assert "no model is named" in capsys.readouterr().err
+    assert not is_adopted(path)
+
+
+def test_an_index_of_bindplug_is_not_adopted(tmp_path, capsys):
+    (tmp_path / "library.lance").mkdir()
+    (tmp_path / "library.lance" / "bindplug.json").write_text("{}")
+    assert run(["index", "adopt", str(tmp_path / "library.lance"), "-q"]) == 1
+    assert "Search it as it is: bindplug search" in capsys.readouterr().err
 
 
 def test_kinds_and_conditions_limit_the_rows(folder, adopt_world):

@@ -12,7 +12,8 @@ import numpy as np
 
 from bindplug.errors import CheckpointError, InputError
 from bindplug.modality import Modality
-from bindplug_search.adopt.adopted_index import kind_names, kinds_mask
+from bindplug.plugins import registry
+from bindplug_search.adopt.adopted_index import STORE, kind_names, kinds_mask
 from bindplug_search.adopt.identification import ITEMS, Candidate, Identification, identify
 from bindplug_search.adopt.recognition import record_place
 from bindplug_search.adopt.record import (
@@ -91,9 +92,7 @@ def adopt(
     """
     path = Path(path).expanduser()
     modality = Modality.parse(modality).value
-    place = Path(output).expanduser() if output is not None else record_place(path)
-    if write and not overwrite and (place / MANIFEST.file).exists():
-        raise CheckpointError(f"{path} is adopted already, see {place}; replace the record with --overwrite")
+    place = place_of(path, output, overwrite=overwrite or not write)
     file = open_rows(path, rows=rows, paths=paths, kinds=kinds, table=table)
     fingerprint = fingerprint_of(file.path)
     begin = choose_root(file, root)
@@ -120,6 +119,26 @@ def adopt(
     if write:
         write_record(record, place, overwrite=overwrite)
     return Adoption(identification, place if write else None, record)
+
+
+def place_of(path: str | Path, output: str | Path | None, *, overwrite: bool) -> Path:
+    """Where the record of a file goes.
+
+    Raises:
+        InputError: the file is an index of bindplug.
+        CheckpointError: there is a record already, and ``overwrite`` is False.
+    """
+    path = Path(path).expanduser()
+    stores = [entry.card for entry in registry().indexes.values() if entry.card.recognises(path)]
+    if any(card.name != STORE for card in stores):
+        raise InputError(
+            str(path), found="an index of bindplug", expected="embeddings that another tool wrote",
+            remedy=f"Search it as it is: bindplug search {path}",
+        )  # fmt: skip
+    place = Path(output).expanduser() if output is not None else record_place(path)
+    if not overwrite and (place / MANIFEST.file).exists():
+        raise CheckpointError(f"{path} is adopted already, see {place}; replace the record with --overwrite")
+    return place
 
 
 def _record(

@@ -52,7 +52,10 @@ class ArrowRows(RowFile):
         if has_spans:
             stacked = [table[name].to_numpy() for name in spans]
             self.spans = np.stack(stacked, axis=1)  # 2 x (N,) -> (N, 2), NaN for null
-        self.metadata_columns = [f.name for f in schema if f.name not in wanted and _is_scalar(f.type)]
+        own = ("model", "space") if b"bindplug" in (schema.metadata or {}) else ()  # the same in every row
+        self.metadata_columns = [
+            field.name for field in schema if field.name not in (*wanted, *own) and _is_scalar(field.type)
+        ]
 
     def metadata(self, name: str) -> Sequence[object]:
         if name not in self.metadata_columns:

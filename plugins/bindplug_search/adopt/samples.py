@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,8 +20,8 @@ if TYPE_CHECKING:
 
     from bindplug.encoder import Encoder
 
-TRIES_PER_ITEM = 40
-"""Rows that are looked at for each item before the search for readable files is given up."""
+MOST_MISSING = 20_000
+"""Files that are looked for and not here, before the search for readable ones is given up."""
 
 REREAD_ITEMS = 24
 """Items that are read a second time, differently."""
@@ -101,16 +100,17 @@ def choose_items(
     order = np.random.default_rng(seed).permutation(np.flatnonzero(usable))
     items: list[Item] = []
     sources: set[tuple[str, object]] = set()
-    examples: Counter[str] = Counter()
-    for position in order[: count * TRIES_PER_ITEM]:
+    missing, example = 0, "none: the rows have no paths"
+    for position in order:
         path = name_at(file.paths, int(position))
         kind = kind_at(file, int(position), modality)
         if path is None:
-            examples["rows without a path"] += 1
             continue
         place = path if kind == Modality.TEXT.value else root.resolve(path)
         if kind != Modality.TEXT.value and not _is_file(place):
-            examples[str(place) if place else path] += 1
+            missing, example = missing + 1, str(place or path)
+            if missing == MOST_MISSING:
+                break
             continue
         span = span_at(file, int(position))
         if (path, span) in sources:
@@ -124,10 +124,9 @@ def choose_items(
         if len(items) == count:
             break
     if not items:
-        example = next(iter(examples), "none")
         raise InputError(
             f"{file.path}: {file.paths_file or file.path_column or 'paths'}",
-            found=f"no file that is here, of {sum(examples.values())} looked for (such as {example})",
+            found=f"no file that is here, of {missing} looked for (such as {example})",
             expected="files that can be read, to find out which encoder made the rows",
             remedy="Name the directory that relative paths begin at: --root DIR",
         )
