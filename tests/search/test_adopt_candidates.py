@@ -6,7 +6,6 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from bindplug.cli.app import run
 from bindplug_search.adopt import adopt, encoders_at_hand
 from bindplug_search.adopt.candidates import cached_names
 
@@ -51,7 +50,7 @@ def test_clips_in_the_cache_of_hugging_face_are_at_hand(no_cache):
     assert "transformers:openai/clip" in [candidate.name for candidate in encoders_at_hand([])]
 
 
-def test_rows_that_transformers_made_are_recognized(no_cache, tmp_path, adopt_world, capsys):
+def test_rows_that_transformers_made_are_recognized(no_cache, tmp_path, adopt_world):
     """The rows are those of transformers' own CLIPModel and processor, as people compute them: not normalized."""
     transformers = pytest.importorskip("transformers")
     import torch
@@ -61,23 +60,16 @@ def test_rows_that_transformers_made_are_recognized(no_cache, tmp_path, adopt_wo
     directory = clip(tmp_path / "clip")
     model = transformers.CLIPModel.from_pretrained(directory).eval()
     processor = transformers.AutoImageProcessor.from_pretrained(directory)
-    pictures = [Image.open(adopt_world.pictures / name).convert("RGB") for name in adopt_world.names[:60]]
+    names = adopt_world.names[:24]
+    pictures = [Image.open(adopt_world.pictures / name).convert("RGB") for name in names]
     with torch.inference_mode():
         features = model.get_image_features(**processor(images=pictures, return_tensors="pt"))
     rows = getattr(features, "pooler_output", features).numpy()
-    np.savez(tmp_path / "rows.npz", clip=rows, path=np.array(adopt_world.names[:60]))
-    arguments = [
-        str(tmp_path / "rows.npz"),
-        "--root",
-        str(adopt_world.pictures),
-        "--device",
-        "cpu",
-        "--json",
-        "-q",
-    ]
-    assert run(["index", "adopt", *arguments, "--candidate", f"transformers:{directory}"]) == 0
-    report = json.loads(capsys.readouterr().out)
-    assert report["model"] == f"transformers:{directory}"
-    assert report["space"]["width"] == 24
-    assert any("unnormalized" in line or "scaled" in line for line in report["remarks"])
-    assert any("bindplug bridge fit --source imagebind_tiny" in line for line in report["remarks"])
+    np.savez(tmp_path / "rows.npz", clip=rows, path=np.array(names))
+    candidates = encoders_at_hand([f"transformers:{directory}"])[:1]
+    adoption = adopt(tmp_path / "rows.npz", candidates, root=adopt_world.pictures, progress=False)
+    identification = adoption.identification
+    assert identification.verdict == "identified", identification.reason
+    assert adoption.record.encoder == f"transformers:{directory}"
+    assert adoption.record.space.width == 24
+    assert any("unnormalized" in line or "scaled" in line for line in identification.remarks)
