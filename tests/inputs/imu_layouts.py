@@ -8,14 +8,15 @@ T = times(100)
 X = motion(T)
 
 
-def suffixes():
-    header = "timestamp_ms,acc_x_mps2,acc_y_mps2,acc_z_mps2,gyro_x_radps,gyro_y_radps,gyro_z_radps"
-    return log(header, [integers(T * 1000), *X])
+def suffixes(form="{}_{axis}_{unit}", axes="xyz"):
+    sensors = (("acc", "mps2"), ("gyro", "radps"))
+    names = [form.format(sensor, axis=axis, unit=unit) for sensor, unit in sensors for axis in axes]
+    return log(",".join(["timestamp_ms", *names]), [integers(T * 1000), *X])
 
 
-def px4():
-    gyroscope = [f"gyro_rad[{axis}]" for axis in range(3)]
-    accelerometer = [f"accelerometer_m_s2[{axis}]" for axis in range(3)]
+def px4(form="{}[{}]"):
+    gyroscope = [form.format("gyro_rad", axis) for axis in range(3)]
+    accelerometer = [form.format("accelerometer_m_s2", axis) for axis in range(3)]
     names = ["timestamp", *gyroscope, "gyro_integral_dt", "accelerometer_timestamp_relative", *accelerometer]
     filler = [5000] * T.size
     return log(",".join(names), [integers(T * 1e6), *X[3:], filler, [0] * T.size, *X[:3]])
@@ -55,11 +56,11 @@ def thousands():
     return "\n".join([header, *rows]).encode()
 
 
-def points_between_thousands():
-    """As German spreadsheets write them: 1.234,5."""
+def points_between_thousands(marks=".,"):
+    """As German spreadsheets write them, 1.234,5, or Swiss ones, 1'234.5."""
     columns = [T * 1000, *(X[:3] / G * 1e6), *(X[3:] * DEG * 1000)]
     header = "time_ms;acc_x_ug;acc_y_ug;acc_z_ug;gyro_x_mdps;gyro_y_mdps;gyro_z_mdps"
-    swap = str.maketrans(",.", ".,")
+    swap = str.maketrans(",.", marks)
     rows = [";".join(f"{value:,.2f}".translate(swap) for value in row) for row in zip(*columns, strict=True)]
     return "\n".join([header, *rows]).encode()
 
@@ -72,7 +73,9 @@ def in_language(time, acceleration, rotation, sep=","):
 
 LAYOUTS: dict[str, tuple[Builder, dict[str, object]]] = {
     "units without separators": (suffixes, {}),
+    "units behind the axis": (lambda: suffixes("{}{axis}{unit}", "XYZ"), {}),
     "PX4 sensor_combined": (px4, {}),
+    "PX4, PlotJuggler": (lambda: px4("sensor_combined/{}.0{}"), {}),
     "OpenIMU": (open_imu, {}),
     "OpenIMU, m/s²": (lambda: open_imu("mps2"), {}),
     "MetaWear, merged": (metawear_merged, {}),
@@ -85,6 +88,7 @@ LAYOUTS: dict[str, tuple[Builder, dict[str, object]]] = {
     ),
     "repeated headers": (repeated_headers, {}),
     "commas between thousands": (thousands, {}),
+    "apostrophes between thousands": (lambda: points_between_thousands("'."), {}),
     "points between thousands": (points_between_thousands, {}),
     "German": (
         lambda: in_language("Zeit [s]", "Beschleunigung {} (m/s²)", "Winkelgeschwindigkeit {} (°/s)", ";"),
@@ -102,6 +106,14 @@ LAYOUTS: dict[str, tuple[Builder, dict[str, object]]] = {
     "Portuguese": (lambda: in_language("Tempo (s)", "Aceleração {} (m/s^2)", "Giroscópio {} (deg/s)"), {}),
     "Japanese": (lambda: in_language("時間[s]", "加速度{}[m/s^2]", "角速度{}[deg/s]"), {}),
     "Japanese, axes first": (lambda: in_language("経過時間(s)", "{}軸加速度(m/s²)", "{}軸ジャイロ(dps)"), {}),
+    "Japanese, Shift JIS": (
+        lambda: in_language("時間[s]", "加速度{}[m/s^2]", "角速度{}[deg/s]").decode().encode("cp932"),
+        {},
+    ),
+    "Chinese, GB 18030": (
+        lambda: in_language("时间(s)", "加速度{}(m/s^2)", "陀螺仪{}(deg/s)").decode().encode("gb18030"),
+        {},
+    ),
     "Chinese": (lambda: in_language("时间(s)", "加速度{}(m/s²)", "陀螺仪{}(°/s)"), {}),
     "Korean": (lambda: in_language("시간(s)", "가속도 {}(m/s²)", "자이로 {}(deg/s)"), {}),
 }

@@ -367,3 +367,11 @@ def test_blanks_at_the_start_are_cut_and_the_other_sensor_with_them():
     assert "20 rows at the ends" in note
     assert "0.20 s that only one of the sensors recorded" in note
     assert error_of(reading.windows[0], motion(0.2 + np.arange(2000) / 400)) < 0.01
+
+
+def test_a_clock_that_starts_again_is_told_from_lost_order():
+    twice = np.concatenate([T[:400], T[:400]])
+    with pytest.raises(
+        InputError, match="The clock starts again there, as where logs were joined: split the file"
+    ):
+        preprocess.read(stamped([f"{v:.4f}" for v in twice], "time_s"))

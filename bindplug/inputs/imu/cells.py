@@ -56,7 +56,7 @@ class Cells:
         columns = {index: [row[index] for row in self.rows] for index in self.numbers}
         joined = "".join("".join(cells) for cells in columns.values())
         if "\u2212" in joined or _SPACED_DIGITS.search(joined):  # a typographic minus, 1'234.5
-            columns = {index: [_plain(cell) for cell in cells] for index, cells in columns.items()}
+            columns = {index: [plain(cell) for cell in cells] for index, cells in columns.items()}
         if "," in joined or "." in joined:
             self._take_marks(columns, joined)
         for index, cells in columns.items():
@@ -180,7 +180,8 @@ def is_number(cell: str) -> bool:
     return True
 
 
-def _plain(cell: str) -> str:
+def plain(cell: str) -> str:
+    """A number without typographic minus, and without spaces or apostrophes between groups of digits."""
     return _SPACED_DIGITS.sub("", cell.replace("\u2212", "-"))
 
 

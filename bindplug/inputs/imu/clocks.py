@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from bindplug.errors import InputError
-from bindplug.inputs.imu.cells import number_marks, with_point
+from bindplug.inputs.imu.cells import number_marks, plain, with_point
 from bindplug.inputs.imu.columns import Table
 from bindplug.inputs.imu.names import ColumnName
 from bindplug.inputs.imu.units import TIME, parse_unit
@@ -138,7 +138,7 @@ def _exact(cells: np.ndarray) -> np.ndarray | None:
     except ValueError:
         pass
     blank = np.isin(np.char.lower(cells), ["", "nan", "null", "none", "na", "n/a", "-"])
-    texts = cells[~blank].tolist()
+    texts = [plain(cell) for cell in cells[~blank].tolist()]
     marks = number_marks(texts)
     if marks is None:
         return None

@@ -137,6 +137,8 @@ def _ordered(
         place = int(np.argmax(backward)) + 1
         problem = f"non-monotonic time: {int(backward.sum())} steps backwards, the first at sample {place}"
         remedy = "Pass sort=True to put the samples in order, if only their order was lost."
+        if backward.sum() == 1 and abs(seconds[place] - seconds[0]) < 0.1 * np.ptp(seconds):
+            remedy = f"The clock starts again there, as where logs were joined: split the file. {remedy}"
         raise InputError(name, found=problem, expected="times that never decrease", remedy=remedy)
     notes.append("samples were out of order and have been sorted by time")
     order = np.argsort(seconds, kind="stable")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import codecs
 import re
 import unicodedata
 
@@ -46,6 +47,10 @@ TERMS = {
 Japanese, Chinese, Korean and Russian, without accents; ``_`` is a space, an underscore or nothing."""
 
 
+ENCODINGS = ("cp932", "gb18030", "big5", "cp949", "cp1251")
+"""What spreadsheets write in these countries where it is not UTF-8."""
+
+
 def _pattern() -> tuple[re.Pattern[str], dict[str, str]]:
     """One expression for all terms, the longest first, and the English name of each."""
     english = {
@@ -64,6 +69,18 @@ def _pattern() -> tuple[re.Pattern[str], dict[str, str]]:
 
 
 _TERM, _ENGLISH = _pattern()
+
+
+def encoding_of(sample: bytes) -> str | None:
+    """The encoding of Japan, China, Korea or Russia in which ``sample`` has terms of motion logs; None if in none."""
+    for encoding in ENCODINGS:
+        try:
+            text = codecs.getincrementaldecoder(encoding)().decode(sample)
+        except UnicodeDecodeError:
+            continue
+        if any(not match.group().isascii() for match in _TERM.finditer(text)):
+            return encoding
+    return None
 
 
 def in_english(name: str) -> str:

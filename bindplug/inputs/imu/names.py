@@ -51,9 +51,13 @@ _ZONE = re.compile(r"(utc|gmt)?[+-]\d{1,2}:?\d{0,2}$", re.IGNORECASE)
 _BRACKETED = re.compile(r"[(\[{]((?:[^()\[\]{}]|[(\[{][^()\[\]{}]*[)\]}])*)[)\]}]")
 _WORD = re.compile(r"[A-Z]+(?=[A-Z][a-z])|[A-Z]?[a-zäöüß']+|[A-Z]+|\d+")
 _G_FORCE = re.compile(r"^g[ _]?f(?:orce)?[ _.]?([xyz])$", re.IGNORECASE)
+_JOINED_UNIT = re.compile(r"(.*[a-z])([XYZ])([a-z]+\d?)$")
+"""An axis with its unit behind it: gyroXradps."""
 _INDICES = ("0", "1", "2")
 """Array indices in brackets that stand for x, y and z where no letter does."""
-_PX4_GYROSCOPE = re.compile(r"gyro_rad\[[012]\]$")
+_PX4_INDEX = re.compile(r"(gyro_rad|accelerometer_m_s2)[.\[]0?([012])\]?$")
+"""As ulog2csv and PlotJuggler write an array's columns."""
+_PX4_GYROSCOPE = re.compile(r"(.*/)?gyro_rad[.\[]0?[012]\]?$")
 """Rates of turn in rad/s. Source: PX4's message sensor_combined."""
 CLOCK_WORDS = word_set(
     "timestamp timestamps time times elapsed stamp tstamp ts epoch cts date datetime zeit clock sampletimefine "
@@ -84,6 +88,10 @@ class ColumnName:
 def parse_name(name: str) -> ColumnName:
     """``"Gyro X (deg/s)"`` to the words ``("gyro",)``, the axis ``"x"`` and the unit ``"deg/s"``."""
     bare = in_english(name.strip().strip("\ufeff\"'").strip().lstrip("#%").strip())
+    bare = _PX4_INDEX.sub(r"\1[\2]", bare)
+    joined = _JOINED_UNIT.match(bare)
+    if joined and parse_unit(joined[3]):
+        bare = " ".join(joined.groups())
     qualifiers: set[str] = set()
     axis = unit = indexed_axis = None
     for content in _BRACKETED.findall(bare):

@@ -19,6 +19,7 @@ import numpy as np
 from bindplug.errors import InputError
 from bindplug.inputs.imu.cells import EXPECTED, SPACES, Cells, is_number, rows_of
 from bindplug.inputs.imu.columns import ACCELEROMETER, CHANNELS, Columns, Table, match_columns
+from bindplug.inputs.imu.languages import encoding_of
 from bindplug.inputs.imu.names import parse_name
 from bindplug.inputs.imu.rows_by_sensor import SENSOR_COLUMNS, sensor_column
 from bindplug.inputs.imu.units import parse_unit
@@ -126,7 +127,7 @@ def _encoding(sample: bytes, name: str) -> str:
     try:
         codecs.getincrementaldecoder("utf-8")().decode(sample)
     except UnicodeDecodeError:
-        encoding = "cp1252"
+        encoding = encoding_of(sample) or "cp1252"
     else:
         encoding = "utf-8-sig"
     if b"\0" in sample:
