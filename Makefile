@@ -57,6 +57,7 @@ weights: $(DEV_STAMP)  ## train the embedded default again, end to end (some 4 h
 		--model runs/full/weights/imagebind_tiny --write runs/full/weights/toy_detic
 	$(BIN)/python -m recipes.generator --model runs/full/weights/imagebind_tiny \
 		--judge runs/full/weights/toy_foreign_clip --output runs/full/weights/toy_unclip
+	$(BIN)/python -m recipes.clap --output runs/full/weights/toy_clap
 
 clean:  ## remove what the targets above made, the environment included
 	rm -rf $(VENV) $(OUT) runs .pytest_cache .mypy_cache .ruff_cache .import_linter_cache

@@ -7,7 +7,7 @@ from typing import Any
 
 from bindplug import CommandCard, EmbeddingSpace, ModelCard, hookimpl
 from bindplug.cards import BridgeCard
-from bindplug_toyworld.space import FOREIGN_SPACE, TOY_SPACE
+from bindplug_toyworld.space import CLAP_SPACE, FOREIGN_SPACE, TOY_SPACE
 
 
 @hookimpl
@@ -28,6 +28,17 @@ def register_models(register: Callable[[ModelCard], None]) -> None:
             "bundled: a second CLIP of the toy world, in a space of its own; for bridges",
             FOREIGN_SPACE,
             modalities=visual,
+        )
+    )
+    register(
+        _bundled(
+            "toy_clap",
+            "bundled: transformers' CLAP at tiny size, of sounds and captions; it never saw a picture",
+            CLAP_SPACE,
+            modalities=("text", "audio"),
+            loader="bindplug_toyworld.clap:load",
+            requires=("transformers",),
+            extra="transformers",
         )
     )
     register(
@@ -71,9 +82,10 @@ def _bundled(
 
 @hookimpl
 def register_spaces(register: Callable[[EmbeddingSpace], None]) -> None:
-    """The spaces of both toy CLIPs."""
+    """The spaces of both toy CLIPs and of the toy CLAP."""
     register(TOY_SPACE)
     register(FOREIGN_SPACE)
+    register(CLAP_SPACE)
 
 
 @hookimpl

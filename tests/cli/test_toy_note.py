@@ -41,4 +41,4 @@ def test_a_model_of_another_place_is_no_toy(capsys, tmp_path):
 
 def test_cards_say_which_models_are_toys():
     toys = {card.name for card in bindplug.list_models(tool=None) if card.toy}
-    assert toys == {"imagebind_tiny", "toy_foreign_clip", "toy_detic", "toy_unclip"}
+    assert toys == {"imagebind_tiny", "toy_foreign_clip", "toy_clap", "toy_detic", "toy_unclip"}
