@@ -59,6 +59,11 @@ PICTURE_COLUMNS = 16
     help="Only files whose metadata meets this; != < <= > >= work too. Repeatable.",
 )
 @click.option("--min-score", type=click.FloatRange(-1, 1), help="Leave out results of a lower cosine.")
+@click.option(
+    "--cutoffs",
+    metavar="FILE",
+    help="Leave out results that are no match by what bindplug cutoffs measured; for a single source.",
+)
 @click.option("--all-windows", is_flag=True, help="Give every window of a recording, not its best one alone.")
 @click.option(
     "--recenter/--no-recenter",
@@ -84,6 +89,7 @@ def search(
     kinds: tuple[str, ...],
     where: tuple[str, ...],
     min_score: float | None,
+    cutoffs: str | None,
     all_windows: bool,
     recenter: bool | None,
     exact: bool,
@@ -120,6 +126,7 @@ def search(
         all_windows=all_windows,
         recenter=recenter,
         min_score=min_score,
+        cutoffs=cutoffs,
         exact=exact,
     )
     if page is not None or open_page:

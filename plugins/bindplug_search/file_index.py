@@ -23,6 +23,7 @@ from bindplug.indexes import (
 from bindplug.modality import Modality
 from bindplug.models import load
 from bindplug.query import Leaf, Query
+from bindplug.thresholds import Cutoffs, as_cutoffs
 from bindplug_search.adding import Work, items_of, put_files
 from bindplug_search.arguments import Kinds, Where, conditions_of, item_of, kinds_of, recipe_of
 from bindplug_search.export import export_rows
@@ -105,6 +106,7 @@ class Index:
         all_windows: bool = False,
         recenter: bool | None = None,
         min_score: float | None = None,
+        cutoffs: Cutoffs | str | Path | None = None,
         exact: bool = False,
     ) -> list[IndexMatch]:
         """The rows nearest to a query, best first.
@@ -119,6 +121,8 @@ class Index:
             recenter: move the sources of a query to where the rows that are searched lie on average, which makes sums
                 better. By default for sums, if the model knows where rows of their modalities lie.
             min_score: leave out matches of a lower cosine.
+            cutoffs: leave out matches whose cosine is not above the threshold of their kind: what
+                :func:`bindplug.cutoffs` made, or its file. For a query of one source and no other space.
             exact: compare with every row, where a large index would search approximately.
 
         Returns:
@@ -132,10 +136,33 @@ class Index:
         if k < 1:
             raise InputError("search", found=f"k={k}", expected="at least 1")
         kinds = kinds_of(kind)
-        vector = self.vector_of(query, kinds=kinds, recenter=recenter)
         conditions = conditions_of(where)
+        limits = None if cutoffs is None else self._limits(as_cutoffs(cutoffs), query, recenter)
+        vector = self.vector_of(query, kinds=kinds, recenter=recenter)
         matches = self._nearest(vector, k, kinds, conditions, exact, all_windows)
+        if limits is not None:
+            modality = query.terms[0][1].modality or ""
+            matches = [match for match in matches if match.score > limits.threshold(modality, match.kind)]
         return [match for match in matches if min_score is None or match.score >= min_score]
+
+    def _limits(self, limits: Cutoffs, query: Query, recenter: bool | None) -> Cutoffs:
+        """The cut-offs, if their promise holds for a query.
+
+        Raises:
+            SpaceMismatch: they are of another space than the index.
+            InputError: they are of another score, or for a query of one source as it is.
+        """
+        limits.ensure(self.store.space)
+        if len(query.terms) != 1 or query.terms[0][0] < 0 or query.modality is None or recenter:
+            raise InputError(
+                "cut-offs",
+                found=f"the query {query!r}{', recentered' if recenter else ''}",
+                expected="one source as it is, for which cut-offs are measured",
+                remedy="For sums use min_score",
+            )
+        model = self.model_for({query.modality.value})
+        limits.ensure(model.embedding_space)
+        return limits
 
     def _nearest(
         self,

@@ -97,7 +97,8 @@ def test_the_page_lists_the_public_modules():
 
 
 @pytest.mark.parametrize(
-    "package", ["bindplug_detic", "bindplug_diffusers", "bindplug_toyworld", "bindplug_transformers"]
+    "package",
+    ["bindplug_detic", "bindplug_diffusers", "bindplug_search", "bindplug_toyworld", "bindplug_transformers"],
 )
 def test_no_export_of_a_plugin_has_the_name_of_a_module(package):
     """Importing the module would put it in the place of the export."""

@@ -71,7 +71,8 @@ def _run_shell(snippet):
     for line in snippet.code.splitlines():
         program, *words = shlex.split(line, comments=True)
         assert program == "bindplug", f"{snippet.place}: {line}"
-        arguments = [name for word in words for name in _expanded(word)]
+        quoted = set(re.findall(r"'([^']*)'", line))  # as a shell, which leaves quoted patterns alone
+        arguments = [name for word in words for name in ([word] if word in quoted else _expanded(word))]
         assert run(arguments) == 0, f"{snippet.place}: {line}"
 
 

@@ -264,3 +264,24 @@ def test_two_writers_exclude_each_other(index, tmp_path, encoder):
         other.add([text("a dog")])
     assert other.add([text("a dog")]).added == 1
     assert len(index) == 1  # a reader sees what another has committed
+
+
+def test_cut_offs_leave_out_what_is_no_match(index, encoder, tmp_path):
+    import bindplug as bp
+
+    sentences = [text(f"sentence {number}") for number in range(40)]
+    index.add(sentences)
+    absent = [text(f"absent {number}") for number in range(60)]
+    limits = bp.cutoffs(encoder, known=[text("sentence 3")], absent=absent, fpr=0.05)
+    limits.save(tmp_path / "cutoffs.json")
+    threshold = limits.threshold("text", "text")
+    every = index.search(text("sentence 3"), 40)
+    expected = [match for match in every if match.score > threshold]
+    assert 0 < len(expected) < 40
+    assert index.search(text("sentence 3"), 40, cutoffs=limits) == expected
+    assert index.search(text("sentence 3"), 40, cutoffs=tmp_path / "cutoffs.json") == expected
+    with pytest.raises(InputError, match="For sums use min_score"):
+        index.search(text("a") + text("b"), cutoffs=limits)
+    assert [match.score for match in index.search(text("sentence 3"), 40, min_score=0.5)] == [
+        match.score for match in every if match.score >= 0.5
+    ]
