@@ -164,3 +164,21 @@ class TestContract(EncoderContract):
             ],
             "depth": [depth(noise.uniform(0.5, 5, (48, 48)).astype(np.float32), unit="m") for _ in range(2)],
         }
+
+
+def test_a_detector_takes_it():
+    """In ImageBind's space its bridge is used; in the detector's own space none is needed."""
+    bindplug_detic = pytest.importorskip("bindplug_detic")
+    from bindplug_toyworld import Scene
+
+    detector = bindplug_detic.Detic.from_pretrained("toy_detic")
+    tiny = bindplug.load("imagebind_tiny", modalities={"audio", "text"})
+    clip = bindplug.load("toy_foreign_clip")
+    picture = Scene(200, "eval", labels=["dog", "bell"], canvas=(256, 256)).image
+    queries = [audio(Scene(100, "eval", labels=["dog"]).audio, sample_rate=16_000), text("a bell")]
+    expected = bindplug.upgrade(detector, tiny)(picture, queries)
+    same = bindplug.upgrade(detector, bindplug.combine({"audio": tiny, "text": tiny}))(picture, queries)
+    across = bindplug.combine({"audio": tiny, "text": clip}, space=clip)
+    other = bindplug.upgrade(detector, across)(picture, queries)
+    np.testing.assert_allclose(same.scores, expected.scores, atol=1e-5)
+    assert sorted(other.labels) == sorted(expected.labels) == ["a bell", "audio"]
