@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Collection, Mapping
 from dataclasses import asdict
 from typing import Any
@@ -32,7 +33,7 @@ class ImageBindConfig(PretrainedConfig):
         kwargs: what every transformers config takes.
 
     Raises:
-        InputError: ``network`` describes no network, or ``embedding_space`` no space.
+        InputError: ``network`` describes no network, ``embedding_space`` no space, or the scale is no finite number.
         UnknownModality: a name in ``modalities`` is none.
     """
 
@@ -52,6 +53,9 @@ class ImageBindConfig(PretrainedConfig):
         self.modalities = [modality.value for modality in Modality if modality.tower in towers]
         space = _space(embedding_space) or default_space(shape)
         self.embedding_space: dict[str, Any] = asdict(space)
+        if not _is_finite_number(logit_scale_init_value):
+            found = f"logit_scale_init_value={logit_scale_init_value!r}"
+            raise InputError("ImageBindConfig", found=found, expected="a finite number")
         self.logit_scale_init_value = logit_scale_init_value
         self.projection_dim = shape.embed_dim
         kwargs.pop("projection_dim", None)
@@ -131,6 +135,10 @@ class ImageBindConfig(PretrainedConfig):
             "hidden_act": "gelu",
             "layer_norm_eps": BLOCK_EPS,
         }
+
+
+def _is_finite_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
 
 def _network(value: Any) -> NetworkConfig:
