@@ -370,3 +370,28 @@ def test_the_pip_line_where_ray_is_absent(small_model, pictures, tmp_path, comma
     code, _, err = command(*arguments)
     assert code == 1
     assert 'pip install "bindplug[ray]"' in err
+
+
+def test_a_partition_that_stands_is_not_embedded_again(small_model, pictures, tmp_path, monkeypatch):
+    """As where a worker dies between writing a partition and reporting it: Ray gives it to another."""
+    from bindplug_search.engine import cluster
+
+    calls = []
+    embed_items = cluster.embed_items
+    monkeypatch.setattr(cluster, "embed_items", lambda *a: calls.append(a[2]) or embed_items(*a))
+    monkeypatch.setattr(cluster.EmbedPartitions, "__call__", twice(cluster.EmbedPartitions.__call__))
+    summary = embed_with_ray(
+        [str(p) for p in pictures[:3]], tmp_path / "rows", modality="image", model=small_model
+    )
+    assert summary.rows == 3
+    assert len(calls) == 1
+
+
+def twice(call):
+    """A task that Ray repeats."""
+
+    def repeated(actor, batch):
+        call(actor, batch)
+        return call(actor, batch)
+
+    return repeated
