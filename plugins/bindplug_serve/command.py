@@ -7,14 +7,14 @@ import logging
 import signal
 import socket
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Coroutine
 from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import click
 
-from bindplug.cli.building import ModelChoice, model_options, output_options, print_json, say
+from bindplug.cli.building import FAILED, OK, ModelChoice, model_options, output_options, print_json, say
 from bindplug.errors import InputError
 from bindplug_serve.guards import LOOPBACK_NAMES
 from bindplug_serve.limits import MIB, Limits
@@ -184,9 +184,9 @@ def serve(
 
     if mcp == "stdio":
         server = _stdio_server(service)
+        signal.signal(signal.SIGINT, signal.SIG_DFL)  # a thread that waits for stdin cannot be told to end
         set_up_logs(logging.WARNING if quiet else logging.INFO)
-        asyncio.run(server())
-        return 0
+        return asyncio.run(server())
     return _serve_http(
         service,
         host=host,
@@ -255,26 +255,26 @@ def _announce(address: str, model: str, as_json: bool) -> None:
     sys.stdout.flush()
 
 
-def _stdio_server(service: Service) -> Callable[[], Any]:
+def _stdio_server(service: Service) -> Callable[[], Coroutine[Any, Any, int]]:
     from bindplug_serve.tools import create_mcp_server
 
     server = create_mcp_server(service)
 
-    async def run() -> None:
+    async def run() -> int:
         loading = asyncio.create_task(service.engine.start())
-        serving = asyncio.create_task(server.run_stdio_async())
-        await asyncio.wait({loading, serving}, return_when=asyncio.FIRST_COMPLETED)
-        if loading.done() and loading.exception() is None:
-            await serving
-        for task in (loading, serving):
-            task.cancel()
-        results = await asyncio.gather(loading, serving, return_exceptions=True)
+        loading.add_done_callback(_tell_failure)
+        await server.run_stdio_async()  # tools tell the assistant if the model cannot be loaded
+        loading.cancel()
+        await asyncio.gather(loading, return_exceptions=True)
         await service.engine.close()
-        errors = [error for error in results if isinstance(error, Exception)]
-        if errors:
-            raise errors[0]
+        return OK if loading.cancelled() or loading.exception() is None else FAILED
 
     return run
+
+
+def _tell_failure(loading: asyncio.Task[None]) -> None:
+    if not loading.cancelled() and (error := loading.exception()):
+        say(f"error: {error}")
 
 
 def _serve_http(
@@ -336,7 +336,7 @@ def _serve_http(
     server.run(sockets=[listener])
     if errors:
         raise errors[0]
-    return 0
+    return OK
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -50,6 +50,22 @@ def test_a_model_that_cannot_be_loaded_ends_the_server(tmp_path):
     assert "Traceback" not in ended.stderr
 
 
+def test_over_stdio_a_missing_model_is_told_and_the_server_ends_with_its_input(tmp_path):
+    command = [*COMMAND, "--mcp", "--model", str(tmp_path)]
+    with subprocess.Popen(
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=ENVIRONMENT,
+    ) as server:
+        line = server.stderr.readline()
+        assert server.communicate(timeout=WAIT_S)[0] == ""
+    assert line.startswith("bindplug: error: ")
+    assert server.returncode == 1
+
+
 @pytest.mark.parametrize(
     ("arguments", "problem"),
     [
