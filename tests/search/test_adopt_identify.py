@@ -72,7 +72,7 @@ def test_too_few_files_for_a_rotation_are_told(adopt_world):
 
 
 @pytest.mark.parametrize(
-    ("shift", "words"), [(1, "most of them 1 rows later"), (-3, "most of them 3 rows earlier")]
+    ("shift", "words"), [(1, "most of them 1 row later"), (-3, "most of them 3 rows earlier")]
 )
 def test_rows_and_paths_that_are_shifted(adopt_world, shift, words):
     result = adopt_world.identify(np.roll(adopt_world.rows[TINY], shift, axis=0))

@@ -1,6 +1,8 @@
 """What other libraries hand over becomes queries, and nothing is guessed."""
 
+import importlib
 import io
+import sys
 
 import numpy as np
 import pyarrow as pa
@@ -8,7 +10,7 @@ import pytest
 from PIL import Image
 
 from bindplug import audio, image, text
-from bindplug.errors import InputError, UnknownModality
+from bindplug.errors import InputError, MissingDependency, UnknownModality
 from bindplug.testing import FakeEncoder
 from bindplug_search.integrations import QueryEmbedder, to_query
 
@@ -53,3 +55,22 @@ def test_rows_are_the_models_own():
     assert embedder.rows([]).shape == (0, 16)
     assert embedder.row("a.wav", "audio") == rows[1].tolist()
     assert embedder.width == 16
+
+
+@pytest.mark.parametrize(
+    ("module", "library", "extra"),
+    [
+        ("lancedb", "lancedb", "index"),
+        ("chroma", "chromadb", "chroma"),
+        ("langchain", "langchain_core", "langchain"),
+        ("llama_index", "llama_index", "llama-index"),
+    ],
+)
+def test_an_absent_library_is_named_with_its_extra(monkeypatch, module, library, extra):
+    name = f"bindplug_search.integrations.{module}"
+    for loaded in [loaded for loaded in sys.modules if loaded == library or loaded.startswith(f"{library}.")]:
+        monkeypatch.delitem(sys.modules, loaded)
+    monkeypatch.setitem(sys.modules, library, None)
+    monkeypatch.delitem(sys.modules, name, raising=False)
+    with pytest.raises(MissingDependency, match=rf'pip install "?bindplug\[{extra}\]'):
+        importlib.import_module(name)

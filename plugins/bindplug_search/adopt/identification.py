@@ -314,11 +314,9 @@ class _Investigation:
         return max(results, key=lambda pair: pair[1].count, default=None)
 
     def _out_of_step(self, trial: Trial, elsewhere: RowsElsewhere, agreeing: int = 0) -> Identification:
-        step = (
-            f"most of them {abs(elsewhere.shift)} rows {'later' if elsewhere.shift > 0 else 'earlier'}"
-            if elsewhere.shift
-            else "at no fixed distance"
-        )
+        distance = abs(elsewhere.shift)
+        rows = f"{distance} row{'s' if distance > 1 else ''} {'later' if elsewhere.shift > 0 else 'earlier'}"
+        step = f"most of them {rows}" if distance else "at no fixed distance"
         name = trial.encoder
         first = f"{agreeing} items agree with {name}. Of the others, " if agreeing else ""
         reason = (

@@ -15,7 +15,6 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from pydantic import PrivateAttr
 
 from bindplug.lazy import require
 from bindplug.modality import Modality
@@ -24,6 +23,7 @@ from bindplug_search.integrations.conversion import DEFAULT_MODEL, QueryEmbedder
 require("lancedb", owner="bindplug's function for LanceDB", extra="index")
 
 from lancedb.embeddings import EmbeddingFunction, register  # noqa: E402
+from pydantic import PrivateAttr  # noqa: E402
 
 __all__ = ["BindplugFunction"]
 

@@ -5,14 +5,13 @@ from __future__ import annotations
 import asyncio
 from typing import Any
 
-from pydantic import PrivateAttr
-
 from bindplug.lazy import require
 from bindplug_search.integrations.conversion import DEFAULT_MODEL, QueryEmbedder
 
 require("llama_index.core.embeddings", owner="bindplug's embedding for llama-index", extra="llama-index")
 
 from llama_index.core.embeddings import MultiModalEmbedding  # noqa: E402
+from pydantic import PrivateAttr  # noqa: E402
 
 __all__ = ["BindplugEmbedding"]
 
