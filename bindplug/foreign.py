@@ -1,6 +1,6 @@
 """Encoders of other libraries behind our face: what every model source builds on.
 
-A plugin that registers a :class:`bindplug.cards.ModelSourceCard` finds the files with :func:`find_files`, opens its
+A plugin that registers a :class:`bindplug.cards.ModelSourceCard` finds the files with :func:`fetch_snapshot`, opens its
 library's network and returns a :class:`ForeignEncoder`.
 """
 
@@ -320,8 +320,8 @@ def license_of(directory: Path) -> str:
     except OSError:
         return ""
     front = re.match(r"---\s*\n(.*?)\n---", head, re.DOTALL)
-    stated = re.search(r"^license:\s*[\"']?([\w.+-]+)", front[1], re.MULTILINE) if front else None
-    return stated[1] if stated else ""
+    license = re.search(r"^license:\s*[\"']?([\w.+-]+)", front[1], re.MULTILINE) if front else None
+    return license[1] if license else ""
 
 
 def as_scale(parameter: Tensor | Callable[[], Tensor] | None) -> float | None:

@@ -31,8 +31,8 @@ def models(commercial: bool, as_json: bool, quiet: bool) -> None:
     from bindplug.plugins import registry
 
     sources = [entry.card for entry in registry().model_sources.values()]
-    listed = [*list_models(tool=None), *(card for source in sources for card in source.models)]
-    cards = [describe_card(card) for card in listed]
+    every = [*list_models(tool=None), *(card for source in sources for card in source.models)]
+    cards = [describe_card(card) for card in every]
     if commercial:
         others = [card for card in cards if card["commercial"] is not True]
         cards = [card for card in cards if card["commercial"] is True]

@@ -51,15 +51,15 @@ class EncoderContract:
     @pytest.fixture
     def encoder(self) -> Encoder:
         """The encoder of this class, made for its first test."""
-        return self._kept("_encoder", self.make_encoder)
+        return self._cached("_encoder", self.make_encoder)
 
     @pytest.fixture
     def queries(self) -> Mapping[str, Sequence[Query]]:
         """The queries of this class, made for its first test."""
-        return self._kept("_queries", self.make_queries)
+        return self._cached("_queries", self.make_queries)
 
     @classmethod
-    def _kept(cls, name: str, make: Callable[[], T]) -> T:
+    def _cached(cls, name: str, make: Callable[[], T]) -> T:
         if name not in vars(cls):
             setattr(cls, name, make())
         value: T = vars(cls)[name]
