@@ -315,7 +315,8 @@ def gather(
     items: list[Source] = []
     for source in typed:
         if source.is_text:
-            _warn_of_file_name(source.value)
+            if not as_typed:  # it may be a table of sentences
+                _warn_of_file_name(source.value)
             items.append(source)
         elif source.files or as_typed:
             items.append(source)

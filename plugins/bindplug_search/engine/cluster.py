@@ -7,6 +7,7 @@ import logging
 import os
 import pickle
 import re
+import socket
 import sys
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -35,6 +36,9 @@ MOST_ATTEMPTS = 4
 
 OBJECT_STORE_BYTES = 512 * 1024**2
 """Memory that a session of this machine takes for what passes between processes: names of items, and counts."""
+
+CONNECT_S = 20.0
+"""How long a cluster may take to answer."""
 
 ENVIRONMENT = {
     "RAY_USAGE_STATS_ENABLED": "0",  # nothing is reported to anyone
@@ -109,15 +113,24 @@ def _connect(ray: Any, address: str | None) -> None:
     else:
         options["address"] = address
     try:
+        if address is not None:
+            _ensure_listens(address)
         with _native_output_dropped():
             ray.init(**options)
-    except (ConnectionError, ValueError, TimeoutError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         raise InputError(
             f"--address {address}" if address else "ray",
             found=(str(error).splitlines() or ["no answer"])[0],
             expected="a Ray cluster that answers",
             remedy="Start one with `ray start --head`, or leave out --address for this machine",
         ) from None
+
+
+def _ensure_listens(address: str) -> None:
+    """Raise :class:`OSError` soon if nothing answers at ``host:port``; Ray itself tries for minutes."""
+    host, colon, port = address.removeprefix("ray://").rpartition(":")
+    if colon and port.isdigit():
+        socket.create_connection((host.strip("[]"), int(port)), timeout=CONNECT_S).close()
 
 
 @contextmanager

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import subprocess
 import sys
 import threading
@@ -150,6 +151,20 @@ def test_resources_that_no_machine_has(ray_cluster, small_model, pictures, tmp_p
         embed_with_ray(
             [str(pictures[0])], tmp_path / "rows", modality="image", model=small_model, **OPTIONS | options
         )
+
+
+def test_a_cluster_that_does_not_answer(small_model, pictures, tmp_path, monkeypatch):
+    ray = pytest.importorskip("ray")
+    monkeypatch.setattr(ray, "is_initialized", lambda: False)
+    monkeypatch.setattr(ray, "shutdown", lambda: None)
+    with socket.socket() as closed:
+        closed.bind(("127.0.0.1", 0))  # and does not listen
+        address = f"127.0.0.1:{closed.getsockname()[1]}"
+        for name in (address, f"ray://{address}"):
+            with pytest.raises(InputError, match=r"--address .*refused.*ray start --head"):
+                embed_with_ray(
+                    [str(pictures[0])], tmp_path / "rows", modality="image", model=small_model, address=name
+                )
 
 
 def command(*arguments: object) -> list[str]:
