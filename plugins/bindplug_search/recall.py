@@ -98,7 +98,7 @@ def _recall(index: LanceIndex, sample: _Sample, approximation: Approximation) ->
     ):
         scores = index.approximate_scores(vector, NEIGHBORS, kinds, approximation)
         hits += min(int(count), sum(score >= least - ROUNDING for score in scores))
-    return hits / max(1, int(sample.counts.sum()))
+    return float(hits / max(1, int(sample.counts.sum())))
 
 
 def _exact(index: LanceIndex, seed: int) -> _Sample:
