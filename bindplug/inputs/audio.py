@@ -39,8 +39,6 @@ MEAN, STD = -4.268, 9.138
 """Clips, length, frames and normalization. Source: measured on the original ImageBind loaders."""
 LOUDEST_FLOAT = 16.0
 """Float samples beyond this are integers that were never scaled; full scale is 1."""
-NOTABLE_SHORTNESS_S = 0.5
-"""Sounds shorter than this are noted: three quarters of their clip are padding."""
 SILENT = 1e-3
 """What is heard is silent if its peak is no more than this part of the loudest channel's (rounding remains)."""
 MOST_CHANNELS = 64
@@ -75,8 +73,8 @@ class AudioPreprocess(Preprocess):
 
     Three clips of 2 s, evenly spaced (see :func:`bindplug.inputs.clips.clip_starts`), each less its mean,
     as Kaldi filter banks, zero-padded to 204 frames, then (x + 4.268) / 9.138. Sounds of 2 s or less give three
-    equal clips, computed once, whose pictures are padded to 204 frames; those under 0.5 s, of which that is mostly
-    padding, are noted, and those under 25 ms (400 samples) are zero-padded to that.
+    equal clips, computed once, whose pictures are padded to 204 frames as the original's are; those under 25 ms (400
+    samples) are zero-padded to that, with a note.
 
     Args:
         channel: which of several channels to hear, ``"first"`` (as the original did) or their mean, ``"mix"``.
@@ -240,9 +238,6 @@ def _cut(part: SoundPart, clips: int) -> Tensor:
     spare = sound.shape[1] - size
     if sound.shape[1] < FRAME_SAMPLES:
         note(f"{1000 * sound.shape[1] / SAMPLE_RATE_HZ:.1f} ms of sound, padded with silence to 25 ms")
-    elif sound.shape[1] < NOTABLE_SHORTNESS_S * SAMPLE_RATE_HZ:
-        length_s = sound.shape[1] / SAMPLE_RATE_HZ
-        note(f"{length_s:.2f} s of sound; the other {CLIP_SECONDS - length_s:.2f} s of its clip are padding")
     if spare <= 0:
         return (sound - sound.mean())[:1]
     pieces = []
