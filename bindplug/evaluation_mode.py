@@ -5,7 +5,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 from weakref import WeakKeyDictionary
 
@@ -14,10 +14,10 @@ from torch import nn
 
 @dataclass
 class _Use:
-    """Who is inside :func:`evaluating` with one model, and which of its modules to set back."""
+    """How many blocks of :func:`evaluating` hold a module, and whether one of them switched it."""
 
-    threads: int = 0
-    switched: list[nn.Module] = field(default_factory=list)
+    blocks: int = 0
+    is_switched: bool = False
 
 
 _uses: WeakKeyDictionary[nn.Module, _Use] = WeakKeyDictionary()
@@ -29,26 +29,28 @@ def evaluating(model: Any) -> Iterator[None]:
     """Evaluation mode for the time of the block: drop path and dropout would make embeddings random.
 
     The first thread to enter switches the modules that are in training mode, the last one to leave switches them
-    back, so that no thread computes in training mode while another leaves. A module that someone sets back to
-    training mode meanwhile is switched again by the next thread that enters. What is no :class:`torch.nn.Module` is
-    left alone.
+    back, so that no thread computes in training mode while another leaves. Modules are counted one by one, as two
+    models may share towers. A module that someone sets back to training mode meanwhile is switched again by the next
+    thread that enters. What is no :class:`torch.nn.Module` is left alone.
     """
     if not isinstance(model, nn.Module):
         yield
         return
+    modules = list(model.modules())
     with _lock:
-        use = _uses.setdefault(model, _Use())
-        use.threads += 1
-        for module in model.modules():
+        for module in modules:
+            use = _uses.setdefault(module, _Use())
+            use.blocks += 1
             if module.training:
-                module.training = False
-                use.switched.append(module)
+                module.training, use.is_switched = False, True
     try:
         yield
     finally:
         with _lock:
-            use.threads -= 1
-            if use.threads == 0:
-                for module in use.switched:
-                    module.training = True
-                use.switched.clear()
+            for module in modules:
+                use = _uses[module]
+                use.blocks -= 1
+                if use.blocks == 0:
+                    if use.is_switched:
+                        module.training = True
+                    del _uses[module]

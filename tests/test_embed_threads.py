@@ -80,3 +80,15 @@ def test_only_what_was_training_is_set_back_and_errors_set_it_back_too():
     assert [module.training for module in model.modules()] == [True, True, False]
     with evaluating("no module"):
         pass
+
+
+def test_models_that_share_a_tower_leave_it_in_evaluation_mode_for_each_other():
+    tower = nn.Dropout()
+    first, second = nn.Sequential(tower).train(), nn.Sequential(tower, nn.Dropout().eval())
+    outlasting = evaluating(second)
+    with evaluating(first):
+        outlasting.__enter__()
+    assert not tower.training, "the second model is still in use"
+    assert first.training
+    outlasting.__exit__(None, None, None)
+    assert [module.training for module in (first, second, tower, second[1])] == [True, True, True, False]
