@@ -48,6 +48,10 @@ TRAITS = {
 }
 
 
+HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+"""Where :class:`torch.nn.Module` keeps hooks."""
+
+
 class Stem(nn.Module):
     """Patches to tokens: a bias-free projection, and a LayerNorm where the tower has one."""
 
@@ -167,6 +171,11 @@ class Tower(nn.Module):
         *earlier, last = self.blocks
         for block in earlier:
             tokens = self.run_block(block, tokens, causal=causal)
+        if _is_observed(last):
+            tokens = self.run_block(last, tokens, causal=causal)
+            if position is None:
+                return tokens[:, 0]
+            return tokens[torch.arange(tokens.shape[0], device=tokens.device), position]
         output: Tensor = self.run_block(last.forward_one, tokens, position)
         return output
 
@@ -175,6 +184,18 @@ class Tower(nn.Module):
         if self.gradient_checkpointing and self.training and torch.is_grad_enabled():
             return checkpoint(block, *args, use_reentrant=False, **kwargs)
         return block(*args, **kwargs)
+
+
+def _is_observed(block: nn.Module) -> bool:
+    """Whether someone relies on a block being called as a module: it is wrapped, or it or a part of it has hooks.
+
+    Hooks, as Grad-CAM's, then see every position. Packed blocks compute one position only.
+    """
+    if isinstance(block, InferenceBlock):
+        return False
+    if type(block) is not Block or "forward" in vars(block):
+        return True
+    return any(getattr(module, hooks) for module in block.modules() for hooks in HOOKS)
 
 
 class PatchTower(Tower):

@@ -6,6 +6,7 @@ access and belong to no state dict.
 
 from __future__ import annotations
 
+import warnings
 from typing import Any
 
 from torch import Tensor, nn
@@ -18,7 +19,38 @@ NAMES = ("logit_scale", "vision_model", "text_model", "visual_projection", "text
 """Attributes of CLIPModel that ImageBindModel has too."""
 
 
-class VisionEmbeddings(nn.Module):
+class View(nn.Module):
+    """A module made at access, of modules that belong to a tower.
+
+    The model runs the tower and not the view, so hooks on the view itself are not the model's, of which a warning
+    tells. Those on the modules within are.
+    """
+
+    def register_forward_hook(self, *args: Any, **kwargs: Any) -> Any:
+        """torch's, with a warning."""
+        self._warn()
+        return super().register_forward_hook(*args, **kwargs)
+
+    def register_forward_pre_hook(self, *args: Any, **kwargs: Any) -> Any:
+        """torch's, with a warning."""
+        self._warn()
+        return super().register_forward_pre_hook(*args, **kwargs)
+
+    def register_full_backward_hook(self, *args: Any, **kwargs: Any) -> Any:
+        """torch's, with a warning."""
+        self._warn()
+        return super().register_full_backward_hook(*args, **kwargs)
+
+    def _warn(self) -> None:
+        warnings.warn(
+            f"the model does not call this {type(self).__name__}, so this hook runs only where you call it yourself. "
+            f"Register it on a block (vision_model.encoder.layers[k]), a projection, or the tower "
+            f"(model.network.towers['vision']), or read hidden states with output_hidden_states=True",
+            stacklevel=3,
+        )
+
+
+class VisionEmbeddings(View):
     """What makes tokens of an image."""
 
     def __init__(self, tower: PatchTower) -> None:
@@ -28,7 +60,7 @@ class VisionEmbeddings(nn.Module):
         self.position_embedding = tower.pos_embed
 
 
-class TextEmbeddings(nn.Module):
+class TextEmbeddings(View):
     """What makes tokens of a text."""
 
     def __init__(self, tower: TextTower) -> None:
@@ -37,7 +69,7 @@ class TextEmbeddings(nn.Module):
         self.position_embedding = tower.pos_embed
 
 
-class Encoder(nn.Module):
+class Encoder(View):
     """A tower's blocks."""
 
     def __init__(self, layers: nn.ModuleList) -> None:
@@ -45,7 +77,7 @@ class Encoder(nn.Module):
         self.layers = layers
 
 
-class ClipTower(nn.Module):
+class ClipTower(View):
     """A tower without its projection, called as CLIP's.
 
     Args:

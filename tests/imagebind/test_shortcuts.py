@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import copy
+
 import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from torch import nn
 
 from bindplug.imagebind import ImageBind, ImageBindConfig
 from bindplug.imagebind.towers import TextTower
@@ -141,6 +144,47 @@ def test_shortcuts_are_right_in_training_mode(tiny_config: ImageBindConfig) -> N
     torch.testing.assert_close(
         model.encode("image", pixels), naive_tower(model.towers["vision"], pixels), **CLOSE
     )
+
+
+@pytest.mark.parametrize("part", ["", "attn", "norm_2", "mlp.fc2"])
+@pytest.mark.parametrize("tower", ["vision", "text"])
+def test_hooks_on_the_last_block_see_every_position(tiny: ImageBind, tower: str, part: str) -> None:
+    x = golden_input(tower, load_golden("golden_tiny.npz"))
+    built = tiny.towers[tower]
+    lengths: list[int] = []
+    with torch.no_grad():
+        expected = built(x)
+        module = built.blocks[-1].get_submodule(part)
+        handle = module.register_forward_hook(lambda *call: lengths.append(call[2].shape[1]))
+        try:
+            torch.testing.assert_close(built(x), expected, **CLOSE)
+        finally:
+            handle.remove()
+        assert len(lengths) == 1
+        assert lengths[0] > 1
+        built(x)
+    assert len(lengths) == 1, "without its hook the block computes one position again"
+
+
+@pytest.mark.parametrize("tower", ["vision", "text"])
+def test_a_last_block_inside_another_module_is_called_as_the_others_are(tiny: ImageBind, tower: str) -> None:
+    x = golden_input(tower, load_golden("golden_tiny.npz"))
+    built = copy.deepcopy(tiny.towers[tower])
+    with torch.no_grad():
+        expected = built(x)
+        built.blocks[-1] = Wrapper(built.blocks[-1])
+        torch.testing.assert_close(built(x), expected, **CLOSE)
+
+
+class Wrapper(nn.Module):
+    """As parallel and offloading libraries put around blocks."""
+
+    def __init__(self, block: nn.Module) -> None:
+        super().__init__()
+        self.block = block
+
+    def forward(self, x: torch.Tensor, **options: bool) -> torch.Tensor:
+        return self.block(x, **options)
 
 
 def text_tower() -> TextTower:

@@ -231,3 +231,27 @@ def test_options_that_cannot_be_honored_are_refused():
 def test_names_of_nobody_go_to_transformers():
     with pytest.raises(OSError, match="offline mode"):
         bt.ImageBindModel.from_pretrained("imagebind_enormous", local_files_only=True)
+
+
+@torch.no_grad()
+def test_hooks_on_layers_are_run_by_every_entrance(fresh, image):
+    outputs = []
+    fresh.vision_model.encoder.layers[-1].register_forward_hook(lambda *call: outputs.append(call[2]))
+    fresh(**image)
+    fresh.get_image_features(**image)
+    expected = fresh.vision_model(**image).last_hidden_state
+    assert len(outputs) == 3
+    for output in outputs:
+        torch.testing.assert_close(output, expected, **CLOSE)
+
+
+@pytest.mark.parametrize("path", ["vision_model", "text_model.encoder", "vision_model.embeddings"])
+@pytest.mark.parametrize(
+    "method", ["register_forward_hook", "register_forward_pre_hook", "register_full_backward_hook"]
+)
+def test_hooks_on_what_the_model_does_not_call_warn(fresh, path, method):
+    part = fresh
+    for name in path.split("."):
+        part = getattr(part, name)
+    with pytest.warns(UserWarning, match="does not call this"):
+        getattr(part, method)(lambda *call: None)
