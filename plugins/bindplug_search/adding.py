@@ -6,8 +6,10 @@ read in the same way, is left alone.
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
+import stat
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -138,11 +140,14 @@ def quick_state(item: Item) -> tuple[int, int, int]:
     """Size, and times of the last change of content and entry; zeros for a sentence.
 
     Raises:
-        OSError: there is no such file, or it cannot be looked at.
+        OSError: there is no such file, it cannot be looked at, or it is a pipe, a device or a socket, which reading
+            could wait on for ever.
     """
     if item.kind == TEXT:
         return 0, 0, 0
     status = os.stat(item.path)  # noqa: PTH116 (faster for a million files)
+    if not stat.S_ISREG(status.st_mode) and not stat.S_ISDIR(status.st_mode):
+        raise OSError(errno.EINVAL, "a pipe, a device or a socket, and no regular file")
     return status.st_size, status.st_mtime_ns, status.st_ctime_ns
 
 

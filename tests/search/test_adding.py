@@ -158,6 +158,19 @@ def test_files_that_vanish_between_listing_and_reading(index, encoder, library, 
     with pytest.raises(InputError, match="vanished between listing and reading"):
         index.add([gone])
 
+@pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
+def test_a_named_pipe_is_not_waited_for(index, encoder, library):
+    index.add_folder(library, {"image": "*.png"})
+    os.mkfifo(library / "pipe.png")
+    report = index.update()
+    assert [skip["source"] for skip in report.skipped] == [str(library / "pipe.png")]
+    assert "no regular file" in report.skipped[0]["reason"]
+    (library / "00001.png").unlink()
+    os.mkfifo(library / "00001.png")  # a file of the index that became one
+    assert len(index.update().skipped) == 2
+    with pytest.raises(InputError, match="no regular file"):
+        index.add([image(library / "pipe.png")])
+
 
 def test_a_file_that_changes_while_it_is_read_is_read_again_by_the_next_update(
     index, encoder, library, monkeypatch
