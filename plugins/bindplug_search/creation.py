@@ -44,6 +44,13 @@ def create_store(path: Path, *, model: str, space: EmbeddingSpace) -> LanceIndex
         temporary.rename(place)
     except Exception as error:
         shutil.rmtree(temporary, ignore_errors=True)
+        if place.exists():
+            raise InputError(
+                str(path),
+                found="an index or another file that appeared there meanwhile",
+                expected="a place where nothing is yet",
+                remedy="If another process made the index, give the same command again",
+            ) from None
         raise InputError(
             str(path), found=reason_of(error), expected="a place that can be written, with space left"
         ) from error

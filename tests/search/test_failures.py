@@ -2,6 +2,7 @@
 
 import json
 import resource
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -28,6 +29,19 @@ def test_a_new_index_goes_where_nothing_is(tmp_path, encoder):
         create_index(tmp_path / "a.foo", model=encoder)
     with pytest.raises(InputError, match="no directory"):
         create_index(tmp_path / "no" / "a.lance", model=encoder)
+    assert [path.name for path in tmp_path.iterdir()] == ["a.lance"]
+
+
+def test_an_index_that_another_process_made_meanwhile_is_told(tmp_path, monkeypatch):
+    def rename(temporary, place):
+        monkeypatch.undo()
+        shutil.copytree(temporary, place)
+        return temporary.rename(place)
+
+    monkeypatch.setattr(Path, "rename", rename)
+    with pytest.raises(InputError, match=r"appeared there meanwhile.*give the same command again"):
+        create_vector_index(tmp_path / "a.lance", model="this", space=SPACE)
+    assert open_vector_index(tmp_path / "a.lance").model == "this"
     assert [path.name for path in tmp_path.iterdir()] == ["a.lance"]
 
 
