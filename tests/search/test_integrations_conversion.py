@@ -47,6 +47,12 @@ def test_what_contradicts_its_modality_is_refused():
         to_query(["a.png", "b.png"], "image")
 
 
+@pytest.mark.parametrize("values", ["abc", b"abc", {"image": "a.png", "text": "a dog"}])
+def test_a_single_value_is_not_taken_for_a_list_of_its_items(values):
+    with pytest.raises(InputError, match="a list of values"):
+        QueryEmbedder(FakeEncoder()).rows(values)
+
+
 def test_rows_are_the_models_own():
     model = FakeEncoder()
     embedder = QueryEmbedder(model)

@@ -106,9 +106,16 @@ class QueryEmbedder:
         """(N, D) float32 unit rows of N values; see :func:`to_query`.
 
         Raises:
-            InputError: a value is no query, or a source cannot be read.
+            InputError: ``values`` is a single string, a value is no query, or a source cannot be read.
             ModalityNotLoaded: the model does not embed a modality.
         """
+        if isinstance(values, (str, bytes, Mapping)):  # whose items would pass for values
+            raise InputError(
+                "values to embed",
+                found=f"a single {type(values).__name__}",
+                expected="a list of values",
+                remedy="Put it in a list: [value]",
+            )
         queries = [to_query(value, modality) for value in values]
         if not queries:
             return np.zeros((0, self.width), dtype=np.float32)
