@@ -175,7 +175,7 @@ def test_five_files_prove_too_little(adopt_world):
     rows[3:] = 0.0
     result = adopt_world.identify(rows)
     assert result.verdict == "not identified"
-    assert "Only 3 files could be read, which proves little" in result.reason
+    assert "only 3 files could be read, which proves little" in result.reason
 
 
 def test_files_that_are_not_here(adopt_world, tmp_path):

@@ -351,14 +351,14 @@ class _Investigation:
         few = (
             ""
             if len(self.items) >= 12
-            else f" Only {len(self.items)} files could be read, which proves little."
+            else f"; only {len(self.items)} files could be read, which proves little"
         )
         best = max(self.trials, key=lambda trial: trial.agreement.median)
         figures = best.agreement
         reason = (
             f"no encoder at hand made the rows. The nearest is {best.encoder}: {figures.count} of {figures.items} "
             f"items agree, {figures.nearest} are nearest to their own, median cosine {figures.median:.3f} "
-            f"(accepted from {figures.accepted:.3f}).{few}"
+            f"(accepted from {figures.accepted:.3f}){few}"
         )
         return self._result("not identified", best, reason, self._remarks(best))
 
