@@ -115,19 +115,19 @@ def parse_values(assignments: Sequence[str]) -> Metadata:
 
 
 def parse_condition(text: str) -> Condition:
-    """A condition from ``key=value``, ``key>=value``, ...
+    """A condition from ``key=value``, ``key>=value``, ...; ``==`` is ``=``.
 
     Raises:
         InputError: it has another form.
     """
-    match = re.fullmatch(r"\s*([^=!<>]+?)\s*(=|!=|<=|>=|<|>)\s*(.*?)\s*", text, re.DOTALL)
-    if match is None or match[2] not in OPERATORS:
+    match = re.fullmatch(r"\s*([^=!<>]+?)\s*(==?|!=|<=|>=|<|>)\s*(?![=!<>\s])(.*?)\s*", text, re.DOTALL)
+    if match is None:
         raise InputError(
             "--where",
             found=repr(text),
             expected=f"key, one of {' '.join(OPERATORS)}, and a value, as place=garden",
         )
-    return Condition(match[1], match[2], match[3])
+    return Condition(match[1], "=" if match[2] == "==" else match[2], match[3])
 
 
 def _read(path: Path) -> list[dict[str, Any]]:

@@ -100,6 +100,7 @@ def test_recentering_is_on_for_sums(bindplug, at_desk):
         ("place=garden", {"meadow.png", "bark.wav"}),
         ("year >= 2024", {"meadow.png", "bark.wav", "bell.wav", "train_depth.png"}),
         ("year<2024", set()),
+        ("place == garden", {"meadow.png", "bark.wav"}),
         ("place=x' OR '1'='1", set()),
     ],
 )
@@ -117,6 +118,7 @@ def test_conditions(bindplug, at_desk, where, expected):
         (["search", "library.lance", "--audio", "none.wav"], 1, "no such file"),
         (["search", "library.lance", "--text", "a", "--where", "place"], 1, "and a value, as place=garden"),
         (["search", "library.lance", "--text", "a", "--where", "color=red"], 1, "expected one of '"),
+        (["search", "library.lance", "--text", "a", "--where", "place=>garden"], 1, "'place=>garden'; expected key"),
         (["search", "none.lance", "--text", "a"], 1, "bindplug index add none.lance"),
         (["search", "library", "--text", "a"], 1, "bindplug index adopt"),
         (["index", "add", "library.lance", "library"], 2, "--image '*.jpg'"),
