@@ -28,13 +28,16 @@ def update(index: LanceIndex, work: Work, *, prune: bool = False) -> AddReport:
     Args:
         index: to change.
         work: how files are read.
-        prune: delete the rows of such files too.
+        prune: delete the rows of such files too, and forget folders that are not there.
 
     Raises:
         InputError, SpaceMismatch: as :func:`bindplug_search.adding.put_files`.
     """
     with index.writing():
         listings = [(folder, _listed(folder)) for folder in index.manifest.folders]
+        if prune and any(listing is None for _, listing in listings):
+            listings = [(folder, listing) for folder, listing in listings if listing is not None]
+            index.update_manifest(folders=tuple(folder for folder, _ in listings))
         items: dict[str, Item] = {}
         removed, absent = [], []
         for digest, file in index.files().items():
@@ -53,9 +56,14 @@ def update(index: LanceIndex, work: Work, *, prune: bool = False) -> AddReport:
             index.delete_files(removed[start : start + DELETE_STEP])
         report = put_files(index, list(items.values()), work)
     report.removed, report.absent = len(removed), sorted(absent)
-    for folder, listing in listings:
-        for place, reason in listing.unreadable if listing else [(folder.path, "no such folder")]:
-            report.skipped.append({"source": place, "modality": "", "reason": reason})
+    problems = {
+        place: reason
+        for folder, listing in listings
+        for place, reason in (listing.unreadable if listing else [(folder.path, "no such folder")])
+    }
+    report.skipped += [
+        {"source": place, "modality": "", "reason": reason} for place, reason in problems.items()
+    ]
     return report
 
 

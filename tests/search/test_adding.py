@@ -94,6 +94,16 @@ def test_files_of_a_folder_that_is_not_mounted_stay(index, library):
     assert len(index) == 0
 
 
+def test_a_folder_that_is_gone_is_told_once_and_forgotten_when_it_is_pruned(index, library):
+    index.add_folder(library, {"image": "*.png"})
+    index.add_folder(library, {"image": "*0.png"})
+    shutil.rmtree(library)
+    assert len(index.update().skipped) == 1
+    report = index.update(prune=True)
+    assert (report.removed, report.skipped, index.info().details["folders"]) == (7, [], [])
+    assert index.update().skipped == []
+
+
 def test_a_file_matches_the_pattern_that_spells_out_more(index, tmp_path):
     folder = tmp_path / "mixed"
     write_files(folder, 2)
@@ -157,6 +167,7 @@ def test_files_that_vanish_between_listing_and_reading(index, encoder, library, 
     gone = image(library / "never.png")
     with pytest.raises(InputError, match="vanished between listing and reading"):
         index.add([gone])
+
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="this system has no named pipes")
 def test_a_named_pipe_is_not_waited_for(index, encoder, library):
