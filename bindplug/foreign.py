@@ -62,11 +62,11 @@ PICKLED_WEIGHTS = ("pytorch_model*.bin", "open_clip_pytorch_model.bin")
 USUAL_SCALE = 20.0
 """Factor on cosines of networks without a trained one. Source: sentence-transformers' contrastive losses."""
 
-SAMPLES_OF_WEIGHTS = 16
-"""Tensors that a fingerprint samples, spread evenly over a network's, the largest among them."""
+NUMBERS_OF_WEIGHTS = 2048
+"""Numbers that a fingerprint samples of a network, spread over all its tensors."""
 
-NUMBERS_OF_TENSOR = 32
-"""Numbers sampled from each of them."""
+NUMBERS_OF_TENSOR = (2, 32)
+"""Numbers of each tensor: at least and at most. Training may change a single one, such as a projection."""
 
 
 class Family(Protocol):
@@ -227,14 +227,15 @@ def check_finite(network: nn.Module, name: str) -> None:
 
 
 def fingerprint_of_weights(state: Mapping[str, Tensor]) -> Fingerprint:
-    """Numbers sampled evenly from a network's matrices; its sizes are their count and that of their numbers."""
-    matrices = [state[key] for key in sorted(state) if state[key].is_floating_point() and state[key].ndim > 1]
-    picks = [matrices[i] for i in sample_positions(SAMPLES_OF_WEIGHTS, len(matrices))]
+    """Numbers sampled from every floating-point tensor; its sizes are their count and that of their numbers."""
+    tensors = [state[key] for key in sorted(state) if state[key].is_floating_point() and state[key].numel()]
+    fewest, most = NUMBERS_OF_TENSOR
+    count = min(most, max(fewest, NUMBERS_OF_WEIGHTS // max(1, len(tensors))))
     samples = []
-    for tensor in picks:
-        places = torch.from_numpy(sample_positions(NUMBERS_OF_TENSOR, tensor.numel())).to(tensor.device)
+    for tensor in tensors:
+        places = torch.from_numpy(sample_positions(count, tensor.numel())).to(tensor.device)
         samples.append(tensor.detach().flatten()[places].float().cpu().numpy())
-    return Fingerprint((len(matrices), sum(m.numel() for m in matrices)), joined(samples))
+    return Fingerprint((len(tensors), sum(tensor.numel() for tensor in tensors)), joined(samples))
 
 
 def fetch_snapshot(name: str, *, scheme: str) -> Path:

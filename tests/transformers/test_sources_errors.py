@@ -14,6 +14,7 @@ from safetensors.torch import load_file, save_file
 
 import bindplug
 from bindplug.errors import CheckpointError, InputError, MissingDependency, UnknownModel, WeightsNotFound
+from bindplug.foreign import fingerprint_of_weights
 from tests import small_foreign
 
 
@@ -214,3 +215,14 @@ def test_fingerprints_tell_two_sets_of_weights_apart(originals, tmp_path):
     assert not first.embedding_space.matches(other.embedding_space)
     assert first.embedding_space.matches(half.embedding_space)
     assert (half.dtype, first.dtype) == (torch.float16, torch.float32)
+
+
+@pytest.mark.parametrize(
+    "key", ["text_projection.weight", "text_model.encoder.layers.1.self_attn.v_proj.weight"]
+)
+def test_fingerprints_tell_models_apart_of_which_one_tensor_was_trained_further(originals, key):
+    state = bindplug.load(f"transformers:{originals['clip']}").network.state_dict()
+    # as many layers as large networks have, so that few numbers are sampled of each tensor
+    state |= {f"text_model.encoder.layers.{i}.more.weight": torch.ones(4, 4) for i in range(900)}
+    trained = state | {key: state[key] * 1.05}
+    assert not fingerprint_of_weights(state).matches(fingerprint_of_weights(trained))
