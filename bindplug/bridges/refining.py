@@ -17,12 +17,19 @@ from torch import Tensor
 
 from bindplug.bridges.pairs import folds, group_ids
 from bindplug.bridges.solve import GAIN_LIMIT
+from bindplug.errors import InputError
 
 FOLDS, INNER_FOLDS = 5, 4
 STRENGTHS = tuple(10.0 ** (step / 2) for step in range(-4, 7))
 """Ridge strengths that cross-validation tries, relative to the mean eigenvalue of the pairs' scatter."""
 FEWEST_PAIRS = 50
 """With fewer, cross-validation cannot tell an improvement from chance."""
+FEWEST_GROUPS = 10
+"""Distinct items, two for each fold; pairs that share an item count once."""
+EQUAL_ROWS = 1.0 - 1e-6
+"""Cosine from which on two rows are of copies of one item; float32 rows of one differ by less."""
+CLEAR_GAIN = 2.0
+"""Standard errors by which a candidate must surpass the text's solution in cross-validation to be taken."""
 RESAMPLES = 1000
 """Bootstrap resamples of an interval. Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993)."""
 
@@ -199,11 +206,22 @@ def refine(
         x: (N, D_source) float64 unit rows of the modality.
         y: (N, D_target) float64 unit rows of their partners.
         start: the bridge.
-        source_keys, target_keys: pairs with an equal key share an item and are held out together.
+        source_keys, target_keys: pairs with an equal key share an item and are held out together, as are pairs
+            with equal rows.
         modality, target_modality, skipped: for the report.
         seed: of folds and resamples.
+
+    Raises:
+        InputError: there are too few distinct items.
     """
-    ids = _joined_groups(source_keys, target_keys)
+    ids = _joined_groups(source_keys, target_keys, _first_copies(x), _first_copies(y))
+    groups = int(ids.max()) + 1
+    if groups < FEWEST_GROUPS:
+        raise InputError(
+            "pairs",
+            found=f"{len(x)} of {modality} and {target_modality} with {groups} distinct items among them",
+            expected=f"at least {FEWEST_GROUPS}: pairs that share an item, or copies of one, count once",
+        )
     outer = folds(ids, FOLDS, seed)
     predicted, by_text, partners = (torch.zeros_like(y) for _ in range(3))
     fold_of = torch.zeros(len(x), dtype=torch.int64)
@@ -241,8 +259,8 @@ def refine(
 
 
 def _best(x: Tensor, y: Tensor, ids: Tensor, start: Start, count: int, seed: int) -> Candidate:
-    """The candidate whose held-out predictions point nearest to the partners."""
-    scores = torch.zeros(len(CANDIDATES), dtype=torch.float64)
+    """The candidate whose held-out predictions point nearest to the partners; text's own if none does so clearly."""
+    cosines = torch.zeros(len(CANDIDATES), len(x), dtype=torch.float64)
     for part in folds(ids, count, seed):
         if part.all():
             return CANDIDATES[0]
@@ -250,8 +268,14 @@ def _best(x: Tensor, y: Tensor, ids: Tensor, start: Start, count: int, seed: int
         aims = _partners(y[part], fit)
         for number, candidate in enumerate(CANDIDATES):
             mapped = _mapped(x[part], fit, start, candidate)
-            scores[number] += torch.nn.functional.cosine_similarity(mapped, aims, dim=1).sum()
-    return CANDIDATES[int(scores.argmax())]
+            cosines[number, part] = torch.nn.functional.cosine_similarity(mapped, aims, dim=1)
+    best = int(cosines.sum(1).argmax())
+    gains = cosines[best] - cosines[0]
+    mean = gains.mean()
+    # Pairs of one group are no independent observations: their deviations are summed first.
+    sums = torch.zeros(int(ids.max()) + 1, dtype=torch.float64).index_add_(0, ids, gains - mean)
+    error = sums.square().sum().sqrt() / len(gains)
+    return CANDIDATES[best if mean > CLEAR_GAIN * error else 0]
 
 
 def _held_out(
@@ -356,9 +380,18 @@ def _bootstrapped(gains: Tensor, ids: Tensor, seed: int) -> tuple[float, float, 
     return float(gains.mean()), low, high
 
 
-def _joined_groups(first: Sequence[Hashable], second: Sequence[Hashable]) -> Tensor:
-    """(N,) numbers of groups: pairs that share an item, directly or through others, are in one group."""
-    parent = list(range(len(first)))
+def _first_copies(rows: Tensor) -> list[int]:
+    """For each of the unit rows (N, D) the index of the first that equals it: copies of a file have equal rows."""
+    first: list[int] = []
+    for part in rows.split(1024):
+        first += (part @ rows.T >= EQUAL_ROWS).int().argmax(1).tolist()
+    return first
+
+
+def _joined_groups(*keys_of_sides: Sequence[Hashable]) -> Tensor:
+    """(N,) numbers of groups: pairs with an equal key, directly or through others, are in one group."""
+    count = len(keys_of_sides[0])
+    parent = list(range(count))
 
     def root(index: int) -> int:
         while parent[index] != index:
@@ -366,8 +399,8 @@ def _joined_groups(first: Sequence[Hashable], second: Sequence[Hashable]) -> Ten
             index = parent[index]
         return index
 
-    for keys in (first, second):
+    for keys in keys_of_sides:
         seen: dict[Hashable, int] = {}
         for index, key in enumerate(keys):
             parent[root(index)] = root(seen.setdefault(key, index))
-    return group_ids([root(index) for index in range(len(first))], len(first))
+    return group_ids([root(index) for index in range(count)], count)
