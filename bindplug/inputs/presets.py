@@ -254,13 +254,15 @@ class FrameSequence:
 
 
 class FramesPreprocess(VideoPreprocess):
-    """Videos as :class:`VideoPreprocess` reads them, N frames evenly from start to end, then a function of them.
+    """Videos as :class:`VideoPreprocess` reads them, N frames at even times, then a function of them.
 
     Args:
         process: a :class:`FrameSequence` to the network's input.
         frames: how many; at least 1. None to take ``rate_hz`` frames a second.
         rate_hz: frames a second, where ``frames`` is None.
-        most_frames: of ``rate_hz`` frames a second, at most this many.
+        most_frames: of ``rate_hz`` frames a second, at most this many, spread from the first to the last of them.
+        to_the_end: whether the last of ``frames`` is the video's last, as the first is its first; else each of them
+            begins one of as many equal parts of the video.
     """
 
     def __init__(
@@ -270,9 +272,11 @@ class FramesPreprocess(VideoPreprocess):
         frames: int | None,
         rate_hz: float = 1.0,
         most_frames: int = 512,
+        to_the_end: bool = False,
     ) -> None:
         super().__init__(clips=1)
         self.process, self.count, self.rate_hz, self.most_frames = process, frames, rate_hz, most_frames
+        self.to_the_end = to_the_end
 
     def read(  # type: ignore[override]
         self,
@@ -298,28 +302,53 @@ class FramesPreprocess(VideoPreprocess):
             InputError, OptionError, MissingDependency: as :meth:`VideoPreprocess.read`.
         """
         count = self.count if frames is None else frames
-        if count is None:
-            first, last = span_within(start, end, self.duration(source, fps=fps), describe_source(source))
-            count = min(self.most_frames, max(1, math.floor((last - first) * self.rate_hz)))
-        if count < 1:
+        if count is not None and count < 1:
             raise OptionError(f"frames={count}; expected at least 1")
-        reading = super().read(source, fps=fps, clips=-(-count // 2), start=start, end=end)
-        pixels = reading.frames[list(reading.order[:count])]  # (N, H, W, 3)
+        # What one frame of an array lasts is known; the last of a file is found by its end.
+        last = (
+            Fraction(1) / Fraction(fps) if isinstance(source, (np.ndarray, Tensor)) and fps else Fraction(0)
+        )
+        reader = _FramesAt(lambda duration_s: self._times(duration_s, count, last))
+        reading = reader.read(source, fps=fps, clips=1 if count is None else count, start=start, end=end)
+        pixels = reading.frames[list(reading.order[1::2])]  # (N, H, W, 3)
         length = (reading.duration_s if end is None else min(end, reading.duration_s)) - (start or 0.0)
-        rate = count / length if length > 0 else 0.0
+        times = self._times(Fraction(length), count, last) if length > 0 else []
+        rate = float((len(times) - 1) / (times[-1] - times[0])) if len(times) > 1 else float(length > 0)
         return FrameSequence(pixels, rate, reading.duration_s, source, start, end, options)
 
-    def spans(self, duration_s: Fraction, clips: int) -> list[tuple[Fraction, Fraction]]:
-        """Pairs of neighboring times, whose frames :meth:`VideoPreprocess.read` takes in order."""
-        step = duration_s / (2 * clips)
-        # A frame at or after the first time, and the last one that begins no later than the second.
-        return [(step * i, step * (i + 1) + INSTANT) for i in range(0, 2 * clips, 2)]
+    def _times(self, duration_s: Fraction, count: int | None, last: Fraction) -> list[Fraction]:
+        """Seconds from the start at which frames are taken."""
+        if count is None:
+            every = max(1, math.floor(duration_s * Fraction(self.rate_hz)))
+            picked = range(every)
+            if every > self.most_frames:
+                picked = [i * (every - 1) // max(1, self.most_frames - 1) for i in range(self.most_frames)]
+            return [i / Fraction(self.rate_hz) for i in picked]
+        if self.to_the_end and count > 1:
+            return [i * (duration_s - last) / (count - 1) for i in range(count)]
+        return [i * duration_s / count for i in range(count)]
 
     def finish(  # type: ignore[override]
         self, readings: Sequence[FrameSequence], device: torch.device | str | None = None
     ) -> list[ModelInput]:
         """The network's input for each video."""
         return [on_device(self.process(reading), device) for reading in readings]
+
+
+class _FramesAt(VideoPreprocess):
+    """Videos of which the frames at given times are read, after the first frame each.
+
+    Args:
+        times: the length of the video in seconds to the times.
+    """
+
+    def __init__(self, times: Callable[[Fraction], list[Fraction]]) -> None:
+        super().__init__(clips=1)
+        self.times = times
+
+    def spans(self, duration_s: Fraction, clips: int) -> list[tuple[Fraction, Fraction]]:
+        """The start of the video and each time: the last frame that begins no later is taken."""
+        return [(Fraction(0), time + INSTANT) for time in self.times(duration_s)]
 
 
 def on_device(inputs: ModelInput, device: torch.device | str | None) -> ModelInput:

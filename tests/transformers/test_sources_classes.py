@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 import transformers
+from transformers.video_utils import VideoMetadata
 
 import bindplug
 from bindplug import audio, image, text, video
@@ -151,6 +152,21 @@ def test_embedding_gemma_2_and_its_joint_rows():
         ]
     )
     close(rows, torch.cat(expected))
+
+
+@pytest.mark.parametrize("kind", ["pe_video", "embedding_gemma2"])
+@pytest.mark.parametrize(("count", "fps"), [(37, 5), (8, 2), (9, 1), (100, 2), (61, 24)])
+def test_the_frames_of_a_video_are_those_of_the_classs_own_processor(kind, count, fps):
+    model, _, processor = parts(kind)
+    own = processor.video_processor
+    metadata = VideoMetadata(total_num_frames=count, fps=fps, duration=count / fps)
+    options = {
+        name: getattr(own, name, None) for name in ("fps", "num_frames", "max_frames", "overflow_strategy")
+    }
+    expected = list(map(int, own.sample_frames(metadata, **options)))
+    clip = np.zeros((count, 6, 8, 3), dtype=np.uint8) + np.arange(count, dtype=np.uint8)[:, None, None, None]
+    reading = model.preprocess["video"].read(clip, fps=fps)
+    assert reading.frames[:, 0, 0, 0].tolist() == expected
 
 
 class ForeignContract(EncoderContract):

@@ -116,6 +116,7 @@ class PerceptionFamily:
             readers["video"] = FramesPreprocess(
                 ProcessFrames(videos, joint),
                 frames=_frames_of(videos),
+                to_the_end=True,
                 rate_hz=float(getattr(videos, "fps", None) or 1.0),
             )
         self.preprocess: Mapping[str, Preprocess] = readers
