@@ -212,6 +212,13 @@ def test_what_cannot_be_promised_is_refused(change, says):
         ("pairs.score_quantiles", [0.0]),
         ("pairs.mean_row", [0.0]),
         ("pairs.more", 1),
+        ("fpr", 0.5),
+        ("bound", "binomial"),
+        ("pairs.above", 50),
+        ("pairs.sample_size", 20_000),
+        ("pairs.rate_high", 0.9),
+        ("pairs.kept", 5.0),
+        ("pairs.spread", -1.0),
     ],
 )
 def test_a_damaged_file_is_refused(tmp_path, field, value):
@@ -222,6 +229,56 @@ def test_a_damaged_file_is_refused(tmp_path, field, value):
     file.write_text(json.dumps(content))
     with pytest.raises(CheckpointError, match=r"damaged|does not hold|version"):
         Cutoffs.load(file)
+
+
+def test_a_file_whose_threshold_was_moved_is_refused(tmp_path):
+    limits = bindplug.cutoffs(FakeEncoder(), [text("a")], sounds(400), fpr=0.05, present=sounds(20, 900))
+    file = limits.save(tmp_path / "c.json")
+    assert Cutoffs.load(file) == limits
+    content = json.loads(file.read_text())
+    content["pairs"][0]["threshold"] = content["pairs"][0]["score_quantiles"][180]
+    file.write_text(json.dumps(content))
+    with pytest.raises(CheckpointError, match="score_quantiles do not have 19 of 400 above the threshold"):
+        Cutoffs.load(file)
+
+
+def test_a_stricter_promise_than_was_made_is_refused(tmp_path):
+    file = bindplug.cutoffs(FakeEncoder(), [text("a")], sounds(400), fpr=0.05).save(tmp_path / "c.json")
+    file.write_text(file.read_text().replace('"fpr": 0.05', '"fpr": 0.01'))
+    with pytest.raises(CheckpointError, match=r"19 of 400 above the threshold promise no rate of 0.01"):
+        Cutoffs.load(file)
+
+
+@pytest.mark.parametrize("size", [1, 2, 3, 99, 100, 201, 500])
+@pytest.mark.parametrize("digits", [0, 1, 15])
+def test_files_of_any_sample_are_read_again(tmp_path, size, digits):
+    scores = np.random.default_rng(size).normal(size=size).round(digits)
+    for fpr in (0.3, 0.6, 0.95):
+        if size >= least_sample_size(fpr):
+            limits = limits_of(scores.tolist(), fpr=fpr)
+            assert Cutoffs.load(limits.save(tmp_path / "c.json", overwrite=True)) == limits
+
+
+def test_a_directory_that_does_not_exist_is_told(tmp_path):
+    limits = limits_of([0.0] * 50 + [0.5] * 50, fpr=0.1)
+    with pytest.raises(CheckpointError, match=r"there is no directory .*missing"):
+        limits.save(tmp_path / "missing" / "c.json")
+
+
+def test_the_interval_of_the_rate_holds_where_many_scores_are_equal():
+    """A detector that finds nothing in most pictures gives most of them one score."""
+    random = np.random.default_rng(2)
+
+    def scores(size):
+        return np.where(random.random(size) < 0.9, 0.0, random.random(size))
+
+    inside = 0
+    for _ in range(100):
+        pair = limits_of(scores(200).tolist(), fpr=0.2).pairs[0]
+        inside += pair.rate_low <= 0.1 <= pair.rate_high
+    assert inside >= 90
+    constant = limits_of([0.5] * 100, fpr=0.1).pairs[0]
+    assert (constant.above, constant.rate_low) == (0, 0.0)
 
 
 def test_files_that_are_none(tmp_path):

@@ -320,7 +320,7 @@ class FramesPreprocess(VideoPreprocess):
         """Seconds from the start at which frames are taken."""
         if count is None:
             every = max(1, math.floor(duration_s * Fraction(self.rate_hz)))
-            picked = range(every)
+            picked = list(range(every))
             if every > self.most_frames:
                 picked = [i * (every - 1) // max(1, self.most_frames - 1) for i in range(self.most_frames)]
             return [i / Fraction(self.rate_hz) for i in picked]

@@ -89,17 +89,26 @@ def exact_interval(count: int, total: int, confidence: float = 0.95) -> tuple[fl
     return low, high
 
 
-def rate_interval(above: int, sample_size: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Where the true rate of a cut-off lies that leaves ``above`` of the sample above it, scores being continuous.
+def rate_interval(
+    most: int, sample_size: int, above: int | None = None, confidence: float = 0.95
+) -> tuple[float, float]:
+    """Where the true rate of a cut-off lies that is the score of which ``most`` of the sample come before it.
 
-    The rate is distributed as Beta(above + 1, sample_size - above), whatever the scores' distribution.
+    Scores being continuous, the rate is distributed as Beta(most + 1, sample_size - most), whatever the scores'
+    distribution. Where scores equal the cut-off, fewer lie above it: the lower end is then that of their count.
+
+    Args:
+        most: of the sample that come before the cut-off in descending order.
+        sample_size: of the sample.
+        above: of the sample that lie above the cut-off, if some of those before it equal it.
+        confidence: of the interval.
     """
     tail = (1.0 - confidence) / 2.0
     # P(Beta(k + 1, n - k) <= p) = P(Binomial(n, p) >= k + 1)
-    return (
-        _root(lambda p: cumulative(above, sample_size, p) - (1.0 - tail)),
-        _root(lambda p: cumulative(above, sample_size, p) - tail),
-    )
+    high = _root(lambda p: cumulative(most, sample_size, p) - tail)
+    if above is not None and above < most:
+        return exact_interval(above, sample_size, confidence)[0], high
+    return _root(lambda p: cumulative(most, sample_size, p) - (1.0 - tail)), high
 
 
 def cumulative(count: int, total: int, rate: float) -> float:

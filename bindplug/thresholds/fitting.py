@@ -159,7 +159,7 @@ def _pair(
     assert most is not None  # _check_sizes saw to it
     threshold = float(ordered[most])
     above = int((ordered > threshold).sum())
-    low, high = rate_interval(most, size)
+    low, high = rate_interval(most, size, above)
     quantiles = torch.quantile(ordered, torch.linspace(0.0, 1.0, QUANTILES, dtype=torch.float64))
     share = count = None
     interval: tuple[float, float] | tuple[None, None] = (None, None)

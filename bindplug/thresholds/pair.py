@@ -84,8 +84,21 @@ class PairCutoff:
             raise ValueError("score_quantiles are not in order")
         if not pair.above < pair.sample_size or not quantiles[0] <= pair.threshold <= quantiles[-1]:
             raise ValueError("the threshold is none of the sample's")
+        # Of evenly spaced quantiles as large a share lies above the threshold as of the sample, but for one of them.
+        steps = sum(quantile > pair.threshold for quantile in quantiles)
+        if abs(steps - (QUANTILES - 1) * pair.above / max(1, pair.sample_size - 1)) > 1.01:
+            raise ValueError(
+                f"score_quantiles do not have {pair.above} of {pair.sample_size} above the threshold"
+            )
         if not 0.0 <= pair.rate_low <= pair.rate_high <= 1.0:
             raise ValueError("rate_low and rate_high are no interval")
+        share = (pair.kept_low, pair.kept, pair.kept_high)
+        if (pair.kept_size > 0) != all(number is not None for number in share):
+            raise ValueError("kept, its interval and kept_size do not fit together")
+        if not 0.0 <= (pair.kept_low or 0.0) <= (pair.kept or 0.0) <= (pair.kept_high or 0.0) <= 1.0:
+            raise ValueError("kept_low, kept and kept_high are no interval")
+        if pair.spread < 0.0:
+            raise ValueError(f"spread cannot be {pair.spread}")
         if len(pair.mean_row) not in (0, width):
             raise ValueError(f"mean_row has {len(pair.mean_row)} numbers in a space of {width}")
         return pair

@@ -16,7 +16,7 @@ from bindplug.directories import damage_named, read_json
 from bindplug.errors import CheckpointError, InputError, WeightsNotFound
 from bindplug.modality import Modality
 from bindplug.space import EmbeddingSpace
-from bindplug.thresholds.bounds import check_promise, least_sample_size
+from bindplug.thresholds.bounds import check_promise, least_sample_size, most_above, rate_interval
 from bindplug.thresholds.pair import PairCutoff
 from bindplug.thresholds.shift import DifferentData, query_concern, row_concern, score_concern
 
@@ -150,11 +150,15 @@ class Cutoffs:
         """Write a JSON file; all of it or nothing.
 
         Raises:
-            CheckpointError: the file exists.
+            CheckpointError: the file exists, or there is no such directory to write it to.
         """
         file = Path(path).expanduser()
         if file.exists() and not overwrite:
             raise CheckpointError(f"{file} exists; give another path, or overwrite=True to replace it")
+        if not file.parent.is_dir():
+            raise CheckpointError(
+                f"there is no directory {str(file.parent)!r} for {file.name}; make it first"
+            )
         content = {
             "format": FORMAT,
             "format_version": VERSION,
@@ -216,6 +220,16 @@ class Cutoffs:
         least = least_sample_size(fpr, bound, confidence)
         if any(pair.sample_size < least for pair in pairs):
             raise ValueError(f"a sample of fewer than {least} cannot promise a rate of {fpr}")
+        for pair in pairs:
+            most = most_above(pair.sample_size, fpr, bound, confidence)
+            if most is None or pair.above > most:
+                raise ValueError(
+                    f"{pair.above} of {pair.sample_size} above the threshold promise no rate of {fpr}"
+                )
+            expected = rate_interval(most, pair.sample_size, pair.above)
+            rates = (pair.rate_low, pair.rate_high)
+            if any(abs(rate - other) > 1e-6 for rate, other in zip(rates, expected, strict=True)):
+                raise ValueError("rate_low and rate_high are not those of the sample's size")
         return cls(space, float(fpr), bound, float(confidence), pairs, score)
 
     def __str__(self) -> str:
