@@ -108,7 +108,7 @@ def to_rgb(
     Raises:
         InputError: it holds floats outside 0..1, or integers of more than 16 bits.
     """
-    if picture.mode == "RGB":
+    if picture.mode == "RGB" and "transparency" not in picture.info:
         return picture
     if picture.mode == "F":
         return picture_from_array(np.asarray(picture), name).convert("RGB")

@@ -73,6 +73,7 @@ def open_picture(source: object, expected: str) -> Image.Image:
         _check_rows(picture, file, start, name)
         _note_missing_rows(picture)
         _note_pages(picture, file, start)
+        load_pixels(picture, name, expected)  # again, where frames were looked for
         if is_deep:
             extrema: Any = picture.getextrema()
             note_darkness(max(high for _, high in extrema[:3]), 255)
@@ -113,6 +114,7 @@ def read_raster(source: object, expected: str, *, exif: bool = True) -> Raster:
         load_pixels(picture, name, expected)
         _check_rows(picture, file, start, name)
         _note_pages(picture, file, start)
+        load_pixels(picture, name, expected)  # again, where frames were looked for
     return _with_numbers(_raster_of(picture, exif), maxval)
 
 

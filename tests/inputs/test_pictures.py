@@ -262,3 +262,22 @@ def test_16_bit_pgm_keeps_its_numbers_whatever_its_maxval(maxval, plain):
     header = f"{'P2' if plain else 'P5'}\n20 15\n{maxval}\n".encode()
     body = " ".join(map(str, stored.ravel())).encode() if plain else stored.astype(">u2").tobytes()
     assert np.array_equal(read_raster(header + body, "a picture").values, stored)
+
+
+@pytest.mark.parametrize("form", ["GIF", "WEBP", "PNG"])
+@pytest.mark.filterwarnings("ignore::bindplug.errors.InputNote")
+def test_moving_pictures_by_path(tmp_path, form):
+    red, blue = (Image.new("RGB", (64, 48), color) for color in ("red", "blue"))
+    path = tmp_path / f"moving.{form.lower()}"
+    red.save(path, form, save_all=True, append_images=[blue, red], duration=100)
+    for source in (path, path.read_bytes()):
+        picture = preprocess.read(source)
+        assert np.abs(np.asarray(picture).astype(int) - (255, 0, 0)).max() < 6
+
+
+def test_the_transparent_color_of_a_png_is_white():
+    plain = encoded(np.full((48, 64, 3), (200, 40, 40), np.uint8))
+    body = struct.pack(">HHH", 200, 40, 40)
+    data = plain[:33] + png_chunk(b"tRNS", body) + plain[33:]
+    assert np.asarray(preprocess.read(data)).min() == 255
+    assert np.asarray(preprocess.read(data, alpha="drop"))[0, 0].tolist() == [200, 40, 40]
