@@ -38,12 +38,13 @@ def joined_mp3s(file: BinaryIO, start: int) -> list[FileView]:
 
 
 def after_id3(file: BinaryIO, place: int) -> int:
-    """Where the sound begins after an ID3 tag at ``place``; ``place`` itself without one."""
-    file.seek(place)
-    head = file.read(10)
-    if len(head) == 10 and head[:3] == b"ID3" and all(byte < 0x80 for byte in head[6:]):
-        return place + 10 + sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
-    return place
+    """Where the sound begins after the ID3 tags at ``place``; ``place`` itself without one."""
+    while True:
+        file.seek(place)
+        head = file.read(10)
+        if len(head) < 10 or head[:3] != b"ID3" or any(byte >= 0x80 for byte in head[6:]):
+            return place
+        place += 10 + sum(byte << shift for byte, shift in zip(head[6:], (21, 14, 7, 0), strict=True))
 
 
 def xing_size(file: BinaryIO, place: int) -> int:

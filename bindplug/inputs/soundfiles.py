@@ -257,6 +257,13 @@ def open_sound(source: object) -> Iterator[Sound]:
                 reason = str(error).rsplit(": ", 1)[-1]
         if sound_file is not None and sound_file.frames == 0 and sound_file.format == "WAV" and has_av():
             sound_file, reason = None, "zero samples."  # a header that was written before its data
+        if (
+            sound_file is not None
+            and sound_file.format == "MP3"
+            and not xing_size(file, after_id3(file, start))
+        ):
+            # libsndfile guesses a length from the first bit rates, and ends there
+            sound_file, reason = (None, "no stated length.") if has_av() else (sound_file, reason)
         if sound_file is not None:
             with sound_file:
                 with caught_remarks() as remarks:

@@ -101,6 +101,20 @@ def test_joined_mp3s_are_read_to_their_end():
     assert read_sound(parts[0] + b"TAG" + bytes(125))[0].shape[1] == lengths[0]
     tagged = b"ID3\x04\0\0\0\0\0\x0a" + bytes(10)
     assert read_sound(parts[0] + tagged + parts[1])[0].shape[1] == lengths[0] + lengths[1]
+    assert read_sound(tagged * 2 + parts[0] + parts[1])[0].shape[1] == lengths[0] + lengths[1]
+
+
+def test_mp3s_that_do_not_state_their_length_are_read_to_their_end():
+    pytest.importorskip("av")
+    noise = np.random.default_rng(0).normal(0, 0.2, 4 * RATE).astype(np.float32)
+    samples = np.concatenate([noise, tone(4)])
+    data = wav(samples, form="MP3", bitrate_mode="VARIABLE", compression_level=0.2)
+    unmarked = data.replace(b"Xing", b"____").replace(b"Info", b"____")
+    assert unmarked != data
+    with open_sound(unmarked) as sound:
+        assert sound.length / sound.rate_hz == pytest.approx(8, abs=0.2)
+        out = sound.read(0, sound.length)
+    assert pitch(out[0, -3 * RATE : -RATE], RATE) == pytest.approx(440, abs=2)
 
 
 def test_faults_of_an_mp3_are_a_note_and_not_on_the_screen(capfd):
