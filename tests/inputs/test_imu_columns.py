@@ -314,3 +314,18 @@ def test_rows_by_sensor_of_a_data_frame():
         name: np.array(column, float if name != "sensor" else object) for name, column in columns.items()
     }
     assert np.array_equal(preprocess(frame).numpy(), preprocess(sensors_in_rows()).numpy())
+
+
+@pytest.mark.parametrize("broken", ["{0},{1}", "12.5,0.1", "ERROR: sensor timeout"])
+def test_a_few_broken_lines_are_left_out_where_there_is_a_clock(broken):
+    columns = [T * 1000, *X]
+    lines = log("time_ms,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z", columns).decode().splitlines()
+    lines[300] = broken.format(lines[300], lines[301])
+    with pytest.warns(InputNote, match="1 broken lines, without the header's 7 cells, left out"):
+        out = preprocess("\n".join(lines).encode())
+    assert np.abs(out.numpy() - EXPECTED)[:, 50:-50].max() < 0.3
+    clockless = "\n".join(line.split(",", 1)[-1] for line in lines).encode()
+    with pytest.raises(InputError, match="without the header's 6 cells"):
+        preprocess(clockless, sample_rate=100)
+    with pytest.raises(InputError, match="Take broken lines out"):
+        preprocess("\n".join([*lines[:250], *["1,2"] * 50, *lines[300:]]).encode())

@@ -32,6 +32,8 @@ MOST_NAMES = 1 << 15
 """Names that are looked at in search of a header."""
 LONGEST_LINE = 1 << 20
 CHUNK_ROWS = 1 << 16
+LINES_PER_BROKEN = 100
+"""Lines for each one that may be broken, as serial ports write them, in a log with a clock."""
 SEPARATORS = ("\t", ";", ",", "|", SPACES)
 _NUMBER_STARTS = frozenset("0123456789+-.")
 _SEP_LINE = re.compile(r'^"?sep=(.|\\t)"?$', re.IGNORECASE)
@@ -284,9 +286,13 @@ def _read_body(lines: Iterator[str], header: _Header, preamble: tuple[str, ...],
             check_limit(name, total, MOST_ROWS, "rows")
             cells.flush()
     cells.flush()
-    if ragged > short_end:  # a last line may be half written
+    ragged -= short_end  # a last line may be half written
+    if ragged > (total // LINES_PER_BROKEN if clocks else 0):
         problem = f"{ragged} of {total + ragged} lines without the header's {width} cells"
-        remedy = "A decimal comma needs another separator than the comma."
+        remedy = (
+            "Take broken lines out (a few are left out only where there is a clock); "
+            "a decimal comma needs another separator than the comma."
+        )
         raise InputError(name, found=problem, expected=EXPECTED, remedy=remedy)
     columns = {names[index]: _joined(chunks, np.float64) for index, chunks in cells.numbers.items()}
     for index, chunks in cells.texts.items():
@@ -296,6 +302,8 @@ def _read_body(lines: Iterator[str], header: _Header, preamble: tuple[str, ...],
             remedy = "Rename them after their sensors, or give each sensor's columns as a file of its own."
             raise InputError(name, found=problem, expected="one clock, or one for each sensor", remedy=remedy)
     notes = (f"{repeats} lines that repeat the header left out",) if repeats else ()
+    if ragged:
+        notes = (*notes, f"{ragged} broken lines, without the header's {width} cells, left out")
     return Table(
         columns, roles, tuple(names), units, preamble, sensor_column=header.sensor_column, notes=notes
     )
