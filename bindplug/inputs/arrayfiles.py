@@ -162,7 +162,7 @@ def read_text_matrix(source: object, expected: str) -> tuple[np.ndarray, str]:
     )
     if len(lines) < NARROWEST_TEXT:
         raise _no_map(f"{len(lines)} lines", name)
-    split = _splitter([line for _, line in lines[-50:]])
+    split = _splitter([line for _, line in lines[max(len(lines) // 2, len(lines) - 50) :]])
     sizes = [len(split(line)) for _, line in lines[len(lines) // 2 :: max(1, len(lines) // 64)]]
     width = max(set(sizes), key=sizes.count)
     if width < NARROWEST_TEXT:
@@ -179,9 +179,17 @@ def read_text_matrix(source: object, expected: str) -> tuple[np.ndarray, str]:
         elif rows:
             detail = "words among the numbers" if row is None else f"{len(row)} columns, before {width}"
             raise InputError(name, found=f"line {number}: {detail}", expected=f"rows of {width} numbers")
+        elif row is not None and len(row) >= NARROWEST_TEXT and not np.isnan(row).all():
+            detail = f"{len(row)} columns, later {width}"
+            raise InputError(name, found=f"line {number}: {detail}", expected=f"rows of {width} numbers")
     if len(rows) < NARROWEST_TEXT:
         raise _no_map(f"{len(rows)} rows of {width} numbers", name)
-    matrix = _without_labels(np.array(rows))
+    matrix = np.array(rows)
+    if first:  # below lines of words, blank rows and a blank column are of the layout
+        blank = np.isnan(matrix)
+        top, left = int(np.argmin(blank.all(axis=1))), int(blank[:, 0].all() and not blank.all())
+        matrix = matrix[top:, left:]
+    matrix = _without_labels(matrix)
     fractional = any(
         "." in field for _, line in lines[first :: max(1, len(rows) // 16)] for field in split(line)
     )
@@ -213,11 +221,12 @@ def _splitter(lines: list[str]) -> Callable[[str], list[str]]:
     if mark is None and "," in text and not spaced_decimal_commas:
         mark = ","
     comma = mark != "," and re.search(r"\d,\d", text) is not None
+    ended = mark is not None and all(line.rstrip(" \r").endswith(mark) for line in lines[:-1])
 
     def split(line: str) -> list[str]:
         fields = [field.strip().strip('"') for field in line.split(mark)]
-        if mark is not None and fields and not fields[-1]:
-            fields.pop()  # a separator that ends the line
+        if ended and not fields[-1]:
+            fields.pop()  # the separator that ends every line
         return [field.replace(",", ".") for field in fields] if comma else fields
 
     return split

@@ -233,10 +233,24 @@ class FileView(io.RawIOBase):
 
 
 def to_numpy(source: np.ndarray | torch.Tensor) -> np.ndarray:
-    """``source`` as a numpy array (a tensor is brought to the CPU); the caller's memory may be shared."""
+    """``source`` as a numpy array (a tensor is brought to the CPU); the caller's memory may be shared.
+
+    Masked floats become NaN.
+
+    Raises:
+        InputError: ``source`` is a masked array of another type, in which no value stands for a missing one.
+    """
     if isinstance(source, torch.Tensor):
         tensor = source.detach().cpu()
         return (tensor.float() if tensor.dtype == torch.bfloat16 else tensor).numpy()
+    if isinstance(source, np.ma.MaskedArray):
+        if source.dtype.kind == "f":
+            return source.filled(np.nan)
+        if source.mask.any():
+            found, expected = f"a masked array of type {source.dtype}", "an array, or masked floats"
+            remedy = "Fill it, as array.filled(0)."
+            raise InputError(describe_source(source), found=found, expected=expected, remedy=remedy)
+        return source.data
     return source
 
 

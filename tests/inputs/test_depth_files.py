@@ -321,3 +321,45 @@ def test_text_is_bounded_before_it_is_parsed(text, message, tmp_path, monkeypatc
     path.write_text(text)
     with pytest.raises(InputError, match=message):
         preprocess.read(path)
+
+
+@pytest.mark.filterwarnings("ignore::bindplug.errors.InputNote")
+def test_masked_pixels_are_holes():
+    masked = np.ma.masked_array(SCENE_M, mask=ROWS < 12)
+    depth = preprocess.read(masked, unit="m")
+    assert depth.holes == 12 * 80
+    np.testing.assert_array_equal(depth.values[12:], SCENE_M[12:])
+    with pytest.raises(InputError, match="masked array of type int64.*filled"):
+        preprocess.read(masked.astype(np.int64), unit="m")
+
+
+@pytest.mark.parametrize("array", ["disparity", "inverse_depth", "inv"])
+def test_arrays_named_after_disparity_are_noted(array):
+    buffer = io.BytesIO()
+    np.savez(buffer, **{array: 1 / SCENE_M})
+    with pytest.warns(InputNote, match="name says disparity"):
+        preprocess(buffer.getvalue())
+
+
+@pytest.mark.parametrize("ending", ["", ","])
+@pytest.mark.filterwarnings("ignore::bindplug.errors.InputNote")
+def test_blank_rows_and_cells_of_text_are_holes(tmp_path, ending):
+    holes = (ROWS < 5) | (COLUMNS == 79) & (ROWS < 55) | (ROWS == 30)
+    lines = [
+        ",".join("" if hole else f"{value:.5f}" for value, hole in zip(*row, strict=True)) + ending
+        for row in zip(SCENE_M, holes, strict=True)
+    ]
+    path = tmp_path / "depth.csv"
+    path.write_text("\n".join(lines))
+    depth = preprocess.read(path, unit="m")
+    assert depth.values.shape == SCENE_M.shape
+    assert depth.holes == holes.sum()
+    np.testing.assert_allclose(depth.values[~holes], SCENE_M[~holes], atol=1e-5)
+
+
+def test_numbers_of_another_width_before_the_map_are_refused(tmp_path):
+    path = tmp_path / "depth.csv"
+    rows = [",".join(f"{value:.4f}" for value in row) for row in SCENE_M]
+    path.write_text("\n".join([",".join(rows[0].split(",")[:50]), *rows[1:]]))
+    with pytest.raises(InputError, match="line 1: 50 columns, later 80"):
+        preprocess.read(path)

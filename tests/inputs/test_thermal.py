@@ -254,3 +254,10 @@ def test_bad_sources(source, options, message):
 def test_bad_options(options):
     with pytest.raises(ValueError, match="expected"):
         preprocess(RAMP_C, **options)
+
+
+def test_a_blank_column_below_lines_of_words_is_no_data(tmp_path):
+    rows = ["," + ",".join(f"{value:.3f}" for value in row) for row in RAMP_C[:60]]
+    path = tmp_path / "frame.csv"
+    path.write_text("\n".join(["Emissivity:,0.95", "", "Frame 1", ",,,,,,,,,,", *rows]))
+    assert preprocess.read(path).values.shape == (60, 320)

@@ -62,6 +62,7 @@ class StoredDepth:
     is_picture: bool = False
     form: str = ""
     unit: str | None = None
+    array: str = ""
 
 
 def read_stored(source: object, *, name: str, preset: str, channel: str | None, exif: bool) -> StoredDepth:
@@ -102,8 +103,10 @@ def read_stored(source: object, *, name: str, preset: str, channel: str | None, 
     content = read_map(source, EXPECTED, names=ARRAY_NAMES, array=channel)
     if content is not None:
         values, array = content
-        unit = re.search(r"_([a-z]+)$", array.lower()) if "\n" not in array else None
-        return StoredDepth(_plane(values, name), unit=UNITS_IN_NAMES.get(unit[1]) if unit else None)
+        array = "" if "\n" in array else array.lower()  # of a text file: the lines before the numbers
+        unit = re.search(r"_([a-z]+)$", array)
+        unit_name = UNITS_IN_NAMES.get(unit[1]) if unit else None
+        return StoredDepth(_plane(values, name), unit=unit_name, array=array)
     return _of_raster(read_raster(source, EXPECTED, exif=exif), name, preset)
 
 

@@ -29,6 +29,9 @@ PFM_IMPLAUSIBLE_M = 10.0
 SPARSE = 0.3
 """Part of a map that depth cameras measure at least; a laser scanner's points cover less."""
 KITTI_SIZES = frozenset(((1242, 375), (1241, 376), (1238, 374), (1226, 370), (1224, 370), (1216, 352)))
+DISPARITY_WORDS = frozenset(
+    ("disp", "disp0", "disp1", "disps", "disparity", "disparities", "inverse", "inv", "invdepth", "idepth")
+)
 RELATIVE_REMEDY = "If it is a monocular network's output, say preset='relative'; if it is lengths, say unit="
 SUN_REMEDY = (
     "Say preset='sun_png' for SUN RGB-D, or unit='sun' to restore the bits; "
@@ -76,12 +79,15 @@ def check_integers(raw: np.ndarray, valid: np.ndarray, name: str, source: object
         note(f"{text}, say unit= (metres a count, 'cm', 'tum', 'kitti', ...) or unit='mm'")
 
 
-def check_floats(values: np.ndarray, valid: np.ndarray, name: str, source: object, form: str) -> None:
+def check_floats(
+    values: np.ndarray, valid: np.ndarray, name: str, source: object, form: str, array: str = ""
+) -> None:
     """Check floats that are about to be taken as metres.
 
     Args:
         values, valid, name, source: as in :func:`check_integers`.
         form: Pillow's name of the file format, ``""`` for arrays.
+        array: name of the array in a file of several, in lower case.
 
     Raises:
         InputError: the values show that they are no metres.
@@ -114,7 +120,7 @@ def check_floats(values: np.ndarray, valid: np.ndarray, name: str, source: objec
         note(
             "values from about 0 to 1 taken as metres; say preset='relative' if they are normalized, or unit='m'"
         )
-    elif set(_words(Path(_path(source)).stem)) & {"disp", "disp0", "disp1", "disparity", "inverse", "inv"}:
+    elif DISPARITY_WORDS.intersection([*_words(Path(_path(source)).stem), *_words(array)]):
         note("its name says disparity and its values are taken as metres; say preset='relative', or unit='m'")
     elif median < CAMERA_RANGE_M[0] / 2:
         note(f"a median depth of {median:.3g} m; say unit='m' if that is right")

@@ -242,7 +242,7 @@ def _default_unit(raw: StoredDepth, valid: np.ndarray, preset: str, name: str, s
     if raw.unit is not None:
         return parse_unit(raw.unit)
     if raw.values.dtype.kind == "f":
-        check_floats(raw.values, valid, name, source, raw.form)
+        check_floats(raw.values, valid, name, source, raw.form, raw.array)
         return parse_unit("m")
     if not raw.is_picture:
         if looks_rotated(raw.values, valid):
