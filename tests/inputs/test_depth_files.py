@@ -329,7 +329,7 @@ def test_masked_pixels_are_holes():
     depth = preprocess.read(masked, unit="m")
     assert depth.holes == 12 * 80
     np.testing.assert_array_equal(depth.values[12:], SCENE_M[12:])
-    with pytest.raises(InputError, match="masked array of type int64.*filled"):
+    with pytest.raises(InputError, match=r"masked array of type int64.*filled"):
         preprocess.read(masked.astype(np.int64), unit="m")
 
 
