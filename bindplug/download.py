@@ -76,7 +76,8 @@ def download(
     destination.parent.mkdir(parents=True, exist_ok=True)
     part = destination.with_name(destination.name + ".part")
     with part.open("ab") as file, _exclusive(file, destination):
-        total = _fetch_all(url, file, _Note(part, url), quiet, pause_s)
+        most = int(about_bytes * SIZE_FACTOR) if about_bytes else None
+        total = _fetch_all(url, file, _Note(part, url), quiet, pause_s, most)
         file.flush()
         os.fsync(file.fileno())
         size = file.tell()
@@ -170,8 +171,10 @@ class _Note:
         self.path.write_text(json.dumps(content), encoding="utf-8")
 
 
-def _fetch_all(url: str, file: BinaryIO, note: _Note, quiet: bool | None, pause_s: float) -> int | None:
-    """Append to ``file`` until it is whole; the size the server announced, if it did."""
+def _fetch_all(
+    url: str, file: BinaryIO, note: _Note, quiet: bool | None, pause_s: float, most: int | None
+) -> int | None:
+    """Append to ``file`` until it is whole, or longer than ``most`` bytes; the size the server announced, if it did."""
     reason, wait_s = "", 0.0
     for attempt in range(ATTEMPTS):
         if attempt:
@@ -180,7 +183,7 @@ def _fetch_all(url: str, file: BinaryIO, note: _Note, quiet: bool | None, pause_
         if note.validator == "" and file.tell():
             _restart(file, note)  # nothing proves that the server still has the same file
         try:
-            if _fetch_rest(url, file, note, quiet):
+            if _fetch_rest(url, file, note, quiet, most):
                 return note.total
         except HTTPError as error:
             error.close()
@@ -189,8 +192,9 @@ def _fetch_all(url: str, file: BinaryIO, note: _Note, quiet: bool | None, pause_
                 _restart(file, note)
                 continue
             if error.code not in TRANSIENT_STATUS:
-                raise DownloadError(f"{url}: HTTP {error.code} {error.reason}") from error
-            reason, wait_s = f"answered HTTP {error.code} {error.reason}", _retry_after_s(error)
+                raise DownloadError(f"{url}: HTTP {error.code} {_printable(error.reason)}") from error
+            reason = f"answered HTTP {error.code} {_printable(error.reason)}"
+            wait_s = _retry_after_s(error)
         except URLError as error:
             if attempt == 0 or attempt == ATTEMPTS - 1:
                 raise DownloadError(f"{url}: {error.reason}") from error
@@ -198,6 +202,10 @@ def _fetch_all(url: str, file: BinaryIO, note: _Note, quiet: bool | None, pause_
             file.flush()
         except DownloadError:
             raise
+        except ValueError as error:  # of an address that urllib cannot take apart
+            raise DownloadError(
+                f"{url}: the server's reply makes no sense ({_printable(error)}); expected the file"
+            ) from error
         except OSError as error:
             raise DownloadError(f"{url}: cannot write {file.name}: {error.strerror or error}") from error
     arrived = f"{file.tell()} of {note.total} bytes" if note.total else f"{file.tell()} bytes"
@@ -206,8 +214,8 @@ def _fetch_all(url: str, file: BinaryIO, note: _Note, quiet: bool | None, pause_
     )
 
 
-def _fetch_rest(url: str, file: BinaryIO, note: _Note, quiet: bool | None) -> bool:
-    """One connection's worth; whether the file is whole now."""
+def _fetch_rest(url: str, file: BinaryIO, note: _Note, quiet: bool | None, most: int | None) -> bool:
+    """One connection's worth, or until there are more than ``most`` bytes; whether nothing more is to be fetched."""
     have = file.seek(0, os.SEEK_END)
     if have and have == note.total:
         return True
@@ -233,6 +241,9 @@ def _fetch_rest(url: str, file: BinaryIO, note: _Note, quiet: bool | None) -> bo
             if not file.tell() and _is_web_page(block):
                 raise DownloadError(f"{url}: the server sent a web page instead of the file")
             file.write(block)
+            if most is not None and file.tell() > most:  # a server may send without end
+                note.keep(None, note.validator)
+                return True
     if not file.tell():
         raise DownloadError(f"{url}: the server sent an empty file")
     return note.total is None or file.tell() >= note.total
@@ -252,7 +263,7 @@ def _check_reply(url: str, response: HTTPResponse, *, resumed: bool) -> None:
     """
     status = response.status
     if status not in ((200, 206) if resumed else (200,)):
-        raise DownloadError(f"{url}: HTTP {status} {response.reason}, which is no file")
+        raise DownloadError(f"{url}: HTTP {status} {_printable(response.reason)}, which is no file")
     encoding = (response.headers.get("Content-Encoding") or "identity").strip().lower()
     if encoding != "identity":
         raise DownloadError(
@@ -263,6 +274,12 @@ def _check_reply(url: str, response: HTTPResponse, *, resumed: bool) -> None:
             f"{url}: the server sent a web page instead of the file; a login or a network's own page may stand "
             f"between"
         )
+
+
+def _printable(text: object) -> str:
+    """What a server wrote, for a message: one line, shortened, control characters as escapes."""
+    line = " ".join(str(text).split())[:200]
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
 
 
 def _is_web_page(start: bytes) -> bool:

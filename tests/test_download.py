@@ -25,7 +25,7 @@ class Handler(BaseHTTPRequestHandler):
         server.requests.append(asked)
         start = int(re.fullmatch(r"bytes=(\d+)-", asked)[1]) if asked and fresh and server.ranges else 0
         if server.status:
-            self.send_response(server.status)
+            self.send_response(server.status, server.reason)
             if server.retry_after:
                 self.send_header("Retry-After", server.retry_after)
             self.end_headers()
@@ -75,7 +75,7 @@ def server(monkeypatch):
         None,
         [],
     )
-    made.retry_after, made.success, made.extra_headers = "", None, {}
+    made.retry_after, made.success, made.extra_headers, made.reason = "", None, {}, None
     made.announces_length, made.ignores_if_range = True, False
     made.url = f"http://127.0.0.1:{made.server_port}/weights.pth"
     thread = threading.Thread(target=made.serve_forever, kwargs={"poll_interval": 0.01})
@@ -377,6 +377,29 @@ def test_redirects_are_held_to_the_same(server, target, elsewhere):
     with pytest.raises(DownloadError, match=r"https address|HTTP 302"):
         download(f"{base}/redirect/{elsewhere}", target)
     assert download(f"{base}/redirect/{server.url}", target).read_bytes() == CONTENT
+
+
+@pytest.mark.parametrize("elsewhere", ["http://[::1", "https://[x]/w"])
+def test_redirects_to_no_address_are_told(server, target, elsewhere):
+    base = server.url.rpartition("/")[0]
+    with pytest.raises(DownloadError):
+        download(f"{base}/redirect/{elsewhere}", target, pause_s=0)
+    assert not target.exists()
+
+
+def test_a_file_without_end_is_left_at_twice_its_size(server, target):
+    server.content, server.announces_length = bytes(8 * MIB), False
+    with pytest.raises(CheckpointError, match=r"(\d+) bytes arrived, the file has about 1000000") as raised:
+        download(server.url, target, about_bytes=1_000_000, pause_s=0)
+    arrived = int(re.search(r"(\d+) bytes arrived", str(raised.value))[1])
+    assert 2_000_000 < arrived <= 2_000_000 + MIB
+    assert leftovers(target) == []
+
+
+def test_what_a_server_writes_is_printable_in_messages(server, target):
+    server.status, server.reason = 403, "no\x1b[31m entry"
+    with pytest.raises(DownloadError, match=r"HTTP 403 no\\x1b\[31m entry$"):
+        download(server.url, target, pause_s=0)
 
 
 def test_a_disk_that_fills_up_is_named(server, target, monkeypatch):
