@@ -34,7 +34,7 @@ def check_output(path: Path) -> None:
         MissingDependency: pyarrow is absent.
     """
     expected = "a file that ends in .parquet or .npz"
-    parent = path.absolute().parent
+    parent = _target(path).parent
     if path.suffix not in WRITERS:
         raise InputError(str(path), found=f"the suffix {path.suffix!r}", expected=expected)
     if path.is_dir() or not parent.is_dir():
@@ -67,6 +67,24 @@ def read_metadata(path: Path) -> dict[str, Any] | None:
     return metadata if isinstance(metadata, dict) else None
 
 
+def _target(path: Path) -> Path:
+    """Where a path leads, through symbolic links.
+
+    Raises:
+        InputError: the links lead in a circle.
+    """
+    try:
+        target = path.resolve()
+        is_circle = target.is_symlink()
+    except (OSError, RuntimeError):  # Python before 3.13 raises
+        is_circle = True
+    if is_circle:
+        raise InputError(
+            str(path), found="symbolic links that lead in a circle", expected="a file, or a link to one"
+        )
+    return target
+
+
 def write_output(path: Path, journal: Journal, width: int, metadata: dict[str, Any]) -> int:
     """Merge a journal's parts into ``path``, which appears whole or not at all.
 
@@ -84,7 +102,7 @@ def write_output(path: Path, journal: Journal, width: int, metadata: dict[str, A
     Raises:
         InputError: a file changed since it was embedded, or the output cannot be written.
     """
-    with _in_place(path.resolve()) as temporary:
+    with _in_place(_target(path)) as temporary:
         if path.suffix == ".parquet":
             return _write_parquet(temporary, journal, width, metadata)
         return _write_npz(temporary, journal, width, metadata)

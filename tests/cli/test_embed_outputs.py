@@ -169,6 +169,15 @@ def test_a_link_is_followed(bindplug, arguments, tmp_path):
     assert len(read(tmp_path / "far" / "real.npz")[0]) == 1
 
 
+@pytest.mark.parametrize(("link", "problem"), [("out.npz", "circle"), ("nowhere/x.npz", "no directory")])
+def test_a_link_to_no_place_is_refused_before_the_work_starts(bindplug, arguments, tmp_path, link, problem):
+    (tmp_path / "out.npz").symlink_to(tmp_path / link)
+    ran = bindplug(*arguments)
+    assert ran.code == 1
+    assert problem in ran.err
+    assert not (tmp_path / "out.npz.partial").exists()
+
+
 @pytest.mark.parametrize("suffix", [".parquet", ".npz"])
 def test_names_that_are_not_utf8_survive(bindplug, picture, model_directory, tmp_path, suffix):
     name = os.fsdecode(os.fsencode(tmp_path) + b"/caf\xe9.png")
