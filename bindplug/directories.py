@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import re
 import shutil
 import tempfile
 from collections.abc import Iterator, Mapping
@@ -144,9 +145,27 @@ def damage_named(file: str | Path) -> Iterator[None]:
         raise CheckpointError(f"{file} is damaged: {type(error).__name__}: {first_line(error)}") from error
 
 
+TORCH_REASON = re.compile(
+    r"(?:GLOBAL |[Uu]nsupported global: )(?:GLOBAL )?([\w.]+)|([Uu]nsupported operand \d+)"
+)
+TORCH_ADVICE = re.compile(
+    r"(?:\. )?(?:In PyTorch 2\.6, we changed|This file can still be loaded).*", re.DOTALL
+)
+"""Parts of the message of ``torch.load(weights_only=True)``."""
+
+
 def first_line(error: BaseException) -> str:
-    """The first line of an error's text, shortened; its class where it has no text."""
-    return (str(error).splitlines() or [""])[0][:300] or type(error).__name__
+    """The first line of an error's text, shortened and printable; its class where it has no text.
+
+    Of PyTorch's refusal to unpickle it is what the file holds, without the advice to read it unsafely.
+    """
+    text = str(error)
+    if TORCH_ADVICE.search(text):
+        reason = TORCH_REASON.search(text)
+        named = f"it names {reason[1]}" if reason and reason[1] else ""
+        text = named or (reason[2] if reason else TORCH_ADVICE.sub("", text))
+    line = (text.splitlines() or [""])[0][:300] or type(error).__name__
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
 
 
 @contextmanager

@@ -1,11 +1,13 @@
 """What directories of weights have in common; each kind's own tests hold the rest."""
 
 import json
+import os
+import pickle
 
 import pytest
 import torch
 
-from bindplug.directories import Manifest, staged, verified, write_tensors
+from bindplug.directories import Manifest, first_line, staged, verified, write_tensors
 from bindplug.errors import CheckpointError, WeightsNotFound
 
 BELL = Manifest(
@@ -74,3 +76,28 @@ def test_a_manifest_of_something_else_is_refused(tmp_path, said, reason):
     (tmp_path / "config.json").write_text(json.dumps(content | said))
     with pytest.raises(CheckpointError, match=reason):
         BELL.read(tmp_path)
+
+
+class Runs:
+    """Pickled, it names a function."""
+
+    def __reduce__(self):
+        return (os.system, ("true",))
+
+
+@pytest.mark.filterwarnings("ignore:Detected pickle protocol")
+def test_what_torch_refuses_is_told_without_its_advice_to_read_it_unsafely(tmp_path):
+    torch.save({"a": Runs()}, tmp_path / "hostile.pt")
+    (tmp_path / "newer.pt").write_bytes(pickle.dumps({"a": 1}, protocol=4))
+    lines = []
+    for name in ("hostile.pt", "newer.pt"):
+        with pytest.raises(pickle.UnpicklingError, match="arbitrary code") as raised:
+            torch.load(tmp_path / name, weights_only=True)
+        lines.append(first_line(raised.value))
+    assert lines[0] == f"it names {os.system.__module__}.system"
+    assert lines[1] == "Unsupported operand 149"
+
+
+def test_lines_of_errors_are_printable():
+    assert first_line(ValueError("a \x1b[31m name\nmore")) == r"a \x1b[31m name"
+    assert first_line(ValueError()) == "ValueError"

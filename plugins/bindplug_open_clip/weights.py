@@ -13,6 +13,7 @@ from safetensors import SafetensorError, safe_open
 from torch import Tensor, nn
 
 import bindplug
+from bindplug.directories import first_line
 from bindplug.errors import CheckpointError, PluginError, WeightsNotFound
 from bindplug.imagebind import ImageBind, causal_mask, to_open_clip
 from bindplug_open_clip.passthrough import upstream
@@ -110,6 +111,11 @@ def load_own(model: nn.Module, path: str | Path, strict: bool = True, **options:
     file = Path(path).expanduser()
     if not file.exists():
         raise WeightsNotFound(f"there is no file or directory {str(file)!r}")
+    if file.suffix in (".npz", ".npy"):
+        raise CheckpointError(
+            f"{path} is a file of numpy's, which open_clip takes for weights of Big Vision; expected a state dict in a "
+            f".pt or .safetensors file"
+        )
     try:
         return upstream("factory").load_checkpoint(model, str(file), strict=strict, **options)
     except _READ_ERRORS as error:
@@ -120,9 +126,8 @@ def load_own(model: nn.Module, path: str | Path, strict: bool = True, **options:
                 f" It holds a CLIP's two towers and no {', '.join(absent)}. Load it with strict=False to keep the "
                 f"model's own sensors, or into open_clip's own class"
             )
-        raise CheckpointError(
-            f"{path} does not fit {type(model).__name__}.{hint or ' ' + str(error)}"
-        ) from error
+        reason = first_line(error) if isinstance(error, UnpicklingError) else str(error)
+        raise CheckpointError(f"{path} does not fit {type(model).__name__}.{hint or ' ' + reason}") from error
 
 
 def _tensor_names(path: Path) -> list[str]:
@@ -134,7 +139,7 @@ def _tensor_names(path: Path) -> list[str]:
         # PyTorch's format from before 1.6 cannot be mapped
         checkpoint = torch.load(path, map_location="cpu", mmap=is_zipfile(path), weights_only=True)
     except _READ_ERRORS as error:
-        reason = (str(error) or "it ends too early").splitlines()[0]
+        reason = first_line(error) if str(error) else "it ends too early"
         raise CheckpointError(f"{path} is damaged, or no checkpoint of tensors alone: {reason}") from error
     state = checkpoint.get("state_dict", checkpoint) if isinstance(checkpoint, dict) else None
     if not isinstance(state, dict):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import shutil
 
+import numpy as np
 import open_clip as real
 import pytest
 import torch
@@ -170,6 +171,9 @@ def test_load_checkpoint_round_trip_and_a_clips_own_file(tmp_path, model):
     torch.save({"visual.proj": torch.zeros(2, 2)}, tmp_path / "odd.pt")
     with pytest.raises(CheckpointError, match=r"odd\.pt does not fit ClipImageBind"):
         open_clip.load_checkpoint(trained, tmp_path / "odd.pt")
+    np.savez(tmp_path / "odd.npz", a=np.zeros(2))
+    with pytest.raises(CheckpointError, match=r"odd\.npz is a file of numpy's"):
+        open_clip.load_checkpoint(trained, tmp_path / "odd.npz")
 
 
 def test_the_config_builds_a_real_clip_of_the_same_shape(model):
