@@ -89,13 +89,14 @@ def put_files(index: LanceIndex, items: Sequence[Item], work: Work) -> AddReport
     """Bring files into an index that are not in it as they are now.
 
     Raises:
-        InputError: a file cannot be read, where ``on_error`` is "raise"; the index cannot be written, or another
-            process is writing.
+        InputError: a file cannot be read, where ``on_error`` is "raise"; metadata is of another type than that of
+            other rows; the index cannot be written, or another process is writing.
         SpaceMismatch: the model lives in another space than the index.
     """
     report = AddReport()
     items = list({item.digest: item for item in items}.values())
     with index.writing():
+        index.check_metadata(IndexRow(item.path, item.kind, metadata=item.metadata) for item in items)
         existing = index.files()
         metadata = _metadata_of(index) if index.metadata_keys else {}
         to_embed: list[Item] = []

@@ -27,6 +27,7 @@ from bindplug.thresholds import Cutoffs, as_cutoffs
 from bindplug_search.adding import Work, items_of, put_files
 from bindplug_search.arguments import Kinds, Where, conditions_of, item_of, kinds_of, recipe_of
 from bindplug_search.export import export_rows
+from bindplug_search.folders import remembering
 from bindplug_search.listing import list_folder
 from bindplug_search.manifest import Approximation, Folder
 from bindplug_search.metadata import Metadata, MetadataFile
@@ -325,8 +326,7 @@ class Index:
             metadata_file="" if metadata_file is None else absolute(metadata_file),
             values=dict(metadata or {}),
         )
-        with self._adding() as store:
-            store.remember_folder(kept)
+        with self._adding() as store, remembering(store, kept):
             report = put_files(store, items, self._work(on_error, save_every, batch_size, workers, progress))
             refresh_approximation(store)
         report.unmatched, report.unjoined = listing.unmatched, unjoined

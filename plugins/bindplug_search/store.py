@@ -23,7 +23,7 @@ from bindplug.indexes import Condition, IndexInfo, IndexMatch, IndexRow
 from bindplug.lazy import require
 from bindplug.space import EmbeddingSpace
 from bindplug_search.guards import committing, lock, reading
-from bindplug_search.manifest import FORMAT_VERSION, Approximation, Folder, Manifest
+from bindplug_search.manifest import FORMAT_VERSION, Approximation, Manifest
 from bindplug_search.means import read_means
 from bindplug_search.table import (
     PREFIX,
@@ -161,6 +161,14 @@ class LanceIndex:
                     self._table.merge_insert("key").when_matched_update_all().when_not_matched_insert_all()
                 )
                 merge.when_not_matched_by_source_delete(is_among("file", digests)).execute(data)
+
+    def check_metadata(self, rows: Iterable[IndexRow]) -> None:
+        """Return if metadata is of the types that the table's is.
+
+        Raises:
+            InputError: a value is of another type than those of other rows.
+        """
+        metadata_fields(rows, self._latest().schema)
 
     def _add_columns(self, rows: Sequence[IndexRow]) -> None:
         fields = metadata_fields(rows, self._latest().schema)
@@ -346,13 +354,6 @@ class LanceIndex:
             manifest = replace(Manifest.read(self.path), **changes)
             manifest.write(self.path)
             self.manifest = manifest
-
-    def remember_folder(self, folder: Folder) -> None:
-        """Keep what a folder was added with, in place of what was kept for the same patterns."""
-        same = (folder.path, folder.patterns)
-        others = [other for other in self.manifest.folders if (other.path, other.patterns) != same]
-        if [*others, folder] != list(self.manifest.folders):
-            self.update_manifest(folders=(*others, folder))
 
     @property
     def small_fragments(self) -> int:

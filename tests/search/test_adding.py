@@ -94,6 +94,26 @@ def test_files_of_a_folder_that_is_not_mounted_stay(index, library):
     assert len(index) == 0
 
 
+def test_a_folder_that_could_not_be_added_is_not_remembered(index, library, encoder):
+    index.add([text("a dog")], metadata={"year": 2021})
+    embed, encoder.embed_with_report = (
+        encoder.embed_with_report,
+        None,
+    )  # not called before metadata was checked
+    with pytest.raises(InputError, match="'old'; expected numbers, as in the other rows"):
+        index.add_folder(library, {"image": "*.png"}, metadata={"year": "old"})
+    assert index.update().added == 0
+    encoder.embed_with_report = embed
+    index.add_folder(library, {"image": "*[0-3].png"}, metadata={"year": 2022})
+    before = open_index(index.store.path).store.manifest.folders
+    (library / "00000.wav").write_bytes(UNREADABLE)
+    for _ in range(2):
+        with pytest.raises(InputError):
+            index.add_folder(library, {"audio": "*.wav"})
+        assert open_index(index.store.path).store.manifest.folders == before
+    assert index.update().skipped == []
+
+
 def test_a_folder_that_is_gone_is_told_once_and_forgotten_when_it_is_pruned(index, library):
     index.add_folder(library, {"image": "*.png"})
     index.add_folder(library, {"image": "*0.png"})
