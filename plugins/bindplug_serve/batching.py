@@ -177,6 +177,9 @@ class _Lane(Generic[Work, Result]):
         return batch
 
     async def _run(self, batch: list[_Entry[Work, Result]]) -> None:
+        batch = [entry for entry in batch if entry.work is not None]  # results are told apart by their place
+        if not batch:
+            return
         work = [entry.work for entry in batch if entry.work is not None]
         start = self.loop.time()
         try:

@@ -21,7 +21,7 @@ LONGEST_TEXT = 20_000
 """Characters; CLIP's context of 77 tokens is a few hundred."""
 LONGEST_FILENAME = 200
 DATA_URI = re.compile(
-    r"data:(?P<kind>[\w.+-]+/[\w.+-]+)?(?P<options>(;[\w.+-]+=[^;,]*)*)(?P<base64>;base64)?,"
+    r"\s*data:(?P<kind>[\w.+-]+/[\w.+-]+)?(?P<options>(;[\w.+-]+=[^;,]*)*)(?P<base64>;base64)?,", re.IGNORECASE
 )
 ADDRESS = re.compile(r"\s*[a-zA-Z][a-zA-Z0-9+.-]*://")
 EXPECTED = "base64, or a data URI with base64 in it"
@@ -186,7 +186,7 @@ def _refuse_data(text: str) -> None:
     """Data that was sent as a sentence would be embedded as its letters."""
     match = DATA_URI.match(text)
     if match and match["base64"]:
-        sense = (match["kind"] or "image/").split("/")[0]
+        sense = (match["kind"] or "image/").lower().split("/")[0]
         sense = sense if sense in SENSES else "image"
         raise InputError(
             "text", found="a data URI", expected="a sentence", remedy=f'Send it as {{"{sense}": "data:..."}}.'

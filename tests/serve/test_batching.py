@@ -240,3 +240,17 @@ def test_threads_share_the_cores():
 def test_limits_that_cannot_be_kept_are_refused(options):
     with pytest.raises(InputError, match="Limits"):
         Limits(**options)
+
+
+def test_results_stay_with_their_work_where_a_piece_of_the_batch_was_forgotten():
+    async def run():
+        queue = batcher(lambda lane, work: [2 * piece for piece in work])
+        lane = queue._lane("a")
+        gone, *others = entries = [lane.add(piece) for piece in (1, 2, 3)]
+        lane.entries.clear()
+        gone.forget(gone.future)
+        await lane._run(entries)
+        await queue.close()
+        return [entry.future.result() for entry in others]
+
+    assert asyncio.run(run()) == [4, 6]

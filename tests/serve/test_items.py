@@ -21,7 +21,7 @@ ITEM = TypeAdapter(AnyItem)
 
 @given(
     st.binary(min_size=1, max_size=300),
-    st.sampled_from(["", "data:;base64,", "data:a/b;c=d;base64,"]),
+    st.sampled_from(["", "data:;base64,", "data:a/b;c=d;base64,", " \nDATA:A/B;Base64,"]),
     st.booleans(),
 )
 def test_data_comes_back_whatever_its_writer(data, start, lines):
@@ -57,6 +57,12 @@ def test_any_value_is_an_item_or_refused(value):
     except (ValidationError, BindplugError):
         return
     assert isinstance(query, Query)
+
+
+@pytest.mark.parametrize("uri", ["data:audio/wav;base64,AAAA", " data:audio/wav;base64,AAAA", "DATA:AUDIO/wav;BASE64,AAAA"])
+def test_a_data_uri_is_no_sentence(uri):
+    with pytest.raises(InputError, match='a data URI; expected a sentence. Send it as {"audio"'):
+        query_of(uri)
 
 
 def test_names_lose_their_directories_and_control_characters():
