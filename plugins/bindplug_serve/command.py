@@ -173,6 +173,7 @@ def serve(
         items=min(max_items, max_queue),
         body_bytes=body_bytes,
         bodies_bytes=max(DEFAULTS.bodies_bytes, 2 * body_bytes),
+        unpacked_bytes=max(DEFAULTS.unpacked_bytes, 2 * body_bytes),
         request_s=timeout,
         shutdown_s=shutdown_timeout,
         threads=threads,

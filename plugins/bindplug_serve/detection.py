@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 from bindplug.query import Leaf, Query
-from bindplug_serve.pictures import check_pixels
+from bindplug_serve.limits import Limits
+from bindplug_serve.sizes import check_size
 
 if TYPE_CHECKING:
     from bindplug.encoder import Encoder
@@ -46,7 +47,7 @@ class Detector:
         self.upgraded: Any = upgrade(detic, model, bridge=bridge)
 
     def __call__(
-        self, picture: Query, prompts: Sequence[Query], threshold: float | None, most_pixels: int
+        self, picture: Query, prompts: Sequence[Query], threshold: float | None, limits: Limits
     ) -> tuple[tuple[int, int], list[Detection]]:
         """Height and width of a picture, and the detections in it, best first.
 
@@ -56,7 +57,7 @@ class Detector:
         for query in (picture, *prompts):
             for _, leaf in query.terms:
                 if isinstance(leaf, Leaf):
-                    check_pixels(leaf, most_pixels)
+                    check_size(leaf, limits)
         (_, leaf), *_ = picture.terms
         assert isinstance(leaf, Leaf)
         pixels = self.model.preprocess["image"].read(leaf.source, **leaf.options)

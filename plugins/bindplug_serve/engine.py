@@ -17,7 +17,7 @@ from bindplug.query import AnyLeaf, Leaf, Query, VectorLeaf
 from bindplug_serve.batching import Batcher
 from bindplug_serve.failures import ItemError, Refusal
 from bindplug_serve.limits import Limits
-from bindplug_serve.pictures import check_pixels
+from bindplug_serve.sizes import check_size
 
 if TYPE_CHECKING:
     from bindplug.encoder import Encoder
@@ -131,7 +131,7 @@ class Engine:
         """A row for each query; sources are shared with other requests' batches.
 
         Raises:
-            Refusal: the model is not ready, or the queue is full.
+            Refusal: the model is not ready, the queue is full, or it could never hold so many sources.
         """
         model = self.model
         leaves = list(
@@ -140,6 +140,9 @@ class Engine:
         for leaf in leaves:
             if leaf.modality.value not in model.modalities:
                 raise ModalityNotLoaded(leaf.modality.value, model.modalities)
+        if len(leaves) > self.limits.queue:
+            message = f"{len(leaves)} sources in a request; the queue holds {self.limits.queue}"
+            raise Refusal(413, message, "too_many_items", param="input")
         results = await self.batcher.submit([(leaf.modality.value, leaf) for leaf in leaves])
         rows = dict(zip(leaves, results, strict=True))
         sums = [_sum_of(query, rows, model) for query in queries]
@@ -177,7 +180,7 @@ class Engine:
 
     def _refused(self, leaf: Leaf) -> Row | None:
         try:
-            check_pixels(leaf, self.limits.pixels)
+            check_size(leaf, self.limits)
         except InputError as error:
             return Row(error=error)
         return None

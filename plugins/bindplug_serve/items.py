@@ -21,7 +21,8 @@ LONGEST_TEXT = 20_000
 """Characters; CLIP's context of 77 tokens is a few hundred."""
 LONGEST_FILENAME = 200
 DATA_URI = re.compile(
-    r"\s*data:(?P<kind>[\w.+-]+/[\w.+-]+)?(?P<options>(;[\w.+-]+=[^;,]*)*)(?P<base64>;base64)?,", re.IGNORECASE
+    r"\s*data:(?P<kind>[\w.+-]+/[\w.+-]+)?(?P<options>(;[\w.+-]+=[^;,]*)*)(?P<base64>;base64)?,",
+    re.IGNORECASE,
 )
 ADDRESS = re.compile(r"\s*[a-zA-Z][a-zA-Z0-9+.-]*://")
 EXPECTED = "base64, or a data URI with base64 in it"

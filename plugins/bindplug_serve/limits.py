@@ -22,6 +22,7 @@ class Limits:
         batch_wait_s: how long a source waits for others to share a pass with, in seconds.
         threads: batches of a modality that are worked on at once; the processor's cores are shared among them.
         pixels: most pixels of a picture, whatever its file's size.
+        unpacked_bytes: most bytes that an archive, a MATLAB file or a Parquet file unpacks to.
         headers_s: time to send the headers of a request, in seconds.
         body_s: time to send the body of a request, in seconds.
         request_s: time to answer a request once it is read, in seconds.
@@ -41,6 +42,7 @@ class Limits:
     batch_wait_s: float = 0.002
     threads: int = 2
     pixels: int = 1 << 26
+    unpacked_bytes: int = 64 * MIB
     headers_s: float = 10.0
     body_s: float = 60.0
     request_s: float = 120.0

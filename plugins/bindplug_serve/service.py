@@ -307,7 +307,7 @@ class Service:
 
         def look() -> tuple[tuple[int, int], list[Detection]]:
             with self._lock:
-                return detector(picture, others, threshold, self.limits.pixels)
+                return detector(picture, others, threshold, self.limits)
 
         return await self.engine.call(look)
 

@@ -149,6 +149,14 @@ def test_items_beyond_their_form_are_refused(client, item):
     assert client.post("/v1/embeddings", json={"input": item}).status_code == 400
 
 
+def test_a_request_that_the_queue_could_never_hold_is_not_told_to_come_again():
+    terms = [{"terms": [{"text": f"{item} {term}"} for term in range(3)]} for item in range(2)]
+    with thread(small()) as url:
+        answer = post(url, {"input": terms})
+    assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_many_items")
+    assert "Retry-After" not in answer.headers
+
+
 def test_too_much_is_refused_before_it_is_read_or_worked_on():
     with thread(small()) as url:
         items = post(url, {"input": ["a"] * 5})

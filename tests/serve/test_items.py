@@ -59,9 +59,11 @@ def test_any_value_is_an_item_or_refused(value):
     assert isinstance(query, Query)
 
 
-@pytest.mark.parametrize("uri", ["data:audio/wav;base64,AAAA", " data:audio/wav;base64,AAAA", "DATA:AUDIO/wav;BASE64,AAAA"])
+@pytest.mark.parametrize(
+    "uri", ["data:audio/wav;base64,AAAA", " data:audio/wav;base64,AAAA", "DATA:AUDIO/wav;BASE64,AAAA"]
+)
 def test_a_data_uri_is_no_sentence(uri):
-    with pytest.raises(InputError, match='a data URI; expected a sentence. Send it as {"audio"'):
+    with pytest.raises(InputError, match=r'a data URI; expected a sentence\. Send it as {"audio"'):
         query_of(uri)
 
 
