@@ -280,8 +280,17 @@ HUB_REMEDIES = {
 
 
 @contextmanager
-def hub_errors(name: str, *, scheme: str) -> Iterator[None]:
-    """Turn what huggingface_hub raises in the block into :class:`WeightsNotFound` with the remedy."""
+def hub_errors(
+    name: str, *, scheme: str, repository: str | None = None, file: str | None = None
+) -> Iterator[None]:
+    """Turn what huggingface_hub raises in the block into :class:`WeightsNotFound` with the remedy.
+
+    Args:
+        name: of the model.
+        scheme: of its id.
+        repository: that holds the model, if ``name`` is not its id.
+        file: what to say after the scheme once the repository is in ``DIR``; ``DIR`` itself by default.
+    """
     try:
         yield
     except BindplugError:
@@ -294,7 +303,7 @@ def hub_errors(name: str, *, scheme: str) -> Iterator[None]:
         )
         raise WeightsNotFound(
             f"{scheme}:{name}: {reason}. Without a network: download the repository elsewhere "
-            f"(`hf download {name} --local-dir DIR`), copy DIR here and say {scheme}:DIR"
+            f"(`hf download {repository or name} --local-dir DIR`), copy DIR here and say {scheme}:{file or 'DIR'}"
         ) from error
 
 

@@ -167,7 +167,9 @@ def _of_tag(open_clip: Any, architecture: str, tag: str) -> tuple[Any, Any, Any]
     if file.is_file():
         with opening(f"{SCHEME}:{name}"):
             return create()
-    with hub_errors(name, scheme=SCHEME):
+    hub = str(open_clip.get_pretrained_cfg(architecture, tag).get("hf_hub") or "").strip("/").split("/")
+    weights = "/".join(hub[2:]) or "open_clip_model.safetensors"
+    with hub_errors(name, scheme=SCHEME, repository="/".join(hub[:2]), file=f"{architecture}:DIR/{weights}"):
         return create()
 
 

@@ -87,6 +87,30 @@ def test_names_that_open_clip_does_not_know():
         bindplug.load("open_clip:ViT-B-32:./absent.pt")
 
 
+@pytest.mark.parametrize(
+    ("name", "remedy"),
+    [
+        (
+            "ViT-B-32:openai",
+            r"`hf download timm/vit_base_patch32_clip_224\.openai --local-dir DIR`\), copy DIR here and say "
+            r"open_clip:ViT-B-32:DIR/open_clip_model\.safetensors$",
+        ),
+        (
+            "ViTamin-S:datacomp1b",
+            r"`hf download jienengchen/ViTamin-S --local-dir DIR`\), copy DIR here and say "
+            r"open_clip:ViTamin-S:DIR/pytorch_model\.bin$",
+        ),
+    ],
+)
+def test_weights_out_of_reach_are_told_with_the_repository_that_has_them(monkeypatch, name, remedy):
+    def unreachable(*_, **__):
+        raise RuntimeError("no route to host")
+
+    monkeypatch.setattr(open_clip, "create_model_and_transforms", unreachable)
+    with pytest.raises(WeightsNotFound, match=remedy):
+        bindplug.load(f"open_clip:{name}")
+
+
 def test_damaged_directories(tiny, tmp_path):
     *_, directory = tiny
     with pytest.raises(CheckpointError, match=r"no open_clip_config\.json"):
