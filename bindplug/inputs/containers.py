@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from contextlib import contextmanager
 from fractions import Fraction
@@ -19,6 +20,8 @@ MINIMUM_PYAV = "17.1"
 OPTIONS = {"protocol_whitelist": "none"}
 """A playlist (ffconcat, HLS) must not open other files or URLs."""
 TAIL_S = 2
+RESTART_S = 1
+"""By how much time stamps fall where a recording begins anew; packets out of order fall by less."""
 
 
 def import_av(owner: str) -> ModuleType:
@@ -95,6 +98,28 @@ def stream_end(container: Any, stream: Any, *, demux_all: bool = False) -> Fract
         if end > 0:
             return end
     return Fraction(0)
+
+
+def stamps_restart(container: Any, stream: Any) -> bool:
+    """Whether the time stamps of an MPEG transport stream start again, as in recordings that were joined.
+
+    All packets are demuxed; the container is left at an arbitrary place.
+    """
+    if container.format.name != "mpegts":
+        return False
+    failures = import_av("bindplug.inputs").error.FFmpegError
+    latest = -math.inf
+    try:
+        for packet in container.demux(stream):
+            if packet.dts is None:
+                continue
+            time = float(packet.dts * (packet.time_base or stream.time_base))
+            if time < latest - RESTART_S:
+                return True
+            latest = max(latest, time)
+    except failures:  # a cut file
+        pass
+    return False
 
 
 def claimed_duration(container: Any, stream: Any) -> Fraction:

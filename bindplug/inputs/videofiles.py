@@ -13,14 +13,22 @@ import numpy as np
 from PIL import Image, ImageOps
 
 from bindplug.errors import InputError
-from bindplug.inputs.containers import claimed_duration, import_av, open_container, seek, stamp, stream_end
+from bindplug.inputs.containers import (
+    claimed_duration,
+    import_av,
+    open_container,
+    seek,
+    stamp,
+    stamps_restart,
+    stream_end,
+)
 from bindplug.inputs.cut_files import cut_remark
 from bindplug.inputs.image import to_rgb
 from bindplug.inputs.limits import MOST_PIXELS, check_limit
 from bindplug.inputs.notes import note
 from bindplug.inputs.pictures import identify, open_picture
 from bindplug.inputs.pillow_warnings import suppress_pillow_warnings
-from bindplug.inputs.source import describe_source, open_source
+from bindplug.inputs.source import describe_source, open_source, suffix_of
 
 EXPECTED = "a video file with a video stream, an array (T, H, W, 3), or a still image"
 OWNER = "bindplug.inputs.video"
@@ -38,6 +46,8 @@ SEEK_BACK_S = (0, 2, 10, 60, 1_000_000)
 INSTANT_S = Fraction(1, 1000)
 """How far before a time to seek, so that the frame before that time is decoded too."""
 MATRIX_BYTES = 36
+MOTION_JPEG = (".mjpeg", ".mjpg")
+"""Streams of JPEGs, the first of which Pillow would take for the whole."""
 RAW_FPS = Fraction(25)
 MOST_FAULTS = 100
 TOLERANCE_S = Fraction(1, 10)
@@ -62,7 +72,7 @@ def picture_of(source: object) -> Image.Image | None:
         except InputError:
             picture = None
         file.seek(start)
-        if picture is None or picture.format in VIDEO:
+        if picture is None or picture.format in VIDEO or suffix_of(source) in MOTION_JPEG:
             return None
         return picture if is_animated(picture) else open_picture(_again(source, file), EXPECTED)
 
@@ -140,15 +150,17 @@ def frames_at(source: object, spans_of: Spans, fps: float | None = None) -> Fram
     with open_source(source, EXPECTED) as file:
         start = file.tell()
         with open_container(file, name, EXPECTED, OWNER) as container:
-            reader = _Reader(container, _stream(container, name), name)
-            duration = reader.duration()
+            stream = _stream(container, name)
+            reader, is_joined = _Reader(container, stream, name), stamps_restart(container, stream)
+            duration = Fraction(0) if is_joined else reader.duration()
             if duration > 0:
                 frames = reader.read(spans_of(duration), duration)
                 if cut := cut_remark(file, start):
                     note(cut)
                 return frames
         file.seek(start)
-        return _raw_frames(file, name, spans_of, fps)
+        reason = "its time stamps start again" if is_joined else "a raw stream has no clock"
+        return _raw_frames(file, name, spans_of, fps, reason)
 
 
 def video_duration(source: object, fps: float | None = None) -> Fraction:
@@ -161,7 +173,9 @@ def video_duration(source: object, fps: float | None = None) -> Fraction:
     with open_source(source, EXPECTED) as file:
         start = file.tell()
         with open_container(file, name, EXPECTED, OWNER) as container:
-            duration = _Reader(container, _stream(container, name), name).duration()
+            stream = _stream(container, name)
+            is_joined = stamps_restart(container, stream)
+            duration = Fraction(0) if is_joined else _Reader(container, stream, name).duration()
         if duration > 0:
             return duration
         file.seek(start)
@@ -282,8 +296,8 @@ class _Reader:
         return stamp(frame, self.stream) or Fraction(0)
 
 
-def _raw_frames(file: BinaryIO, name: str, spans_of: Spans, fps: float | None) -> Frames:
-    """Frames of a stream without time stamps, such as raw H.264: counted, then decoded from the start."""
+def _raw_frames(file: BinaryIO, name: str, spans_of: Spans, fps: float | None, reason: str) -> Frames:
+    """Frames of a stream without a clock for all of it, such as raw H.264: counted, then decoded from the start."""
     start = file.tell()
     with open_container(file, name, EXPECTED, OWNER) as container:
         stream = _stream(container, name)
@@ -291,7 +305,7 @@ def _raw_frames(file: BinaryIO, name: str, spans_of: Spans, fps: float | None) -
     if count == 0:
         raise InputError(name, found="a video stream of no frames", expected=EXPECTED)
     if fps is None:
-        note(f"a raw stream has no clock; {float(rate):g} frames a second assumed, fps= says otherwise")
+        note(f"{reason}; {float(rate):g} frames a second assumed, fps= says otherwise")
     duration = count / rate
     indices = frame_indices(spans_of(duration), rate, count)
     distinct = sorted(set(indices))

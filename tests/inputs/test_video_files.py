@@ -284,3 +284,22 @@ def test_frames_are_shown_as_their_matrix_says(matrix, shown):
     upright = preprocess.read(data).frames[0]
     assert np.array_equal(frame, shown(upright))
     assert np.abs(upright.astype(int) - pixels).max() < 40  # blocks at the edges
+
+
+def test_transport_streams_that_were_joined_are_read_to_their_end():
+    joined = b"".join(encode([level] * 75, "mpegts", "mpeg2video", fps=25) for level in (60, 180))
+    with pytest.warns(InputNote, match="its time stamps start again; 25 frames a second assumed"):
+        reading = preprocess.read(joined, start=1, end=6, clips=1)
+    assert np.abs(np.subtract(levels_of(reading), [60, 180])).max() <= 3
+    assert preprocess.duration(joined) == pytest.approx(6, abs=0.1)
+
+
+def test_a_stream_of_jpegs_is_a_video(tmp_path):
+    path = tmp_path / "camera.mjpeg"
+    with path.open("wb") as file:
+        for level in (60, 180):
+            for _ in range(25):
+                Image.new("RGB", (96, 64), (level,) * 3).save(file, "JPEG")
+    assert preprocess.duration(path) == pytest.approx(2, abs=0.1)
+    reading = preprocess.read(path, start=0.2, end=1.8, clips=1)
+    assert np.abs(np.subtract(levels_of(reading), [60, 180])).max() <= 3
