@@ -289,7 +289,7 @@ def test_frames_are_shown_as_their_matrix_says(matrix, shown):
 def test_transport_streams_that_were_joined_are_read_to_their_end():
     joined = b"".join(encode([level] * 75, "mpegts", "mpeg2video", fps=25) for level in (60, 180))
     with pytest.warns(InputNote, match="its time stamps start again; 25 frames a second assumed"):
-        reading = preprocess.read(joined, start=1, end=6, clips=1)
+        reading = preprocess.read(joined, start=2, end=4, clips=1)
     assert np.abs(np.subtract(levels_of(reading), [60, 180])).max() <= 3
     assert preprocess.duration(joined) == pytest.approx(6, abs=0.1)
 
