@@ -23,6 +23,7 @@ from bindplug.indexes import IndexRow, MetadataValue
 from bindplug.modality import Modality
 from bindplug.progress import iterate_with_progress
 from bindplug.query import Query
+from bindplug_search.metadata import present, with_values
 from bindplug_search.recipe import Recipe
 from bindplug_search.report import SAVE_EVERY, AddReport
 from bindplug_search.store import LanceIndex
@@ -45,13 +46,13 @@ class Item:
         kind: name of the modality.
         path: absolute, or for text the sentence itself.
         recipe: how it becomes rows.
-        metadata: to keep beside them; other metadata that the file has already stays.
+        metadata: to keep beside them, and None for what is to go; other metadata that the file has already stays.
     """
 
     kind: str
     path: str
     recipe: Recipe
-    metadata: Mapping[str, MetadataValue] = field(default_factory=dict)
+    metadata: Mapping[str, MetadataValue | None] = field(default_factory=dict)
 
     @property
     def digest(self) -> str:
@@ -96,14 +97,16 @@ def put_files(index: LanceIndex, items: Sequence[Item], work: Work) -> AddReport
     report = AddReport()
     items = list({item.digest: item for item in items}.values())
     with index.writing():
-        index.check_metadata(IndexRow(item.path, item.kind, metadata=item.metadata) for item in items)
+        index.check_metadata(
+            IndexRow(item.path, item.kind, metadata=present(item.metadata)) for item in items
+        )
         existing = index.files()
         metadata = _metadata_of(index) if index.metadata_keys else {}
         to_embed: list[Item] = []
         to_rewrite: list[tuple[Item, FileState | None]] = []
         for item in items:
             file = existing.get(item.digest)
-            merged = {**metadata.get(item.digest, {}), **item.metadata}
+            merged = present({**metadata.get(item.digest, {}), **item.metadata})
             state = _same_state(item, file, report, work.on_error)
             if state is _UNREADABLE:
                 continue
@@ -254,7 +257,7 @@ def _commit(
 def _row(item: Item, query: Query) -> IndexRow:
     leaf: Any = query.terms[0][1]
     span = leaf.span if item.recipe.seconds is not None else None
-    return IndexRow(item.path, item.kind, span, item.metadata)
+    return IndexRow(item.path, item.kind, span, present(item.metadata))
 
 
 def _rewrite(index: LanceIndex, entries: Sequence[tuple[Item, FileState | None]], report: AddReport) -> None:
@@ -262,7 +265,9 @@ def _rewrite(index: LanceIndex, entries: Sequence[tuple[Item, FileState | None]]
     for start in range(0, len(entries), REWRITE_STEP):
         part = {item.digest: (item, state) for item, state in entries[start : start + REWRITE_STEP]}
         vectors, rows, _ = index.rows_of(list(part))
-        renewed = [replace(row, metadata=part[file_digest(row.path, row.kind)][0].metadata) for row in rows]
+        renewed = [
+            replace(row, metadata=present(part[file_digest(row.path, row.kind)][0].metadata)) for row in rows
+        ]
         states = {(item.path, item.kind): state for item, state in part.values() if state is not None}
         index.replace_files(vectors, renewed, states)
         report.rows += len(rows)
@@ -310,7 +315,7 @@ def _tidy(index: LanceIndex) -> None:
 def items_of(
     files: Iterable[tuple[str, str]],
     recipes: Mapping[str, Recipe],
-    metadata: Mapping[str, Mapping[str, MetadataValue]],
+    metadata: Mapping[str, Mapping[str, MetadataValue | None]],
     values: Mapping[str, MetadataValue],
 ) -> Iterator[Item]:
     """Items for pairs of kind and path.
@@ -323,4 +328,4 @@ def items_of(
     """
     plain = Recipe()
     for kind, path in files:
-        yield Item(kind, path, recipes.get(kind, plain), {**values, **metadata.get(path, {})})
+        yield Item(kind, path, recipes.get(kind, plain), with_values(values, metadata.get(path, {})))

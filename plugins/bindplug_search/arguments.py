@@ -11,7 +11,7 @@ from bindplug.indexes import Condition, MetadataValue
 from bindplug.modality import Modality
 from bindplug.query import Leaf, Query
 from bindplug_search.adding import TEXT, Item
-from bindplug_search.metadata import Metadata, parse_condition
+from bindplug_search.metadata import Changes, parse_condition
 from bindplug_search.recipe import RECORDED, Recipe
 from bindplug_search.report import absolute
 
@@ -57,7 +57,7 @@ def recipe_of(kind: str, options: Mapping[str, Any], windows: float | None, hop:
     return Recipe(dict(options), float(windows), float(windows if hop is None else hop))
 
 
-def item_of(query: Query, metadata: Metadata, windows: float | None, hop: float | None) -> Item:
+def item_of(query: Query, metadata: Changes, windows: float | None, hop: float | None) -> Item:
     """The file of a query.
 
     Raises:

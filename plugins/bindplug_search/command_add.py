@@ -116,7 +116,7 @@ def add(
     bindplug index add calls.lance calls/ --audio '*.wav' --windows 2 --hop 1 --meta calls.csv
     """
     from bindplug_search.command_opening import open_or_create
-    from bindplug_search.metadata import MetadataFile, parse_values
+    from bindplug_search.metadata import MetadataFile, parse_values, with_values
 
     check_windows(windows, hop)
     patterns = {kind: by_option.pop(kind) for kind in KINDS if folders and by_option.get(kind)}
@@ -164,7 +164,7 @@ def add(
         queries = sources.queries()
         paths = [source.value if source.is_text else absolute(source.value) for source in sources.items]
         joined, strangers = table.join(paths) if table else ({}, [])
-        metadata = [{**values, **joined.get(path, {})} for path in paths]
+        metadata = [with_values(values, joined.get(path, {})) for path in paths]
         report = target.add(queries, metadata=metadata, **common)
         report.unjoined = strangers
         reports.append(report)

@@ -30,7 +30,7 @@ from bindplug_search.export import export_rows
 from bindplug_search.folders import remembering
 from bindplug_search.listing import list_folder
 from bindplug_search.manifest import Approximation, Folder
-from bindplug_search.metadata import Metadata, MetadataFile
+from bindplug_search.metadata import Changes, MetadataFile
 from bindplug_search.recall import refresh_approximation
 from bindplug_search.report import SAVE_EVERY, AddReport, absolute
 from bindplug_search.store import LanceIndex
@@ -225,7 +225,9 @@ class Index:
         self,
         queries: Query | Sequence[Query],
         *,
-        metadata: Sequence[Mapping[str, MetadataValue]] | Mapping[str, MetadataValue] | None = None,
+        metadata: Sequence[Mapping[str, MetadataValue | None]]
+        | Mapping[str, MetadataValue | None]
+        | None = None,
         windows: float | None = None,
         hop: float | None = None,
         on_error: str = "raise",
@@ -238,7 +240,7 @@ class Index:
 
         Args:
             queries: one source each: ``[image("crane.jpg"), audio("bark.wav"), text("a dog")]``.
-            metadata: to keep beside them: one mapping for each query, or one for all.
+            metadata: to keep beside them, None for a value to drop: one mapping for each query, or one for all.
             windows: length in seconds of the windows that recordings are cut into; one row a file by default.
             hop: from the start of one window to that of the next; ``windows`` by default.
             on_error: ``"raise"``, or ``"skip"`` to leave out files that cannot be read; the report names them.
@@ -311,7 +313,7 @@ class Index:
             raise InputError(str(folder), found=f"no file that matches {described}", expected="at least one")
         chosen = options or {}
         recipes = {kind: recipe_of(kind, chosen.get(kind, {}), windows, hop) for kind, _ in pairs}
-        joined: dict[str, Metadata] = {}
+        joined: dict[str, Changes] = {}
         unjoined: list[str] = []
         if metadata_file is not None:
             joined, unjoined = MetadataFile(metadata_file).join(

@@ -26,11 +26,14 @@ LARGEST = 2.0**53
 
 Metadata = dict[str, MetadataValue]
 
+Changes = dict[str, MetadataValue | None]
+"""Metadata to keep beside a row, and None for what it has no longer."""
+
 
 class MetadataFile:
     """A table with one row a file, from CSV, JSON Lines or Parquet.
 
-    A column is of numbers or truth values if all its values are, else of text; empty values are left out.
+    A column is of numbers or truth values if all its values are, else of text; an empty value is None.
 
     Args:
         path: ends in ``.csv``, ``.tsv``, ``.jsonl`` or ``.parquet``.
@@ -52,18 +55,15 @@ class MetadataFile:
                 expected=f"one named {' or '.join(PATH_COLUMNS)}, with the path of a file in each row",
             )
         typed = {name: _typed([row.get(name) for row in rows]) for name in names if name != self.column}
-        self._rows: dict[str, Metadata] = {}
+        self._rows: dict[str, Changes] = {}
         for place, row in enumerate(rows):
             name = str(row.get(self.column) or "")
             if not name or name in self._rows:
                 problem = f"the path {name!r} twice" if name else f"no path in row {place + 1}"
                 raise InputError(str(path), found=problem, expected="one row for each file")
-            values = {key: column[place] for key, column in typed.items()}
-            self._rows[name] = {key: value for key, value in values.items() if value is not None}
+            self._rows[name] = {key: column[place] for key, column in typed.items()}
 
-    def join(
-        self, files: Iterable[str], folders: Sequence[str] = ()
-    ) -> tuple[dict[str, Metadata], list[str]]:
+    def join(self, files: Iterable[str], folders: Sequence[str] = ()) -> tuple[dict[str, Changes], list[str]]:
         """The metadata of files, and paths of the table that are none of them.
 
         A path that is not absolute is looked for beside the table, in the working directory and in the folders.
@@ -76,7 +76,7 @@ class MetadataFile:
             InputError: two rows of the table name one file.
         """
         known = set(files)
-        joined: dict[str, Metadata] = {}
+        joined: dict[str, Changes] = {}
         strangers = []
         roots = [self.path.absolute().parent, Path.cwd(), *map(Path, folders)]
         for name, values in self._rows.items():
@@ -97,6 +97,16 @@ class MetadataFile:
             else:
                 joined[matches[0]] = values
         return joined, strangers
+
+
+def with_values(values: Mapping[str, MetadataValue], row: Mapping[str, MetadataValue | None]) -> Changes:
+    """Values for all files, and over them those that a table has for one."""
+    return {**row, **values, **present(row)}
+
+
+def present(metadata: Mapping[str, MetadataValue | None]) -> Metadata:
+    """Metadata without what is None."""
+    return {key: value for key, value in metadata.items() if value is not None}
 
 
 def parse_values(assignments: Sequence[str]) -> Metadata:

@@ -9,7 +9,7 @@ from pathlib import Path
 from bindplug_search.adding import TEXT, Item, Work, items_of, put_files
 from bindplug_search.listing import Listing, list_folder
 from bindplug_search.manifest import Folder
-from bindplug_search.metadata import Metadata, MetadataFile
+from bindplug_search.metadata import Changes, MetadataFile
 from bindplug_search.recipe import Recipe
 from bindplug_search.report import AddReport
 from bindplug_search.store import LanceIndex
@@ -79,7 +79,7 @@ def _new_items(folder: Folder, listing: Listing | None) -> Sequence[Item]:
         return []
     recipes = {kind: Recipe.parse(text) for kind, text in folder.recipes.items()}
     paths = [path for _, path in listing.files]
-    joined: dict[str, Metadata] = {}
+    joined: dict[str, Changes] = {}
     if folder.metadata_file and Path(folder.metadata_file).exists():
         joined, _ = MetadataFile(folder.metadata_file).join(paths, [folder.path])
     return list(items_of(listing.files, recipes, joined, folder.values))

@@ -270,6 +270,25 @@ def test_metadata_is_joined_kept_and_changed(index, library, tmp_path):
     assert len(index) == 7
 
 
+def test_a_value_that_a_table_has_no_longer_is_dropped(index, library, tmp_path):
+    table = tmp_path / "meta.csv"
+    table.write_text("path,seen,year\nlibrary/00000.png,true,2020\nlibrary/00001.png,,\n")
+    index.add_folder(library, {"image": "*.png"}, metadata={"year": 2000}, metadata_file=table)
+    assert len(index.search(text("x"), where={"seen": True})) == 1
+    assert (
+        len(index.search(text("x"), where={"year": 2000})) == 6
+    )  # empty in a table: the value for all files
+    table.write_text("path,seen,place\nlibrary/00000.png,,garden\nlibrary/00001.png,true,\n")
+    report = index.add_folder(library, {"image": "*.png"}, metadata_file=table)
+    assert (report.unchanged, report.rows) == (7, 2)
+    (match,) = index.search(text("x"), where={"seen": True})
+    assert match.path.endswith("00001.png")
+    (match,) = index.search(text("x"), where={"place": "garden"})
+    assert dict(match.metadata) == {"year": 2020.0, "place": "garden"}
+    index.add(image(library / "00000.png"), metadata={"place": None})
+    assert index.search(text("x"), where={"place": "garden"}) == []
+
+
 def test_sentences_are_kept(index):
     assert index.add([text("a dog"), text("a cat")]).added == 2
     assert index.add([text("a dog")]).unchanged == 1

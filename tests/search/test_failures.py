@@ -192,7 +192,10 @@ def test_metadata_of_other_tables(tmp_path):
     files = [str(tmp_path / "a.png"), str(tmp_path / "b.png")]
     for name in ("m.parquet", "m.jsonl"):
         joined, strangers = MetadataFile(tmp_path / name).join(files)
-        assert joined == {files[0]: {"n": 2.0, "tags": '["x"]', "ok": True}, files[1]: {"ok": False}}
+        assert joined == {
+            files[0]: {"n": 2.0, "tags": '["x"]', "ok": True},
+            files[1]: {"n": None, "tags": None, "ok": False},
+        }
         assert strangers == []
 
 
