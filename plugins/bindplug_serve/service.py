@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -23,8 +24,11 @@ if TYPE_CHECKING:
     from bindplug.space import EmbeddingSpace
     from bindplug_serve.detection import Detection, Detector
 
+logger = logging.getLogger("bindplug.serve")
 AnyItemValue = str | Item | Sum
 ON_ERROR = ("raise", "skip")
+CONDITIONS = ("the condition on", "metadata", "search")
+"""What errors of a search call the part of the request that is at fault."""
 
 
 @dataclass
@@ -251,7 +255,7 @@ class Service:
             all_windows: give every window of a recording, where else its best one stands for it.
 
         Raises:
-            Refusal: as :meth:`embed`, or there is no index (501).
+            Refusal: as :meth:`embed`, there is no index (501), or it cannot be read any more (503).
             InputError: no row has the metadata of a condition.
         """
         if not self.searches:
@@ -279,7 +283,10 @@ class Service:
 
         def look_up() -> list[IndexMatch]:
             with self._lock:
-                return index.search(query, k, kind=kinds or None, where=where, all_windows=all_windows)
+                try:
+                    return index.search(query, k, kind=kinds or None, where=where, all_windows=all_windows)
+                except InputError as error:
+                    raise _refusal_of_search(error) from error
 
         return embedded, await self.engine.call(look_up)
 
@@ -310,6 +317,15 @@ class Service:
                 return detector(picture, others, threshold, self.limits)
 
         return await self.engine.call(look)
+
+
+def _refusal_of_search(error: InputError) -> BaseException:
+    """The error itself where a condition is at fault; else the index is, whose place is no matter of the sender."""
+    if error.source.startswith(CONDITIONS):
+        return error
+    logger.error("the index cannot be read", extra={"reason": str(error)})
+    message = "the index cannot be read; the server's log says why"
+    return Refusal(503, message, "index_unavailable", retry_after_s=5)
 
 
 def _query_of_rows(

@@ -166,6 +166,18 @@ def test_a_query_that_cannot_be_read_is_named(searching, query, param):
     assert (answer.status_code, answer.json()["error"]["param"]) == (400, param)
 
 
+def test_an_index_that_vanished_is_no_fault_of_the_sender_and_its_place_is_not_told(
+    searching, library, tmp_path
+):
+    away = library.rename(library.with_name("away.lance"))
+    answer = searching.post("/search", json={"query": "a dog"})
+    away.rename(library)
+    assert (answer.status_code, answer.headers["Retry-After"]) == (503, "5")
+    assert answer.json()["error"]["code"] == "index_unavailable"
+    assert str(library.parent) not in answer.text
+    assert searching.post("/search", json={"query": "a dog"}).status_code == 200
+
+
 def test_an_index_of_another_space_is_refused_when_the_server_starts(library):
     from bindplug_search import open_index
 
