@@ -154,6 +154,12 @@ def _add_error_handlers(app: FastAPI) -> None:
 
     async def malformed(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
+        kind = request.headers.get("content-type", "application/json").lower()
+        if "json" not in kind:
+            message = (
+                "the Content-Type says that the body is no JSON; expected `Content-Type: application/json`"
+            )
+            return answer(request, Refusal(400, message, "content_type"))
         return answer(request, _refusal_of_problems(error))
 
     async def plain(request: Request, error: Exception) -> Response:

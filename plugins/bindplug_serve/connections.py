@@ -1,4 +1,4 @@
-"""uvicorn's HTTP connection, with a bound on the time that headers may take."""
+"""uvicorn's HTTP connection, with bounds on the time and the bytes that headers may take."""
 
 from __future__ import annotations
 
@@ -7,18 +7,23 @@ from typing import Any
 
 from uvicorn.protocols.http.httptools_impl import HttpToolsProtocol
 
+MOST_HEADER_BYTES = 1 << 16
+"""Bytes of headers; what arrived in one piece with the last of them is read too."""
+
 
 def protocol_with_timeout(seconds: float) -> type[asyncio.Protocol]:
-    """A class of connections that are closed when the headers of a request take longer than ``seconds``.
+    """A class of connections that are closed when the headers of a request take longer than ``seconds``, or are
+    longer than ``MOST_HEADER_BYTES``.
 
     uvicorn limits the time between requests only, so that clients which send their headers byte by byte could hold
-    all connections.
+    all connections, and headers without end all memory.
     """
 
     class TimedProtocol(HttpToolsProtocol):
         """A connection that waits for headers only so long."""
 
         headers_timer: asyncio.TimerHandle | None = None
+        header_bytes = 0
 
         def connection_made(self, transport: Any) -> None:
             super().connection_made(transport)
@@ -27,6 +32,14 @@ def protocol_with_timeout(seconds: float) -> type[asyncio.Protocol]:
         def connection_lost(self, exc: Exception | None) -> None:
             self._stop_timer()
             super().connection_lost(exc)
+
+        def data_received(self, data: bytes) -> None:
+            if self.headers_timer is not None:
+                if self.header_bytes > MOST_HEADER_BYTES:
+                    self._close()
+                    return
+                self.header_bytes += len(data)
+            super().data_received(data)
 
         def on_message_begin(self) -> None:
             super().on_message_begin()
@@ -44,6 +57,7 @@ def protocol_with_timeout(seconds: float) -> type[asyncio.Protocol]:
             if self.headers_timer is not None:
                 self.headers_timer.cancel()
                 self.headers_timer = None
+            self.header_bytes = 0
 
         def _close(self) -> None:
             if not self.transport.is_closing():

@@ -157,6 +157,25 @@ def test_a_request_that_the_queue_could_never_hold_is_not_told_to_come_again():
     assert "Retry-After" not in answer.headers
 
 
+def test_a_form_is_told_to_be_json(client):
+    for content, kind in (
+        (b'{"input": "a dog"}', "application/x-www-form-urlencoded"),
+        (b"a dog", "text/plain"),
+    ):
+        answer = client.post("/v1/embeddings", content=content, headers={"content-type": kind})
+        assert answer.status_code == 400
+        assert "expected `Content-Type: application/json`" in answer.json()["error"]["message"]
+
+
+def test_headers_without_end_are_cut_off(client):
+    line = b"X: " + b"a" * 4096 + b"\r\n"
+    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=WAIT_S) as connection:
+        connection.sendall(b"GET /.well-known/live HTTP/1.1\r\nHost: localhost\r\n")
+        with pytest.raises(ConnectionError):
+            connection.sendall(line * 10_000)
+    assert client.get("/.well-known/live", headers={"x": "a" * 20_000}).status_code == 204
+
+
 def test_too_much_is_refused_before_it_is_read_or_worked_on():
     with thread(small()) as url:
         items = post(url, {"input": ["a"] * 5})
