@@ -220,7 +220,7 @@ def _service(
     names = {Modality.parse(name).value for name in modalities} or None
     if index is not None:
         if not Path(index).exists():
-            remedy = f"Make one: bindplug index add {index} FOLDER"
+            remedy = f"Make one: bindplug index add {index} FOLDER --image '*.jpg'"
             raise InputError(index, found="no such file or directory", expected="an index", remedy=remedy)
         find_index_card(index)
     _ = choice.torch_device

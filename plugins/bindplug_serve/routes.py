@@ -123,6 +123,12 @@ def _add_openai_routes(router: APIRouter, service: Service, errors: dict[int | s
         """The served model."""
         return ModelList(data=[ModelObject(id=service.name)])
 
+    @router.get("/v1/models/{model:path}", tags=["embeddings"], responses={**errors, **unknown_model})
+    async def model(model: str) -> ModelObject:
+        """The served model, by its name."""
+        _check_model(service, model)
+        return ModelObject(id=service.name)
+
 
 def _check_dimensions(dimensions: int | None, service: Service) -> None:
     if dimensions is None:

@@ -48,6 +48,12 @@ def test_the_official_client_lists_the_model(openai_client):
     assert [entry.id for entry in openai_client.models.list()] == ["imagebind_tiny"]
 
 
+def test_the_official_client_asks_for_the_model_by_name(openai_client):
+    assert openai_client.models.retrieve("imagebind_tiny").id == "imagebind_tiny"
+    with pytest.raises(openai.NotFoundError, match="expected 'imagebind_tiny'"):
+        openai_client.models.retrieve("other/model")
+
+
 def test_another_model_is_refused_by_name(openai_client):
     with pytest.raises(openai.NotFoundError, match=r"'other' is not served here; expected 'imagebind_tiny'"):
         openai_client.embeddings.create(model="other", input="a dog")
