@@ -190,6 +190,8 @@ def test_fit_refines_stores_and_reports(tmp_path):
     again = fit(source, target, pairs=pairs, bridge=plain, progress=False)
     assert torch.allclose(again(sounds, "audio"), bridge(sounds, "audio"), atol=1e-5)
     assert plain.report.pairs == (), "the bridge that was refined is as it was"
+    with pytest.raises(InputError, match="pairs of audio, with which the bridge was refined already"):
+        fit(source, target, pairs=pairs, bridge=bridge, progress=False)
 
 
 @pytest.mark.parametrize(

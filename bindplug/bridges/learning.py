@@ -61,7 +61,8 @@ def fit(
         corpus: texts: ``"builtin"``, the file of one a line, or a sequence.
         pairs: paired items, 50 at least, better hundreds: a CSV file whose two columns are named by modality, as
             ``audio,image`` or ``audio,text``, with a path (relative to the file) or a caption in each cell; several
-            such files, for several modalities; or for each pair a query of the source and one of the target.
+            such files, one for each modality of the source; or for each pair a query of the source and one of the
+            target.
         bridge: refine this one instead of fitting from text.
         device: where models given by name run.
         batch_size, progress: as of :func:`fit_bridge`.
@@ -72,8 +73,9 @@ def fit(
         The bridge. ``bridge.report.pairs`` says what pairs added, with intervals.
 
     Raises:
-        InputError: an argument of :func:`fit_bridge` is out of range; the pairs are too few, of other columns, or of a
-            modality that a side does not embed; or the bridge cannot be refined.
+        InputError: an argument of :func:`fit_bridge` is out of range; the pairs are too few, of other columns, of a
+            modality that a side does not embed, or of one that the bridge was refined with already; or the bridge
+            cannot be refined.
         SpaceMismatch: ``bridge`` leads from or to other spaces, or was fitted with other weights.
         UnknownModel, WeightsNotFound, CheckpointError, ModalityNotLoaded: as :func:`bindplug.load`.
 
@@ -156,6 +158,14 @@ def _refine(
         raise InputError(
             items.name, found="text as the source's column", expected="another modality; text is fitted"
         )
+    if items.source_modality in {one.modality for one in bridge.report.pairs}:
+        # What text alone does could no longer be told, nor what was measured on pairs that the map has seen.
+        raise InputError(
+            items.name,
+            found=f"pairs of {items.source_modality}, with which the bridge was refined already",
+            expected="all pairs of a modality at once",
+            remedy="Put them into one file, and refine the bridge of text with it",
+        )
     _check_count(len(items.source), items.name, [])
     x, first, skipped = _embedded(source, items.source, batch_size, progress)
     y, second, others = _embedded(target, items.target, batch_size, progress)
@@ -204,11 +214,8 @@ def _apply(bridge: LinearBridge, refinement: Refinement, name: str) -> None:
     if refinement.mean is not None:
         bridge.centers[report.modality] = refinement.mean
     if refinement.adjustment is not None:
-        earlier = bridge.adjustments.get(report.modality)
-        added = refinement.adjustment
-        bridge.adjustments[report.modality] = added if earlier is None else earlier + added
-    others = [one for one in bridge.report.pairs if one.modality != report.modality]
-    bridge.report = replace(bridge.report, pairs=(*others, report))
+        bridge.adjustments[report.modality] = refinement.adjustment
+    bridge.report = replace(bridge.report, pairs=(*bridge.report.pairs, report))
     files = [*bridge.provenance.get("pairs", []), name]
     bridge.provenance = {**bridge.provenance, "pairs": files}
 
