@@ -6,8 +6,9 @@ batch axis. The function must be safe to call from several threads at once, and 
 
 from __future__ import annotations
 
+import inspect
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from typing import Any, ClassVar
@@ -32,6 +33,8 @@ from bindplug.modality import Modality
 
 WINDOWS = 3
 """Windows that stand for a sound longer than one; as many as ImageBind's clips."""
+
+SOUND_OPTIONS = ("sample_rate", "channel", "clips", "full_scale", "start", "end")
 
 INSTANT = Fraction(1, 1_000_000)
 """Seconds; less than any frame lasts."""
@@ -84,6 +87,7 @@ class SentencePreprocess(Preprocess):
             InputError: ``source`` is not a string, or is too long and ``truncate`` is off.
         """
         name = check_text(source)
+        check_options("a text", self.tokenize, options, ("truncate",))
         inputs, tokens = self.tokenize(source, **options)
         if self.limit is not None and tokens > self.limit:
             problem = f"a text of {tokens} tokens"
@@ -127,6 +131,7 @@ class WaveformPreprocess(Preprocess):
         window_seconds: the longest sound that the network takes at once.
         windows: how many windows stand for a longer sound.
         channel: which of several channels to hear, their mean ``"mix"`` or the ``"first"``.
+        fewest_samples: at the network's rate; a shorter sound is refused, since nothing of it would be heard.
     """
 
     modality: ClassVar[Modality] = Modality.AUDIO
@@ -139,8 +144,10 @@ class WaveformPreprocess(Preprocess):
         window_seconds: float,
         windows: int = WINDOWS,
         channel: str = "mix",
+        fewest_samples: int = 1,
     ) -> None:
         check_choice("channel", channel, ("first", "mix"))
+        self.fewest_samples = fewest_samples
         self.process, self.sample_rate_hz, self.window_seconds = process, sample_rate_hz, window_seconds
         self.windows, self.channel = windows, channel
 
@@ -173,6 +180,7 @@ class WaveformPreprocess(Preprocess):
         """
         channel = self.channel if channel is None else channel
         check_choice("channel", channel, ("first", "mix"))
+        check_options("a sound", self.process, options, SOUND_OPTIONS)
         count = self.windows if clips is None else clips
         if count < 1:
             raise OptionError(f"clips={count}; expected at least 1")
@@ -188,6 +196,12 @@ class WaveformPreprocess(Preprocess):
             )
             part = SoundPart(sound, first, last, channel, full_scale, name, self.sample_rate_hz)
             waveforms = self._cut(part, count)
+        if len(waveforms[0]) < self.fewest_samples:
+            raise InputError(
+                name,
+                found=f"a sound of {len(waveforms[0])} samples at {self.sample_rate_hz} Hz",
+                expected=f"at least {self.fewest_samples}, the fewest that the model hears",
+            )
         if all(part.silences):
             note(part.silences[0])
         duration_s = part.length / part.rate_hz
@@ -349,6 +363,29 @@ class _FramesAt(VideoPreprocess):
     def spans(self, duration_s: Fraction, clips: int) -> list[tuple[Fraction, Fraction]]:
         """The start of the video and each time: the last frame that begins no later is taken."""
         return [(Fraction(0), time + INSTANT) for time in self.times(duration_s)]
+
+
+def check_options(
+    what: str, function: Callable[..., Any], options: Mapping[str, Any], others: Sequence[str]
+) -> None:
+    """Refuse options that a processor's function does not take, before it is taken for a fault of the data.
+
+    Args:
+        what: they are of, for the message.
+        function: takes the source, and some of the options by name.
+        options: to be handed to it.
+        others: options that the reader itself takes.
+
+    Raises:
+        OptionError: one is unknown.
+    """
+    parameters = inspect.signature(function).parameters.values() if options else ()
+    if any(parameter.kind is parameter.VAR_KEYWORD for parameter in parameters):
+        return
+    names = [parameter.name for parameter in parameters if parameter.kind is parameter.KEYWORD_ONLY]
+    unknown = sorted(set(options) - set(names))
+    if unknown:
+        raise OptionError(f"{what} has no option {unknown[0]!r}; expected {', '.join((*others, *names))}")
 
 
 def on_device(inputs: ModelInput, device: torch.device | str | None) -> ModelInput:

@@ -15,7 +15,7 @@ from transformers.video_utils import VideoMetadata
 
 import bindplug
 from bindplug import audio, image, text, video
-from bindplug.errors import NoTrainedScale, OptionError
+from bindplug.errors import InputError, NoTrainedScale, OptionError
 from bindplug.testing import EncoderContract
 from tests import small_foreign
 
@@ -167,6 +167,16 @@ def test_the_frames_of_a_video_are_those_of_the_classs_own_processor(kind, count
     clip = np.zeros((count, 6, 8, 3), dtype=np.uint8) + np.arange(count, dtype=np.uint8)[:, None, None, None]
     reading = model.preprocess["video"].read(clip, fps=fps)
     assert reading.frames[:, 0, 0, 0].tolist() == expected
+
+
+@pytest.mark.parametrize("samples", [1, 128, 129, 160])
+def test_sounds_too_short_for_embedding_gemma_2_are_refused(samples):
+    model = parts("embedding_gemma2")[0]
+    short = audio(LONG_SOUNDS[0][:samples], sample_rate=16_000)
+    with pytest.raises(InputError, match=f"a sound of {samples} samples at 16000 Hz; expected at least 161"):
+        model.embed([short])
+    first, second = model.embed([audio(sound[:161], sample_rate=16_000) for sound in LONG_SOUNDS])
+    assert not torch.allclose(first, second, atol=1e-3)
 
 
 class ForeignContract(EncoderContract):

@@ -8,12 +8,21 @@ import shutil
 import httpx
 import huggingface_hub
 import huggingface_hub.errors as hub_errors
+import numpy as np
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
 import bindplug
-from bindplug.errors import CheckpointError, InputError, MissingDependency, UnknownModel, WeightsNotFound
+from bindplug import audio, text
+from bindplug.errors import (
+    CheckpointError,
+    InputError,
+    MissingDependency,
+    OptionError,
+    UnknownModel,
+    WeightsNotFound,
+)
 from bindplug.foreign import fingerprint_of_weights
 from tests import small_foreign
 
@@ -226,3 +235,20 @@ def test_fingerprints_tell_models_apart_of_which_one_tensor_was_trained_further(
     state |= {f"text_model.encoder.layers.{i}.more.weight": torch.ones(4, 4) for i in range(900)}
     trained = state | {key: state[key] * 1.05}
     assert not fingerprint_of_weights(state).matches(fingerprint_of_weights(trained))
+
+
+@pytest.mark.parametrize(
+    ("kind", "query", "says"),
+    [
+        (
+            "clap",
+            audio(np.ones(900, np.float32), sample_rate=4000, clip=3),
+            "a sound has no option 'clip'; .*clips",
+        ),
+        ("clap", text("a dog", promt="the "), "a text has no option 'promt'; expected truncate, prompt"),
+        ("clip", text("a dog", against="audio"), "a text has no option 'against'; expected truncate, prompt"),
+    ],
+)
+def test_unknown_options_are_no_fault_of_the_data(originals, kind, query, says):
+    with pytest.raises(OptionError, match=says):
+        bindplug.load(f"transformers:{originals[kind]}").embed([query])

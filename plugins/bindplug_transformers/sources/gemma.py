@@ -130,6 +130,7 @@ class EmbeddingGemma2Family:
                 ProcessSound(processor),
                 sample_rate_hz=int(processor.feature_extractor.sampling_rate),
                 window_seconds=seconds,
+                fewest_samples=_fewest_samples(processor.feature_extractor),
             )
         if config.vision_config is not None:
             patch = processor.image_processor.patch_size
@@ -167,6 +168,17 @@ class EmbeddingGemma2Family:
     def scale(self, network: Any, modality: str) -> float | None:
         """None: the network holds no factor on cosines."""
         return None
+
+
+def _fewest_samples(extractor: Any) -> int:
+    """Length of the shortest sound of which the extractor makes a frame; of a shorter one the network hears nothing."""
+    low, high = 0, 2 * int(extractor.frame_length)
+    while high - low > 1:
+        middle = (low + high) // 2
+        samples = np.ones(middle, dtype=np.float32)
+        features = extractor([samples], sampling_rate=extractor.sampling_rate, return_tensors="np")
+        low, high = (low, middle) if features["input_features_mask"].any() else (middle, high)
+    return high
 
 
 def _last_mark(config: Any) -> int:
