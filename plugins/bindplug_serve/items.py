@@ -44,6 +44,9 @@ READER_OPTIONS: dict[str, frozenset[str]] = {
     ),
 }  # fmt: skip
 """Options of readers that a request may set: those that open no further source and multiply no work."""
+FLAGS = frozenset({"exif", "truncate", "sort", "ignore_clock"})
+"""Options that are true or false: a text such as "false" would be taken for true."""
+NUMBERS = frozenset({"start", "end", "full_scale", "focal", "baseline", "cap", "sample_rate"})
 
 
 class Item(BaseModel):
@@ -169,12 +172,25 @@ def _leaf_of(item: Item) -> Leaf:
     if unknown:
         expected = ", ".join(sorted(READER_OPTIONS[sense]))
         raise InputError(f"options of {sense}", found=f"{unknown[0]!r}", expected=f"one of {expected}")
+    for option, setting in options.items():
+        _check_option(sense, option, setting)
     value = getattr(item, sense)
     if sense == "text":
         _refuse_data(value)
         return Leaf(Modality.TEXT, value, options)
     data = decode(value, sense)
     return Leaf(Modality.parse(sense), Upload(data, name) if name else data, options)
+
+
+def _check_option(sense: str, name: str, value: OptionValue) -> None:
+    if name in FLAGS and not isinstance(value, bool):
+        expected = "true or false"
+    elif name in NUMBERS and (isinstance(value, bool) or not isinstance(value, (int, float))):
+        expected = "a number"
+    else:
+        return
+    problem = f"{name} as a {type(value).__name__}"
+    raise InputError(f"options of {sense}", found=problem, expected=expected)
 
 
 def _base_name(filename: str) -> str:

@@ -14,7 +14,7 @@ from pydantic import TypeAdapter, ValidationError
 from bindplug import BindplugError
 from bindplug.errors import InputError
 from bindplug.query import Leaf, Query
-from bindplug_serve.items import READER_OPTIONS, AnyItem, Upload, decode, query_of
+from bindplug_serve.items import FLAGS, NUMBERS, READER_OPTIONS, AnyItem, Upload, decode, query_of
 
 ITEM = TypeAdapter(AnyItem)
 
@@ -65,6 +65,34 @@ def test_any_value_is_an_item_or_refused(value):
 def test_a_data_uri_is_no_sentence(uri):
     with pytest.raises(InputError, match=r'a data URI; expected a sentence\. Send it as {"audio"'):
         query_of(uri)
+
+
+@pytest.mark.parametrize(
+    ("sense", "options", "expected"),
+    [
+        ("image", {"exif": "false"}, "exif as a str; expected true or false"),
+        ("text", {"truncate": 1}, "truncate as a int; expected true or false"),
+        ("imu", {"sort": [True]}, "sort as a list; expected true or false"),
+        ("audio", {"start": "0"}, "start as a str; expected a number"),
+        ("video", {"end": True}, "end as a bool; expected a number"),
+        ("depth", {"cap": {"m": 5}}, "cap as a dict; expected a number"),
+    ],
+)
+def test_options_of_another_type_are_refused_and_not_guessed(sense, options, expected):
+    with pytest.raises(InputError, match=f"options of {sense}: {expected}"):
+        query_of(ITEM.validate_python({sense: "QUFB", "options": options}))
+
+
+def test_flags_and_numbers_are_the_readers():
+    import inspect
+
+    from bindplug.inputs import make_preprocess
+
+    for sense, options in READER_OPTIONS.items():
+        parameters = inspect.signature(inspect.unwrap(type(make_preprocess([sense])[sense]).read)).parameters
+        types = {name: str(parameters[name].annotation).removesuffix(" | None") for name in options}
+        assert {name for name, kind in types.items() if kind == "bool"} == FLAGS & options
+        assert {name for name, kind in types.items() if kind == "float"} == NUMBERS & options
 
 
 def test_names_lose_their_directories_and_control_characters():
