@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
+import logging
+import os
 import signal
 import socket
-import subprocess
 import threading
 from concurrent.futures import ThreadPoolExecutor
 
@@ -15,7 +16,7 @@ import pytest
 from bindplug.cli.app import run
 from bindplug.errors import InputError
 from bindplug_serve.command import _address, _listen, serve
-from tests.serve.running import COMMAND, ENVIRONMENT, WAIT_S, encoded, process, wait_until_ready
+from tests.serve.running import WAIT_S, encoded, process, wait_until_ready
 
 
 def test_a_told_end_finishes_requests_and_exits_with_0(files):
@@ -40,30 +41,56 @@ def test_a_told_end_finishes_requests_and_exits_with_0(files):
             httpx.get(f"{url}/meta")
 
 
-def test_a_model_that_cannot_be_loaded_ends_the_server(tmp_path):
+@pytest.fixture
+def restored():
+    """Puts back what the command sets for its process: signal handlers and logs."""
+    root = logging.getLogger()
+    loggers = [
+        root,
+        *map(logging.getLogger, ("uvicorn", "uvicorn.error", "uvicorn.access", "mcp", "bindplug.serve")),
+    ]
+    states = [(log, log.handlers[:], log.level, log.propagate) for log in loggers]
+    handlers = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    yield
+    for number, handler in handlers.items():
+        signal.signal(number, handler)
+    for log, kept, level, propagate in states:
+        log.handlers[:], log.propagate = kept, propagate
+        log.setLevel(level)
+
+
+@pytest.mark.usefixtures("restored")
+def test_a_model_that_cannot_be_loaded_ends_the_server(tmp_path, capsys):
     (tmp_path / "model.safetensors").write_bytes(b"no weights")
-    command = [*COMMAND, "--port", "0", "--model", str(tmp_path)]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=WAIT_S, env=ENVIRONMENT)
-    assert ended.returncode == 1
-    assert ended.stdout.startswith("http://127.0.0.1:")
-    assert "bindplug: error:" in ended.stderr
-    assert "Traceback" not in ended.stderr
+    assert run(["serve", "--port", "0", "--model", str(tmp_path)]) == 1
+    out, err = capsys.readouterr()
+    assert out.startswith("http://127.0.0.1:")
+    assert "bindplug: error:" in err
+    assert "Traceback" not in err
 
 
-def test_over_stdio_a_missing_model_is_told_and_the_server_ends_with_its_input(tmp_path):
-    command = [*COMMAND, "--mcp", "--model", str(tmp_path)]
-    with subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT,
-    ) as server:
-        line = server.stderr.readline()
-        assert server.communicate(timeout=WAIT_S)[0] == ""
-    assert line.startswith("bindplug: error: ")
-    assert server.returncode == 1
+@pytest.mark.usefixtures("restored")
+def test_over_stdio_a_missing_model_is_told_and_the_server_ends_with_its_input(tmp_path, capfd, monkeypatch):
+    reading, writing = os.pipe()
+    with os.fdopen(reading) as stdin, os.fdopen(writing, "w") as open_end:
+        monkeypatch.setattr("sys.stdin", stdin)
+        with ThreadPoolExecutor(1) as pool:
+            told = pool.submit(_until_told, capfd, open_end)
+            assert run(["serve", "--mcp", "--model", str(tmp_path)]) == 1
+    out, err = told.result()
+    assert err.startswith("bindplug: error: ")
+    assert out + capfd.readouterr().out == ""
+
+
+def _until_told(capfd, open_end):
+    """Wait for an error, and close the input only then."""
+    with open_end:
+        for _ in range(100 * WAIT_S):
+            out, err = capfd.readouterr()
+            if out or err:
+                return out, err
+            threading.Event().wait(0.01)
+    return "", ""
 
 
 @pytest.mark.parametrize(
