@@ -322,7 +322,8 @@ def _check_and_mix(samples: np.ndarray, channel: str, full_scale: float, name: s
     samples = samples / np.float32(full_scale) if full_scale != 1 else samples
     peak = float(np.abs(samples).max())
     if peak > LOUDEST_FLOAT:
-        remedy = "Say full_scale=32768 if they are 16-bit numbers, or scale them to -1..1."
+        bits = next((bits for bits in (16, 24, 32) if peak <= 2 ** (bits - 1)), 16)
+        remedy = f"Say full_scale={2 ** (bits - 1)} if they are {bits}-bit numbers, or scale them to -1..1."
         raise InputError(
             name, found=f"float samples up to {peak:.5g}", expected="full scale 1", remedy=remedy
         )

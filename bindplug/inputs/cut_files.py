@@ -1,4 +1,8 @@
-"""Sound and video files that are shorter than their headers say, as after a copy or a download that broke off."""
+"""Sound and video files that hold less than their headers say, or more.
+
+Less is left after a copy or a download that broke off, more where files were joined or a recorder never came back to
+its header.
+"""
 
 from __future__ import annotations
 
@@ -11,6 +15,9 @@ RIFF = (b"RIFF", b"RIFX", b"RF64", b"BW64")
 W64_RIFF, W64_DATA = b"riff\x2e\x91\xcf\x11", b"data\xf3\xac\xd3\x11"
 MATROSKA, SEGMENT = b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"
 OGG_PAGE, OGG_LAST, OGG_TAIL_BYTES = b"OggS", 0x04, 1 << 17
+OGG_FIRST = 0x02
+NOTABLE_BYTES = 1024
+"""Bytes after the sound that may be anything: tags, padding."""
 MOST_CHUNKS = 10_000
 
 
@@ -36,6 +43,51 @@ def cut_remark(file: BinaryIO, start: int) -> str:
     return (
         f"the file holds {stored / declared:.1%} of the data that its header declares; what is there was read"
     )
+
+
+def remainder_remark(file: BinaryIO, start: int) -> str:
+    """What to remark on a WAV file in which more sound follows the declared data; else an empty text.
+
+    Args:
+        file: seekable; where it stands is restored.
+        start: where the sound begins.
+    """
+    place, size = file.tell(), file.seek(0, os.SEEK_END)
+    try:
+        file.seek(start)
+        head = file.read(12)
+        if head[:4] not in RIFF or head[8:] != b"WAVE":
+            return ""
+        declared, stored = _sizes(file, start, size, head)
+        rest = stored - declared
+        if not declared or rest <= NOTABLE_BYTES:
+            return ""
+        file.seek(size - rest + declared % 2)
+        following = file.read(NOTABLE_BYTES)
+    finally:
+        file.seek(place)
+    kind = following[:4]
+    if kind in RIFF or kind == b"data":
+        return f"{rest} bytes of another sound follow the first one and were not read; split the file"
+    if any(following) and not all(32 <= byte < 127 for byte in kind):
+        return f"{rest} bytes after the sound that the header declares were not read"
+    return ""
+
+
+def is_chained_ogg(file: BinaryIO, start: int) -> bool:
+    """Whether sounds follow one another in an Ogg file: a stream begins after another one's data."""
+    place, has_data = start, False
+    while True:
+        file.seek(place)
+        head = file.read(27)
+        if len(head) < 27 or not head.startswith(OGG_PAGE):
+            return False
+        is_first = bool(head[5] & OGG_FIRST)
+        if is_first and has_data:
+            return True
+        has_data = has_data or not is_first
+        segments = file.read(head[26])
+        place += 27 + len(segments) + sum(segments)
 
 
 def _sizes(file: BinaryIO, start: int, size: int, head: bytes) -> tuple[int, int]:

@@ -25,7 +25,7 @@ from bindplug.inputs.containers import (
     stamp,
     stream_end,
 )
-from bindplug.inputs.cut_files import cut_remark
+from bindplug.inputs.cut_files import cut_remark, is_chained_ogg, remainder_remark
 from bindplug.inputs.decoder_messages import decoder_messages
 from bindplug.inputs.limits import MOST_CHANNELS, MOST_SAMPLES, check_limit
 from bindplug.inputs.mp3s import after_id3, joined_mp3s, xing_size
@@ -264,21 +264,28 @@ def open_sound(source: object) -> Iterator[Sound]:
         ):
             # libsndfile guesses a length from the first bit rates, and ends there
             sound_file, reason = (None, "no stated length.") if has_av() else (sound_file, reason)
+        is_chained = sound_file is not None and sound_file.format == "OGG" and is_chained_ogg(file, start)
+        if is_chained and has_av():
+            sound_file, reason = None, "several sounds in a row."
         if sound_file is not None:
             with sound_file:
                 with caught_remarks() as remarks:
                     sound = _sound_of(sound_file, file, start, name)
+                if is_chained:
+                    remarks.append(
+                        'the first of several sounds was read; pip install "bindplug[video]" reads all'
+                    )
                 sound.remarks = _remarks(file, start, remarks)
                 yield sound
         else:
             file.seek(start)
-            yield from _from_container(file, name, reason)
+            yield from _from_container(file, name, reason, whole=is_chained)
 
 
 def _remarks(file: BinaryIO, start: int, remarks: list[str]) -> tuple[str, ...]:
     """The remarks of opening a sound, and that it is cut short."""
-    cut = cut_remark(file, start)
-    return (*remarks, cut) if cut else tuple(remarks)
+    further = (cut_remark(file, start), remainder_remark(file, start))
+    return (*remarks, *filter(None, further))
 
 
 def _sound_of(sound_file: Any, file: BinaryIO, start: int, name: str) -> Sound:
@@ -339,7 +346,7 @@ def _one_rate(runs: list[tuple[np.ndarray, int]], name: str) -> tuple[np.ndarray
     return np.concatenate(parts, axis=1), rate_hz
 
 
-def _from_container(file: BinaryIO, name: str, reason: str) -> Iterator[Sound]:
+def _from_container(file: BinaryIO, name: str, reason: str, *, whole: bool = False) -> Iterator[Sound]:
     if not has_av():
         problem = f"data that is not sound, or in a format that libsndfile does not read ({reason})"
         raise InputError(name, found=problem, expected=EXPECTED, remedy=REMEDY)
@@ -354,7 +361,7 @@ def _from_container(file: BinaryIO, name: str, reason: str) -> Iterator[Sound]:
                 raise InputError(name, found=problem, expected=EXPECTED)
             track = container.streams.audio[0]
             with caught_remarks() as remarks:
-                sound = _decoded_track(av, container, track, name)
+                sound = _decoded_track(av, container, track, name, whole=whole)
             sound.remarks = _remarks(file, begin, remarks)
             yield sound
     except InputError as error:
@@ -364,12 +371,15 @@ def _from_container(file: BinaryIO, name: str, reason: str) -> Iterator[Sound]:
         raise InputError(name, found=problem, expected=EXPECTED, remedy=error.remedy) from None
 
 
-def _decoded_track(av: Any, container: Any, track: Any, name: str) -> Sound:
+def _decoded_track(av: Any, container: Any, track: Any, name: str, *, whole: bool) -> Sound:
+    if track.codec_context is None:
+        problem = "a sound track of a codec that FFmpeg does not know"
+        raise InputError(name, found=problem, expected=EXPECTED, remedy="Convert it to WAV or FLAC.")
     channels, rate_hz = int(track.codec_context.channels or 1), int(track.codec_context.sample_rate or 0)
     check_limit(name, channels, MOST_CHANNELS, "channels")
     claimed_s = claimed_duration(container, track)
     indexed = container.format.name.startswith(INDEXED)
-    if claimed_s * rate_hz * channels > WHOLE_SAMPLES:
+    if not whole and claimed_s * rate_hz * channels > WHOLE_SAMPLES:
         return _Track(container, track, name, indexed=indexed)
     runs: list[tuple[list[np.ndarray], int]] = []
     count, failure = 0, ""

@@ -145,3 +145,43 @@ def test_an_mp4_whose_index_is_missing_has_a_remedy(make_cut_video):
             InputError, match="breaks off before the data that its header declares: copy it again"
         ):
             reader.read(data[: len(data) // 2])
+
+
+@pytest.mark.parametrize(
+    ("data", "remark"),
+    [
+        (encoded("WAV") * 2, "bytes of another sound follow the first one"),
+        (
+            encoded("WAV")[:40] + struct.pack("<I", SWEEP.size) + encoded("WAV")[44:],
+            "96000 bytes after the sound that the header declares were not read",
+        ),
+        (encoded("WAV") + b"LIST" + struct.pack("<I", 4000) + bytes(4000), ""),
+        (encoded("WAV") + bytes(4000), ""),
+    ],
+)
+def test_sound_after_the_declared_data_of_a_wav_is_noted(data, remark):
+    notes = read_with_notes(data)[1]
+    assert remark in notes if remark else notes == ""
+
+
+@pytest.mark.parametrize("subtype", ["VORBIS", "OPUS"])
+def test_chained_oggs_are_read_to_their_end(monkeypatch, subtype):
+    pytest.importorskip("av")
+    first = encoded("OGG", subtype)
+    with open_sound(first) as sound:
+        alone_s = sound.length / sound.rate_hz
+    with open_sound(first + first) as sound:
+        assert sound.length / sound.rate_hz == pytest.approx(2 * alone_s, abs=0.1)
+    monkeypatch.setattr("bindplug.inputs.soundfiles.has_av", lambda: False)
+    reading, notes = read_with_notes(first + first)
+    assert reading.duration_s == pytest.approx(alone_s, abs=0.01)
+    assert "the first of several sounds was read" in notes
+
+
+def test_wav_files_of_unknown_codecs_are_refused():
+    pytest.importorskip("av")
+    half = struct.pack("<HHIIHH", 3, 1, RATE_HZ, 2 * RATE_HZ, 2, 16)
+    data = SWEEP.astype("<f2").tobytes()
+    body = b"WAVEfmt " + struct.pack("<I", 16) + half + b"data" + struct.pack("<I", len(data)) + data
+    with pytest.raises(InputError, match="codec that FFmpeg does not know"):
+        read_sound(b"RIFF" + struct.pack("<I", len(body)) + body)

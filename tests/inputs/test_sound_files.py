@@ -180,6 +180,9 @@ def test_float_files_in_the_range_of_integers_are_refused_until_their_scale_is_s
             preprocess(source, **options)
         out = preprocess(source, full_scale=32768, **options)
         torch.testing.assert_close(out, preprocess(sound, sample_rate=RATE), atol=1e-3, rtol=0)
+    for bits in (24, 32):
+        with pytest.raises(InputError, match=f"full_scale={2 ** (bits - 1)} if they are {bits}-bit numbers"):
+            preprocess(sound * 2.0 ** (bits - 1), sample_rate=RATE)
     with pytest.raises(InputError, match="1e\\+30"):
         preprocess(wav(np.full(2000, 1e30, np.float32), subtype="FLOAT"))
     for scale in (0, -1, float("nan")):
