@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from bindplug.errors import InputError
 from bindplug.query import Leaf, Query
+from bindplug_serve.failures import Refusal
 from bindplug_serve.limits import Limits
 from bindplug_serve.sizes import check_size
 
@@ -52,16 +55,20 @@ class Detector:
         """Height and width of a picture, and the detections in it, best first.
 
         Raises:
-            InputError: the picture or a prompt cannot be read.
+            Refusal: the picture or a prompt cannot be read.
         """
-        for query in (picture, *prompts):
-            for _, leaf in query.terms:
-                if isinstance(leaf, Leaf):
-                    check_size(leaf, limits)
         (_, leaf), *_ = picture.terms
         assert isinstance(leaf, Leaf)
-        pixels = self.model.preprocess["image"].read(leaf.source, **leaf.options)
-        detections = self.upgraded(pixels, list(prompts), threshold=threshold)
+        with _named("image"):
+            check_size(leaf, limits)
+            pixels = self.model.preprocess["image"].read(leaf.source, **leaf.options)
+        for place, prompt in enumerate(prompts):
+            with _named(f"prompts[{place}]"):
+                for _, leaf in prompt.terms:
+                    if isinstance(leaf, Leaf):
+                        check_size(leaf, limits)
+        with _named("prompts"):
+            detections = self.upgraded(pixels, list(prompts), threshold=threshold)
         columns = (detections.label_indices, detections.scores, detections.boxes)
         return detections.image_size, [
             Detection(prompt, score, (left, top, right, bottom))
@@ -69,3 +76,12 @@ class Detector:
                 *(column.tolist() for column in columns), strict=True
             )
         ]
+
+
+@contextmanager
+def _named(part: str) -> Iterator[None]:
+    """Says which part of the request cannot be read."""
+    try:
+        yield
+    except InputError as error:
+        raise Refusal(400, f"{part}: {error}", "invalid_input", param=part) from error

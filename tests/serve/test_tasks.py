@@ -78,9 +78,13 @@ def test_detections_are_the_detectors(client):
     np.testing.assert_allclose(best["box"], np.asarray(expected), atol=20)
 
 
-def test_what_cannot_be_detected_in_is_named(client):
+def test_what_cannot_be_detected_in_is_named(client, files):
+    picture, bad = encoded(files["image"]), {"audio": encoded(b"no sound")}
+    answer = client.post("/detect", json={"image": picture, "prompts": ["a dog", bad]})
+    assert (answer.status_code, answer.json()["error"]["param"]) == (400, "prompts")
     answer = client.post("/detect", json={"image": encoded(b"no picture"), "prompts": ["a dog"]})
     assert (answer.status_code, answer.json()["error"]["code"]) == (400, "invalid_input")
+    assert answer.json()["error"]["param"] == "image"
     answer = client.post(
         "/detect", json={"image": "http://127.0.0.1/a.png", "prompts": ["a", {"audio": "?"}]}
     )
