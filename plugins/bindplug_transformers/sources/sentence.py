@@ -27,6 +27,13 @@ LONGEST_SOUND_S = 30.0
 """Seconds of a sound in one window where the processor states no length."""
 
 
+OFFSETS = "offsets"
+"""Where each text begins among the token ids of a batch, which static embeddings take without a batch axis."""
+
+PROMPT_LENGTH = "prompt_length"
+"""Tokens of the prompt, where pooling leaves them out."""
+
+
 class ProcessItem:
     """One item to the tensors of a model's first module, without a batch axis.
 
@@ -36,18 +43,24 @@ class ProcessItem:
 
     def __init__(self, network: Any) -> None:
         self.first = [network[0]]
+        self.pools_prompts = all(getattr(module, "include_prompt", True) for module in network)
         self.prompts = {name: prompt or "" for name, prompt in dict(network.prompts or {}).items()}
         self.default = self.prompts.get(network.default_prompt_name or "", "")
 
     def tensors(self, item: Any, prompt: str = "") -> dict[str, Tensor]:
         """The tensors of a picture, a text or a sound."""
         features = self.first[0].preprocess([item], **({"prompt": prompt} if prompt else {}))
+        if OFFSETS in features:
+            # token ids (L,), which a batch has one text after the other
+            return {"input_ids": features["input_ids"], OFFSETS: torch.tensor(0)}
         # An item alone has no padding; tensors without a batch axis, as scalars, describe the batch.
-        return {
+        item = {
             name: part[0].float() if part.is_floating_point() else part[0]
             for name, part in features.items()
             if isinstance(part, Tensor) and part.ndim > 0
         }
+        length = features.get(PROMPT_LENGTH)
+        return item if length is None or self.pools_prompts else item | {PROMPT_LENGTH: torch.tensor(length)}
 
 
 class TokenizeText(ProcessItem):
@@ -127,9 +140,21 @@ class SentenceFamily:
 
         def embed(inputs: Mapping[str, Tensor]) -> Tensor:
             rows: Tensor = network({**inputs, "modality": modality})["sentence_embedding"]
-            return rows
+            return rows[:, : self.width]  # as many as the model's truncate_dim says
 
-        return rows_of_windows(embed, x) if modality == "audio" else embed(x)
+        if modality == "audio":
+            return rows_of_windows(embed, x)
+        if OFFSETS in x:
+            items, tokens = x["input_ids"].shape  # (B, L) -> (B * L,)
+            offsets = torch.arange(items, device=x[OFFSETS].device) * tokens
+            return embed({"input_ids": x["input_ids"].flatten(), OFFSETS: offsets})
+        if PROMPT_LENGTH not in x:
+            return embed(x)
+        rows = x[PROMPT_LENGTH].new_empty(len(x[PROMPT_LENGTH]), self.width, dtype=torch.float32)
+        for length in x[PROMPT_LENGTH].unique():  # pooling takes one for all texts
+            places = x[PROMPT_LENGTH] == length
+            rows[places] = embed({name: part[places] for name, part in x.items()}).float()
+        return rows
 
     def scale(self, network: Any, modality: str) -> float | None:
         """None: the library's models keep no factor on cosines."""
