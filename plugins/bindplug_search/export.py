@@ -106,7 +106,7 @@ def _write_npz(index: LanceIndex, path: Path) -> int:
 
 
 def _write_faiss(index: LanceIndex, path: Path) -> int:
-    faiss = require("faiss", owner="exporting to FAISS", extra="")
+    faiss = require("faiss", owner="exporting to FAISS", extra="faiss")
     flat = faiss.IndexFlatIP(index.space.width)
     beside = path.with_name(f"{path.name}.jsonl")
     count = 0

@@ -21,7 +21,7 @@ def register_commands(register: Callable[[CommandCard], None]) -> None:
             name="index",
             description="Keep an index of your files, to be searched by every sense.",
             target="bindplug_search.commands:index",
-            requires=("click", "rich"),
+            requires=("click", "rich", "pyarrow"),
             extra="index",
         )
     )
@@ -30,7 +30,7 @@ def register_commands(register: Callable[[CommandCard], None]) -> None:
             name="search",
             description="Find files of an index by sounds, pictures, depth, heat, motion and words.",
             target="bindplug_search.command_search:search",
-            requires=("click", "rich"),
+            requires=("click", "rich", "pyarrow"),
             extra="index",
         )
     )

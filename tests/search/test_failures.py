@@ -137,6 +137,32 @@ def test_without_lancedb_the_extra_is_named(tmp_path, monkeypatch):
         create_vector_index(tmp_path / "a.lance", model="m", space=SPACE)
 
 
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ["search", "a.lance", "--text", "a dog"],
+        ["index", "add", "a.lance", "--text", "a dog"],
+        ["index", "update", "a.lance"],
+        ["index", "adopt", "rows.npy"],
+    ],
+)
+def test_commands_without_pyarrow_name_the_extra(arguments, tmp_path):
+    """In a process of its own, where nothing has imported pyarrow before."""
+    code = "import sys; sys.modules['pyarrow'] = None; from bindplug.cli import main; main(sys.argv[1:])"
+    done = subprocess.run(
+        [sys.executable, "-c", code, *arguments], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
+    assert done.returncode == 1
+    assert 'needs pyarrow: pip install "bindplug[index]"' in done.stderr
+    assert "Traceback" not in done.stderr
+
+
+def test_exporting_without_faiss_names_the_extra(index, tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, "faiss", None)
+    with pytest.raises(MissingDependency, match=r'pip install "bindplug\[faiss\]"'):
+        index.export(tmp_path / "rows.faiss")
+
+
 def test_a_store_that_gives_no_index_is_named(tmp_path, monkeypatch):
     import bindplug_search.creation as creation
 
