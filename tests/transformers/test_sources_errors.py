@@ -209,6 +209,15 @@ def test_pickled_weights_run_no_code(copy_of):
         bindplug.load(f"transformers:{directory}")
 
 
+def test_a_tokenizer_that_ends_texts_otherwise_than_the_model_expects(copy_of):
+    """The model would take the state of each text's start, which is the same for all."""
+    directory = copy_of("clip")
+    config = json.loads((directory / "config.json").read_text())
+    edit(directory / "config.json", text_config=config["text_config"] | {"eos_token_id": 5})
+    with pytest.raises(CheckpointError, match="its processor has the end token 2, its model expects 5"):
+        bindplug.load(f"transformers:{directory}")
+
+
 def test_code_beside_the_weights_is_not_run(copy_of):
     directory = copy_of("clip")
     edit(directory / "config.json", auto_map={"AutoModel": "modeling_evil.Evil"})

@@ -18,6 +18,9 @@ from bindplug_transformers.sources.processing import (
     token_limit,
 )
 
+LEGACY_END = 2
+"""The end token that configurations of OpenAI's models name, though their tokenizer has another."""
+
 
 class ClipFamily:
     """How CLIP and SigLIP are used.
@@ -38,6 +41,7 @@ class ClipFamily:
         config = network.config
         limit = token_limit(processor.tokenizer, config.text_config.max_position_embeddings)
         check_vocabulary(name, processor.tokenizer, config.text_config.vocab_size)
+        self._check_end(name, config.text_config, processor.tokenizer)
         self._check_image_size(name, config, processor.image_processor)
         self.width: int = self._width(config)
         self.preprocess: Mapping[str, Preprocess] = {
@@ -47,6 +51,15 @@ class ClipFamily:
 
     def _width(self, config: Any) -> int:
         return int(config.projection_dim)
+
+    def _check_end(self, name: str, config: Any, tokenizer: Any) -> None:
+        """Refuse a tokenizer that ends texts with another token than the one whose state the network takes.
+
+        CLIP's first configurations say 2, which stands for the highest id of a text.
+        """
+        end = config.eos_token_id
+        if end != LEGACY_END and end not in tokenizer("a")["input_ids"]:
+            raise disagreement(name, "the end token", tokenizer.eos_token_id, end)
 
     def _check_image_size(self, name: str, config: Any, processor: Any) -> None:
         size = getattr(processor, "crop_size", None) if getattr(processor, "do_center_crop", None) else None
@@ -71,6 +84,9 @@ class SiglipFamily(ClipFamily):
     """How SigLIP and SigLIP 2 of one size are used: their text is padded to its full length, as in training."""
 
     pads_text = True
+
+    def _check_end(self, name: str, config: Any, tokenizer: Any) -> None:
+        """Nothing: the state of the last position is taken, whatever stands there."""
 
     def _width(self, config: Any) -> int:
         return int(config.vision_config.hidden_size)
