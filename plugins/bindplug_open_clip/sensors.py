@@ -149,5 +149,6 @@ def _embed_moving(visual: Any, clips: Tensor, frames: Tensor) -> Tensor:
     tokens = F.conv3d(clips, frames.to(clips.dtype), stride=frames.shape[2:]).flatten(2).transpose(1, 2)
     class_token = visual.class_embedding.to(tokens.dtype).expand(len(tokens), 1, -1)  # (N, 1, width)
     tokens = torch.cat((class_token, tokens), dim=1) + visual.positional_embedding.to(tokens.dtype)
-    tokens = visual.transformer(visual.ln_pre(visual.patch_dropout(tokens)))
+    # OpenAI's form of the transformer takes a call without a mask to be sequence first
+    tokens = visual.transformer(visual.ln_pre(visual.patch_dropout(tokens)), attn_mask=None)
     return visual.ln_post(tokens)[:, 0] @ visual.proj

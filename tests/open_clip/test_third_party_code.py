@@ -187,6 +187,60 @@ def test_prompt_learning_runs_the_text_towers_parts():
     assert_close(rows, random_imagebind().encode_text(tokens.long()), atol=1e-5, rtol=1e-4)
 
 
+def image_tower(visual, image, run):
+    """The image tower of MaPLe, CLIP Surgery and others, which runs the parts of OpenAI's CLIP itself."""
+    x = visual.conv1(image).flatten(2).permute(0, 2, 1)  # (N, patches, D)
+    class_token = visual.class_embedding + x.new_zeros(len(x), 1, x.shape[-1])
+    x = visual.ln_pre(torch.cat([class_token, x], dim=1) + visual.positional_embedding)
+    x = run(x.permute(1, 0, 2)).permute(1, 0, 2)  # NLD -> LND -> NLD
+    return visual.ln_post(x[:, 0]) @ visual.proj
+
+
+def each_block(transformer):
+    def run(x):
+        for block in transformer.resblocks:
+            x = block(x)
+        return x
+
+    return run
+
+
+def each_part(transformer):
+    def run(x):
+        for block in transformer.resblocks:
+            normed = block.ln_1(x)
+            x = x + block.attn(normed, normed, normed, need_weights=False)[0]
+            x = x + block.mlp(block.ln_2(x))
+        return x
+
+    return run
+
+
+@torch.inference_mode()
+def test_code_for_openais_clip_runs_the_image_towers_parts():
+    model, _ = clip.load(NAME, "cpu")
+    images = torch.randn(3, 3, 224, 224, generator=torch.Generator().manual_seed(0))
+    expected = model.encode_image(images)
+    assert_close(expected, random_imagebind().encode_image(images), atol=1e-5, rtol=1e-4)
+    transformer = model.visual.transformer
+    for run in (transformer, each_block(transformer), each_part(transformer)):
+        assert_close(image_tower(model.visual, images, run), expected, atol=1e-5, rtol=1e-4)
+    alone = model.encode_image(images[:1])
+    assert_close(alone, expected[:1], atol=1e-5, rtol=1e-4)
+    inner = model.forward_intermediates(images, normalize=False)
+    assert_close(inner["image_features"], expected, atol=1e-5, rtol=1e-4)
+
+
+@torch.inference_mode()
+def test_code_for_openais_clip_runs_the_text_towers_blocks():
+    model, _ = clip.load(NAME, "cpu")
+    tokens = clip.tokenize(["a dog", "two cats on a mat"])
+    x = model.token_embedding(tokens) + model.positional_embedding
+    x = model.ln_final(each_block(model.transformer)(x.permute(1, 0, 2)).permute(1, 0, 2))
+    rows = x[torch.arange(2), tokens.argmax(dim=-1)] @ model.text_projection
+    assert_close(rows, model.encode_text(tokens), atol=1e-5, rtol=1e-4)
+
+
 def test_openais_tokenizer_names_and_ids():
     from bindplug_open_clip.clip.simple_tokenizer import SimpleTokenizer
 
