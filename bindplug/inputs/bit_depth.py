@@ -10,7 +10,7 @@ from PIL import Image
 
 from bindplug.errors import InputError
 from bindplug.inputs.notes import note
-from bindplug.inputs.tiff import BITS
+from bindplug.inputs.tiff import BITS, PHOTOMETRIC
 
 FULL_16_BITS, TWELVE_BITS = 65535, 4095
 MAX_SAMPLE_VALUE, S_MAX_SAMPLE_VALUE = 281, 341
@@ -25,6 +25,12 @@ def white_level(picture: Image.Image) -> int:
     levels = [2**number - 1 for number in bits if 8 < number < 16]
     levels += [level for tag in (S_MAX_SAMPLE_VALUE, MAX_SAMPLE_VALUE) for level in _numbers(tags, tag)[:1]]
     return next((level for level in levels if level in WHITE_LEVELS), FULL_16_BITS)
+
+
+def is_white_zero(picture: Image.Image) -> bool:
+    """Whether 0 is white in a TIFF of one channel that Pillow leaves as stored (it inverts those of 8 bits)."""
+    photometric = _numbers(getattr(picture, "tag_v2", {}), PHOTOMETRIC)[:1]
+    return photometric == [0] and picture.mode.startswith(("I", "F"))
 
 
 def note_darkness(brightest: int, full: int = FULL_16_BITS) -> None:

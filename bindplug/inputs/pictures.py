@@ -16,7 +16,7 @@ from bindplug.inputs.notes import note
 from bindplug.inputs.optional import import_optional
 from bindplug.inputs.pillow_warnings import suppress_pillow_warnings
 from bindplug.inputs.source import describe_source, open_source
-from bindplug.inputs.tiff import check_strips, count_pages, describe_pixels, no_data_value
+from bindplug.inputs.tiff import check_pixels, check_strips, count_pages, describe_pixels, no_data_value
 
 SIXTEEN_BIT_MODES = ("I;16", "I;16B", "I;16L", "I;16N")
 ORIENTATION_TAG = 0x0112
@@ -198,6 +198,7 @@ def identify(file: BinaryIO, name: str, expected: str) -> Image.Image:
         picture = Image.open(file, formats=[form for form in Image.ID if form not in REFUSED_FORMATS])
         if picture.format == "TIFF":
             check_strips(picture, file, name)
+            check_pixels(picture, name)
     except UnidentifiedImageError:
         raise _unidentified(head, describe_pixels(file, start), name, expected) from None
     except Image.DecompressionBombError as error:

@@ -19,8 +19,30 @@ GDAL_NO_DATA, SUBFILE_TYPE, SAMPLE_FORMAT = 42113, 254, 339
 REDUCED, MASK = 1, 4
 """Bits of the subfile type: a reduced version of another page, and a transparency mask."""
 SAMPLE_KINDS = {1: "integers", 2: "signed integers", 3: "floats", 5: "complex integers", 6: "complex floats"}
+PHOTOMETRIC, SIGNED = 262, 2
 MOST_PAGES, MOST_TAGS = 10_000, 4096
 UNCOMPRESSED, JPEG_COMPRESSION, SEPARATE_PLANES = 1, 7, 2
+
+
+def check_pixels(picture: Image.Image, name: str) -> None:
+    """Refuse kinds of pixels that Pillow decodes to other values without a word.
+
+    Raises:
+        InputError: 16-bit channels in planes of their own, or signed 8-bit integers.
+    """
+    tags: Any = getattr(picture, "tag_v2", {})
+    bits, samples = _first(tags, BITS, 1), _first(tags, SAMPLES, 1)
+    if bits == 16 and samples > 1 and _first(tags, PLANAR, 1) == SEPARATE_PLANES:
+        kind = f"{samples} channels of 16 bits in planes of their own"
+    elif bits == 8 and _first(tags, SAMPLE_FORMAT, 1) == SIGNED:
+        kind = "signed 8-bit integers"
+    else:
+        return
+    remedy = (
+        "Pass the array that tifffile.imread(path) gives, as 8-bit RGB; or save it with interleaved channels."
+    )
+    expected = "pixels that Pillow reads"
+    raise InputError(name, found=f"a TIFF of {kind}", expected=expected, remedy=remedy)
 
 
 def check_strips(picture: Image.Image, file: BinaryIO, name: str) -> None:

@@ -281,3 +281,37 @@ def test_the_transparent_color_of_a_png_is_white():
     data = plain[:33] + png_chunk(b"tRNS", body) + plain[33:]
     assert np.asarray(preprocess.read(data)).min() == 255
     assert np.asarray(preprocess.read(data, alpha="drop"))[0, 0].tolist() == [200, 40, 40]
+
+
+def tiff_of(data, **tags):
+    """A TIFF of one strip; shorts by tag number (``t262=0``), several values behind the directory."""
+    entries = {256: 8, 257: 8, 259: 1, 273: 8, 278: 8, 279: len(data)} | {
+        int(key[1:]): value for key, value in tags.items()
+    }
+    behind = 8 + len(data) + 2 + 12 * len(entries) + 4
+    directory, values = struct.pack("<H", len(entries)), b""
+    for tag, value in sorted(entries.items()):
+        if isinstance(value, tuple):
+            directory += struct.pack("<HHII", tag, 3, len(value), behind + len(values))
+            values += struct.pack(f"<{len(value)}H", *value)
+        else:
+            directory += struct.pack("<HHIHH", tag, 3, 1, value, 0)
+    return b"II*\0" + struct.pack("<I", 8 + len(data)) + data + directory + bytes(4) + values
+
+
+@pytest.mark.parametrize(("bits", "scale"), [(8, 1), (16, 257)])
+@pytest.mark.parametrize("photometric", [0, 1])
+def test_tiffs_in_which_zero_is_white(bits, scale, photometric):
+    grey = np.arange(64, dtype=np.uint16).reshape(8, 8) * 4
+    data = (grey * scale).astype(f"<u{bits // 8}").tobytes()
+    out = np.asarray(preprocess.read(tiff_of(data, t258=bits, t262=photometric, t277=1)))[..., 0]
+    np.testing.assert_array_equal(out, grey if photometric else 255 - grey)
+
+
+def test_tiffs_that_pillow_decodes_wrongly_are_refused():
+    planes = np.zeros((3, 8, 8), "<u2").tobytes()
+    strips = {"t273": (8, 136, 264), "t279": (128,) * 3}
+    with pytest.raises(InputError, match="3 channels of 16 bits in planes of their own"):
+        preprocess(tiff_of(planes, t258=(16,) * 3, t262=2, t277=3, t284=2, **strips))
+    with pytest.raises(InputError, match="signed 8-bit integers"):
+        preprocess(tiff_of(bytes(64), t258=8, t262=1, t277=1, t339=2))
