@@ -78,7 +78,7 @@ class MetadataFile:
         known = set(files)
         joined: dict[str, Changes] = {}
         strangers = []
-        roots = [self.path.absolute().parent, Path.cwd(), *map(Path, folders)]
+        roots = [self.path.absolute().parent, Path.cwd(), *(Path(folder).absolute() for folder in folders)]
         for name, values in self._rows.items():
             places = dict.fromkeys([name, *(os.path.normpath(root / name) for root in roots)])
             matches = [place for place in places if place in known]

@@ -270,6 +270,17 @@ def test_metadata_is_joined_kept_and_changed(index, library, tmp_path):
     assert len(index) == 7
 
 
+def test_metadata_of_paths_that_begin_in_a_relative_folder(index, library, tmp_path, monkeypatch):
+    table = tmp_path / "tables" / "meta.csv"
+    table.parent.mkdir()
+    table.write_text("path,place\n00000.png,garden\n")
+    monkeypatch.chdir(tmp_path)
+    report = index.add_folder("library", {"image": "*.png"}, metadata_file="tables/meta.csv")
+    assert report.unjoined == []
+    (match,) = index.search(text("x"), where={"place": "garden"})
+    assert match.path == str(library / "00000.png")
+
+
 def test_a_value_that_a_table_has_no_longer_is_dropped(index, library, tmp_path):
     table = tmp_path / "meta.csv"
     table.write_text("path,seen,year\nlibrary/00000.png,true,2020\nlibrary/00001.png,,\n")
