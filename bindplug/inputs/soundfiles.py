@@ -86,8 +86,8 @@ class SamplesInMemory(Sound):
 class _SoundFile(Sound):
     """A file that libsndfile decodes."""
 
-    def __init__(self, file: Any, reopen: Callable[[], Any] | None = None) -> None:
-        self.file, self.reopen = file, reopen
+    def __init__(self, file: Any, name: str, reopen: Callable[[], Any] | None = None) -> None:
+        self.file, self.name, self.reopen = file, name, reopen
         self.chatty = file.format == "MP3"
         self.rate_hz, self.channels, self.length = int(file.samplerate), int(file.channels), int(file.frames)
 
@@ -112,7 +112,9 @@ class _SoundFile(Sound):
             except RuntimeError:  # soundfile's error; what was decoded before stands in the block
                 count = self.file.tell() - start
                 if count <= 0 and start == 0:
-                    raise
+                    remedy = "If it plays elsewhere, write it anew: ffmpeg -i FILE new.wav."
+                    problem = f"damaged {self.file.format} data, of which nothing could be decoded"
+                    raise InputError(self.name, found=problem, expected=EXPECTED, remedy=remedy) from None
                 self._end_at(start + max(0, count))
                 blocks.append(block[: max(0, count)])
                 break
@@ -301,7 +303,7 @@ def _sound_of(sound_file: Any, file: BinaryIO, start: int, name: str) -> Sound:
             note(
                 f"the file holds {stored / declared:.1%} of the data that its header declares; what is there was read"
             )
-    return _SoundFile(sound_file, lambda: _opened(file, start))
+    return _SoundFile(sound_file, name, lambda: _opened(file, start))
 
 
 def _opened(file: BinaryIO, start: int) -> Any:
@@ -312,23 +314,24 @@ def _opened(file: BinaryIO, start: int) -> Any:
 def _joined(first: Any, tails: list[FileView], name: str) -> Sound:
     soundfile = import_optional("soundfile", "bindplug.inputs.audio", "audio")
     check_limit(name, first.frames * first.channels, MOST_SAMPLES, "samples at once", "Split the file.")
-    runs = [(_all(first), int(first.samplerate))]
+    runs = [(_all(first, name), int(first.samplerate))]
     for tail in tails:
         try:
             with decoder_messages():
                 sound = soundfile.SoundFile(tail)
             with sound:
-                runs.append((_all(sound), int(sound.samplerate)))
-        except soundfile.LibsndfileError as error:
+                runs.append((_all(sound, name), int(sound.samplerate)))
+        except (soundfile.LibsndfileError, InputError) as error:
+            reason = error.found if isinstance(error, InputError) else error
             note(
-                f"sound after {sum(run.shape[1] / rate for run, rate in runs):.1f} s could not be read ({error})"
+                f"sound after {sum(run.shape[1] / rate for run, rate in runs):.1f} s could not be read ({reason})"
             )
             break
     return SamplesInMemory(*_one_rate(runs, name))
 
 
-def _all(sound: Any) -> np.ndarray:
-    return _SoundFile(sound).read(0, MOST_SAMPLES // max(1, sound.channels))
+def _all(sound: Any, name: str) -> np.ndarray:
+    return _SoundFile(sound, name).read(0, MOST_SAMPLES // max(1, sound.channels))
 
 
 def _one_rate(runs: list[tuple[np.ndarray, int]], name: str) -> tuple[np.ndarray, int]:

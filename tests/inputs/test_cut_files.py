@@ -185,3 +185,10 @@ def test_wav_files_of_unknown_codecs_are_refused():
     body = b"WAVEfmt " + struct.pack("<I", 16) + half + b"data" + struct.pack("<I", len(data)) + data
     with pytest.raises(InputError, match="codec that FFmpeg does not know"):
         read_sound(b"RIFF" + struct.pack("<I", len(body)) + body)
+
+
+def test_an_mp3_that_libsndfile_cannot_pass_names_the_way_out():
+    data = encoded("MP3")
+    broken = data[: len(data) // 2] + bytes(3000) + data[len(data) // 2 :]
+    with pytest.raises(InputError, match=r"damaged MP3 data, of which nothing .* ffmpeg -i FILE new\.wav"):
+        preprocess(broken)
