@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+from transformers import AutoModel
 
 import bindplug_transformers as bt
 from bindplug.errors import CheckpointError, WeightsNotFound
@@ -96,3 +97,10 @@ def test_a_network_of_another_width(model, tmp_path):
     (tmp_path / "config.json").write_text(json.dumps(config))
     with pytest.raises(CheckpointError, match=r"of wrong shape: network\.towers\.imu"):
         bt.ImageBindModel.from_pretrained(tmp_path)
+
+
+def test_a_kernel_that_cannot_be_had_is_no_damage(model, tmp_path):
+    model.save_pretrained(tmp_path)
+    with pytest.raises((ValueError, ImportError), match=r"(?i)flash") as raised:
+        AutoModel.from_pretrained(tmp_path, attn_implementation="flash_attention_2")
+    assert "damaged" not in str(raised.value)
