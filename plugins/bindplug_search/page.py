@@ -33,8 +33,12 @@ def write_page(path: Path, title: str, matches: Sequence[IndexMatch]) -> None:
     """Write a page of matches; it plays sounds and videos from where they are.
 
     Raises:
-        InputError: it cannot be written.
+        InputError: the name does not end in ``.html``, so that it may be that of another file, or it cannot be written.
     """
+    if path.suffix.lower() not in (".html", ".htm"):
+        raise InputError(
+            str(path), found=f"the suffix {path.suffix!r}", expected="a page to write, as results.html"
+        )
     cards = "\n".join(_card(place, match) for place, match in enumerate(matches, start=1))
     page = f"""<!doctype html>
 <html lang="en"><head><meta charset="utf-8"><title>{_text(title)}</title><style>{STYLE}</style></head>

@@ -121,6 +121,7 @@ def test_conditions(bindplug, at_desk, where, expected):
         (["search", "library.lance", "--text", "a", "--where", "place=>garden"], 1, "'place=>garden'; expected key"),
         (["search", "none.lance", "--text", "a"], 1, "bindplug index add none.lance"),
         (["search", "library", "--text", "a"], 1, "bindplug index adopt"),
+        (["search", "library.lance", "--text", "a", "--page", "library/meadow.png"], 1, "as results.html"),
         (["index", "add", "library.lance", "library"], 2, "--image '*.jpg'"),
         (["index", "add", "library.lance", "nowhere", "--image", "*"], 1, "a folder of files"),
         (["index", "add", "library.lance"], 2, "nothing to read"),
