@@ -48,7 +48,8 @@ class Batcher(Generic[Work, Result]):
         self.concurrent = concurrent
         self.pending = 0
         self.lanes: dict[str, _Lane[Work, Result]] = {}
-        self.closed = False
+        self.closed = self.abandoned = False
+        self.waiting: set[asyncio.Future[Result]] = set()
         self.seconds_each = 0.01
 
     async def submit(self, work: Sequence[tuple[str, Work]]) -> list[Result]:
@@ -67,6 +68,8 @@ class Batcher(Generic[Work, Result]):
         entries = [self._lane(name).add(piece) for name, piece in work]
         self.pending += len(entries)
         for entry in entries:
+            self.waiting.add(entry.future)
+            entry.future.add_done_callback(self.waiting.discard)
             entry.future.add_done_callback(entry.forget)
             entry.future.add_done_callback(self._finished)
         try:
@@ -80,11 +83,22 @@ class Batcher(Generic[Work, Result]):
         return max(1, min(LONGEST_RETRY_S, math.ceil(self.pending * self.seconds_each)))
 
     async def close(self) -> None:
-        """Take on no more, and end once the batches in work are done; what waits is refused."""
+        """Take on no more, and end once nobody waits for a batch in work; what waits in the queue is refused.
+
+        ``abandoned`` tells whether a thread is still at work for clients that have left.
+        """
         self.closed = True
         for lane in self.lanes.values():
             lane.refuse_all()
-        await asyncio.gather(*(lane.task for lane in self.lanes.values()), return_exceptions=True)
+        if self.waiting:
+            await asyncio.wait(set(self.waiting))
+        await asyncio.sleep(0)  # batches whose results were just told leave their lanes
+        tasks = [task for lane in self.lanes.values() for task in lane.running]
+        self.abandoned = bool(tasks)
+        tasks += [lane.task for lane in self.lanes.values()]
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     def _finished(self, _: asyncio.Future[Result]) -> None:
         self.pending -= 1

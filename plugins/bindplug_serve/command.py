@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import os
 import signal
 import socket
 import sys
@@ -187,8 +188,10 @@ def serve(
         server = _stdio_server(service)
         signal.signal(signal.SIGINT, signal.SIG_DFL)  # a thread that waits for stdin cannot be told to end
         set_up_logs(logging.WARNING if quiet else logging.INFO)
-        return asyncio.run(server())
-    return _serve_http(
+        code = asyncio.run(server())
+        _leave_threads(service)
+        return code
+    code = _serve_http(
         service,
         host=host,
         port=port,
@@ -199,6 +202,8 @@ def serve(
         announce=lambda address: _announce(address, choice.name, as_json),
         quiet=quiet,
     )
+    _leave_threads(service)
+    return code
 
 
 def _service(
@@ -271,6 +276,14 @@ def _stdio_server(service: Service) -> Callable[[], Coroutine[Any, Any, int]]:
         return OK if loading.cancelled() or loading.exception() is None else FAILED
 
     return run
+
+
+def _leave_threads(service: Service) -> None:
+    """End the process now where a thread is at work that nobody waits for: it cannot be told to end."""
+    if service.engine.abandoned:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(OK)
 
 
 def _tell_failure(loading: asyncio.Task[None]) -> None:

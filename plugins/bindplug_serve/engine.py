@@ -81,6 +81,7 @@ class Engine:
         self.loaded: Encoder | None = None
         self._loaded = asyncio.Event()
         self._failure: BaseException | None = None
+        self._cut = False
 
     async def start(self) -> None:
         """Load the model.
@@ -92,6 +93,7 @@ class Engine:
             self.loaded = await asyncio.get_running_loop().run_in_executor(self.executor, self.load)
         except BaseException as error:
             self._failure = error
+            self._cut = isinstance(error, asyncio.CancelledError)
             raise
         finally:
             self._loaded.set()
@@ -107,9 +109,14 @@ class Engine:
             raise self._failure
 
     async def close(self) -> None:
-        """Finish the batches in work and refuse what waits."""
+        """Finish the batches in work that somebody waits for, and refuse what waits in the queue."""
         await self.batcher.close()
         self.executor.shutdown(wait=False, cancel_futures=True)
+
+    @property
+    def abandoned(self) -> bool:
+        """Whether, once closed, a thread still computes or loads what nobody waits for."""
+        return self.batcher.abandoned or self._cut
 
     @property
     def ready(self) -> bool:

@@ -254,3 +254,20 @@ def test_results_stay_with_their_work_where_a_piece_of_the_batch_was_forgotten()
         return [entry.future.result() for entry in others]
 
     assert asyncio.run(run()) == [4, 6]
+
+
+def test_a_batch_that_nobody_waits_for_does_not_hold_up_the_end():
+    async def run():
+        gate = Gate(lambda lane, work: work)
+        with ThreadPoolExecutor(1) as executor:
+            queue = batcher(gate, executor=executor)
+            left = asyncio.create_task(queue.submit([("a", 1)]))
+            while not gate.entered.is_set():
+                await asyncio.sleep(0)
+            left.cancel()
+            await asyncio.wait({left})
+            await asyncio.wait_for(queue.close(), WAIT_S / 2)
+            gate.opened.set()
+        return queue.abandoned, queue.pending
+
+    assert asyncio.run(run()) == (True, 0)
