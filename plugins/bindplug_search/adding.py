@@ -294,7 +294,7 @@ def _skip(item: Item, reason: str, report: AddReport, on_error: str) -> None:
             item.path,
             found=reason,
             expected="a file that can be read",
-            remedy="Or leave it out: on_error='skip'",
+            remedy="Or leave it out: --on-error skip, or on_error='skip'",
         )
     report.skipped.append({"source": item.path, "modality": item.kind, "reason": reason})
 
