@@ -118,7 +118,7 @@ def test_importing_and_listing_imports_no_open_clip():
     done = subprocess.run([sys.executable, "-c", code], cwd=ROOT, check=True, capture_output=True, text=True)
     assert done.stdout.strip() == "False"
     (plugin,) = [plugin for plugin in list_plugins() if plugin.name == "open_clip"]
-    assert (plugin.status, plugin.provides) == ("ready", ["adapters:open_clip"])
+    assert (plugin.status, plugin.provides) == ("ready", ["model_sources:open_clip", "adapters:open_clip"])
 
 
 def test_without_open_clip_the_pip_line_is_named(monkeypatch):
