@@ -171,7 +171,7 @@ def _show(matches: Sequence[IndexMatch], pictures: bool | None) -> None:
     with_pictures = out.is_terminal if pictures is None else pictures
     windowed = any(match.span for match in matches)
     keys = list(dict.fromkeys(key for match in matches for key in match.metadata))
-    table = Table(pad_edge=False, show_lines=False)
+    table = Table(show_lines=False)
     if with_pictures:
         table.add_column("")
     table.add_column("score", justify="right", no_wrap=True)
