@@ -125,7 +125,7 @@ class Detectron2WithQueries(PromptedDetector):
                 f"count as unnamed, so that prompts cannot take the route 'vocabulary'. Set the classifier of these "
                 f"names (Detic's reset_cls_test), or name its classes: upgrade(..., names=[...])",
                 VocabularyMismatch,
-                stacklevel=6,
+                stacklevel=7,
             )
             return None
         return None if names is None else tuple(names)
