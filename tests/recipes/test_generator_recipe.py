@@ -239,6 +239,7 @@ def test_pieces_lie_in_the_pictures():
     assert not found.diff(dim=2).any()
 
 
+@pytest.mark.slow  # a small training
 def test_the_autoencoder_learns(workspace):
     pixels = torch.from_numpy(np.load(workspace / "smoke" / "generation" / "pixels.npy"))
     size = dataclasses.replace(SMOKE, vae_steps=80, vae_batch=16, crop=64)
@@ -249,6 +250,7 @@ def test_the_autoencoder_learns(workspace):
     assert fit_vae(build_vae(size), pixels, size, quiet=True)["l1"] < before
 
 
+@pytest.mark.slow  # a small training
 def test_the_decoder_learns_to_paint_what_is_not_quite_right(workspace):
     pixels = torch.from_numpy(np.load(workspace / "smoke" / "generation" / "pixels.npy"))
     vae = build_vae(SMOKE).eval()
