@@ -147,6 +147,7 @@ def test_a_program_ends_on_an_interrupt_though_a_reader_is_stuck():
     """The reader waits for ever; the main thread is interrupted while it waits for the result."""
     code = (
         "import os, signal, threading\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
         "from bindplug.prefetch import run_ahead\n"
         "def work(job, stop):\n"
         "    os.kill(os.getpid(), signal.SIGINT)\n"

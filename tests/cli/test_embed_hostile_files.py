@@ -92,7 +92,8 @@ def test_every_hostile_file_is_skipped_with_its_name(bindplug, model_directory, 
 def test_an_interrupt_ends_the_job_though_a_reader_is_stuck(model_directory, tmp_path):
     (tmp_path / "a.wav").write_bytes(wav(np.full(8000, 0.1, np.float32)))
     code = (
-        "import sys, threading\n"
+        "import signal, sys, threading\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)  # a shell may start its jobs with it ignored\n"
         "from bindplug.cli.app import run\n"
         "from bindplug.inputs import AudioPreprocess\n"
         "def stuck(self, source, **options):\n"
@@ -107,8 +108,11 @@ def test_an_interrupt_ends_the_job_though_a_reader_is_stuck(model_directory, tmp
     with subprocess.Popen(
         arguments, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, env=environment
     ) as process:
-        assert process.stdout.readline() == "reading\n"
-        process.send_signal(signal.SIGINT)
-        _, errors = process.communicate(timeout=60)
+        try:
+            assert process.stdout.readline() == "reading\n"
+            process.send_signal(signal.SIGINT)
+            _, errors = process.communicate(timeout=60)
+        finally:
+            process.kill()
     assert process.returncode == 130
     assert "interrupted" in errors
