@@ -10,7 +10,7 @@ import torch
 from PIL import Image
 from torch import Tensor
 
-from bindplug.errors import CheckpointError, UnknownModel, WeightsNotFound
+from bindplug.errors import CheckpointError, MissingDependency, UnknownModel, WeightsNotFound
 from bindplug.foreign import ForeignEncoder, as_scale, fetch_snapshot, hub_errors, license_of, opening
 from bindplug.inputs import ModelInput, PicturePreprocess, Preprocess, SentencePreprocess
 from bindplug.lazy import require
@@ -18,6 +18,9 @@ from bindplug.lazy import require
 SCHEME = "open_clip"
 HUB = "hf-hub:"
 FORM = "open_clip:NAME:TAG, open_clip:NAME:FILE, open_clip:hf-hub:OWNER/NAME or open_clip:./DIRECTORY"
+DIRECTORIES_SINCE = 3
+"""Major version of open_clip that is the first to open a directory."""
+
 CLOSEST = 5
 """Names of other architectures or tags that an error lists."""
 
@@ -137,6 +140,13 @@ def _of_directory(open_clip: Any, directory: Path, name: str) -> tuple[Any, Any,
         raise CheckpointError(
             f"{SCHEME}:{name}: there is no open_clip_config.json in {str(directory)!r}; expected a repository of "
             f"open_clip (models of transformers are loaded as transformers:{name.removeprefix(HUB)})"
+        )
+    if int(open_clip.__version__.split(".")[0]) < DIRECTORIES_SINCE:
+        raise MissingDependency(
+            f"{SCHEME}:{name}",
+            f'"open_clip_torch>={DIRECTORIES_SINCE}"',
+            extra="",
+            reason=f"{open_clip.__version__} opens no directories",
         )
     with opening(f"{SCHEME}:{name}"):
         network, transform = open_clip.create_model_from_pretrained(f"local-dir:{directory}")

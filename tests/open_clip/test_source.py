@@ -13,7 +13,7 @@ from safetensors.torch import save_file
 
 import bindplug
 from bindplug import image, text
-from bindplug.errors import CheckpointError, UnknownModel, WeightsNotFound
+from bindplug.errors import CheckpointError, MissingDependency, UnknownModel, WeightsNotFound
 from bindplug.testing import EncoderContract
 
 CONFIG = {
@@ -23,6 +23,12 @@ CONFIG = {
 }
 SENTENCES = ["a dog", "a red sofa"]
 PICTURES = [np.random.default_rng(i).integers(0, 256, (40, 50, 3), dtype=np.uint8) for i in range(2)]
+
+
+OPENS_DIRECTORIES = int(open_clip.__version__.split(".")[0]) >= 3
+needs_directories = pytest.mark.skipif(
+    not OPENS_DIRECTORIES, reason="open_clip 3 is the first to open directories"
+)
 
 
 @pytest.fixture(scope="module")
@@ -63,6 +69,7 @@ def test_a_weight_file_of_an_architecture(tiny):
     assert model.scale_of("text") == pytest.approx(network.logit_scale.exp().item())
 
 
+@needs_directories
 def test_a_directory_brings_its_own_transform(tiny):
     network, _, file, directory = tiny
     model = bindplug.load(f"open_clip:{directory}")
@@ -111,6 +118,7 @@ def test_weights_out_of_reach_are_told_with_the_repository_that_has_them(monkeyp
         bindplug.load(f"open_clip:{name}")
 
 
+@needs_directories
 def test_damaged_directories(tiny, tmp_path):
     *_, directory = tiny
     with pytest.raises(CheckpointError, match=r"no open_clip_config\.json"):
@@ -123,13 +131,24 @@ def test_damaged_directories(tiny, tmp_path):
         bindplug.load(f"open_clip:{tmp_path}")
 
 
+def test_an_open_clip_that_opens_no_directories_is_told(tiny, monkeypatch):
+    monkeypatch.setattr(open_clip, "__version__", "2.32.0")
+    with pytest.raises(
+        MissingDependency, match=r'2\.32\.0 opens no directories.*pip install "open_clip_torch>=3"'
+    ):
+        bindplug.load(f"open_clip:{tiny[3]}")
+
+
 class TestContract(EncoderContract):
     @pytest.fixture(autouse=True)
     def _at(self, tiny):
-        type(self).directory = tiny[3]
+        *_, file, directory = tiny
+        type(self).model = (
+            f"open_clip:{directory}" if OPENS_DIRECTORIES else f"open_clip:tiny-open-clip:{file}"
+        )
 
     def make_encoder(self):
-        return bindplug.load(f"open_clip:{self.directory}")
+        return bindplug.load(self.model)
 
     def make_queries(self):
         return {"image": [*map(image, PICTURES)], "text": [*map(text, SENTENCES)]}
