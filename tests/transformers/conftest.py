@@ -14,9 +14,15 @@ import torch
 
 pytest.importorskip("transformers")
 
+import transformers
+
 from bindplug.imagebind import ImageBind
 from bindplug_transformers import ImageBindConfig, ImageBindModel, ImageBindProcessor
 from tests.transformers.tiny import small_network
+
+# The small models that these tests write have tokenizers of transformers 5.
+if int(transformers.__version__.split(".")[0]) < 5:
+    collect_ignore = [f"test_sources_{name}.py" for name in ("classes", "clip_clap", "errors")]
 
 
 @pytest.fixture(scope="session")

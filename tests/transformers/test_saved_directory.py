@@ -6,6 +6,7 @@ import json
 
 import pytest
 import torch
+import transformers
 from transformers import AutoModel
 
 import bindplug_transformers as bt
@@ -79,7 +80,7 @@ def test_a_model_of_another_kind(model, tmp_path):
         {"embedding_space": {"title": "x"}},
         {"logit_scale_init_value": "x"},
         {"logit_scale_init_value": float("nan")},
-        {"dtype": "nonsense"},
+        {"dtype" if transformers.__version__ >= "5" else "torch_dtype": "nonsense"},
     ],
 )
 def test_configs_that_describe_nothing_are_named(model, tmp_path, changes):
