@@ -15,6 +15,7 @@ from bindplug.cli.options import (
     dtype_help,
     ensure_new,
     model_options,
+    on_error_option,
     output_options,
     overwrite_option,
 )
@@ -33,7 +34,7 @@ from bindplug.cli.sources import (
     source_options,
 )
 from bindplug.cli.tables import console, heat, heat_table, print_json
-from bindplug.cli.terms import gather_terms, term_options
+from bindplug.cli.terms import gather_terms, parse_weights, term_options
 from bindplug.cli.windows import check_windows, in_windows, window_options
 
 __all__ = [
@@ -71,9 +72,11 @@ __all__ = [
     "job_difference",
     "lock_file",
     "model_options",
+    "on_error_option",
     "output_options",
     "overwrite_option",
     "parse_reader_options",
+    "parse_weights",
     "part_of",
     "print_json",
     "reader_options",

@@ -10,7 +10,7 @@ import click
 
 from bindplug.cli.lists import read_lines
 from bindplug.cli.messages import report_notes, report_skipped
-from bindplug.cli.options import ModelChoice, model_options, output_options, split_names
+from bindplug.cli.options import ModelChoice, model_options, on_error_option, output_options, split_names
 from bindplug.cli.sources import (
     SourceCommand,
     Sources,
@@ -72,13 +72,7 @@ STEP = 256
     metavar="FILE",
     help="Cut-offs that `bindplug cutoffs` wrote: a file without a class above its cut-off is none of these.",
 )
-@click.option(
-    "--on-error",
-    type=click.Choice(["raise", "skip"]),
-    default="raise",
-    show_default=True,
-    help="Stop at a bad file, or leave it out, name it and exit with 3.",
-)
+@on_error_option
 @reader_options
 @model_options
 @output_options

@@ -9,7 +9,14 @@ import click
 
 from bindplug.cli.classify import TEMPLATES, class_names
 from bindplug.cli.messages import report_skipped
-from bindplug.cli.options import ModelChoice, model_options, output_options
+from bindplug.cli.options import (
+    ModelChoice,
+    ensure_new,
+    model_options,
+    on_error_option,
+    output_options,
+    overwrite_option,
+)
 from bindplug.cli.sources import (
     SourceCommand,
     check_reader_options,
@@ -61,14 +68,8 @@ from bindplug.errors import CheckpointError
     help="Of the binomial bound.",
 )
 @click.option("--output", "-o", required=True, metavar="FILE", help="The JSON file to write.")
-@click.option("--overwrite", is_flag=True, help="Replace a file that is there.")
-@click.option(
-    "--on-error",
-    type=click.Choice(["raise", "skip"]),
-    default="raise",
-    show_default=True,
-    help="Stop at a bad file, or leave it out, name it and exit with 3.",
-)
+@overwrite_option
+@on_error_option
 @reader_options
 @model_options
 @output_options
@@ -106,8 +107,9 @@ def cutoffs(
     from bindplug.thresholds import cutoffs as fit_cutoffs
     from bindplug.zeroshot import class_queries
 
-    if Path(output).exists() and not overwrite:
-        raise CheckpointError(f"{output} exists; give another path, or --overwrite to replace it")
+    ensure_new([Path(output)], overwrite)
+    if not Path(output).absolute().parent.is_dir():
+        raise CheckpointError(f"{output}: there is no directory {str(Path(output).parent)!r} to write it in")
     sources = gather(by_option, files, modality, reader=reader, recursive=recursive, include=include)
     names = class_names(labels, label_files)
     if on_error == "raise":

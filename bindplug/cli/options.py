@@ -124,6 +124,17 @@ def overwrite_option(command: F) -> F:
     return click.option("--overwrite", is_flag=True, help="Replace what is there.")(command)
 
 
+def on_error_option(command: F) -> F:
+    """Add ``--on-error raise|skip``."""
+    return click.option(
+        "--on-error",
+        type=click.Choice(["raise", "skip"]),
+        default="raise",
+        show_default=True,
+        help="Stop at a bad file, or leave it out, name it and exit with 3.",
+    )(command)
+
+
 def ensure_new(paths: Iterable[Path], overwrite: bool) -> None:
     """Return if nothing stands where results go, or it may be replaced.
 

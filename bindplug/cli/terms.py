@@ -65,7 +65,7 @@ def gather_terms(
     sources = Sources([Source(name.removeprefix(MINUS), value) for name, value in typed], options)
     sources.ensure_present()
     check_option_values(options)
-    factors = _weights(weights, len(typed))
+    factors = parse_weights(weights, len(typed))
     terms = [
         (-factor if name.startswith(MINUS) else factor) * query
         for (name, _), factor, query in zip(typed, factors, sources.queries(), strict=True)
@@ -86,7 +86,8 @@ def _in_order(by_option: Mapping[str, Sequence[str]]) -> list[tuple[str, str]]:
     return pairs + [(name, value) for name, rest in values.items() for value in rest]
 
 
-def _weights(weights: Sequence[str], count: int) -> list[float]:
+def parse_weights(weights: Sequence[str], count: int) -> list[float]:
+    """The numbers of ``--weights``, one for each of ``count`` sources; 1 each where none are given."""
     if not weights:
         return [1.0] * count
     try:

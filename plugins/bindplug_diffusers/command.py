@@ -23,6 +23,7 @@ from bindplug.cli.building import (
     gather,
     output_options,
     overwrite_option,
+    parse_weights,
     reader_options,
     source_options,
 )
@@ -226,7 +227,7 @@ def queries_of(
         return interpolate(queries[0], queries[1], steps_between)
     if each:
         return queries
-    factors = _weights(weights, len(queries))
+    factors = parse_weights(weights, len(queries))
     return [sum(factor * query for factor, query in zip(factors, queries, strict=True))]  # type: ignore[list-item]
 
 
@@ -300,22 +301,6 @@ def sheet(pictures: Sequence[Image], columns: int) -> Image:
     for number, picture in enumerate(pictures):
         grid.paste(picture, (number % columns * width, number // columns * height))
     return grid
-
-
-def _weights(weights: Sequence[str], count: int) -> list[float]:
-    if not weights:
-        return [1.0] * count
-    try:
-        factors = [float(part) for value in weights for part in value.split(",")]
-    except ValueError:
-        raise click.BadParameter(
-            f"{','.join(weights)!r} is no list of numbers, as 1,0.7", param_hint="--weights"
-        ) from None
-    if len(factors) != count:
-        raise click.BadParameter(
-            f"{len(factors)} weights for {count} sources; give one for each", param_hint="--weights"
-        )
-    return factors
 
 
 def _checked_output(output: str) -> Path:

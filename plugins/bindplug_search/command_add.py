@@ -17,6 +17,7 @@ from bindplug.cli.building import (
     check_windows,
     gather,
     model_options,
+    on_error_option,
     output_options,
     parse_reader_options,
     print_json,
@@ -62,13 +63,7 @@ KINDS = tuple(modality.value for modality in Modality if modality is not Modalit
     metavar="KEY=VALUE",
     help="Metadata of all these files. Repeatable.",
 )
-@click.option(
-    "--on-error",
-    type=click.Choice(["raise", "skip"]),
-    default="raise",
-    show_default=True,
-    help="Stop at a bad file, or leave it out, name it and exit with 3.",
-)
+@on_error_option
 @click.option(
     "--save-every",
     type=click.IntRange(min=1),

@@ -57,6 +57,15 @@ def test_cutoffs_are_made_and_used(bindplug, model_directory, pictures, tmp_path
     assert "--overwrite" in again.err
 
 
+def test_a_missing_directory_is_told_before_the_model_is_loaded(bindplug, pictures, tmp_path):
+    output = tmp_path / "missing" / "cutoffs.json"
+    ran = bindplug(
+        "cutoffs", str(pictures), "--modality", "image", "--labels", "a", "--model", "none", "-o", str(output)
+    )
+    assert ran.code == 1
+    assert "there is no directory" in ran.err
+
+
 def test_too_few_files_and_a_wrong_file_are_refused(bindplug, model_directory, pictures, tmp_path, files):
     file = tmp_path / "cutoffs.json"
     arguments = ["--labels", "a dog,a car", "--model", model_directory]
