@@ -271,7 +271,7 @@ def _show(sources: Sources, rankings: list[dict[str, Any]]) -> None:
     from bindplug.cli.tables import console, heat
 
     names = dict(zip([source.value for source in sources.items], short_names(sources.items), strict=True))
-    table = Table(pad_edge=False)
+    table = Table()
     table.add_column("file", overflow="fold")
     for rank in range(max((len(item["top"]) for item in rankings), default=0)):
         table.add_column("best" if rank == 0 else f"{rank + 1}.", overflow="fold")

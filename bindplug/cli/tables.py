@@ -123,5 +123,4 @@ def _empty_table(title: str) -> Table:
         header_style="dim",
         box=None,
         padding=0,
-        pad_edge=False,
     )

@@ -279,7 +279,7 @@ def _print_table(summary: dict[str, Any], names: Sequence[str], directory: Path,
     from bindplug.cli.building import console, heat
 
     out = console()
-    table = Table(pad_edge=False)
+    table = Table()
     for title in ("picture", "prompt", "route"):
         table.add_column(title, overflow="fold")
     table.add_column("score", justify="right", no_wrap=True)

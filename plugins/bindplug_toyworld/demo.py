@@ -170,9 +170,7 @@ def _answers(results: DemoResults) -> Any:
 
     from bindplug_toyworld.demo_results import SENSORS
 
-    table = Table(
-        title="What the model calls each file", title_justify="left", title_style="bold", pad_edge=False
-    )
+    table = Table(title="What the model calls each file", title_justify="left", title_style="bold")
     table.add_column("scene", no_wrap=True)
     for modality in SENSORS:
         table.add_column(modality, overflow="fold")
@@ -193,9 +191,7 @@ def _sums(results: DemoResults) -> Any:
     from rich.table import Table
     from rich.text import Text
 
-    table = Table(
-        title="\nAdding a sound to a picture", title_justify="left", title_style="bold", pad_edge=False
-    )
+    table = Table(title="\nAdding a sound to a picture", title_justify="left", title_style="bold")
     for column in ("picture", "+ sound", "nearest picture", "scene with both"):
         table.add_column(column)
     for result in results.sums:
