@@ -162,8 +162,8 @@ def first_line(error: BaseException) -> str:
     text = str(error)
     if TORCH_ADVICE.search(text):
         reason = TORCH_REASON.search(text)
-        named = f"it names {reason[1]}" if reason and reason[1] else ""
-        text = named or (reason[2] if reason else TORCH_ADVICE.sub("", text))
+        explanation = f"it names {reason[1]}" if reason and reason[1] else ""
+        text = explanation or (reason[2] if reason else TORCH_ADVICE.sub("", text))
     line = (text.splitlines() or [""])[0][:300] or type(error).__name__
     return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
 

@@ -176,7 +176,7 @@ def _descriptor_to_stderr() -> Iterator[None]:
         assert sys.__stderr__ is not None
         real.flush()
         stdout, stderr = real.fileno(), sys.__stderr__.fileno()
-        kept = os.dup(stdout)
+        saved_stdout = os.dup(stdout)
     except (AssertionError, OSError, ValueError):  # there is no such stream, or it is closed
         yield
         return
@@ -186,8 +186,8 @@ def _descriptor_to_stderr() -> Iterator[None]:
     finally:
         with suppress(OSError, ValueError):
             real.flush()
-        os.dup2(kept, stdout)
-        os.close(kept)
+        os.dup2(saved_stdout, stdout)
+        os.close(saved_stdout)
 
 
 class _Printed(StringIO):

@@ -92,12 +92,12 @@ def report(
     pairs: dict[str, Any] = {}
     for name, target in targets.items():
         pictures = target.embed([query_of(scene, "image") for scene in scenes], progress=False)
-        made = bridges_of(clap, target, captions, sounds, pictures)
+        clap_bridges = bridges_of(clap, target, captions, sounds, pictures)
         if name == "imagebind_tiny":
             # The pipeline wants rows of pictures: around their mean, which the target knows, not around text's.
-            for bridge in made.values():
+            for bridge in clap_bridges.values():
                 bridge.target_mean = tiny.centers["image"].float()
-        for way, bridge in made.items():
+        for way, bridge in clap_bridges.items():
             bridges.setdefault(way, {})[name] = bridge
             pairs.setdefault(name, {})[way] = [one.to_dict() for one in bridge.report.pairs]
     ways: dict[str, Any] = {
@@ -133,9 +133,9 @@ def bridges_of(
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", BridgeQuality)  # captions of one thing are many: top-1 says little
         by_text = fit(clap, target, captions, **options)
-        made: dict[str, Bridge] = {"text": by_text}
+        bridges: dict[str, Bridge] = {"text": by_text}
         assert isinstance(by_text, LinearBridge)
-        made[WAYS[1]] = by_text.copy().recenter("audio", sounds)
+        bridges[WAYS[1]] = by_text.copy().recenter("audio", sounds)
         rows = [
             (
                 embedding(sound, clap.embedding_space, modality="audio"),
@@ -144,8 +144,8 @@ def bridges_of(
             for sound, picture in zip(sounds, pictures, strict=True)
         ]
         for count in PAIRS:
-            made[f"text and {count} pairs"] = fit(clap, target, pairs=rows[:count], bridge=by_text)
-    return made
+            bridges[f"text and {count} pairs"] = fit(clap, target, pairs=rows[:count], bridge=by_text)
+    return bridges
 
 
 def measured(
@@ -173,21 +173,21 @@ def measured(
     truth = torch.arange(counts[0]) % len(NAMES)
     rows = to_foreign(sounds, "audio")
     prompts: list[Query] = [bindplug.text(PROMPT.format(name)) for name in CLASSNAMES]
-    named = (rows @ foreign.embed(prompts, progress=False).T).argmax(1) == truth
+    names_right = (rows @ foreign.embed(prompts, progress=False).T).argmax(1) == truth
     # Around the means of either side: pictures lie around another mean than the text that rows are mapped to.
     centered = torch.nn.functional.normalize(gallery - gallery.mean(0), dim=1)
     nearest = ((rows - to_foreign.target_mean) @ centered.T).argmax(1)
-    seen = truth[nearest] == truth
+    pictures_right = truth[nearest] == truth
     detector = bindplug.upgrade(Detic.from_pretrained("toy_detic"), model, bridge=to_foreign)
-    found = evaluate_detection(
+    detection_scores = evaluate_detection(
         detector, "audio", "linear", scenes=counts[1], recordings_of_each=RECORDINGS, quiet=quiet
     )
     result = {
-        "names": _share(named),
-        "pictures_of_the_thing_first": _share(seen),
-        "ap50": round(found.ap50, 4),
-        "false_positive_rate": round(found.false_positive_rate, 4),
-        "boxes": found.boxes,
+        "names": _share(names_right),
+        "pictures_of_the_thing_first": _share(pictures_right),
+        "ap50": round(detection_scores.ap50, 4),
+        "false_positive_rate": round(detection_scores.false_positive_rate, 4),
+        "boxes": detection_scores.boxes,
         "generated": generated(model, to_toy, counts[2], quiet=quiet),
     }
     logger.info("%s", result)

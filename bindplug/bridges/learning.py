@@ -253,10 +253,10 @@ def _several(pairs: Any) -> list[Any]:
         return []
     if isinstance(pairs, (str, os.PathLike)):
         return [pairs]
-    listed = list(pairs)
-    if listed and all(isinstance(one, (str, os.PathLike)) for one in listed):
-        return listed
-    return [listed]
+    pair_list = list(pairs)
+    if pair_list and all(isinstance(one, (str, os.PathLike)) for one in pair_list):
+        return pair_list
+    return [pair_list]
 
 
 def _space(side: Encoder | TextEmbedder) -> Any:

@@ -106,8 +106,8 @@ def _read(file: Path) -> tuple[list[str], list[list[str]]]:
     if not lines:
         raise InputError(str(file), found="an empty file", expected=EXPECTED)
     header = [cell.strip().lower() for cell in lines[0]]
-    known = {modality.value for modality in Modality}
-    if len(header) != 2 or not set(header) <= known:
+    modality_names = {modality.value for modality in Modality}
+    if len(header) != 2 or not set(header) <= modality_names:
         raise InputError(str(file), found=f"the columns {','.join(header)[:80]}", expected=EXPECTED)
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != 2 or not all(cell.strip() for cell in line):
@@ -132,10 +132,10 @@ def _query(modality: str, cell: str, folder: Path) -> Query:
 
 def _of_queries(pairs: Sequence[tuple[Query, Query]]) -> ItemPairs:
     expected = "for each pair a query of the source and one of the target"
-    listed = list(pairs)
-    if not listed:
+    pair_list = list(pairs)
+    if not pair_list:
         raise InputError("pairs", found="none", expected=expected)
-    for index, pair in enumerate(listed):
+    for index, pair in enumerate(pair_list):
         if (
             not isinstance(pair, (tuple, list))
             or len(pair) != 2
@@ -144,7 +144,7 @@ def _of_queries(pairs: Sequence[tuple[Query, Query]]) -> ItemPairs:
             raise InputError(f"pairs[{index}]", found=f"a {type(pair).__name__}", expected=expected)
     names = []
     for place, side in enumerate(("source", "target")):
-        kinds = {pair[place].modality for pair in listed}
+        kinds = {pair[place].modality for pair in pair_list}
         modalities = {None if kind is None else kind.value for kind in kinds}
         if len(modalities) != 1 or None in modalities:
             several = ", ".join(sorted(str(name) for name in modalities))
@@ -152,5 +152,5 @@ def _of_queries(pairs: Sequence[tuple[Query, Query]]) -> ItemPairs:
                 "pairs", found=f"{several} as {side}", expected="one modality a side, which is known"
             )
         names.append(str(modalities.pop()))
-    source, target = zip(*listed, strict=True)
+    source, target = zip(*pair_list, strict=True)
     return ItemPairs(names[0], names[1], tuple(source), tuple(target), "pairs")

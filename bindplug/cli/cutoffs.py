@@ -117,7 +117,7 @@ def cutoffs(
     model = choice.load({*sources.modalities, "text"})
     check_reader_options(model, sources.options)
     progress = False if quiet else None
-    known = class_queries(model, names, template or TEMPLATES[templates], progress=progress)
+    known_queries = class_queries(model, names, template or TEMPLATES[templates], progress=progress)
     embedded = model.embed_with_report(
         sources.queries(), batch_size=choice.batch_size, on_error=on_error, progress=progress
     )
@@ -125,7 +125,7 @@ def cutoffs(
         embedding(row, model.embedding_space, modality=sources.items[index].modality)
         for index, row in zip(embedded.kept, embedded.rows, strict=True)
     ]
-    limits = fit_cutoffs(model, known, absent, fpr=fpr, bound=bound, confidence=confidence)
+    limits = fit_cutoffs(model, known_queries, absent, fpr=fpr, bound=bound, confidence=confidence)
     limits.save(output, overwrite=overwrite)
     skipped = [{"source": item.source, "reason": item.reason} for item in embedded.skipped]
     if as_json:

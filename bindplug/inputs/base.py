@@ -90,8 +90,8 @@ def stack_items(items: Sequence[ModelInput]) -> ModelInput:
     tensors = [item for item in items if isinstance(item, Tensor)]
     if len(tensors) == len(items):
         return torch.stack(tensors)
-    named = [item for item in items if not isinstance(item, Tensor)]
-    return {name: torch.stack([item[name] for item in named]) for name in named[0]}
+    named_inputs = [item for item in items if not isinstance(item, Tensor)]
+    return {name: torch.stack([item[name] for item in named_inputs]) for name in named_inputs[0]}
 
 
 @contextmanager

@@ -112,9 +112,9 @@ def cutoffs(
         columns = _positions(known_modalities, query_modality)
         for row_modality in modalities_of(absent_modalities):
             lines = _positions(absent_modalities, row_modality)
-            kept = None
+            known_scores = None
             if other_scores is not None and row_modality in other_modalities:
-                kept = other_scores[_positions(other_modalities, row_modality)][:, columns].amax(1)
+                known_scores = other_scores[_positions(other_modalities, row_modality)][:, columns].amax(1)
             pairs.append(
                 _pair(
                     query_modality,
@@ -123,7 +123,7 @@ def cutoffs(
                     fpr=fpr,
                     bound=bound,
                     confidence=confidence,
-                    kept=kept,
+                    kept=known_scores,
                     rows=None if absent_rows is None else absent_rows[lines],
                     known_rows=None if known_rows is None else known_rows[columns],
                     known=len(columns),

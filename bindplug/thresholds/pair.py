@@ -104,11 +104,11 @@ class PairCutoff:
         return pair
 
     def __str__(self) -> str:
-        kept = "" if self.kept is None else f", keeps {self.kept:.1%} of {self.kept_size}"
+        share = "" if self.kept is None else f", keeps {self.kept:.1%} of {self.kept_size}"
         return (
             f"{self.query_modality} -> {self.row_modality}: above {self.threshold:.4f}, "
             f"from {self.sample_size} absent, {self.known} known, "
-            f"rate {self.rate_low:.2%} to {self.rate_high:.2%}{kept}"
+            f"rate {self.rate_low:.2%} to {self.rate_high:.2%}{share}"
         )
 
 

@@ -78,9 +78,9 @@ def query_concern(pair: PairCutoff, query_rows: Tensor) -> str | None:
     """Which of the unit rows (C, D) of queries are none of those that the cut-off was made with."""
     if not pair.known_sketch:
         return None
-    known = torch.tensor(pair.known_sketch)
+    known_rows = torch.tensor(pair.known_sketch)
     numbers = torch.tensor(sketch(query_rows))
-    nearest = (numbers[:, None] - known[None]).abs().amin(1)  # (C,)
+    nearest = (numbers[:, None] - known_rows[None]).abs().amin(1)  # (C,)
     others = int((nearest > SKETCH_TOLERANCE).sum())
     if not others:
         return None

@@ -56,11 +56,11 @@ class Cutoffs:
         for pair in self.pairs:
             if (pair.query_modality, pair.row_modality) == names:
                 return pair
-        known = ", ".join(f"{pair.query_modality} -> {pair.row_modality}" for pair in self.pairs)
+        pair_names = ", ".join(f"{pair.query_modality} -> {pair.row_modality}" for pair in self.pairs)
         raise InputError(
             "cut-offs",
             found=f"the pair {names[0]} -> {names[1]}",
-            expected=f"one of {known}",
+            expected=f"one of {pair_names}",
             remedy=f"Make them with known queries of {names[0]} and absent items of {names[1]}",
         )
 

@@ -212,8 +212,10 @@ class Index:
         if recenter is None:
             centered = {"image", *model.centers} if "image" in model.centers else set(model.centers)
             names = {leaf.modality.value for leaf in leaves if leaf.modality is not None}
-            named = all(leaf.modality is not None for leaf in leaves)
-            recenter = bridge is None and len(leaves) > 1 and named and names <= (centered | {"video"})
+            all_have_kinds = all(leaf.modality is not None for leaf in leaves)
+            recenter = (
+                bridge is None and len(leaves) > 1 and all_have_kinds and names <= (centered | {"video"})
+            )
         if recenter and bridge is not None:
             raise OptionError("recenter needs a model of the index's own space; this one takes a bridge")
         mean = torch.from_numpy(self.store.mean(kinds)) if recenter else None
@@ -311,8 +313,8 @@ class Index:
         if not listing.files:
             described = ", ".join(pattern for _, pattern in pairs) or "no pattern"
             raise InputError(str(folder), found=f"no file that matches {described}", expected="at least one")
-        chosen = options or {}
-        recipes = {kind: recipe_of(kind, chosen.get(kind, {}), windows, hop) for kind, _ in pairs}
+        reader_options = options or {}
+        recipes = {kind: recipe_of(kind, reader_options.get(kind, {}), windows, hop) for kind, _ in pairs}
         joined: dict[str, Changes] = {}
         unjoined: list[str] = []
         if metadata_file is not None:
@@ -320,7 +322,7 @@ class Index:
                 [path for _, path in listing.files], [str(folder)]
             )
         items = list(items_of(listing.files, recipes, joined, dict(metadata or {})))
-        kept = Folder(
+        folder_record = Folder(
             path=absolute(folder),
             patterns=tuple(pairs),
             recursive=recursive,
@@ -328,7 +330,7 @@ class Index:
             metadata_file="" if metadata_file is None else absolute(metadata_file),
             values=dict(metadata or {}),
         )
-        with self._adding() as store, remembering(store, kept):
+        with self._adding() as store, remembering(store, folder_record):
             report = put_files(store, items, self._work(on_error, save_every, batch_size, workers, progress))
             refresh_approximation(store)
         report.unmatched, report.unjoined = listing.unmatched, unjoined

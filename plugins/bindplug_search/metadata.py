@@ -75,13 +75,13 @@ class MetadataFile:
         Raises:
             InputError: two rows of the table name one file.
         """
-        known = set(files)
+        file_set = set(files)
         joined: dict[str, Changes] = {}
         strangers = []
         roots = [self.path.absolute().parent, Path.cwd(), *(Path(folder).absolute() for folder in folders)]
         for name, values in self._rows.items():
             places = dict.fromkeys([name, *(os.path.normpath(root / name) for root in roots)])
-            matches = [place for place in places if place in known]
+            matches = [place for place in places if place in file_set]
             if len(matches) > 1:
                 raise InputError(
                     f"{self.path}: {name!r}",

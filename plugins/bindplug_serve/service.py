@@ -206,11 +206,11 @@ class Service:
             raise Refusal(400, f"labels: {failure}", "invalid_input", param="labels")
         words = [word for row in classes for word in row.unknown_words]
         embedded.unknown_words = list(dict.fromkeys([*embedded.unknown_words, *words]))
-        kept = [index for index, row in enumerate(embedded.rows) if row is not None]
-        if not kept:
+        row_indexes = [index for index, row in enumerate(embedded.rows) if row is not None]
+        if not row_indexes:
             return embedded, [None] * len(items)
-        ranked = await self.engine.call(lambda: self._ranked(embedded, kept, classes, labels, top_k))
-        by_item = dict(zip(kept, ranked, strict=True))
+        ranked = await self.engine.call(lambda: self._ranked(embedded, row_indexes, classes, labels, top_k))
+        by_item = dict(zip(row_indexes, ranked, strict=True))
         return embedded, [by_item.get(index) for index in range(len(items))]
 
     def _ranked(
@@ -368,10 +368,12 @@ def _refusal_of_items(errors: dict[int, BaseException], names: Sequence[str] | N
     refusals = {index: refusal_of(errors[index]) for index in sorted(errors)}
     places = {index: names[index] if names else f"input[{index}]" for index in refusals}
     worst = max(refusals.values(), key=lambda refusal: refusal.status)
-    shown = "; ".join(f"{places[index]}: {refusal}" for index, refusal in list(refusals.items())[:5])
+    refusal_texts = "; ".join(f"{places[index]}: {refusal}" for index, refusal in list(refusals.items())[:5])
     more = f"; and {len(refusals) - 5} more" if len(refusals) > 5 else ""
     failures = [ItemFailure(index, str(refusal)) for index, refusal in refusals.items()]
-    return Refusal(worst.status, shown + more, worst.code, param=next(iter(places.values())), items=failures)
+    return Refusal(
+        worst.status, refusal_texts + more, worst.code, param=next(iter(places.values())), items=failures
+    )
 
 
 def _check_labels(labels: Sequence[str], templates: Sequence[str], most: int) -> None:

@@ -220,12 +220,12 @@ def open_adopted(path: str | Path) -> AdoptedIndex:
 
 def kinds_mask(file: RowFile, modality: str, kinds: Sequence[str]) -> np.ndarray:
     """(N,) bool: rows of these kinds."""
-    wanted = {Modality.parse(kind).value for kind in kinds}
+    kind_values = {Modality.parse(kind).value for kind in kinds}
     if file.kinds is None:
-        return np.full(file.count, Modality.parse(modality).value in wanted)
+        return np.full(file.count, Modality.parse(modality).value in kind_values)
     values = np.array(kind_names(file, modality))
     names = np.unique(values)
-    return np.isin(values, [name for name in names if Modality.parse(str(name)).value in wanted])
+    return np.isin(values, [name for name in names if Modality.parse(str(name)).value in kind_values])
 
 
 def kind_names(file: RowFile, modality: str) -> list[str]:

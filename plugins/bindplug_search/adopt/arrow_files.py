@@ -39,10 +39,10 @@ class ArrowRows(RowFile):
             raise InputError(str(self.path), found=f"no column of text {kinds!r}", expected=_one_of(texts))
         spans = [name for name in ("start", "end") if name in schema.names]
         has_spans = len(spans) == 2 and all(str(schema.field(name).type) == "double" for name in spans)
-        wanted = [name for name in (self.path_column, kind_column) if name and name in texts] + (
+        columns_to_read = [name for name in (self.path_column, kind_column) if name and name in texts] + (
             spans if has_spans else []
         )
-        table = self._columns(list(dict.fromkeys(wanted)))
+        table = self._columns(list(dict.fromkeys(columns_to_read)))
         if self.path_column in texts:
             self.paths = table[self.path_column]
         else:
@@ -54,7 +54,9 @@ class ArrowRows(RowFile):
             self.spans = np.stack(stacked, axis=1)  # 2 x (N,) -> (N, 2), NaN for null
         own = ("model", "space") if b"bindplug" in (schema.metadata or {}) else ()  # the same in every row
         self.metadata_columns = [
-            field.name for field in schema if field.name not in (*wanted, *own) and _is_scalar(field.type)
+            field.name
+            for field in schema
+            if field.name not in (*columns_to_read, *own) and _is_scalar(field.type)
         ]
 
     def metadata(self, name: str) -> Sequence[object]:
@@ -153,8 +155,8 @@ class ParquetRows(ArrowRows):
             for group in np.unique(groups):
                 inside = np.flatnonzero(groups == group)
                 column = self._file.read_row_group(int(group), columns=[self.column]).column(0)
-                taken = column.take(positions[inside] - starts[group]).combine_chunks()
-                rows[inside] = self._numbers(taken, int(starts[group]))[0]
+                cells = column.take(positions[inside] - starts[group]).combine_chunks()
+                rows[inside] = self._numbers(cells, int(starts[group]))[0]
         return rows
 
 
@@ -196,9 +198,9 @@ def _table_directory(path: Path, table: str | None) -> Path:
     if (path / "_versions").is_dir():
         return path
     tables = sorted(child for child in path.glob("*.lance") if (child / "_versions").is_dir())
-    named = [child for child in tables if table in (None, child.stem)]
-    if len(named) == 1:
-        return named[0]
+    matching_tables = [child for child in tables if table in (None, child.stem)]
+    if len(matching_tables) == 1:
+        return matching_tables[0]
     if not tables:
         raise InputError(str(path), found="a directory without a Lance table", expected="a .lance directory")
     names = ", ".join(child.stem for child in tables)
@@ -213,13 +215,13 @@ def _table_directory(path: Path, table: str | None) -> Path:
 def _vector_column(path: Path, schema: pa.Schema, name: str | None) -> pa.Field:
     vectors = [field for field in schema if _holds_vectors(field.type)]
     if name is not None:
-        chosen = next((field for field in vectors if field.name == name), None)
-        if chosen is None:
+        vector_field = next((field for field in vectors if field.name == name), None)
+        if vector_field is None:
             kind = f"of {schema.field(name).type}" if name in schema.names else "in the table"
             names = [field.name for field in vectors]
             problem = f"{name!r} {kind}" if name in schema.names else f"no column {name!r} {kind}"
             raise InputError(str(path), found=problem, expected=f"a column of vectors: {_one_of(names)}")
-        return chosen
+        return vector_field
     floats = [field for field in vectors if str(field.type.value_type) in NUMBERS[:3]]
     candidates = floats or vectors
     if len(candidates) == 1:

@@ -30,10 +30,10 @@ def encoders_at_hand(names: Iterable[str], *, device: Any = "cpu", dtype: Any = 
         device, dtype: as for :func:`bindplug.load`.
     """
     cards = {card.name: card for card in list_models()}
-    named = list(dict.fromkeys(names))
-    present = [name for name, card in cards.items() if name not in named and _is_here(card)]
-    present += [name for name in cached_names() if name not in named]
-    return [_candidate(name, cards.get(name), device, dtype) for name in (*named, *present)]
+    distinct_names = list(dict.fromkeys(names))
+    present = [name for name, card in cards.items() if name not in distinct_names and _is_here(card)]
+    present += [name for name in cached_names() if name not in distinct_names]
+    return [_candidate(name, cards.get(name), device, dtype) for name in (*distinct_names, *present)]
 
 
 def cached_names() -> list[str]:

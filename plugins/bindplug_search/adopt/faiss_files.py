@@ -79,7 +79,7 @@ class FaissRows(RowFile):
 def open_faiss(path: Path, paths: str | None) -> RowFile:
     """See :func:`bindplug_search.adopt.open_rows`."""
     faiss = require("faiss", owner="bindplug index adopt of a FAISS index", extra="faiss")
-    listed = required_paths(path, paths)
+    path_texts = required_paths(path, paths)
     with path.open("rb") as file:
         binary = file.read(3) == b"IBx"
     try:
@@ -92,12 +92,12 @@ def open_faiss(path: Path, paths: str | None) -> RowFile:
         problem = f"damage or another format ({first_line(error)[-120:]})"
         raise InputError(str(path), found=problem, expected=EXPECTED) from None
     if not binary:
-        return FaissRows(path, index, listed, as_file(paths), faiss)
+        return FaissRows(path, index, path_texts, as_file(paths), faiss)
     if not hasattr(index, "xb"):
         kind = type(index).__name__
         raise InputError(str(path), found=f"a {kind}", expected="an IndexBinaryFlat, which keeps its bits")
     bits = faiss.vector_to_array(index.xb).reshape(index.ntotal, index.d // 8)  # (N * bytes,) -> (N, bytes)
-    return ArrayRows(path, bits, listed, paths_file=as_file(paths))
+    return ArrayRows(path, bits, path_texts, paths_file=as_file(paths))
 
 
 def _inverse(path: Path, ids: np.ndarray, before: np.ndarray | None) -> np.ndarray:

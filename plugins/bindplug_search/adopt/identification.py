@@ -112,9 +112,11 @@ def identify(
         InputError: the file is damaged, none of its files is here, or none of them can be read.
     """
     survey = survey_rows(file)
-    chosen = choose_items(file, survey.usable, root, items, modality=modality, seed=seed)
-    sample = Sample.of(file, survey, np.array([item.position for item in chosen]))
-    investigation = _Investigation(file, survey, sample, chosen, root, modality, seed, batch_size, progress)
+    sample_items = choose_items(file, survey.usable, root, items, modality=modality, seed=seed)
+    sample = Sample.of(file, survey, np.array([item.position for item in sample_items]))
+    investigation = _Investigation(
+        file, survey, sample, sample_items, root, modality, seed, batch_size, progress
+    )
     investigation.comparisons = COMPARISONS_PER_ENCODER * max(1, len(candidates))
     investigation.try_all(candidates)
     return investigation.conclude()
@@ -278,10 +280,10 @@ class _Investigation:
                 parts.append((trial.encoder, len(explained)))
                 left -= explained
         if len(parts) > 1:
-            listed = ", ".join(f"{count} from {name}" for name, count in parts)
+            origins = ", ".join(f"{count} from {name}" for name, count in parts)
             items = best.agreement.items
             reason = (
-                f"the rows are of several models: of {items} items {listed}, {len(left)} from none of them"
+                f"the rows are of several models: of {items} items {origins}, {len(left)} from none of them"
             )
             return self._result("mixed", best, reason, self._remarks(best))
         elsewhere = self._elsewhere([best], only=left)
@@ -301,14 +303,14 @@ class _Investigation:
         results = []
         for trial in trials:
             places = {int(item): place for place, item in enumerate(self.items_of[trial.encoder])}
-            chosen = [int(item) for item in trial.items if only is None or int(item) in only]
-            if trial.squashed or not chosen:
+            sample_items = [int(item) for item in trial.items if only is None or int(item) in only]
+            if trial.squashed or not sample_items:
                 continue
-            own = self.rows_of[trial.encoder][[places[item] for item in chosen]]
-            positions = np.array([self.items[item].position for item in chosen])
+            own = self.rows_of[trial.encoder][[places[item] for item in sample_items]]
+            positions = np.array([self.items[item].position for item in sample_items])
             result = find_elsewhere(self.file, self.survey, trial, own, positions, seed=self.seed)
             if result.probability * self.comparisons <= ALPHA or (
-                only and result.count >= max(2, len(chosen) // 2)
+                only and result.count >= max(2, len(sample_items) // 2)
             ):
                 results.append((trial, result))
         return max(results, key=lambda pair: pair[1].count, default=None)

@@ -96,7 +96,7 @@ def _open_archive(
         if a.ndim == 1 and a.dtype.kind in "US" and len(a) == len(members[column])
     }
     path_column = paths or next((name for name in PATH_NAMES if name in texts), "")
-    listed = texts.get(path_column)  # None: a file, or nothing
+    path_texts = texts.get(path_column)  # None: a file, or nothing
     kind_column = kinds or next((name for name in KIND_NAMES if name in texts), "")
     if kinds and kinds not in texts:
         raise InputError(
@@ -108,10 +108,10 @@ def _open_archive(
     return ArrayRows(
         path,
         members[column],
-        required_paths(path, paths) if listed is None else listed.astype(str).tolist(),
+        required_paths(path, paths) if path_texts is None else path_texts.astype(str).tolist(),
         column=column,
-        path_column="" if listed is None else path_column,
-        paths_file=as_file(paths) if listed is None else None,
+        path_column="" if path_texts is None else path_column,
+        paths_file=as_file(paths) if path_texts is None else None,
         kinds=texts[kind_column].astype(str).tolist() if kind_column else None,
         spans=spans,
     )

@@ -104,8 +104,8 @@ def name_at(values: Sequence[str | None], position: int) -> str | None:
 
 def ambiguous(path: Path, what: str, names: Sequence[str], option: str) -> InputError:
     """The error for several columns that may be meant."""
-    listed = ", ".join(names[:8]) + ("" if len(names) <= 8 else ", ...")
+    name_list = ", ".join(names[:8]) + ("" if len(names) <= 8 else ", ...")
     return InputError(
-        str(path), found=f"several columns that may hold {what}: {listed}", expected="to know which one",
+        str(path), found=f"several columns that may hold {what}: {name_list}", expected="to know which one",
         remedy=f"Name it: {option} {names[0]}",
     )  # fmt: skip

@@ -180,8 +180,8 @@ def embed_items(
     embedded = encoder.embed_with_report(queries, batch_size=batch_size, on_error="skip", progress=progress)
     indexes = np.array([able[index] for index in embedded.kept], dtype=np.int64)
     rows = embedded.rows.cpu().numpy()
-    chosen = list(range(min(len(indexes), REREAD_ITEMS))) if reread else []
-    pairs = [pair for place in chosen for pair in _reread(encoder, items[indexes[place]], place)]
+    sample_indexes = list(range(min(len(indexes), REREAD_ITEMS))) if reread else []
+    pairs = [pair for place in sample_indexes for pair in _reread(encoder, items[indexes[place]], place)]
     places = np.array([place for place, _ in pairs], dtype=np.int64)
     others = np.stack([row for _, row in pairs]) if pairs else rows[:0]
     return Embedded(indexes, rows, places, others)

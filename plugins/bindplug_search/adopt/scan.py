@@ -69,5 +69,5 @@ def find_elsewhere(
         if len(times) and times.max() > 0.5 * moved.sum() and times.max() > 1
         else 0
     )
-    found = int(moved.sum())
-    return RowsElsewhere(count, found, common, binomial_tail(count, found, by_chance))
+    moved_count = int(moved.sum())
+    return RowsElsewhere(count, moved_count, common, binomial_tail(count, moved_count, by_chance))

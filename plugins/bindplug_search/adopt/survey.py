@@ -82,20 +82,20 @@ def survey_rows(file: RowFile) -> Survey:
         usable[chunk.start : stop] = (
             good & (lengths[chunk.start : stop] > 0) & np.isfinite(lengths[chunk.start : stop])
         )
-        kept = values[usable[chunk.start : stop]]
+        usable_rows = values[usable[chunk.start : stop]]
         if file.dtype == np.uint8:
             around[chunk.start : stop] = np.linalg.norm(values - 127.5, axis=1)
-        constant &= (kept == 0).all(axis=0)
+        constant &= (usable_rows == 0).all(axis=0)
         if distinct is not None:
-            distinct |= set(np.unique(kept[:64]).tolist())
+            distinct |= set(np.unique(usable_rows[:64]).tolist())
             distinct = distinct if len(distinct) <= MOST_DISTINCT else None
         if distinct is not None:
-            distinct |= set(np.unique(kept).tolist())
+            distinct |= set(np.unique(usable_rows).tolist())
             distinct = distinct if len(distinct) <= MOST_DISTINCT else None
-        whole = whole and bool((kept == np.rint(kept)).all())
+        whole = whole and bool((usable_rows == np.rint(usable_rows)).all())
         if half and file.dtype.kind == "f":
             with np.errstate(over="ignore"):
-                half = bool((kept == kept.astype(np.float16)).all())
+                half = bool((usable_rows == usable_rows.astype(np.float16)).all())
         digests[chunk.start : stop] = digests_of(chunk.rows)
     if not usable.any():
         reasons = f"{missing} nulls, {not_finite} with NaN or infinity, {file.count - missing - not_finite} of zeros"

@@ -216,11 +216,11 @@ def _embed(
         identity = {**identity, "space": space.name, "fingerprint": space.fingerprint}
         _ensure_same(job, earlier, identity)
         work = replace(work, width=space.width, metadata=_metadata(job, identity, space))
-        kept, missing = _sort_out(job, destination, plan, work.on_error, earlier)
+        earlier_reports, missing = _sort_out(job, destination, plan, work.on_error, earlier)
         state = {"identity": identity, "step": step, "complete": False}
         destination.write_job(state)
         stream = embed_partitions(ray, missing, work, job.output, space, resources) if missing else iter(())
-        reports = dict(kept)
+        reports = dict(earlier_reports)
         words: dict[str, None] = {}
         for name, report in iterate_with_progress(
             stream, label="embedding", total=len(missing), quiet=job.quiet or None
@@ -238,7 +238,7 @@ def _embed(
         "actors": resources.actors,
         "device": device,
         "partitions": len(plan.partitions),
-        "partitions_done_earlier": len(kept),
+        "partitions_done_earlier": len(earlier_reports),
     }
     return summary
 
@@ -268,12 +268,14 @@ def _sort_out(
     for name in stale:
         destination.drop(name)
     names = [name for name in partitions if name in finished]
-    kept = dict(zip(names, destination.reports(names), strict=True))
+    earlier_reports = dict(zip(names, destination.reports(names), strict=True))
     if on_error == "raise":
-        for name in [name for name, report in kept.items() if report.skipped_count]:
+        for name in [name for name, report in earlier_reports.items() if report.skipped_count]:
             destination.drop(name)
-            del kept[name]
-    return kept, [partition for name, partition in partitions.items() if name not in kept]
+            del earlier_reports[name]
+    return earlier_reports, [
+        partition for name, partition in partitions.items() if name not in earlier_reports
+    ]
 
 
 def _metadata(job: EmbedJob, identity: dict[str, Any], space: EmbeddingSpace) -> dict[str, Any]:
