@@ -1,0 +1,1 @@
+"""A page in the browser: a person's files, searched by every sense."""

@@ -1,0 +1,1 @@
+"""Experiments: binding towers, evaluating, few-shot curves, ablations, judging image encoders, scores."""

@@ -1,0 +1,67 @@
+"""The registration of bindplug_lab: its commands."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+from bindplug.cards import CommandCard
+from bindplug.hookspecs import hookimpl
+
+
+@hookimpl
+def register_commands(register: Callable[[CommandCard], None]) -> None:
+    """``bindplug bind``, ``eval``, ``few-shot``, ``ablate``, ``judge`` and ``score``."""
+    register(
+        CommandCard(
+            name="bind",
+            description="train a tower on pairs of a picture and another sense",
+            target="bindplug_lab.binding.command:bind",
+            requires=("click", "accelerate"),
+            extra="train",
+        )
+    )
+    register(
+        CommandCard(
+            name="eval",
+            description="evaluate a model on benchmarks, with intervals",
+            target="bindplug_lab.evaluation.command:evaluate",
+            requires=("click",),
+            extra="lab",
+        )
+    )
+    register(
+        CommandCard(
+            name="few-shot",
+            description="classify from a few examples a class, and draw the curve",
+            target="bindplug_lab.few_shot.command:few_shot",
+            requires=("click", "matplotlib", "sklearn"),
+            extra="lab",
+        )
+    )
+    register(
+        CommandCard(
+            name="ablate",
+            description="run a grid of binding experiments, and draw each",
+            target="bindplug_lab.ablations.command:ablate",
+            requires=("click", "accelerate", "matplotlib"),
+            extra="lab",
+        )
+    )
+    register(
+        CommandCard(
+            name="judge",
+            description="compare image encoders by what other senses learn from them",
+            target="bindplug_lab.judging.command:judge",
+            requires=("click", "accelerate", "matplotlib"),
+            extra="lab",
+        )
+    )
+    register(
+        CommandCard(
+            name="score",
+            description="score generated files against prompts of another sense",
+            target="bindplug_lab.scoring.command:score",
+            requires=("click",),
+            extra="lab",
+        )
+    )
