@@ -347,3 +347,13 @@ def test_data_that_differ_visibly_are_told():
     # The same kind of data, in part or whole: nothing to tell (warnings are errors here).
     classify(model, sounds(200, start=900), NAMES[:2], none_of_these=limits)
     classify(model, sounds(5, start=900), NAMES, none_of_these=limits)
+
+
+@pytest.mark.parametrize("fpr", [5e-324, 1e-13, float("nan"), 0.0, 1.0, True, "0.1"])
+def test_rates_that_no_sample_can_promise_are_refused(fpr: object) -> None:
+    with pytest.raises(InputError, match="fpr"):
+        least_sample_size(fpr)  # type: ignore[arg-type]
+
+
+def test_rates_of_numpy_are_numbers() -> None:
+    assert least_sample_size(np.float32(0.25)) == least_sample_size(0.25) == 3

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from numbers import Real
 
 from bindplug.errors import InputError
 
 BOUNDS = ("conformal", "binomial")
+SMALLEST_RATE = 1e-12
+"""A rate that no sample of a real size can promise; below it ``1 / rate`` leaves what a float64 holds."""
 STEPS = 100
 """Halvings of an interval, after which a float64 no longer changes."""
 
@@ -67,9 +70,10 @@ def check_promise(fpr: float, bound: str, confidence: float) -> None:
     if bound not in BOUNDS:
         raise InputError("cutoffs()", found=f"bound={bound!r}", expected=f"one of {BOUNDS}")
     for name, value in (("fpr", fpr), ("confidence", confidence)):
-        number = isinstance(value, (int, float)) and not isinstance(value, bool)
-        if not number or not 0.0 < value < 1.0:
-            raise InputError("cutoffs()", found=f"{name}={value!r}", expected="a number between 0 and 1")
+        number = isinstance(value, Real) and not isinstance(value, bool)
+        if not number or not SMALLEST_RATE <= value < 1.0:
+            expected = f"a number from {SMALLEST_RATE:g} to under 1"
+            raise InputError("cutoffs()", found=f"{name}={value!r}", expected=expected)
 
 
 def exact_interval(count: int, total: int, confidence: float = 0.95) -> tuple[float, float]:
