@@ -5,9 +5,10 @@ from __future__ import annotations
 from typing import Any
 
 from bindplug.cards import AdapterCard, unwrapped
+from bindplug.containment import Failure, contained, describe_error
 from bindplug.encoder import Encoder
 from bindplug.errors import AmbiguousUpgrade, BindplugError, PluginError, SpaceMismatch, UnsupportedTarget
-from bindplug.plugins import Entry, Failure, contained, describe_error, registry
+from bindplug.plugins import Entry, registry
 from bindplug.space import EmbeddingSpace
 
 __all__ = [

@@ -11,15 +11,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from bindplug.errors import InputError, NoDirection, OptionError
+from bindplug.leaves import AnyLeaf, Leaf, VectorLeaf, short_repr
 from bindplug.modality import Modality
 from bindplug.space import EmbeddingSpace
 
@@ -41,88 +40,6 @@ __all__ = [
 ]
 
 CANCELLED = "the terms of this query cancel, so it points nowhere; change a weight or drop the opposed terms"
-
-
-@dataclass(frozen=True, eq=False)
-class Leaf:
-    """One source of one modality, as its reader will see it.
-
-    Leaves are equal when they name the same thing: equal text, path or bytes, or the very same object, with
-    equal options.
-
-    Args:
-        modality: what the source is.
-        source: text for ``text``; otherwise a path, bytes, file object, PIL image, array or tensor.
-        options: keyword options of the modality's reader.
-    """
-
-    modality: Modality
-    source: object
-    options: Mapping[str, object] = field(default_factory=dict)
-
-    def __post_init__(self) -> None:
-        object.__setattr__(self, "modality", Modality.parse(self.modality))
-        object.__setattr__(self, "options", MappingProxyType(dict(self.options)))
-
-    @property
-    def span(self) -> tuple[float, float] | None:
-        """Start and end in seconds of a window of a recording (see :meth:`Query.windows`); None of a whole one."""
-        start, end = self.options.get("start"), self.options.get("end")
-        if not isinstance(start, (int, float)) or not isinstance(end, (int, float)):
-            return None
-        return float(start), float(end)
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """Hashable identity of the leaf; objects that have no value to compare count by identity."""
-        options = tuple((name, _identity(value)) for name, value in sorted(self.options.items()))
-        return (self.modality.value, _identity(self.source), options)
-
-    def __eq__(self, other: object) -> bool:
-        return self.key == other.key if isinstance(other, Leaf) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def __reduce__(self) -> tuple[object, ...]:
-        return (Leaf, (self.modality, self.source, dict(self.options)))
-
-    def __repr__(self) -> str:
-        options = "".join(f", {name}={_shown(value)}" for name, value in self.options.items())
-        return f"{self.modality.value}({_shown(self.source)}{options})"
-
-
-@dataclass(frozen=True, eq=False)
-class VectorLeaf:
-    """A vector computed earlier, with the space it lives in.
-
-    Args:
-        vector: (D,) float32, finite, not zero; its length carries no meaning.
-        space: where it lives.
-        modality: what it was computed from, if known; similarity scales and bridges depend on it.
-    """
-
-    vector: np.ndarray
-    space: EmbeddingSpace
-    modality: Modality | None = None
-
-    @property
-    def key(self) -> tuple[object, ...]:
-        """Hashable identity: the vector's numbers and its space."""
-        return ("embedding", self.vector.tobytes(), self.space, self.modality)
-
-    def __eq__(self, other: object) -> bool:
-        return self.key == other.key if isinstance(other, VectorLeaf) else NotImplemented
-
-    def __hash__(self) -> int:
-        return hash(self.key)
-
-    def __repr__(self) -> str:
-        made_of = f", modality={self.modality.value!r}" if self.modality else ""
-        return f"embedding(<{len(self.vector)} numbers>, {self.space.name!r}{made_of})"
-
-
-AnyLeaf = Leaf | VectorLeaf
 
 
 class Query:
@@ -240,7 +157,7 @@ class Query:
     def __repr__(self) -> str:
         if not self._terms:
             return "<query without direction>"
-        return "".join(_shown_term(i, weight, leaf) for i, (weight, leaf) in enumerate(self._terms))
+        return "".join(_term_repr(i, weight, leaf) for i, (weight, leaf) in enumerate(self._terms))
 
     def __iter__(self) -> Any:
         raise TypeError(
@@ -282,7 +199,7 @@ def text(sentence: str, **options: object) -> Query:
     """
     if not isinstance(sentence, str):
         raise InputError(
-            f"text({_shown(sentence)})",
+            f"text({short_repr(sentence)})",
             found=f"a {type(sentence).__name__}",
             expected="one string",
             remedy="For several, write [text(s) for s in sentences]",
@@ -381,7 +298,7 @@ def _query(modality: Modality, source: object, options: Mapping[str, object]) ->
     )
     if source is None or several:
         raise InputError(
-            f"{modality.value}({_shown(source)})",
+            f"{modality.value}({short_repr(source)})",
             found="nothing" if source is None else f"a {type(source).__name__} of sources",
             expected="one source",
             remedy=f"For several, write [{modality.value}(s) for s in sources]" if several else "",
@@ -392,12 +309,16 @@ def _query(modality: Modality, source: object, options: Mapping[str, object]) ->
 def _require_query(value: object, operation: str) -> None:
     if not isinstance(value, Query):
         hint = f'; say text({value!r}) or audio("..."), ...' if isinstance(value, str) else ""
-        raise TypeError(f"{operation} joins queries, and {_shown(value)} is a {type(value).__name__}{hint}")
+        raise TypeError(
+            f"{operation} joins queries, and {short_repr(value)} is a {type(value).__name__}{hint}"
+        )
 
 
 def _number(value: Any) -> float:
     if isinstance(value, (Query, str, bytes, bool)) or not hasattr(type(value), "__float__"):
-        raise TypeError(f"a query is weighted by a number, and {_shown(value)} is a {type(value).__name__}")
+        raise TypeError(
+            f"a query is weighted by a number, and {short_repr(value)} is a {type(value).__name__}"
+        )
     return float(value)
 
 
@@ -411,33 +332,7 @@ def _finite(weight: float) -> float:
     return float(weight)
 
 
-def _identity(value: object) -> tuple[object, ...]:
-    """What makes two sources or options the same: their value where they have one, else the object."""
-    if isinstance(value, (str, Path)):
-        return ("str", str(value))
-    if value is None or isinstance(value, (bytes, bool, int, float)):
-        return (type(value).__name__, value)
-    if isinstance(value, (tuple, list)):
-        return (type(value).__name__, *(_identity(item) for item in value))
-    return ("object", id(value))
-
-
-def _shown(value: object) -> str:
-    if isinstance(value, Path):
-        return repr(str(value))
-    if isinstance(value, (bytes, bytearray)):
-        return f"<{len(value)} bytes>"
-    shape = getattr(value, "shape", None)
-    if shape is not None:
-        return f"<{type(value).__name__} {tuple(shape)}>"
-    size = getattr(value, "size", None)
-    if isinstance(size, tuple):
-        return f"<{type(value).__name__} {size[0]}x{size[1]}>"
-    shown = repr(value)
-    return shown if len(shown) <= 80 else f"{shown[:77]}..."
-
-
-def _shown_term(index: int, weight: float, leaf: AnyLeaf) -> str:
+def _term_repr(index: int, weight: float, leaf: AnyLeaf) -> str:
     sign = "-" if weight < 0 else "+"
     factor = "" if abs(weight) == 1.0 else f"{abs(weight):g} * "
     joint = ("-" if weight < 0 else "") if index == 0 else f" {sign} "
