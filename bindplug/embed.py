@@ -29,15 +29,13 @@ from bindplug.prefetch import check_workers, run_ahead, until
 from bindplug.progress import iterate_with_progress
 from bindplug.query import CANCELLED, AnyLeaf, Leaf, Query, VectorLeaf
 from bindplug.space import EmbeddingSpace
+from bindplug.sums import Embedded, sum_terms, unit
 
 if TYPE_CHECKING:
     from bindplug.inputs.base import Batch, Preprocess
 
 CLIPS_OF = {Modality.VIDEO: 15, Modality.AUDIO: 3}
 """Clips an item of a modality is usually cut into; each passes the tower as one item."""
-
-CANCELLATION_NORM = 1e-6
-"""A weighted sum shorter than this, relative to its weights, is float noise and not a direction."""
 
 
 class EmbedsTensors(Protocol):
@@ -59,34 +57,6 @@ class EmbedsTensors(Protocol):
 
 class SkippedInputs(UserWarning):
     """Some queries were left out because a source of theirs could not be read."""
-
-
-@dataclass
-class SkippedQuery:
-    """A query left out: its index among those given, the source at fault, and the reason."""
-
-    index: int
-    source: str
-    reason: str
-
-
-@dataclass
-class Embedded:
-    """Rows, and which queries they stand for.
-
-    Attributes:
-        rows: (len(kept), D) float32 of unit length.
-        kept: index of the query behind each row.
-        skipped: the queries left out.
-        notes: what readers remarked on the sources of the kept queries; ``index`` is the query's.
-        unknown_words: words of texts that carry no meaning in the model, each once.
-    """
-
-    rows: Tensor
-    kept: list[int]
-    skipped: list[SkippedQuery]
-    notes: list[Note] = field(default_factory=list)
-    unknown_words: list[str] = field(default_factory=list)
 
 
 MOST_WORDS = 10
@@ -360,52 +330,6 @@ def _exact(device: torch.device) -> torch.autocast:
     return torch.autocast(device.type, enabled=False)
 
 
-def sum_terms(
-    queries: Sequence[Query],
-    rows: Mapping[AnyLeaf, Tensor],
-    failures: Mapping[AnyLeaf, tuple[str, str]],
-    width: int,
-    device: torch.device,
-    on_error: str = "raise",
-) -> Embedded:
-    """The weighted sum of every query's leaves, normalized; queries with a failed leaf are left out.
-
-    Raises:
-        NoDirection: the terms of a query cancel, unless ``on_error`` is "skip": then that query is left out.
-    """
-    sums: list[Tensor] = []
-    kept: list[int] = []
-    skipped: list[SkippedQuery] = []
-    for index, query in enumerate(queries):
-        failed = next((failures[leaf] for _, leaf in query.terms if leaf in failures), None)
-        if failed:
-            skipped.append(SkippedQuery(index, *failed))
-            continue
-        try:
-            sums.append(weighted_sum(query, rows))
-        except NoDirection as error:
-            if on_error == "raise":
-                raise
-            skipped.append(SkippedQuery(index, repr(query), str(error)))
-            continue
-        kept.append(index)
-    stacked = torch.stack(sums) if sums else torch.empty(0, width, device=device)
-    return Embedded(stacked, kept, skipped)
-
-
-def weighted_sum(query: Query, rows: Mapping[AnyLeaf, Tensor]) -> Tensor:
-    """The normalized weighted sum (D,) of the unit rows of a query's leaves, (D,) each.
-
-    Raises:
-        NoDirection: the terms cancel.
-    """
-    heaviest = max(abs(weight) for weight, _ in query.terms)  # so that no weight over- or underflows float32
-    total = torch.stack([rows[leaf] * (weight / heaviest) for weight, leaf in query.terms]).sum(0)
-    if not total.norm() > CANCELLATION_NORM:
-        raise NoDirection(f"{query!r}: {CANCELLED}")
-    return unit(total)
-
-
 def _chunks(leaves: Sequence[Leaf], batch_size: int) -> Iterator[list[Leaf]]:
     """Runs of one modality, small enough that a chunk's clips fit the batch size."""
     for modality in dict.fromkeys(leaf.modality for leaf in leaves):
@@ -431,11 +355,6 @@ def _equal_shapes(items: Sequence[ModelInput], batch_size: int) -> Iterator[list
         by_shape.setdefault(shape_of(item), []).append(i)
     for positions in by_shape.values():
         yield from (positions[start : start + batch_size] for start in range(0, len(positions), batch_size))
-
-
-def unit(row: Tensor) -> Tensor:
-    """The row at length 1; (D,) -> (D,)."""
-    return torch.nn.functional.normalize(row, dim=-1)
 
 
 _EXPECTED = 'a list of queries, as [text("a dog"), audio("bark.wav")]'

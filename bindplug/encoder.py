@@ -12,9 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bindplug.embed import (
-    Embedded,
     SkippedInputs,
-    SkippedQuery,
     embed_parts,
     embed_queries,
     warn_unknown_words,
@@ -26,6 +24,7 @@ from bindplug.inputs.text import word_tokens
 from bindplug.modality import Modality
 from bindplug.query import Query, text
 from bindplug.space import EmbeddingSpace
+from bindplug.sums import Embedded, SkippedQuery
 from bindplug.templates import OPENAI_IMAGENET_TEMPLATES
 
 if TYPE_CHECKING:

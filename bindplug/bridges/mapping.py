@@ -16,11 +16,11 @@ from torch import Tensor
 
 from bindplug.bridges.protocol import AnyBridge
 from bindplug.centers import shift_between
-from bindplug.embed import CANCELLATION_NORM, unit, weighted_sum
 from bindplug.encoder import Encoder
 from bindplug.errors import InputError, NoDirection
 from bindplug.modality import Modality
 from bindplug.query import CANCELLED, AnyLeaf, Query
+from bindplug.sums import CANCELLATION_NORM, unit, weighted_sum
 
 
 def map_queries(

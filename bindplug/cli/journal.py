@@ -23,7 +23,7 @@ from bindplug.cli.sources import Source
 from bindplug.errors import InputError
 
 if TYPE_CHECKING:
-    from bindplug.embed import Embedded
+    from bindplug.sums import Embedded
 
 FORMAT = 3
 """Version of the directory's layout; another one is never resumed."""
