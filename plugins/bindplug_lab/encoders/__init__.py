@@ -1,0 +1,21 @@
+"""Small image encoders of equal size, trained on the toy world in different ways.
+
+encoder = train_image_encoder("dino", "base", "cache/encoders", seed=0)
+rows = encoder.embed(pixels)            # (B, 3, H, W) uint8 -> (B, D) unit rows
+"""
+
+from __future__ import annotations
+
+from bindplug_lab.encoders.network import SIDE, SIZES, EncoderSize, ImageEncoder
+from bindplug_lab.encoders.training import METHODS, RECIPES, EncoderRecipe, train_image_encoder
+
+__all__ = [
+    "METHODS",
+    "RECIPES",
+    "SIDE",
+    "SIZES",
+    "EncoderRecipe",
+    "EncoderSize",
+    "ImageEncoder",
+    "train_image_encoder",
+]
