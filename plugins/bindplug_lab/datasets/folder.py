@@ -1,0 +1,198 @@
+"""A data set's folder: finding its files, and saying what is missing, how much of it, and where to get it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from bindplug.errors import InputError
+
+__all__ = ["AUDIO_SUFFIXES", "IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "DataFolder", "FileIndex", "MissingData"]
+
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
+AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
+VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")
+SHOWN = 3
+"""How many names of missing files an error lists."""
+
+
+class MissingData(InputError):  # noqa: N818 - named as the errors of the core are
+    """Files of a data set are not on this machine; the message says which, of how many, and where to get them."""
+
+
+@dataclass(frozen=True)
+class DataFolder:
+    """Where a data set lies, and what to tell a person who lacks a part of it.
+
+    Attributes:
+        root: the folder.
+        title: the data set's name.
+        url: where to get it; text, never fetched.
+        terms: under which terms.
+        layout: the expected files, as a tree.
+        allow_missing: read what is there instead of raising.
+    """
+
+    root: Path
+    title: str = "the data set"
+    url: str = ""
+    terms: str = ""
+    layout: str = ""
+    allow_missing: bool = field(default=False, kw_only=True)
+
+    @property
+    def remedy(self) -> str:
+        """Where to get the data and under which terms."""
+        parts = []
+        if self.url:
+            parts.append(f"{self.title}: {self.url}")
+        if self.terms:
+            parts.append(f"Terms: {self.terms.rstrip('.')}.")
+        if self.layout:
+            parts.append("Expected layout:\n" + self.layout.rstrip())
+        return "\n".join(parts)
+
+    def find(self, *candidates: str, what: str = "the annotations") -> Path:
+        """The first of several files, or folders, that exists below the root or below a folder of it.
+
+        Archives unpack into a folder of their own, so each candidate is also tried one folder deeper. Names are
+        compared without regard to case where the exact one is absent.
+
+        Args:
+            candidates: paths relative to the root; a trailing ``/`` stands for a folder.
+            what: what errors call it.
+
+        Raises:
+            MissingData: none exists.
+        """
+        path = self.find_optional(*candidates)
+        if path is None:
+            names = " or ".join(candidates)
+            if not self.root.is_dir():
+                found = "a file" if self.root.exists() else "no such folder"
+                raise MissingData(
+                    str(self.root), found=found, expected=f"the folder of {self.title}", remedy=self.remedy
+                )
+            raise MissingData(str(self.root), found=f"{what} missing", expected=names, remedy=self.remedy)
+        return path
+
+    def find_optional(self, *candidates: str) -> Path | None:
+        """As :meth:`find`, but None if none exists."""
+        if not self.root.is_dir():
+            return None
+        inner = [entry for entry in sorted(self.root.iterdir()) if entry.is_dir()]
+        for base in (self.root, *inner):
+            for candidate in candidates:
+                path = _existing(base, candidate)
+                if path is not None:
+                    return path
+        return None
+
+    def select(self, paths: Sequence[Path | None], names: Sequence[str], what: str) -> list[int]:
+        """Places of the files that exist.
+
+        Args:
+            paths: N paths; None where none was met.
+            names: N names, as the annotations list them.
+            what: what the files are, as ``"sounds"``.
+
+        Raises:
+            MissingData: some are missing without ``allow_missing``, or all of them.
+        """
+        places = [place for place, path in enumerate(paths) if path is not None]
+        if not paths:
+            raise InputError(
+                str(self.root), found=f"annotations that list no {what}", expected="at least one"
+            )
+        self.require(
+            len(places), len(paths), what, [n for n, path in zip(names, paths, strict=True) if path is None]
+        )
+        return places
+
+    def require(self, present: int, expected: int, what: str, missing: Iterable[str] = ()) -> None:
+        """Refuse an incomplete data set.
+
+        Raises:
+            MissingData: fewer are present than expected without ``allow_missing``, or none.
+        """
+        if present >= expected and present > 0:
+            return
+        if self.allow_missing and present > 0:
+            return
+        names = list(missing)
+        shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+        found = f"{expected - present:,} of {expected:,} {what} missing" + (f" ({shown})" if shown else "")
+        offer = (
+            ""
+            if present == 0
+            else "Evaluate on what is there with allow_missing (--allow-missing), or get the rest.\n"
+        )
+        raise MissingData(
+            str(self.root), found=found, expected=f"all {expected:,} {what}", remedy=offer + self.remedy
+        )
+
+
+class FileIndex:
+    """Files below a folder by their name, read once: data sets of one name lie in folders of many names.
+
+    Args:
+        folder: where to look, at any depth; symbolic links to folders are not followed.
+        suffixes: which files, in the order of preference where one stem has several.
+    """
+
+    def __init__(self, folder: Path, suffixes: Sequence[str]) -> None:
+        self.folder = folder
+        self._by_stem: dict[str, Path] = {}
+        ranks = {suffix: rank for rank, suffix in enumerate(suffixes)}
+        for path in walk(folder):
+            rank = ranks.get(path.suffix.lower())
+            if rank is None:
+                continue
+            other = self._by_stem.get(path.stem)
+            if other is None or rank < ranks[other.suffix.lower()]:
+                self._by_stem[path.stem] = path
+
+    def __len__(self) -> int:
+        return len(self._by_stem)
+
+    def get(self, *stems: str) -> Path | None:
+        """The file of the first stem that there is one of."""
+        return next((self._by_stem[stem] for stem in stems if stem in self._by_stem), None)
+
+
+def walk(folder: Path) -> Iterator[Path]:
+    """Files below a folder, sorted, hidden ones (``._x.wav`` of macOS) left out."""
+    for directory, folders, files in os.walk(folder):
+        folders.sort()
+        folders[:] = [name for name in folders if not name.startswith((".", "__MACOSX"))]
+        for name in sorted(files):
+            if not name.startswith("."):
+                yield Path(directory, name)
+
+
+def is_file(path: Path) -> bool:
+    """Whether a path is a file that is not empty; half-downloaded files often are."""
+    try:
+        return path.is_file() and path.stat().st_size > 0
+    except OSError:
+        return False
+
+
+def _existing(base: Path, candidate: str) -> Path | None:
+    """``base / candidate``, its parts also in another case."""
+    path = base
+    parts = [part for part in candidate.split("/") if part]
+    for part in parts:
+        exact = path / part
+        if exact.exists():
+            path = exact
+            continue
+        if not path.is_dir():
+            return None
+        same = [entry for entry in sorted(path.iterdir()) if entry.name.casefold() == part.casefold()]
+        if not same:
+            return None
+        path = same[0]
+    return path if path.is_dir() == candidate.endswith("/") else None
