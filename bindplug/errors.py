@@ -11,11 +11,15 @@ BindplugError
 ├── UnknownModel          (LookupError)
 ├── UnknownReader         (LookupError)
 ├── ModalityNotLoaded     (LookupError)        a tower the model was loaded without
+├── OutOfMemory           (MemoryError)        training needs more memory than there is
 ├── MissingDependency     (ImportError)        an optional package absent, too old or broken
 ├── PluginError           (RuntimeError)       a plugin that breaks the contract
 ├── UnsupportedTarget     (TypeError)          nothing installed knows how to upgrade the object
 └── AmbiguousUpgrade      (TypeError)          several adapters claim the object
 
+TrainingInterrupted (KeyboardInterrupt) is no error: a run was stopped from outside, and a checkpoint holds it.
+
+CheckpointNote is a warning: a checkpoint could not be written, or a damaged one was put aside.
 InputNote is a warning: a source was read, but something about it deserves a look.
 UnknownWords is a warning: words of a text carry no meaning in the model.
 NoTrainedScale is a warning: probabilities rest on a factor on cosines that the model was not trained with.
@@ -31,6 +35,7 @@ __all__ = [
     "AmbiguousUpgrade",
     "BindplugError",
     "CheckpointError",
+    "CheckpointNote",
     "InputError",
     "InputNote",
     "MissingDependency",
@@ -38,8 +43,10 @@ __all__ = [
     "NoDirection",
     "NoTrainedScale",
     "OptionError",
+    "OutOfMemory",
     "PluginError",
     "SpaceMismatch",
+    "TrainingInterrupted",
     "UnknownModality",
     "UnknownModel",
     "UnknownReader",
@@ -99,6 +106,21 @@ class NoTrainedScale(UserWarning):
 
 class CheckpointError(BindplugError, ValueError):
     """Weights are damaged, incomplete, unsafe to read, or belong to another network."""
+
+
+class CheckpointNote(UserWarning):
+    """A checkpoint of a training run could not be written, or a damaged one was put aside."""
+
+
+class TrainingInterrupted(KeyboardInterrupt):
+    """A training run was stopped by Ctrl-C or SIGTERM; the message names its checkpoint and how to go on from it.
+
+    Like :class:`KeyboardInterrupt` it passes through ``except Exception``.
+    """
+
+
+class OutOfMemory(BindplugError, MemoryError):
+    """Training needs more memory than the device has; the message says what needs less."""
 
 
 class WeightsNotFound(BindplugError, FileNotFoundError):

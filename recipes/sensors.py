@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from bindplug.imagebind import ImageBind, ImageBindConfig, TowerConfig
-from bindplug.training import BindingRecipe, TensorPairs, bind
+from bindplug.training import BindingRecipe, RunOptions, TensorPairs, bind
 from recipes.clip import clip_config, jitter_free
 from recipes.initial import start_from_image_tower, start_from_whitened_windows
 from recipes.render import render
@@ -96,7 +96,7 @@ def bind_sensors(
         pairs = TensorPairs(embed_images(clip, scenes), scenes.inputs(sensor), clips=sensor == "audio")
         with sdpa_kernel(SDPBackend.MATH):  # faster than the fused kernel on short sequences on CPUs
             result = bind(
-                model, sensor, pairs, size.recipes[sensor], autocast_dtype=torch.bfloat16, quiet=quiet
+                model, sensor, pairs, size.recipes[sensor], options=RunOptions(precision="bf16"), quiet=quiet
             )
         figures[sensor] = {
             "pairs": len(pairs),

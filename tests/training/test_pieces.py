@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from bindplug.training import (
     PUBLISHED,
-    BindingPairs,
+    PairDataset,
     TensorPairs,
     frequency_mask,
     parameter_groups,
@@ -143,7 +143,7 @@ def test_published_recipes_are_those_of_the_paper():
 def test_tensor_pairs_draw_one_clip_of_several():
     inputs = torch.arange(3 * 4).reshape(3, 4, 1).half()
     pairs = TensorPairs(torch.eye(3), inputs, clips=True)
-    assert isinstance(pairs, BindingPairs)
+    assert isinstance(pairs, PairDataset)
     seen = {
         tuple(pairs.samples(torch.tensor([1]), torch.Generator().manual_seed(s)).flatten().tolist())
         for s in range(40)
