@@ -69,9 +69,10 @@ def load(
 
     Args:
         name_or_path: a registered name such as ``"imagebind_tiny"``, the official checkpoint (``.pth``), a
-            directory that ``bindplug convert`` wrote, or a model of another library by its scheme, as
-            ``"transformers:laion/clap-htsat-unfused"``, ``"open_clip:ViT-B-32:openai"`` or ``"transformers:./dir"``.
-            A registered name comes first; for a file or directory of the same name write ``"./name"``.
+            directory that ``bindplug convert`` or ``bindplug bind`` wrote, or a model of another library by its
+            scheme, as ``"transformers:laion/clap-htsat-unfused"``, ``"open_clip:ViT-B-32:openai"`` or
+            ``"transformers:./dir"``. A registered name comes first; for a file or directory of the same name write
+            ``"./name"``.
         modalities: load only these, e.g. ``{"audio"}``; of ImageBind only their towers are built and read. None
             for all.
         device: where the weights go: ``"cpu"``, ``"cuda:1"``, ... or ``"auto"`` for the fastest there is.
@@ -172,13 +173,16 @@ def _load_registered(entry: Entry[ModelCard], chosen: dict[str, Any]) -> Encoder
 
 
 def _load_path(path: Path, chosen: dict[str, Any]) -> Encoder:
-    """Load ImageBind from a converted directory or an official checkpoint."""
+    """Load ImageBind from a converted directory or an official checkpoint, or a tower bound to some anchor."""
+    from bindplug.bound import is_bound, load_bound
     from bindplug.imagebind import ImageBind, load_directory
     from bindplug.imagebind.sidecar import read_sidecar
 
     if path.name == "config.json":
         path = path.parent
     if path.is_dir():
+        if is_bound(path):
+            return load_bound(path, load=load, **chosen)
         return load_directory(path, **chosen).eval()
     description = read_sidecar(path)
     if description is None:

@@ -7,6 +7,10 @@ from bindplug.training.data import PairDataset, TensorPairs
 from bindplug.training.initial import load_initial_weights
 from bindplug.training.loss import symmetric_info_nce
 from bindplug.training.options import Checkpoints, RunOptions
+from bindplug.training.pair_anchors import RowCache, default_row_cache, embed_anchors
+from bindplug.training.pair_dataset import FilePairs, PreparedPairs, prepare_pairs
+from bindplug.training.pair_items import PairItem, PairList, PairProblem, PairSource
+from bindplug.training.pair_reading import cut_windows, is_own_sense, open_pairs
 from bindplug.training.recipe import PUBLISHED, BindingRecipe
 from bindplug.training.scales import HeldOut, calibration_error, fit_scale
 from bindplug.training.schedule import parameter_groups, warmup_cosine
@@ -18,18 +22,31 @@ __all__ = [
     "BindingRecipe",
     "BindingResult",
     "Checkpoints",
+    "FilePairs",
     "HeldOut",
     "PairDataset",
+    "PairItem",
+    "PairList",
+    "PairProblem",
+    "PairSource",
+    "PreparedPairs",
+    "RowCache",
     "RunOptions",
     "TensorPairs",
     "Validation",
     "bind",
     "bind_tower",
     "calibration_error",
+    "cut_windows",
+    "default_row_cache",
+    "embed_anchors",
     "fit_scale",
     "frequency_mask",
+    "is_own_sense",
     "load_initial_weights",
+    "open_pairs",
     "parameter_groups",
+    "prepare_pairs",
     "random_erase",
     "symmetric_info_nce",
     "warmup_cosine",

@@ -18,6 +18,7 @@ PUBLIC = (
     "bindplug",
     "bindplug.adapters",
     "bindplug.bench",
+    "bindplug.bound",
     "bindplug.bridges",
     "bindplug.cards",
     "bindplug.centers",

@@ -1,0 +1,126 @@
+"""Pairs from a Hugging Face data set on this machine."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bindplug.errors import InputError
+from bindplug.lazy import require
+from bindplug.training.pair_items import DatasetCell, PairItem, PairList, PairProblem
+from bindplug.training.pair_table import Columns, resolve_columns
+
+SAVED = ("dataset_info.json", "dataset_dict.json", "state.json")
+"""What ``save_to_disk`` leaves in a directory."""
+
+MEDIA = ("Image", "Audio", "Video")
+"""Features that a data set would decode; they are read as bytes."""
+
+
+def is_dataset(folder: Path) -> bool:
+    """Whether a directory was written by ``save_to_disk``, or holds Parquet files and nothing that pairs by name."""
+    if any((folder / name).is_file() for name in SAVED):
+        return True
+    names = [
+        path.suffix.lower() for path in folder.rglob("*") if path.is_file() and not path.name.startswith(".")
+    ]
+    return ".parquet" in names and set(names) <= {".parquet", ".md", ".json"}
+
+
+def read_dataset(
+    folder: Path, sense: str, columns: Mapping[str, str] | None = None, *, split: str | None = None
+) -> PairList:
+    """Pairs of a directory that ``save_to_disk`` wrote, or of Parquet files with media as bytes.
+
+    Columns are named as in :func:`bindplug.training.pair_table.read_table`. Pictures and sounds stay bytes, which
+    bindplug's readers decode; no code of the data set runs, and the hub is not asked.
+
+    Args:
+        folder: the directory, or one Parquet file.
+        sense: of the samples.
+        columns: names of columns that are called otherwise.
+        split: which part of several to read; ``"train"`` if there is one, else the only one.
+
+    Raises:
+        InputError: the directory is no data set, has several splits of which none is named, or lacks a column.
+        MissingDependency: datasets is absent.
+    """
+    datasets = require("datasets", owner="reading a Hugging Face data set", extra="datasets")
+    table = _undecoded(datasets, _split(_opened(datasets, folder), split, str(folder)))
+    names = list(table.column_names)
+    resolved = resolve_columns(names, sense, columns, str(folder))
+    pairs = PairList([], format="dataset", source=str(folder))
+    light = table.select_columns(sorted(set(resolved.others.values())))
+    for row in range(len(table)):
+        cells = light[row] if resolved.others else {}
+        pairs.items.append(_pair(table, row, resolved, cells, folder))
+    bad = [item for item in pairs.items if item.end_s is not None and item.end_s <= (item.start_s or 0)]
+    if bad:
+        pairs.problems += [PairProblem(item.name, "its end is not after its start") for item in bad]
+        pairs.items = [item for item in pairs.items if item not in bad]
+    return pairs
+
+
+def _opened(datasets: Any, folder: Path) -> Any:
+    try:
+        if folder.is_dir() and any((folder / name).is_file() for name in SAVED):
+            return datasets.load_from_disk(str(folder))
+        files = [folder] if folder.is_file() else sorted(folder.rglob("*.parquet"))
+        return datasets.Dataset.from_parquet([str(file) for file in files])
+    except Exception as error:  # the library has errors of many kinds for damage
+        problem = f"no readable data set ({type(error).__name__}: {' '.join(str(error).split())[:160]})"
+        expected = "a directory that save_to_disk wrote, or Parquet files"
+        raise InputError(str(folder), found=problem, expected=expected) from error
+
+
+def _split(opened: Any, split: str | None, name: str) -> Any:
+    if not isinstance(opened, Mapping):
+        return opened
+    chosen = split or ("train" if "train" in opened else next(iter(opened)) if len(opened) == 1 else None)
+    if chosen not in opened:
+        problem = f"the splits {', '.join(opened)}" + (f" and no {split}" if split else "")
+        raise InputError(name, found=problem, expected="one of them", remedy="Name it with --split NAME")
+    return opened[chosen]
+
+
+def _undecoded(datasets: Any, table: Any) -> Any:
+    """The table with media columns as bytes and paths."""
+    for name, feature in table.features.items():
+        kind = type(feature).__name__
+        if kind in MEDIA and getattr(feature, "decode", False):
+            table = table.cast_column(name, getattr(datasets, kind)(decode=False))
+    return table.with_format(None)
+
+
+def _pair(table: Any, row: int, columns: Columns, cells: Mapping[str, Any], folder: Path) -> PairItem:
+    base, title = str(folder if folder.is_dir() else folder.parent), folder.name
+    anchor, sample = (DatasetCell(table, row, name, base, title) for name in (columns.anchor, columns.sample))
+    values = {role: cells.get(name) for role, name in columns.others.items()}
+    start, end = values.get("start"), values.get("end")
+    is_video = type(table.features[columns.anchor]).__name__ == "Video" or columns.anchor == "video"
+    middle = (start + end) / 2 if is_video and start is not None and end is not None else None
+    return PairItem(
+        anchor,
+        sample,
+        name=f"{title}[{row}]",
+        group=_text(values.get("group")) or f"{title}[{row}]",
+        moment_s=middle,
+        start_s=start,
+        end_s=end,
+        is_video=is_video,
+        label=_label(table, columns.others.get("label"), values.get("label")),
+        caption=_text(values.get("caption")),
+    )
+
+
+def _label(table: Any, column: str | None, value: Any) -> str:
+    """The class as text; by its name where the data set has names."""
+    feature: Any = table.features.get(column) if column else None
+    if isinstance(value, int) and hasattr(feature, "int2str") and value >= 0:
+        return str(feature.int2str(value))
+    return _text(value)
+
+
+def _text(value: Any) -> str:
+    return "" if value is None else str(value)

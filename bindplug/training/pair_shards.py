@@ -1,0 +1,187 @@
+"""Pairs from webdataset shards: tars whose members of one name are one sample."""
+
+from __future__ import annotations
+
+import json
+import tarfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path, PurePosixPath
+
+from bindplug.errors import InputError, WeightsNotFound
+from bindplug.lazy import require
+from bindplug.training.pair_folder import PICTURE_WORDS, words_of
+from bindplug.training.pair_items import (
+    PIXELS,
+    VIDEOS,
+    PairItem,
+    PairList,
+    PairProblem,
+    ShardMember,
+    suffixes_of,
+)
+
+MOST_TEXT_BYTES = 1 << 16
+"""Of a class or caption beside a sample; longer ones are left out."""
+
+COMPRESSED = (".tar.gz", ".tgz", ".tar.zst", ".tar.xz", ".tar.bz2")
+
+
+def shard_files(source: str) -> list[Path]:
+    """The tars that a text names: a tar, a folder, ``shard-{000..012}.tar``, ``*.tar``, or a list in a ``.txt``.
+
+    Raises:
+        InputError: a shard is compressed, or an address or a command; only local tars are read.
+        WeightsNotFound: a shard is not there, or there is none.
+        MissingDependency: webdataset is absent.
+    """
+    braceexpand = require("braceexpand", owner="reading shards", extra="webdataset")
+    path = Path(source).expanduser()
+    folder = Path()
+    if path.is_dir():
+        names = [str(file) for file in sorted(path.glob("*.tar"))]
+    elif path.suffix == ".txt" and path.is_file():
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+        names, folder = (
+            [line.strip() for line in lines if line.strip() and not line.startswith("#")],
+            path.parent,
+        )
+    else:
+        names = [source]
+    files: list[Path] = []
+    for name in names:
+        if "://" in name or name.startswith("pipe:"):
+            raise InputError(name, found="an address or a command", expected="shards on this machine")
+        for expanded in braceexpand.braceexpand(name) if "{" in name else [name]:
+            place = folder / Path(expanded).expanduser()
+            is_pattern = any(character in place.name for character in "*?[")
+            files += sorted(place.parent.glob(place.name)) if is_pattern else [place]
+    for file in files:
+        if file.name.endswith(COMPRESSED):
+            raise InputError(
+                str(file),
+                found="a compressed tar, in which nothing can be found without unpacking it all",
+                expected="an uncompressed .tar",
+                remedy="Unpack the compression once (gunzip, unzstd)",
+            )
+        if not file.is_file():
+            raise WeightsNotFound(f"there is no shard {str(file)!r} (from {str(Path.cwd())!r})")
+    if not files:
+        raise WeightsNotFound(f"{source} names no shard")
+    return files
+
+
+def read_shards(source: str, sense: str, columns: Mapping[str, str] | None = None) -> PairList:
+    """Pairs of the shards that ``source`` names, as webdataset writes them.
+
+    Members of one name are a sample: ``000012.jpg``, ``000012.wav``, and perhaps ``000012.cls`` and
+    ``000012.txt``. Only the headers of a tar are read here; samples are read where they lie. Nothing is unpacked to
+    disk, and no member is unpickled.
+
+    Args:
+        source: see :func:`shard_files`.
+        sense: of the samples.
+        columns: endings that are called otherwise, as ``{"image": "photo.png", "depth": "map.png"}``.
+
+    Raises:
+        InputError: a shard is compressed or damaged.
+        WeightsNotFound: a shard is not there.
+        MissingDependency: webdataset is absent.
+    """
+    pairs = PairList([], format="shards", source=source)
+    for file in shard_files(source):
+        for key, members in _samples(file, pairs):
+            result = _pair(key, members, sense, columns or {})
+            (pairs.items if isinstance(result, PairItem) else pairs.problems).append(result)  # type: ignore[arg-type]
+    return pairs
+
+
+def _samples(file: Path, pairs: PairList) -> Iterator[tuple[str, dict[str, ShardMember]]]:
+    """Consecutive members of one name, by their endings without the first dot, in lower case."""
+    split_name = require("webdataset.tariterators", owner="reading shards", extra="webdataset").base_plus_ext
+    key: str | None = None
+    members: dict[str, ShardMember] = {}
+    try:
+        with tarfile.open(file, "r:") as archive:
+            for info in archive:
+                if not info.isfile() or info.issparse():
+                    if not info.isdir():
+                        kind = f"{file}:{info.name}"
+                        pairs.problems.append(
+                            PairProblem(kind, "a link or a device, which is never followed")
+                        )
+                    continue
+                base, ending = split_name(info.name)
+                if base is None or PurePosixPath(base).name.startswith("."):
+                    continue
+                if base != key:
+                    if key is not None:
+                        yield f"{file}:{key}", members
+                    key, members = base, {}
+                members[ending.lower()] = ShardMember(str(file), info.name, info.offset_data, info.size)
+    except (tarfile.TarError, OSError, ValueError) as error:
+        if key is None:
+            raise InputError(
+                str(file), found=f"no readable tar ({error})", expected="an uncompressed .tar"
+            ) from error
+        pairs.problems.append(PairProblem(str(file), f"the tar breaks off after {key} ({error})"))
+    if key is not None:
+        yield f"{file}:{key}", members
+
+
+def _pair(
+    key: str, members: Mapping[str, ShardMember], sense: str, columns: Mapping[str, str]
+) -> PairItem | PairProblem:
+    picture = _chosen(members, columns.get("image") or columns.get("video"), PICTURE_WORDS, PIXELS | VIDEOS)
+    rest = {ending: member for ending, member in members.items() if ending != picture}
+    sample = _chosen(rest, columns.get(sense), words_of(sense), suffixes_of(sense))
+    if picture is not None and sample is None and sense == "audio" and f".{picture.split('.')[-1]}" in VIDEOS:
+        sample = picture
+    if picture is None or sample is None:
+        lacking = "picture or video" if picture is None else sense
+        return PairProblem(key, f"no {lacking} among its members {', '.join(sorted(members))}", "unpaired")
+    return PairItem(
+        members[picture],
+        members[sample],
+        name=key,
+        group=_text(members, "group") or key,
+        is_video=f".{picture.split('.')[-1]}" in VIDEOS,
+        label=_text(members, "cls"),
+        caption=_text(members, "txt"),
+    )
+
+
+def _chosen(
+    members: Mapping[str, ShardMember], ending: str | None, words: frozenset[str], suffixes: frozenset[str]
+) -> str | None:
+    """The ending of the member that is meant: as given, else named for its role, else the first of a fitting format."""
+    if ending is not None:
+        return ending.lower() if ending.lower() in members else None
+    fitting = [name for name in members if f".{name.split('.')[-1]}" in suffixes]
+    marked = [name for name in fitting if words & set(name.split(".")[:-1])]
+    plain = [name for name in fitting if "." not in name]
+    return next(iter(marked or plain or fitting), None)
+
+
+def _text(members: Mapping[str, ShardMember], ending: str) -> str:
+    """The text of a small member; of ``group`` and ``cls`` also a field of ``json``."""
+    member = members.get(ending)
+    if member is not None and member.size <= MOST_TEXT_BYTES:
+        return member.open().getvalue().decode("utf-8", errors="replace").strip()
+    described = members.get("json")
+    if described is None or described.size > MOST_TEXT_BYTES:
+        return ""
+    try:
+        content = json.loads(described.open().getvalue())
+    except (ValueError, RecursionError):
+        return ""
+    field = {"cls": "label", "txt": "caption", "group": "group"}[ending]
+    value = content.get(field) if isinstance(content, dict) else None
+    return str(value) if isinstance(value, (str, int)) else ""
+
+
+def is_shards(source: str) -> bool:
+    """Whether a text names shards by its ending or its pattern, or a folder that holds tars and nothing else of use."""
+    path = Path(source).expanduser()
+    if path.is_dir():
+        return any(path.glob("*.tar"))
+    return source.endswith((".tar", *COMPRESSED)) or (path.suffix == ".txt" and path.is_file())
