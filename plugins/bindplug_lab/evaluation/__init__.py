@@ -1,0 +1,1 @@
+"""Evaluating encoders on tasks: figures with intervals, beside published ones and chance."""

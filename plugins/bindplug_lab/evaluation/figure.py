@@ -1,0 +1,77 @@
+"""A picture of main figures: a bar for each task and model, with its interval, chance and published figures."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+
+from bindplug.lazy import require
+from bindplug_lab.evaluation.report import by_task, published_of, short_labels
+from bindplug_lab.evaluation.results import Result
+
+__all__ = ["bars"]
+
+COLORS = ("#1f5a8c", "#d6601c", "#2c7873", "#8c3b6b", "#7a7a2c", "#555555")
+BAR = 0.8
+"""Width of a task's bars together."""
+
+
+def bars(results: Sequence[Result]) -> bytes:
+    """A PNG with a group of bars for each task.
+
+    Raises:
+        MissingDependency: matplotlib is not installed.
+    """
+    require("matplotlib", owner="bindplug eval's figure", extra="lab")
+    from matplotlib.backends.backend_agg import FigureCanvasAgg
+    from matplotlib.figure import Figure
+
+    groups = by_task(results)
+    labels = short_labels(result.model for result in results)
+    places = {model: place for place, model in enumerate(labels)}
+    width = BAR / len(places)
+    figure = Figure(figsize=(max(5.0, 1.6 * len(groups) + 2.5), 4.2), dpi=150, layout="constrained")
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    drawn: set[str] = set()
+    for column, group in enumerate(groups):
+        for result in group:
+            place = places[result.model]
+            interval = result.metrics[result.main]
+            x = column - BAR / 2 + width * (place + 0.5)
+            label = None if result.model in drawn else labels[result.model]
+            drawn.add(result.model)
+            axes.bar(x, 100 * interval.value, 0.92 * width, color=COLORS[place % len(COLORS)], label=label)
+            if interval.is_known:
+                ends = [
+                    [max(0.0, 100 * (interval.value - interval.low))],
+                    [max(0.0, 100 * (interval.high - interval.value))],
+                ]
+                axes.errorbar(x, 100 * interval.value, yerr=ends, color="black", capsize=3, lw=1)
+        _lines(axes, column, group[0], drawn)
+    names = [f"{group[0].task}\n{group[0].main}" for group in groups]
+    axes.set_xticks(range(len(groups)), names, fontsize=8)
+    axes.set_xlim(-0.6, len(groups) - 0.4)
+    axes.set_ylim(0, 100)
+    axes.set_ylabel("percent")
+    axes.spines[["top", "right"]].set_visible(False)
+    figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
+    content = io.BytesIO()
+    figure.savefig(content, format="png", metadata={"Software": None})
+    return content.getvalue()
+
+
+def _lines(axes: object, column: int, result: Result, drawn: set[str]) -> None:
+    """Chance as a dotted line, and each published figure as a dash."""
+    ends = (column - BAR / 2 - 0.04, column + BAR / 2 + 0.04)
+    lines = [("chance", 100 * result.chance[result.main], ":")] if result.main in result.chance else []
+    lines += [
+        ("published", figure["value"], "-")
+        for figure in published_of(result, result.main)
+        if figure["model"] != "chance"
+    ]
+    for label, value, style in lines:
+        axes.hlines(  # type: ignore[attr-defined]
+            value, *ends, colors="black", linestyles=style, lw=1.2, label=None if label in drawn else label
+        )
+        drawn.add(label)

@@ -1,0 +1,1 @@
+"""Scores of generated files against their prompts, as the cosine of ImageBind's rows."""
