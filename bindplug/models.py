@@ -7,9 +7,9 @@ from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from bindplug.cards import ModelCard, ModelSourceCard
+from bindplug.cards import ModelCard, ModelSourceCard, resolve
 from bindplug.device import resolve_device, resolve_dtype
-from bindplug.errors import InputError, PluginError, UnknownModel, WeightsNotFound
+from bindplug.errors import CheckpointError, InputError, PluginError, UnknownModel, WeightsNotFound
 from bindplug.hub import fetch_weights
 from bindplug.modality import Modality
 from bindplug.plugins import Entry, registry
@@ -23,6 +23,9 @@ __all__ = ["ModelCard", "find_model", "list_models", "load"]
 
 SCHEME = re.compile(r"[a-z][a-z0-9_-]+")
 """What may stand before the colon of a model's id."""
+
+DIRECTORIES = {"bindplug-adapters": "bindplug.training.adapter_directory:load_adapted"}
+"""Formats of directories that are no ImageBind -> target of a function ``(path, *, modalities, device, dtype)``."""
 
 CHECKPOINT_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".json")
 
@@ -183,6 +186,10 @@ def _load_path(path: Path, chosen: dict[str, Any]) -> Encoder:
     if path.is_dir():
         if is_bound(path):
             return load_bound(path, load=load, **chosen)
+        target = DIRECTORIES.get(_format_of(path))
+        if target is not None:
+            model: Encoder = resolve(target, "bindplug")(path, **chosen)
+            return model
         return load_directory(path, **chosen).eval()
     description = read_sidecar(path)
     if description is None:
@@ -191,6 +198,21 @@ def _load_path(path: Path, chosen: dict[str, Any]) -> Encoder:
     model = ImageBind.from_official(path, config, **chosen)
     model.embedding_space = space
     return model.eval()
+
+
+def _format_of(path: Path) -> str:
+    """What the manifest of a directory says that it holds; empty where it cannot be read."""
+    from bindplug.directories import read_json
+
+    file = path / "config.json"
+    if not file.is_file():
+        return ""
+    try:
+        content = read_json(file)
+    except CheckpointError:  # load_directory() says what is wrong
+        return ""
+    name = content.get("format") if isinstance(content, dict) else None
+    return name if isinstance(name, str) else ""
 
 
 def _existing(name_or_path: str | Path) -> Path:

@@ -115,7 +115,8 @@ def require_plain_linears(towers: nn.Module) -> None:
                         "pack() and quantize()",
                         found=f"a {type(layer).__name__} as {name}",
                         expected="torch.nn.Linear in every block",
-                        remedy="Merge adapters first: model.merge_and_unload() in peft",
+                        remedy="Merge adapters first: bindplug.training.merge_adapters(model), or "
+                        "merge_and_unload() in peft",
                     )
 
 

@@ -17,7 +17,7 @@ from bindplug.fingerprint import Fingerprint
 from bindplug.imagebind.config import ImageBindConfig, default_space, resolve_towers
 from bindplug.imagebind.initialization import TEXT_LOG_SCALE, initialize_tower
 from bindplug.imagebind.mapped_pages import MappedPages
-from bindplug.imagebind.official_names import LOGIT_SCALE, from_official, to_official
+from bindplug.imagebind.official_names import LOGIT_SCALE, from_official, model_shapes, to_official
 from bindplug.imagebind.official_weights import OfficialWeights, check_state, read_weights, select_tensors
 from bindplug.imagebind.same_weights import fingerprint_of
 from bindplug.imagebind.tower_inputs import average_raw, check_input, clip_axis, embed_clips, unit
@@ -186,7 +186,13 @@ class ImageBind(Encoder, nn.Module):
             return self._checkpoint_fingerprint
         try:
             loaded = fingerprint_of(self.official_state_dict())
-        except (CheckpointError, InputError):  # packed weights and adapters have no official names
+        except InputError:  # packed weights have no official names
+            loaded = None
+        except CheckpointError:  # nor have adapters: on a tower of the space they make another one
+            shapes = model_shapes(self.config)
+            parts = ("towers.vision.", "towers.text.")
+            if any(name.startswith(parts) and name not in shapes for name in self.state_dict()):
+                return None
             loaded = None
         return self._checkpoint_fingerprint if loaded is None else loaded
 

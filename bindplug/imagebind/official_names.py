@@ -146,7 +146,8 @@ def to_official(state: Mapping[str, Tensor], config: ImageBindConfig) -> dict[st
     if unknown:
         raise CheckpointError(
             f"{len(unknown)} tensors of the model have no place in an official checkpoint, such as {unknown[0]}; "
-            f"expected ImageBind's own. Merge adapters first: model.merge_and_unload() in peft"
+            f"expected ImageBind's own. Merge adapters first: bindplug.training.merge_adapters(model), "
+            f"or merge_and_unload() in peft"
         )
     parts: dict[str, list[Tensor]] = {}
     for name, tensor in state.items():

@@ -1,10 +1,12 @@
 """Binding a new modality to a frozen CLIP: the published recipe as small, separate pieces."""
 
+from bindplug.training.adapter_directory import load_adapters, save_adapters
 from bindplug.training.augment import frequency_mask, random_erase
 from bindplug.training.batches import Augmentation
 from bindplug.training.binding import BindingResult, bind, bind_tower
 from bindplug.training.data import PairDataset, TensorPairs
 from bindplug.training.initial import load_initial_weights
+from bindplug.training.lora import LoraRecipe, add_adapters, has_adapters, merge_adapters, remove_adapters
 from bindplug.training.loss import symmetric_info_nce
 from bindplug.training.options import Checkpoints, RunOptions
 from bindplug.training.pair_anchors import RowCache, default_row_cache, embed_anchors
@@ -24,6 +26,7 @@ __all__ = [
     "Checkpoints",
     "FilePairs",
     "HeldOut",
+    "LoraRecipe",
     "PairDataset",
     "PairItem",
     "PairList",
@@ -34,6 +37,7 @@ __all__ = [
     "RunOptions",
     "TensorPairs",
     "Validation",
+    "add_adapters",
     "bind",
     "bind_tower",
     "calibration_error",
@@ -42,12 +46,17 @@ __all__ = [
     "embed_anchors",
     "fit_scale",
     "frequency_mask",
+    "has_adapters",
     "is_own_sense",
+    "load_adapters",
     "load_initial_weights",
+    "merge_adapters",
     "open_pairs",
     "parameter_groups",
     "prepare_pairs",
     "random_erase",
+    "remove_adapters",
+    "save_adapters",
     "symmetric_info_nce",
     "warmup_cosine",
 ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from dataclasses import dataclass, field, fields
 
@@ -16,6 +15,7 @@ from bindplug.training.augment import frequency_mask, random_erase
 from bindplug.training.batches import Augmentation
 from bindplug.training.data import PairDataset
 from bindplug.training.loop import Run
+from bindplug.training.lora import has_adapters
 from bindplug.training.options import RunOptions
 from bindplug.training.processes import Processes
 from bindplug.training.recipe import BindingRecipe
@@ -178,14 +178,6 @@ def bind_tower(
     processes = Processes(options, _device_of(tower, name))
     tower.to(processes.device)
     return _run(tower, tower, pairs, recipe, augment, name, validation, held_out, options, processes, quiet)
-
-
-def has_adapters(tower: nn.Module) -> bool:
-    """Whether a module of the tower is one of peft's layers."""
-    peft_layers = sys.modules.get("peft.tuners.tuners_utils")
-    if peft_layers is None:  # nothing of peft's can be there
-        return False
-    return any(isinstance(module, peft_layers.BaseTunerLayer) for module in tower.modules())
 
 
 def _device_of(tower: nn.Module, name: str) -> torch.device:
