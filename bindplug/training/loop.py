@@ -355,9 +355,10 @@ class Run:
         checkpoints = self.options.checkpoints
         if checkpoints is None:
             return
-        identity = identity_of(
-            self.name, self.tower, self.pairs, self.recipe, self.processes.precision, self.validation
-        )
+        with seeded(0, self.device):  # for pairs that draw from the global generators
+            identity = identity_of(
+                self.name, self.tower, self.pairs, self.recipe, self.processes.precision, self.validation
+            )
 
         def read() -> Snapshot | None:
             self.store = CheckpointStore(checkpoints, identity)

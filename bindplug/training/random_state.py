@@ -15,17 +15,15 @@ import torch
 def random_state(device: torch.device) -> dict[str, Any]:
     """States of ``random``, NumPy, torch and, on a GPU, of its generator; ready for JSON."""
     version, numbers, gauss = random.getstate()
-    numpy_state: Any = np.random.get_state(legacy=False)
-    state = {
+    state: dict[str, Any] = {
         "python": [version, list(numbers), gauss],
-        "numpy": [
-            [int(key) for key in numpy_state["state"]["key"]],
-            int(numpy_state["state"]["pos"]),
-            int(numpy_state["has_gauss"]),
-            float(numpy_state["gauss"]),
-        ],
         "torch": _encode(torch.get_rng_state()),
     }
+    numpy_state: Any = np.random.get_state(legacy=False)
+    if numpy_state["bit_generator"] == "MT19937":  # the default, unless a program exchanged it
+        keys = [int(key) for key in numpy_state["state"]["key"]]
+        position, has_gauss = int(numpy_state["state"]["pos"]), int(numpy_state["has_gauss"])
+        state["numpy"] = [keys, position, has_gauss, float(numpy_state["gauss"])]
     if device.type == "cuda":
         state["cuda"] = _encode(torch.cuda.get_rng_state(device))
     return state
@@ -35,8 +33,9 @@ def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
     """Set the generators to what :func:`random_state` gave."""
     version, numbers, gauss = state["python"]
     random.setstate((version, tuple(numbers), gauss))
-    keys, position, has_gauss, cached = state["numpy"]
-    np.random.set_state(("MT19937", np.array(keys, dtype=np.uint32), position, has_gauss, cached))
+    if "numpy" in state:
+        keys, position, has_gauss, cached = state["numpy"]
+        np.random.set_state(("MT19937", np.array(keys, dtype=np.uint32), position, has_gauss, cached))
     torch.set_rng_state(_decode(state["torch"]))
     if device.type == "cuda" and "cuda" in state:
         torch.cuda.set_rng_state(_decode(state["cuda"]), device)
@@ -44,11 +43,15 @@ def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
 
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
-    """Seed torch's global generators for the block; after it they are as before."""
-    devices = [device] if device.type == "cuda" else []
-    with torch.random.fork_rng(devices=devices):
-        torch.manual_seed(seed)
+    """Seed all global generators for the block; after it they are as before."""
+    before = random_state(device)
+    random.seed(seed)
+    np.random.seed(seed % 2**32)
+    torch.manual_seed(seed)
+    try:
         yield
+    finally:
+        restore_random_state(before, device)
 
 
 def _encode(state: torch.Tensor) -> str:
