@@ -33,7 +33,7 @@ from bindplug.training.interrupts import StopSignals
 from bindplug.training.loss import symmetric_info_nce
 from bindplug.training.options import RunOptions
 from bindplug.training.processes import Processes, gradients_kept_local, without_wrapper
-from bindplug.training.random_state import random_state, restore_random_state, seeded
+from bindplug.training.random_state import random_state, restore_random_state, seed_torch, seeded
 from bindplug.training.recipe import BindingRecipe
 from bindplug.training.schedule import parameter_groups, warmup_cosine
 from bindplug.training.validation import Validation, measure
@@ -284,7 +284,7 @@ class Run:
     def _embed(self, network: nn.Module, part: Pairs, step: int) -> Tensor:
         """Rows (b, D) float32 of a part; drop path and dropout draw the same each time."""
         # of the part's place in the batch: one process in two parts draws as two processes in one
-        torch.manual_seed(derive_seed(self.recipe.seed, "forward", step, part.start))
+        seed_torch(derive_seed(self.recipe.seed, "forward", step, part.start), self.device)
         dtype = self.processes.autocast_dtype
         with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
             rows: Tensor = network(part.inputs.to(self.device))

@@ -41,13 +41,21 @@ def restore_random_state(state: dict[str, Any], device: torch.device) -> None:
         torch.cuda.set_rng_state(_decode(state["cuda"]), device)
 
 
+def seed_torch(seed: int, device: torch.device) -> None:
+    """Seed the generators that a forward pass on the device draws from; ``torch.manual_seed`` takes a millisecond."""
+    torch.random.default_generator.manual_seed(seed)
+    if device.type == "cuda":
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
 @contextmanager
 def seeded(seed: int, device: torch.device) -> Iterator[None]:
     """Seed all global generators for the block; after it they are as before."""
     before = random_state(device)
     random.seed(seed)
     np.random.seed(seed % 2**32)
-    torch.manual_seed(seed)
+    seed_torch(seed, device)
     try:
         yield
     finally:

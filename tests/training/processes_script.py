@@ -17,16 +17,16 @@ from collections.abc import Callable
 from dataclasses import asdict
 from pathlib import Path
 
-import accelerate  # noqa: F401  (imported before the forks)
+import accelerate.tracking  # noqa: F401  (imported before the forks, as the next)
 import numpy as np
 import torch
+import torch._dynamo
 from safetensors.torch import save_file
 
 from bindplug.training import (
     BindingRecipe,
     Checkpoints,
     RunOptions,
-    TensorPairs,
     Validation,
     bind_tower,
     checkpoints,
@@ -80,14 +80,22 @@ class Crops:
         return values
 
 
-def train(out: Path, pairs: object, *, dropout: float = 0.0, recipe: BindingRecipe = RECIPE, **options: object) -> None:
+def train(
+    out: Path, pairs: object, *, dropout: float = 0.0, recipe: BindingRecipe = RECIPE, **options: object
+) -> None:
     """Train and write what came of it; options of RunOptions, and ``validation``."""
     out.mkdir(parents=True, exist_ok=True)
     tower = Tower(dropout)
     validation = options.pop("validation", None)
     try:
         result = bind_tower(
-            tower, pairs, recipe, validation=validation, options=RunOptions(**options), name="sonar", quiet=True
+            tower,
+            pairs,
+            recipe,
+            validation=validation,
+            options=RunOptions(**options),
+            name="sonar",
+            quiet=True,
         )
     except BaseException as error:
         (out / f"error{os.environ.get('RANK', '')}.txt").write_text(f"{type(error).__name__}: {error}")
@@ -130,9 +138,7 @@ def run_many(count: int, work: Callable[[], None]) -> None:
         "MASTER_PORT": port,
         "ACCELERATE_USE_CPU": "true",
     }
-    children = [
-        fork(work, common | {"RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(count)
-    ]
+    children = [fork(work, common | {"RANK": str(rank), "LOCAL_RANK": str(rank)}) for rank in range(count)]
     codes = [os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) for child in children]
     assert codes == [0] * count, codes
 
@@ -241,7 +247,13 @@ def worlds(out: Path) -> None:
 
     def refused() -> None:
         store = Checkpoints(out / "checkpoints", resume=True)
-        train(out / "refused", pairs, checkpoints=store, recipe=base["recipe"].but(seed=1), validation=validation())
+        train(
+            out / "refused",
+            pairs,
+            checkpoints=store,
+            recipe=base["recipe"].but(seed=1),
+            validation=validation(),
+        )
 
     run_many(2, refused)
 
