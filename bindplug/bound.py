@@ -262,6 +262,7 @@ def write_bound(
     anchor: Encoder,
     anchor_id: str,
     scale: float,
+    anchor_modalities: Sequence[str] = (),
     similarity_scale: float | None = None,
     license: str = "",
     source: str = "bindplug bind",
@@ -277,6 +278,7 @@ def write_bound(
         anchor: that it was bound to.
         anchor_id: by which :func:`bindplug.load` finds the anchor; a directory's path is kept absolute.
         scale: factor on cosines of training.
+        anchor_modalities: what the anchor embeds when it is loaded whole; by default what ``anchor`` was loaded with.
         similarity_scale: fitted on held-out pairs.
         license: of the tower's weights.
         source: what made them.
@@ -297,7 +299,7 @@ def write_bound(
         "embedding_space": asdict(anchor.embedding_space),
         "anchor": {
             "id": absolute_id(anchor_id),
-            "modalities": list(anchor.modalities),
+            "modalities": list(anchor_modalities or anchor.modalities),
             "fingerprint": None if fingerprint is None else str(fingerprint),
         },
         "tower": entry,

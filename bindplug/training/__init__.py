@@ -9,7 +9,7 @@ from bindplug.training.initial import load_initial_weights
 from bindplug.training.lora import LoraRecipe, add_adapters, has_adapters, merge_adapters, remove_adapters
 from bindplug.training.loss import symmetric_info_nce
 from bindplug.training.options import Checkpoints, RunOptions
-from bindplug.training.pair_anchors import RowCache, default_row_cache, embed_anchors
+from bindplug.training.pair_anchors import RowCache, default_row_cache, embed_anchors, ensure_sees
 from bindplug.training.pair_dataset import FilePairs, PreparedPairs, prepare_pairs
 from bindplug.training.pair_items import PairItem, PairList, PairProblem, PairSource
 from bindplug.training.pair_reading import cut_windows, is_own_sense, open_pairs
@@ -44,6 +44,7 @@ __all__ = [
     "cut_windows",
     "default_row_cache",
     "embed_anchors",
+    "ensure_sees",
     "fit_scale",
     "frequency_mask",
     "has_adapters",

@@ -1,0 +1,438 @@
+"""``bindplug bind``: pairs in, a tower and a card out."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from bindplug.cli.building import (
+    OK,
+    SKIPPED,
+    ModelChoice,
+    check_option_values,
+    check_windows,
+    device_option,
+    output_options,
+    overwrite_option,
+    parse_reader_options,
+    print_json,
+    say,
+)
+from bindplug.errors import BindplugError
+
+if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from bindplug import Encoder
+    from bindplug.training import PairProblem
+    from bindplug_lab.binding.run import Machine, ReadyRun
+    from bindplug_lab.binding.settings import BindSettings
+
+MOST_PROBLEMS = 10
+"""Left-out items that are named on the screen; the run's directory has them all."""
+
+GROUPS = {
+    "Pairs": (
+        "sense",
+        "format",
+        "column",
+        "split",
+        "reader",
+        "windows",
+        "hop",
+        "strict",
+        "workers",
+        "cache_gb",
+    ),
+    "Anchor and tower": (
+        "anchor",
+        "init",
+        "tower",
+        "width",
+        "blocks",
+        "heads",
+        "head",
+        "drop_path",
+        "augment",
+    ),
+    "Recipe": (
+        *("recipe", "epochs", "batch", "lr", "weight_decay", "temperature", "learn_temperature", "seed"),
+        *("validation", "patience"),
+    ),
+    "Run": (
+        *(
+            "output",
+            "overwrite",
+            "resume",
+            "dry_run",
+            "device",
+            "precision",
+            "accumulate",
+            "checkpoint_every",
+        ),
+        *("tracker", "keep_run", "as_json", "quiet"),
+    ),
+}
+"""Options by the heading of the help they stand under; any others come last."""
+
+
+class GroupedCommand(click.Command):
+    """A command whose help has its options under headings."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        records = {
+            parameter.name: record
+            for parameter in self.get_params(ctx)
+            if (record := parameter.get_help_record(ctx)) is not None
+        }
+        for title, names in GROUPS.items():
+            with formatter.section(title):
+                formatter.write_dl([records.pop(name) for name in names if name in records])
+        if records:
+            with formatter.section("Other options"):
+                formatter.write_dl(list(records.values()))
+
+
+@click.command(cls=GroupedCommand)
+@click.argument("pairs")
+@click.option(
+    "--sense", required=True, help="audio, depth, thermal, imu, or a word of your own for .npy arrays."
+)
+@click.option(
+    "--format",
+    type=click.Choice(["folder", "table", "shards", "dataset"]),
+    help="What PAIRS are; recognized by default.",
+)
+@click.option(
+    "--column",
+    multiple=True,
+    metavar="ROLE=NAME",
+    help="A column of another name, as image=photo; of shards the ending. Repeatable.",
+)
+@click.option("--split", metavar="NAME", help="Of a data set that has several; train by default.")
+@click.option(
+    "-O",
+    "--reader-option",
+    "reader",
+    multiple=True,
+    metavar="MODALITY.NAME=VALUE",
+    help="Option of the sense's reader, as depth.unit=mm or imu.sample_rate=200. Repeatable.",
+)
+@click.option(
+    "--windows",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="Cut recordings into windows, each a pair with the picture of its moment. Videos always are, into 2 s.",
+)
+@click.option(
+    "--hop",
+    type=click.FloatRange(min=0, min_open=True),
+    metavar="SECONDS",
+    help="From the start of one window to that of the next; a window's length by default.",
+)
+@click.option(
+    "--strict", is_flag=True, help="Stop at the first unpaired or unreadable item instead of listing it."
+)
+@click.option(
+    "--workers",
+    type=click.IntRange(min=0),
+    metavar="N",
+    help="Threads that read; one for each core by default, at most 4; 0 for none.",
+)
+@click.option(
+    "--cache-gb",
+    type=click.FloatRange(min=0),
+    default=4.0,
+    show_default=True,
+    help="Most disk for samples that were read once; if they need more, they are read anew each time.",
+)
+@click.option("--anchor", metavar="ID", help="Model whose space is bound to: any that `bindplug.load` opens.")
+@click.option(
+    "--init",
+    metavar="ID",
+    help="ImageBind whose tower the training starts from; the anchor too, if none is given.",
+)
+@click.option(
+    "--tower",
+    metavar="SIZE",
+    help="small, base (the published size), or FILE.py:function of your own code, which is run. By the number of "
+    "pairs by default.",
+)
+@click.option("--width", type=click.IntRange(min=1), help="Of the tower's tokens.")
+@click.option("--blocks", type=click.IntRange(min=1), help="Of the tower.")
+@click.option("--heads", type=click.IntRange(min=1), help="Of the tower's attention.")
+@click.option(
+    "--head", type=click.Choice(["linear", "mlp"]), help="Projection into the space; linear by default."
+)
+@click.option("--drop-path", type=click.FloatRange(0, 1, max_open=True), help="Stochastic depth in training.")
+@click.option(
+    "--augment",
+    type=click.Choice(["none", "basic", "strong"]),
+    default="none",
+    show_default=True,
+    help="Of pictures, which are then embedded anew each time: crops and flips, and changes of light. Depth and "
+    "thermal maps get the same crops.",
+)
+@click.option(
+    "--recipe",
+    type=click.Choice(["small", "published"]),
+    help="Starting values of what follows; by the number of pairs by default.",
+)
+@click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Passes over the pairs.")
+@click.option(
+    "--batch", type=click.IntRange(min=2), help="Pairs in a step, each of which is contrasted with all."
+)
+@click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate.")
+@click.option("--weight-decay", type=click.FloatRange(min=0), help="Of matrices.")
+@click.option("--temperature", type=click.FloatRange(min=0, min_open=True), help="Of the contrast.")
+@click.option("--learn-temperature", is_flag=True, help="Learn it instead of keeping it fixed.")
+@click.option(
+    "--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of weights, order and split."
+)
+@click.option(
+    "--validation",
+    type=click.FloatRange(0, 1, max_open=True),
+    default=0.1,
+    show_default=True,
+    help="Share of recordings held out; windows of one recording stay together. 0 for none.",
+)
+@click.option(
+    "--patience",
+    type=click.IntRange(min=1),
+    help="Stop after so many validations without progress; never by default.",
+)
+@click.option("--output", "-o", required=True, metavar="DIR", help="Directory to write.")
+@overwrite_option
+@click.option("--resume", is_flag=True, help="Go on from the checkpoints of an interrupted run.")
+@click.option(
+    "--dry-run", is_flag=True, help="Read everything, list problems, estimate time and memory; train nothing."
+)
+@device_option
+@click.option(
+    "--precision", type=click.Choice(["no", "bf16", "fp16"]), help="Mixed precision; float32 by default."
+)
+@click.option(
+    "--accumulate",
+    type=click.IntRange(min=1),
+    default=1,
+    show_default=True,
+    help="Parts of a batch computed one after the other, for less memory at the same numbers.",
+)
+@click.option(
+    "--checkpoint-every",
+    type=click.IntRange(min=1),
+    metavar="STEPS",
+    help="An epoch by default, more of short ones.",
+)
+@click.option("--tracker", multiple=True, help="tensorboard, wandb or trackio. Repeatable.")
+@click.option("--keep-run", is_flag=True, help="Leave checkpoints and caches in DIR.run after success.")
+@output_options
+def bind(**options: Any) -> int:
+    """Train a tower on PAIRS of a picture and another sense, and write it as a model.
+
+    PAIRS are a folder of files with the same names (dog1.jpg and dog1.wav, or videos, which are both), a CSV, JSON
+    Lines or Parquet table of paths, webdataset shards, or a Hugging Face data set on disk. The pictures are embedded
+    by the frozen anchor; the tower learns to say the same of the other sense. Neither labels nor text are used.
+
+    \b
+    bindplug bind pairs/ --sense audio --anchor open_clip:ViT-B-16:laion2b_s34b_b88k -o my-ear
+    bindplug bind videos/ --sense audio --anchor imagebind_huge --windows 2 --hop 1 -o my-ear
+    bindplug bind pairs.csv --sense depth --init imagebind_huge --epochs 5 -o my-eye
+    bindplug bind pairs/ --sense sonar --anchor imagebind_huge --tower sonar.py:tower -o my-sonar
+    bindplug classify sounds/*.wav --model my-ear --classes "a dog,a car"
+    """
+    from bindplug_lab.binding import run
+
+    settings = settings_of(options)
+    choice = ModelChoice(settings.anchor, options["device"], None, 32)
+    machine = _machine(options, choice)
+    speak = say if machine.is_main and not options["quiet"] else _nothing
+    directory = run.check_places(settings, machine)
+
+    def load(name: str, modalities: set[str] | None) -> Encoder:
+        return ModelChoice(name, str(machine.device), None, 32).load(modalities)
+
+    ready = run.get_ready(settings, machine, load, directory, speak)
+    if machine.is_main:
+        _report_problems(ready.prepared.problems, directory, options["quiet"])
+    for line in (*ready.notes, f"{ready.recipe_line}: {_recipe_text(ready)}", f"tower: {ready.tower_line}"):
+        speak(line)
+    speak(
+        f"{len(ready.train)} pairs to train on, {0 if ready.held_out is None else len(ready.held_out)} held out"
+    )
+    speak(str(ready.estimate))
+    code = SKIPPED if ready.prepared.problems else OK
+    if options["dry_run"]:
+        if options["as_json"] and machine.is_main:
+            print_json(run.summary(ready, settings))
+        return code
+    with _advice(directory, speak):
+        result = run.train(settings, machine, ready, directory)
+        if not machine.is_main:
+            return OK
+        card = run.write(settings, machine, ready, result, load)
+    run.clean_up(settings, machine)
+    if options["as_json"]:
+        print_json(card)
+    else:
+        _report(card, settings, speak)
+    return code
+
+
+def settings_of(options: dict[str, Any]) -> BindSettings:
+    """The settings that options of the command stand for.
+
+    Raises:
+        click.UsageError: options contradict each other.
+    """
+    from bindplug.training import is_own_sense
+    from bindplug_lab.binding.settings import BindSettings
+
+    check_windows(options["windows"], options["hop"])
+    anchor, init = options["anchor"] or options["init"], options["init"] or ""
+    if not anchor:
+        raise click.UsageError(
+            "say what to bind to: --anchor ID, or --init ID to go on with a model's own tower"
+        )
+    shape = {name: options[name] for name in ("width", "blocks", "heads") if options[name] is not None}
+    sense = options["sense"].lower()
+    if init and (shape or options["tower"]):
+        raise click.UsageError(
+            "--init brings the tower's shape with it; leave out --tower, --width, --blocks, --heads"
+        )
+    if init and is_own_sense(sense):
+        raise click.UsageError(f"--init has no tower for {sense}; say --tower FILE.py:function, or nothing")
+    if options["tower"] not in (None, "small", "base") and shape:
+        raise click.UsageError("your own tower has its own shape; leave out --width, --blocks and --heads")
+    reader = parse_reader_options(options["reader"])
+    strangers = sorted(set(reader) - {sense})
+    if strangers:
+        raise click.BadParameter(
+            f"options of {', '.join(strangers)} while the sense is {sense}", param_hint="-O"
+        )
+    check_option_values(reader)
+    names = {"epochs": "epochs", "batch": "batch_size", "lr": "learning_rate", "weight_decay": "weight_decay"}
+    names |= {"temperature": "temperature", "head": "head", "drop_path": "drop_path"}
+    changes = {field: options[name] for name, field in names.items() if options[name] is not None}
+    if is_own_sense(sense) and {"head", "drop_path"} & set(changes):
+        raise click.UsageError("--head and --drop-path are of ImageBind's towers; build them into your own")
+    return BindSettings(
+        pairs=options["pairs"],
+        sense=sense,
+        output=Path(options["output"]).expanduser(),
+        anchor=anchor,
+        init=init,
+        format=options["format"],
+        columns=_columns(options["column"]),
+        split=options["split"],
+        reader=reader.get(sense, {}),
+        windows_s=options["windows"],
+        hop_s=options["hop"],
+        tower=options["tower"],
+        shape=shape,
+        recipe=options["recipe"],
+        changes={**changes, "learn_temperature": options["learn_temperature"], "seed": options["seed"]},
+        augment=options["augment"],
+        validation=options["validation"],
+        patience=options["patience"],
+    )
+
+
+def _columns(assignments: Sequence[str]) -> dict[str, str]:
+    columns = {}
+    for assignment in assignments:
+        role, equals, name = assignment.partition("=")
+        if not (equals and role and name):
+            raise click.BadParameter(
+                f"{assignment!r} is not ROLE=NAME, as image=photo", param_hint="--column"
+            )
+        columns[role.lower()] = name
+    return columns
+
+
+def _machine(options: dict[str, Any], choice: ModelChoice) -> Machine:
+    from bindplug_lab.binding.run import Machine, process_device
+
+    return Machine(
+        device=process_device(choice.torch_device, options["device"]),
+        workers=options["workers"],
+        precision=options["precision"],
+        accumulation=options["accumulate"],
+        cache_bytes=int(options["cache_gb"] * 2**30),
+        checkpoint_steps=options["checkpoint_every"],
+        resume=options["resume"],
+        overwrite=options["overwrite"],
+        keep_run=options["keep_run"],
+        trackers=tuple(options["tracker"]),
+        strict=options["strict"],
+        quiet=True if options["quiet"] else None,
+    )
+
+
+def _nothing(line: str) -> None:
+    """Say nothing."""
+
+
+@contextmanager
+def _advice(directory: Path, speak: Callable[[str], None]) -> Iterator[None]:
+    """Say where the checkpoints are if the block fails."""
+    try:
+        yield
+    except (BindplugError, OSError, KeyboardInterrupt):
+        if any((directory / "checkpoints").glob("step-*")):
+            speak(
+                f"the checkpoints stay in {directory / 'checkpoints'}; the same command with --resume goes on from them"
+            )
+        raise
+
+
+def _report_problems(problems: Sequence[PairProblem], directory: Path, quiet: bool) -> None:
+    from bindplug_lab.binding.card import SKIPPED_CSV, write_skipped
+
+    if not problems:
+        return
+    write_skipped(directory, problems)
+    if quiet:
+        return
+    for problem in problems[:MOST_PROBLEMS]:
+        reason = problem.reason.removeprefix(f"{problem.source}: ")
+        say(f"left out {problem.source}: {reason}")
+    unpaired = sum(problem.kind == "unpaired" for problem in problems)
+    say(
+        f"{len(problems)} items left out, {unpaired} of them unpaired; all are listed in {directory / SKIPPED_CSV} and "
+        f"later beside the model"
+    )
+
+
+def _recipe_text(ready: ReadyRun) -> str:
+    recipe = ready.recipe
+    learned = ", learned" if recipe.learn_temperature else ""
+    return (
+        f"{recipe.epochs:g} epochs of batches of {recipe.batch_size}, learning rate {recipe.learning_rate:g}, "
+        f"temperature {recipe.temperature:g}{learned}"
+    )
+
+
+def _report(card: dict[str, Any], settings: BindSettings, speak: Callable[[str], None]) -> None:
+    training, figures = card["training"], card["held_out"]
+    speak(
+        f"trained {training['steps']} steps in {training['seconds']:.0f} s; loss {training['losses'][-1]:.3f}"
+    )
+    if figures is not None:
+        for title, key in (
+            (f"{card['sense']} to picture", "sample_to_picture"),
+            (f"picture to {card['sense']}", "picture_to_sample"),
+        ):
+            texts = [
+                f"R@{recall['k']} {recall['share']:.0%} ({recall['low']:.0%} to {recall['high']:.0%}, chance "
+                f"{recall['chance']:.1%})"
+                for recall in figures[key]
+            ]
+            speak(f"{title}, {figures['pairs']} held-out pairs: {', '.join(texts)}")
+    speak(card["license_note"])
+    click.echo(json.dumps(str(settings.output))[1:-1])

@@ -1,0 +1,477 @@
+"""A binding run from pairs to directory."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from bindplug import Encoder, list_models
+from bindplug.bound import ArrayTower, write_bound
+from bindplug.directories import is_occupied, staged
+from bindplug.errors import BindplugError, InputError
+from bindplug.imagebind import ImageBind
+from bindplug.inputs import Preprocess, make_preprocess
+from bindplug.training import (
+    BindingRecipe,
+    BindingResult,
+    Checkpoints,
+    FilePairs,
+    PreparedPairs,
+    RowCache,
+    RunOptions,
+    Validation,
+    bind,
+    bind_tower,
+    cut_windows,
+    default_row_cache,
+    ensure_sees,
+    is_own_sense,
+    open_pairs,
+    prepare_pairs,
+)
+from bindplug_lab.binding.card import environment, license_note, write_card, write_skipped
+from bindplug_lab.binding.curve import draw_curve
+from bindplug_lab.binding.estimate import Estimate, estimate
+from bindplug_lab.binding.figures import HeldOutFigures, measure
+from bindplug_lab.binding.settings import BindSettings, choose_recipe
+from bindplug_lab.binding.towers import build_tower
+
+FEWEST_HELD_OUT = 2
+"""Pairs that can be contrasted."""
+
+CHECKPOINTS = 20
+"""Of a short run."""
+
+NORMALIZED_BY = 512
+"""Samples that an array tower's mean and deviation are taken from."""
+
+Say = Callable[[str], None]
+LoadModel = Callable[[str, set[str] | None], Encoder]
+
+
+@dataclass(frozen=True)
+class Machine:
+    """How a run proceeds on this machine; nothing of it decides on what is learned beyond rounding.
+
+    Attributes:
+        device: where the anchor and the tower are.
+        workers: threads that read; None for one a core, at most four.
+        precision: ``"no"``, ``"bf16"`` or ``"fp16"``; None as accelerate's configuration says.
+        accumulation: parts of a batch that are computed one after the other.
+        anchor_batch: pictures in one pass of the anchor.
+        cache_bytes: most bytes of samples kept on disk.
+        row_cache: SQLite file with rows of pictures; None keeps none.
+        checkpoint_steps: steps between two checkpoints; None for one each epoch.
+        resume: go on from the checkpoints of an interrupted run.
+        overwrite: replace what stands at the output, and an unfinished run's directory.
+        keep_run: leave the run's directory after success.
+        trackers: of accelerate.
+        strict: stop at the first unpaired or unreadable item.
+        quiet: no progress.
+    """
+
+    device: torch.device
+    workers: int | None = None
+    precision: str | None = None
+    accumulation: int = 1
+    anchor_batch: int = 32
+    cache_bytes: int = 4 << 30
+    row_cache: Path | None = field(default_factory=default_row_cache)
+    checkpoint_steps: int | None = None
+    resume: bool = False
+    overwrite: bool = False
+    keep_run: bool = False
+    trackers: tuple[str, ...] = ()
+    strict: bool = False
+    quiet: bool | None = None
+
+    @property
+    def is_main(self) -> bool:
+        """Whether this process prints and writes: the only one, or the first that ``accelerate launch`` started."""
+        return int(os.environ.get("RANK", "0")) == 0
+
+    @property
+    def processes(self) -> int:
+        """How many train together."""
+        return int(os.environ.get("WORLD_SIZE", "1"))
+
+
+@dataclass
+class ReadyRun:
+    """A run before its first step.
+
+    Attributes:
+        prepared: the pairs, and what was left out.
+        train, held_out: to train on, and to validate on.
+        anchor: model that is bound to.
+        tower: to train.
+        recipe: of the run, and a line that names it.
+        tower_line: a line that describes the tower.
+        estimate: of time and memory.
+        notes: remarks for a person.
+    """
+
+    prepared: PreparedPairs
+    train: FilePairs
+    held_out: FilePairs | None
+    anchor: Encoder
+    tower: nn.Module
+    recipe: BindingRecipe
+    recipe_line: str
+    tower_line: str
+    estimate: Estimate
+    notes: list[str]
+
+    def encode(self, sense: str) -> Callable[[Tensor], Tensor]:
+        """(B, ...) inputs -> (B, D) rows of the tower."""
+        tower = self.tower
+        return (lambda inputs: tower.encode(sense, inputs)) if isinstance(tower, ImageBind) else tower
+
+
+def process_device(device: torch.device, name: str) -> torch.device:
+    """Where this process computes: ``device``, or its own where ``accelerate launch`` started several.
+
+    Raises:
+        InputError: a device is named, and there are several processes.
+    """
+    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
+        return device
+    if name != "auto":
+        raise InputError(
+            "--device",
+            found=f"{name} in a run of several processes",
+            expected="none: each has a device of its own",
+        )
+    from accelerate import PartialState
+
+    return torch.device(PartialState().device)
+
+
+def run_directory(output: Path) -> Path:
+    """Where checkpoints and caches of a run lie until it has succeeded."""
+    return output.with_name(f"{output.name}.run")
+
+
+def check_places(settings: BindSettings, machine: Machine) -> Path:
+    """The run's directory, made; nothing else is touched.
+
+    Raises:
+        InputError: the output is taken, a run is unfinished there, or the place cannot be written.
+    """
+    output, directory = settings.output, run_directory(settings.output)
+    is_taken = output.is_symlink() or (is_occupied(output) and not machine.overwrite)
+    if is_taken:
+        raise InputError(
+            str(output),
+            found="something of an earlier run or of somebody else",
+            expected="a new place",
+            remedy="Say --overwrite to replace a directory, or give another --output",
+        )
+    unfinished = (directory / "checkpoints").is_dir() and any((directory / "checkpoints").iterdir())
+    if unfinished and machine.is_main and not machine.resume:
+        if not machine.overwrite:
+            raise InputError(
+                str(directory),
+                found="the checkpoints of an unfinished run",
+                expected="a new place, or word on what to do with them",
+                remedy="Say --resume to go on from them, or --overwrite to begin anew",
+            )
+        shutil.rmtree(directory / "checkpoints")
+    try:
+        directory.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=directory):
+            pass
+    except OSError as error:
+        raise InputError(
+            str(directory),
+            found=f"a place that cannot be written ({error.strerror or error})",
+            expected="a writable one",
+        ) from error
+    return directory
+
+
+def get_ready(
+    settings: BindSettings, machine: Machine, load: LoadModel, directory: Path, say: Say
+) -> ReadyRun:
+    """List and read the pairs, load the anchor, and build the tower.
+
+    Raises:
+        InputError: no pairs, bad options, an anchor without an image tower, and whatever else cannot work.
+    """
+    sense = settings.sense
+    own = is_own_sense(sense)
+    pairs = open_pairs(
+        settings.pairs, sense, format=settings.format, columns=settings.columns, split=settings.split
+    )
+    pairs = cut_windows(
+        pairs,
+        sense,
+        seconds=settings.windows_s,
+        hop=settings.hop_s,
+        options=settings.reader,
+        quiet=machine.quiet,
+    )
+    say(f"{len(pairs)} pairs of a picture and {sense}, {len(pairs.problems)} items left out so far")
+    anchor = load(settings.anchor, {"image"})
+    ensure_sees(anchor)
+    init = None
+    if settings.init:
+        init = (
+            anchor
+            if settings.init == settings.anchor and sense in anchor.modalities
+            else load(settings.init, {sense})
+        )
+    preprocess: Preprocess | None = None if own else make_preprocess([sense])[sense]
+    row_cache = None
+    if machine.row_cache is not None and anchor.fingerprint is not None:
+        row_cache = RowCache(machine.row_cache, f"{anchor.embedding_space.name}|{anchor.fingerprint}")
+    with main_process_first(machine):
+        prepared = prepare_pairs(
+            pairs,
+            sense,
+            anchor,
+            directory,
+            preprocess=preprocess,
+            options=settings.reader,
+            augment=settings.augment,
+            clips=1 if settings.windows_s else None,
+            row_cache=row_cache,
+            most_bytes=machine.cache_bytes,
+            batch_size=machine.anchor_batch,
+            workers=machine.workers,
+            quiet=machine.quiet,
+            strict=machine.strict,
+        )
+    notes = list(prepared.notes)
+    seed = int(settings.changes.get("seed", 0))
+    train, held_out = prepared.split(settings.validation, seed=seed)
+    if held_out is not None and len(held_out) < FEWEST_HELD_OUT:
+        notes.append(f"{len(held_out)} pair would be held out, too few to measure on; all are trained on")
+        train, held_out = prepared.pairs, None
+    if len(train) < FEWEST_HELD_OUT:
+        raise InputError(
+            settings.pairs,
+            found=f"{len(train)} pair to train on",
+            expected="at least 2, and some hundreds to learn anything",
+        )
+    recipe, recipe_line, remarks = choose_recipe(settings, len(train))
+    sample = train.samples(torch.tensor([0]), torch.Generator().manual_seed(0))[0]
+    tower, recipe, tower_line = build_tower(settings, recipe, anchor, init, len(train), sample)
+    tower.to(machine.device)
+    if isinstance(tower, ArrayTower):
+        indices = torch.arange(min(len(train), NORMALIZED_BY))
+        tower.fit_normalization(train.samples(indices, torch.Generator().manual_seed(seed)))
+    steps = max(1, round(recipe.epochs * (len(train) // recipe.batch_size)))
+    ready = ReadyRun(
+        prepared,
+        train,
+        held_out,
+        anchor,
+        tower,
+        recipe,
+        recipe_line,
+        tower_line,
+        Estimate(steps, 0, 0),
+        notes + remarks,
+    )
+    ready.estimate = estimate(
+        tower, ready.encode(sense), sample, batch=recipe.batch_size, steps=steps, device=machine.device
+    )
+    return ready
+
+
+def train(settings: BindSettings, machine: Machine, ready: ReadyRun, directory: Path) -> BindingResult:
+    """Train the tower; a killed run leaves its checkpoints."""
+    validation = None
+    if ready.held_out is not None:
+        every = max(1.0, ready.recipe.epochs / 50)
+        validation = Validation(ready.held_out, every_epochs=every, patience=settings.patience)
+    options = RunOptions(
+        precision=machine.precision,
+        accumulation=machine.accumulation,
+        workers=machine.workers,
+        checkpoints=Checkpoints(
+            directory / "checkpoints",
+            every_steps=machine.checkpoint_steps or _checkpoint_steps(ready),
+            resume=machine.resume,
+        ),
+        trackers=machine.trackers,
+        log_directory=directory / "logs" if machine.trackers else None,
+        project=settings.output.name,
+    )
+    common: dict[str, Any] = {"validation": validation, "options": options, "quiet": machine.quiet}
+    if isinstance(ready.tower, ImageBind):
+        return bind(ready.tower, settings.sense, ready.train, ready.recipe, **common)
+    return bind_tower(ready.tower, ready.train, ready.recipe, name=settings.sense, **common)
+
+
+def _checkpoint_steps(ready: ReadyRun) -> int:
+    """An epoch, and in short ones enough steps that writing takes little of the time."""
+    return max(1, len(ready.train) // ready.recipe.batch_size, ready.estimate.steps // CHECKPOINTS)
+
+
+def write(
+    settings: BindSettings, machine: Machine, ready: ReadyRun, result: BindingResult, load: LoadModel
+) -> dict[str, Any]:
+    """Measure the tower on the held-out pairs, and write its directory, whole or not at all.
+
+    Returns:
+        The card.
+    """
+    sense, tower = settings.sense, ready.tower
+    device = next(tower.parameters()).device
+    figures = None
+    if ready.held_out is not None:
+        figures = measure(ready.held_out, ready.encode(sense), device, ready.recipe.batch_size)
+    if isinstance(tower, ImageBind) and figures is not None:
+        tower.similarity_scales = {sense: figures.similarity_scale}
+    license = license_of(settings.anchor, ready.anchor)
+    card = _card(settings, ready, result, figures, license, device)
+    try:
+        with staged(settings.output, overwrite=machine.overwrite) as partial:
+            write_bound(
+                partial,
+                sense=sense,
+                tower=tower,
+                anchor=ready.anchor,
+                anchor_id=settings.anchor,
+                anchor_modalities=modalities_of(settings.anchor, ready.anchor, load),
+                scale=result.scale,
+                similarity_scale=None if figures is None else figures.similarity_scale,
+                license=license,
+            )
+            has_curve = draw_curve(
+                partial / "curve.png", result.losses, result.steps, result.validations, settings.output.name
+            )
+            write_skipped(partial, ready.prepared.problems)
+            write_card(partial, card, has_curve=has_curve)
+    except OSError as error:
+        raise InputError(
+            str(settings.output),
+            found=f"a directory that could not be written ({error.strerror or error})",
+            expected="room on the disk and the right to write",
+            remedy=f"The checkpoints stay in {run_directory(settings.output)}: say --resume once it is mended",
+        ) from error
+    return card
+
+
+def _card(
+    settings: BindSettings,
+    ready: ReadyRun,
+    result: BindingResult,
+    figures: HeldOutFigures | None,
+    license: str,
+    device: torch.device,
+) -> dict[str, Any]:
+    problems, fingerprint = ready.prepared.problems, ready.anchor.fingerprint
+    unpaired = sum(problem.kind == "unpaired" for problem in problems)
+    return {
+        "name": settings.output.name,
+        "sense": settings.sense,
+        "anchor": {
+            "id": settings.anchor,
+            "space": ready.anchor.embedding_space.name,
+            "width": ready.anchor.embedding_space.width,
+            "fingerprint": None if fingerprint is None else str(fingerprint),
+            "fingerprint_digest": None if fingerprint is None else fingerprint.digest,
+            "license": license,
+        },
+        "license_note": license_note(license, settings.anchor),
+        "tower": ready.tower_line,
+        "recipe_name": ready.recipe_line,
+        "recipe": ready.recipe.to_dict(),
+        "settings": settings.to_dict(),
+        "data": {
+            "source": settings.pairs,
+            "listed": ready.prepared.listed,
+            "trained": len(ready.train),
+            "held_out": 0 if ready.held_out is None else len(ready.held_out),
+            "unpaired": unpaired,
+            "bad": len(problems) - unpaired,
+        },
+        "training": {
+            "steps": result.steps,
+            "seconds": result.seconds,
+            "device": str(device),
+            "losses": result.losses,
+            "validations": result.validations,
+            "best_step": result.best_step,
+            "is_stopped_early": result.is_stopped_early,
+            "is_selected": ready.held_out is not None,
+            "scale": result.scale,
+        },
+        "held_out": None if figures is None else figures.to_dict(),
+        "notes": ready.notes,
+        "environment": environment(),
+    }
+
+
+def summary(ready: ReadyRun, settings: BindSettings) -> dict[str, Any]:
+    """What a dry run says."""
+    problems = ready.prepared.problems
+    return {
+        "pairs": settings.pairs,
+        "listed": ready.prepared.listed,
+        "trained": len(ready.train),
+        "held_out": 0 if ready.held_out is None else len(ready.held_out),
+        "problems": [asdict(problem) for problem in problems],
+        "tower": ready.tower_line,
+        "recipe": ready.recipe_line,
+        "recipe_values": ready.recipe.to_dict(),
+        "steps": ready.estimate.steps,
+        "seconds": ready.estimate.seconds,
+        "memory_bytes": ready.estimate.memory_bytes,
+        "notes": ready.notes,
+    }
+
+
+def license_of(anchor_id: str, anchor: Encoder) -> str:
+    """The license of the anchor's weights, as far as it is stated; empty if not."""
+    stated = next((card.license for card in list_models() if card.name == anchor_id), "")
+    own = getattr(anchor, "license", "")
+    return stated or (own if isinstance(own, str) else "")
+
+
+def modalities_of(anchor_id: str, anchor: Encoder, load: LoadModel) -> list[str]:
+    """What the anchor embeds when it is loaded whole."""
+    registered = next((card.modalities for card in list_models() if card.name == anchor_id), None)
+    if registered is not None:
+        return list(registered)
+    try:
+        return list(load(anchor_id, {"image", "text"}).modalities)
+    except BindplugError:  # an anchor of pictures alone
+        return list(anchor.modalities)
+
+
+@contextmanager
+def main_process_first(machine: Machine) -> Iterator[None]:
+    """The block in the main process before the others, which then find what it left."""
+    if machine.processes == 1:
+        yield
+        return
+    from accelerate import PartialState
+
+    with PartialState().main_process_first():
+        yield
+
+
+def clean_up(settings: BindSettings, machine: Machine) -> None:
+    """Drop the run's directory after success, but for the logs of trackers."""
+    directory = run_directory(settings.output)
+    if machine.keep_run:
+        return
+    if not machine.trackers:
+        shutil.rmtree(directory, ignore_errors=True)
+        return
+    shutil.rmtree(directory / "checkpoints", ignore_errors=True)
+    for file in directory.glob("samples.*"):
+        file.unlink(missing_ok=True)
