@@ -9,7 +9,7 @@ import zlib
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from bindplug.errors import InputError
 from bindplug.lazy import require
@@ -52,6 +52,14 @@ class Row(Mapping[str, str]):
             raise InputError(self.place, found=f"a blank {column!r}", expected="a value")
         return self[column]
 
+    def refuse(self, column: str, expected: str) -> NoReturn:
+        """Raise an error about a cell.
+
+        Raises:
+            InputError: always.
+        """
+        raise InputError(self.place, found=f"{column} = {self[column]!r}", expected=expected)
+
     def number(self, column: str) -> int:
         """A cell that is a whole number.
 
@@ -61,8 +69,7 @@ class Row(Mapping[str, str]):
         try:
             return int(self[column])
         except ValueError:
-            found = f"{column} = {self[column]!r}"
-            raise InputError(self.place, found=found, expected="a whole number") from None
+            self.refuse(column, "a whole number")
 
     def seconds(self, column: str) -> float:
         """A cell that is a time in seconds.

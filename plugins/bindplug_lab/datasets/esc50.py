@@ -44,7 +44,7 @@ def read_esc50(folder: DataFolder, *, folds: Sequence[int] = FOLDS, classes: int
             found = f"target {target} for {row['category']!r} and {categories[target]!r}"
             raise InputError(row.place, found=found, expected="a category for each target")
         if row.number("fold") not in FOLDS:
-            raise InputError(row.place, found=f"fold {row['fold']}", expected="1 to 5")
+            row.refuse("fold", "1 to 5")
     keys = [categories[target] for target in sorted(categories)]
     class_list = ClassList(keys, [spaced(key) for key in keys], str(table)).expect(classes)
     entries = [

@@ -135,7 +135,7 @@ class DataFolder:
 
 
 class FileIndex:
-    """Files below a folder by their name, read once: data sets of one name lie in folders of many names.
+    """Files below a folder by their stem without blanks at its ends, listed once.
 
     Args:
         folder: where to look, at any depth; symbolic links to folders are not followed.
@@ -150,12 +150,18 @@ class FileIndex:
             rank = ranks.get(path.suffix.lower())
             if rank is None:
                 continue
-            other = self._by_stem.get(path.stem)
+            stem = path.stem.strip()
+            other = self._by_stem.get(stem)
             if other is None or rank < ranks[other.suffix.lower()]:
-                self._by_stem[path.stem] = path
+                self._by_stem[stem] = path
 
     def __len__(self) -> int:
         return len(self._by_stem)
+
+    @property
+    def stems(self) -> tuple[str, ...]:
+        """Stems in their order."""
+        return tuple(sorted(self._by_stem))
 
     def get(self, *stems: str) -> Path | None:
         """The file of the first stem that there is one of."""

@@ -18,7 +18,7 @@ __all__ = ["ClassList", "Entry", "check_choice", "labeled_items", "spaced"]
 Record = TypeVar("Record")
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, slots=True)
 class Entry:
     """An item as its annotations list it.
 
@@ -45,15 +45,21 @@ class ClassList:
         keys: C names in the annotations, as ``"n01440764"`` or ``"living_room"``.
         names: C names for people and prompts; the keys by default.
         source: where they stand, for errors.
+        synonyms: for each class the names to prompt with; its name by default.
 
     Raises:
         InputError: there is none, or a key or name stands twice.
     """
 
     def __init__(
-        self, keys: Sequence[str], names: Sequence[str] | None = None, source: str = "the class list"
+        self,
+        keys: Sequence[str],
+        names: Sequence[str] | None = None,
+        source: str = "the class list",
+        synonyms: Sequence[tuple[str, ...]] = (),
     ) -> None:
         self.keys, self.names, self.source = tuple(keys), tuple(keys if names is None else names), source
+        self.synonyms = tuple(synonyms)
         if not self.keys:
             raise InputError(source, found="no classes", expected="at least one")
         for column in (self.keys, self.names):
@@ -103,8 +109,18 @@ def labeled_items(
     what: str,
     *,
     with_folds: bool = False,
+    expected: int | None = None,
 ) -> LabeledItems:
     """Items of the entries whose files are there.
+
+    Args:
+        folder: the data set.
+        entries: what its annotations list.
+        classes: its classes.
+        make: the query of an entry.
+        what: what the files are, as ``"sounds"``.
+        with_folds: whether entries are of folds.
+        expected: how many a complete data set has; as many as are listed by default.
 
     Raises:
         MissingData: files are missing, see :meth:`DataFolder.select`.
@@ -117,8 +133,9 @@ def labeled_items(
         queries=Queries(present, make),
         labels=tuple(entry.labels for entry in present),
         class_names=classes.names,
+        synonyms=classes.synonyms,
         folds=tuple(entry.fold for entry in present) if with_folds else (),
-        expected=len(entries),
+        expected=len(entries) if expected is None else expected,
         missing=tuple(entry.id for entry in entries if entry.path is None)[:10],
     )
 

@@ -79,6 +79,21 @@ class Reader:
 
 
 READERS: dict[str, Reader] = {
+    "audiocaps": Reader("bindplug_lab.datasets.audiocaps:read_audiocaps"),
+    "audioset": Reader("bindplug_lab.datasets.audioset:read_audioset"),
+    "clotho": Reader("bindplug_lab.datasets.clotho:read_clotho"),
+    "ego4d": Reader("bindplug_lab.datasets.ego4d:read_ego4d"),
     "esc50": Reader("bindplug_lab.datasets.esc50:read_esc50"),
+    "folder": Reader("bindplug_lab.datasets.own_folder:read_folder"),
+    "imagenet": Reader("bindplug_lab.datasets.imagenet:read_imagenet"),
+    "kinetics": Reader("bindplug_lab.datasets.kinetics:read_kinetics"),
+    "llvip": Reader("bindplug_lab.datasets.llvip:read_llvip"),
+    "msrvtt": Reader("bindplug_lab.datasets.msrvtt:read_msrvtt"),
+    "nyud": Reader("bindplug_lab.datasets.nyud:read_nyud"),
+    "pairs": Reader("bindplug_lab.datasets.own_table:read_pairs"),
+    "places365": Reader("bindplug_lab.datasets.places365:read_places365"),
+    "sun_rgbd": Reader("bindplug_lab.datasets.sun_rgbd:read_sun_rgbd"),
+    "table": Reader("bindplug_lab.datasets.own_table:read_table"),
+    "vggsound": Reader("bindplug_lab.datasets.vggsound:read_vggsound"),
 }
 """Readers by the name that a task's TOML has under ``data.reader``."""

@@ -66,7 +66,7 @@ def test_missing_table(tmp_path):
     [
         ("1-1004-A-4.wav,1,4", "1-1004-A-4.wav,1,four", r"line 10: target = 'four'"),
         ("1-1004-A-4.wav,1,4,door_wood_knock", "1-1004-A-4.wav,1,4,knock", "a category for each target"),
-        ("1-1004-A-4.wav,1,", "1-1004-A-4.wav,9,", "fold 9"),
+        ("1-1004-A-4.wav,1,", "1-1004-A-4.wav,9,", "fold = '9'"),
         ("1-1004-A-4.wav", "2-1001-A-1.wav", "ids twice"),
         ("filename,fold", "file,fold", "no column 'filename'"),
         (",49,class_49", ",49,class_48", "'class_48' twice"),

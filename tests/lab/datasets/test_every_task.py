@@ -1,0 +1,113 @@
+"""What holds for every task on its miniature."""
+
+from __future__ import annotations
+
+import pickle
+import shutil
+
+import pytest
+
+import bindplug
+from bindplug_lab.datasets import MissingData
+from bindplug_lab.datasets.folder import walk
+from bindplug_lab.tasks import PROTOCOLS, FewShotItems, LabeledItems, PairedItems, list_tasks
+from tests.lab.miniature import MAKERS, miniature_task
+
+MEDIA = (".wav", ".mp4", ".jpg", ".jpeg", ".png")
+NAMES = sorted(task.name for task in list_tasks() if task.needs_data)
+
+
+def test_every_task_has_a_miniature():
+    assert sorted(MAKERS) == NAMES
+    assert len(NAMES) >= 17
+
+
+def sides(items):
+    """Queries of the items, all sides."""
+    if isinstance(items, FewShotItems):
+        return [items.support.queries, items.test.queries]
+    return [items.left, items.right] if isinstance(items, PairedItems) else [items.queries]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_items_are_of_the_protocol_and_of_the_modalities(miniatures, name):
+    task = miniature_task(name)
+    items = task.items(miniatures(name))
+    assert isinstance(items, PROTOCOLS[task.protocol])
+    assert len(items) > 0
+    assert items.missing_count == 0
+    modalities = {
+        leaf.modality.value for queries in sides(items) for query in queries for _, leaf in query.terms
+    }
+    assert modalities == set(task.modalities)
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_items_are_the_same_in_every_run_and_travel_to_other_processes(miniatures, name):
+    task = miniature_task(name)
+    items, again = (task.items(miniatures(name)) for _ in range(2))
+    copied = pickle.loads(pickle.dumps(items))
+    if isinstance(items, LabeledItems):
+        assert items.ids == again.ids == copied.ids
+        assert items.labels == again.labels == copied.labels
+    for queries, others in zip(sides(items), sides(copied), strict=True):
+        assert len(queries) == len(others)
+        assert [leaf.modality for _, leaf in queries[0].terms] == [
+            leaf.modality for _, leaf in others[0].terms
+        ]
+
+
+@pytest.mark.parametrize(
+    "name", sorted(set(NAMES) - {"msrvtt_audio", "msrvtt_audio_video", "esc50_few_shot"})
+)
+def test_a_missing_file_is_an_error_or_counted(miniatures, tmp_path, name):
+    task = miniature_task(name)
+    root = shutil.copytree(miniatures(name), tmp_path / "copy")
+    media = [path for path in walk(root) if path.suffix.lower() in MEDIA or path.parent.name == "imu"]
+    if not media:  # one file holds everything
+        assert name == "nyud"
+        return
+    used = {str(leaf.source) for queries in sides(task.items(root)) for q in queries for _, leaf in q.terms}
+    path = next((path for path in media if str(path) in used), media[0])
+    path.unlink()
+    with pytest.raises(MissingData, match=r"1 of \d+|2 of \d+|3 of \d+") as error:
+        task.items(root)
+    assert task.url in str(error.value)
+    assert task.terms.rstrip(".") in str(error.value)
+    assert "--allow-missing" in str(error.value)
+    if name == "sun_rgbd_few_shot":  # of its one scene in the support none is left
+        return
+    items = task.items(root, allow_missing=True)
+    assert items.missing_count >= 1
+    assert str(path) not in {
+        str(leaf.source) for queries in sides(items) for q in queries for _, leaf in q.terms
+    }
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_an_empty_folder_says_where_to_get_the_data(tmp_path, name):
+    task = miniature_task(name)
+    with pytest.raises(MissingData) as error:
+        task.items(tmp_path, allow_missing=True)
+    assert task.url in str(error.value)
+    assert task.layout.splitlines()[0] in str(error.value)
+
+
+@pytest.mark.parametrize("name", ["audioset", "imagenet1k", "kinetics400", "places365", "vggsound"])
+def test_fewer_classes_or_files_than_the_real_set_are_refused(miniatures, name):
+    from bindplug_lab.tasks import load_task
+
+    with pytest.raises(bindplug.BindplugError, match=r"expected (all )?(50,000|\d+ classes)"):
+        load_task(name).items(miniatures(name))
+
+
+@pytest.mark.filterwarnings("ignore::bindplug.errors.UnknownWords")
+@pytest.mark.parametrize("name", sorted(set(NAMES) - {"esc50_few_shot", "sun_rgbd_few_shot"}))
+def test_our_readers_read_every_item(miniatures, name):
+    model = bindplug.load("imagebind_tiny")
+    task = miniature_task(name)
+    items = task.items(miniatures(name))
+    for queries in sides(items):
+        rows = model.embed(list(queries[:2]))
+        assert rows.shape[0] == min(2, len(queries))
+        assert rows.isfinite().all()
