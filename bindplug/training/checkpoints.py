@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import re
@@ -24,7 +25,7 @@ MANIFEST = Manifest(
     "bindplug-training-checkpoint",
     version=1,
     holds="checkpoint of a training run",
-    fields={"identity": dict, "progress": dict, "random": list, "files": dict},
+    fields={"identity": dict, "progress": dict, "random": list, "files": dict, "sha256": str},
     file="checkpoint.json",
 )
 NAME = re.compile(r"step-(\d{8,})")
@@ -115,7 +116,8 @@ class CheckpointStore:
                     "progress": snapshot.progress,
                     "random": snapshot.random,
                 }
-                MANIFEST.write(partial, content | {"files": files})
+                content["files"] = files
+                MANIFEST.write(partial, content | {"sha256": _checksum(content)})
                 for file in partial.iterdir():
                     _sync(file)
             _sync(self.directory)
@@ -170,6 +172,9 @@ class CheckpointStore:
 
     def _read(self, path: Path) -> Snapshot:
         content = MANIFEST.read(path)
+        fields = {name: content[name] for name in ("identity", "progress", "random", "files")}
+        if _checksum(fields) != content["sha256"]:
+            raise CheckpointError(f"{path / MANIFEST.file} is damaged: it does not match its checksum")
         differences = list(differing(content["identity"], self.identity))
         if differences:
             raise _OtherRunError(
@@ -224,6 +229,10 @@ def differing(there: Any, here: Any, name: str = "") -> list[str]:
 def _line(name: str, there: Any, here: Any) -> str:
     shown = ["missing" if value is None else str(value)[:80] for value in (there, here)]
     return f"{name} is {shown[0]} there and {shown[1]} here"
+
+
+def _checksum(fields: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(fields, sort_keys=True).encode()).hexdigest()
 
 
 def _free_name(path: Path) -> Path:
