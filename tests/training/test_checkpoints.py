@@ -103,7 +103,7 @@ def test_where_all_checkpoints_are_damaged_nothing_begins(finished, small_tower,
         (path / "tower.safetensors").write_bytes(b"nothing")
     with (
         pytest.warns(CheckpointNote),
-        pytest.raises(CheckpointError, match="no checkpoint in .* is whole"),
+        pytest.raises(CheckpointError, match=r"no checkpoint in .* is whole"),
     ):
         run(small_tower(), drawn_pairs(), recipe, directory, resume=True)
 
@@ -141,7 +141,7 @@ def test_frozen_weights_and_validation_are_part_of_the_run(small_tower, drawn_pa
     other = frozen_head(small_tower())
     with torch.no_grad():
         other.head.weight[0, 0] += 1
-    with pytest.raises(CheckpointError, match="frozen is [0-9a-f]+ there and"):
+    with pytest.raises(CheckpointError, match=r"frozen is [0-9a-f]+ there and"):
         run(other, drawn_pairs(), recipe, tmp_path, resume=True)
     validation = Validation(drawn_pairs(seed=2))
     with pytest.raises(CheckpointError, match="validation is missing there and"):
@@ -159,7 +159,7 @@ def test_pairs_may_name_their_content(small_tower, recipe, tmp_path):
     run(small_tower(), pairs(), recipe, tmp_path)
     other = pairs()
     other.identity = "files-b"
-    with pytest.raises(CheckpointError, match="pairs.identity is files-a there and files-b here"):
+    with pytest.raises(CheckpointError, match=r"pairs\.identity is files-a there and files-b here"):
         run(small_tower(), other, recipe, tmp_path, resume=True)
 
 
@@ -213,7 +213,7 @@ def test_a_directory_that_cannot_be_written_is_refused_before_training(
     (tmp_path / "file").write_text("in the way")
     tower = small_tower()
     before = tower.head.weight.clone()
-    with pytest.raises(InputError, match="checkpoints cannot be written there .*expected a directory"):
+    with pytest.raises(InputError, match=r"checkpoints cannot be written there .*expected a directory"):
         run(tower, drawn_pairs(), recipe, tmp_path / "file" / "run")
     assert torch.equal(tower.head.weight, before)
 
@@ -261,8 +261,8 @@ def test_a_signal_ends_the_run_with_a_checkpoint(small_tower, drawn_pairs, recip
 def test_without_checkpoints_an_interrupt_acts_at_once(small_tower, drawn_pairs, recipe):
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
+        pairs = drawn_pairs(on_read=lambda: os.kill(os.getpid(), signal.SIGINT))
         with pytest.raises(KeyboardInterrupt) as caught:
-            pairs = drawn_pairs(on_read=lambda: os.kill(os.getpid(), signal.SIGINT))
             bind_tower(small_tower(), pairs, recipe, quiet=True)
     finally:
         signal.signal(signal.SIGINT, before)

@@ -98,7 +98,7 @@ def test_other_errors_of_a_tower_pass_as_they_are(small_tower, drawn_pairs, reci
     def fail(x):
         raise RuntimeError("no such kernel")
 
-    with pytest.raises(RuntimeError, match="^no such kernel$"):
+    with pytest.raises(RuntimeError, match=r"^no such kernel$"):
         run(small_tower(before=fail), drawn_pairs(), recipe)
 
 
