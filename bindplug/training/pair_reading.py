@@ -26,6 +26,9 @@ FORMATS = ("folder", "table", "shards", "dataset")
 RECORDED = frozenset(("audio", "imu"))
 """Senses whose samples have a length in time."""
 
+SENSES = ("audio", "depth", "thermal", "imu")
+"""Modalities that a tower can be bound for."""
+
 VIDEO_WINDOW_S = 2.0
 """Length of the windows that videos are cut into by default: that of a sound's clip."""
 
@@ -78,8 +81,16 @@ def open_pairs(
             name,
             found=f"no pair of a picture and {sense}" + (f" ({listed})" if listed else ""),
             expected=f"pictures or videos, each with a {sense} file of the same name, or a table of such pairs",
+            remedy=_other_senses(path, sense) if chosen == "folder" else "",
         )
     return pairs
+
+
+def _other_senses(folder: Path, sense: str) -> str:
+    """Which senses the files of a folder would pair for, as advice."""
+    counts = {other: len(read_folder(folder, other)) for other in SENSES if other != sense}
+    likely = [f"{count} pairs with --sense {other}" for other, count in counts.items() if count]
+    return f"There are {', '.join(likely)}" if likely else ""
 
 
 def checked_sense(sense: str) -> str:
