@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import hashlib
 import sqlite3
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -51,7 +51,7 @@ class RowCache:
     def __init__(self, file: Path, model: str) -> None:
         self.file, self.model = file, hashlib.sha256(model.encode()).hexdigest()
         file.parent.mkdir(parents=True, exist_ok=True)
-        with closing(self._open()) as database, database:
+        with self._open() as database:
             database.execute("CREATE TABLE IF NOT EXISTS rows (key TEXT PRIMARY KEY, row BLOB NOT NULL)")
 
     def key(self, item: PairItem) -> str:
@@ -62,7 +62,7 @@ class RowCache:
     def read(self, keys: Sequence[str], width: int) -> dict[str, np.ndarray]:
         """Those of the rows that are there, (width,) float32 each."""
         rows: dict[str, np.ndarray] = {}
-        with closing(self._open()) as database:
+        with self._open() as database:
             for start in range(0, len(keys), 500):
                 part = keys[start : start + 500]
                 places = ",".join("?" * len(part))
@@ -77,15 +77,23 @@ class RowCache:
     def write(self, rows: Mapping[str, np.ndarray]) -> None:
         """Keep rows."""
         values = [(key, np.ascontiguousarray(row, dtype="<f4").tobytes()) for key, row in rows.items()]
-        with closing(self._open()) as database, database:
+        with self._open() as database:
             database.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?)", values)
 
-    def _open(self) -> sqlite3.Connection:
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        """The database, committed at the end of the block.
+
+        Raises:
+            InputError: it is damaged, or cannot be opened or written.
+        """
         try:
-            return sqlite3.connect(self.file, timeout=60)
+            with closing(sqlite3.connect(self.file, timeout=60)) as database, database:
+                yield database
         except sqlite3.Error as error:
+            remedy = "It only saves time: delete it"
             raise InputError(
-                str(self.file), found=str(error), expected="a place for embedded pictures"
+                str(self.file), found=str(error), expected="rows of pictures", remedy=remedy
             ) from error
 
 
