@@ -1,20 +1,17 @@
-"""Annotation files as data sets have them: CSV, JSON, lists, and MATLAB files, checked as they are read."""
+"""Annotation files as data sets have them: CSV, JSON and lists, checked as they are read."""
 
 from __future__ import annotations
 
 import csv
 import io
 import json
-import zlib
 from collections.abc import Iterator, Mapping, Sequence
-from itertools import islice
 from pathlib import Path
 from typing import Any, NoReturn
 
 from bindplug.errors import InputError
-from bindplug.lazy import require
 
-__all__ = ["Row", "read_csv", "read_json", "read_lines", "read_mat", "read_text", "seconds"]
+__all__ = ["Row", "read_csv", "read_json", "read_lines", "read_text", "seconds"]
 
 MOST_BYTES = 1 << 31
 """Annotations beyond 2 GiB are no annotations of any data set known here."""
@@ -224,32 +221,3 @@ def read_json(path: Path) -> Any:
         raise InputError(
             str(path), found=f"damaged JSON ({message})", expected="JSON", remedy=remedy
         ) from None
-
-
-def read_mat(path: Path, names: Sequence[str]) -> dict[str, Any]:
-    """Variables of a MATLAB file of version 5 to 7.2, by scipy; cells and structures become arrays of objects.
-
-    Raises:
-        InputError: it is damaged, of another version, or lacks a variable.
-        MissingDependency: scipy is absent.
-    """
-    loadmat = require("scipy.io", owner="bindplug_lab.datasets", extra="lab").loadmat
-    try:
-        with path.open("rb") as file:
-            head = file.read(128)
-        if not head.startswith(b"MATLAB 5.0"):
-            found = "a MATLAB file of version 7.3" if head.startswith(b"MATLAB 7.3") else "no MATLAB file"
-            raise InputError(str(path), found=found, expected="a MATLAB file of version 5")
-        variables = loadmat(path, variable_names=list(names), simplify_cells=True)
-    except InputError:
-        raise
-    except (OSError, ValueError, TypeError, KeyError, NotImplementedError, zlib.error, MemoryError) as error:
-        found = f"a damaged MATLAB file ({str(error)[:LONGEST_DAMAGE_MESSAGE]})"
-        raise InputError(
-            str(path), found=found, expected="a whole file", remedy="Download it again."
-        ) from None
-    missing = [name for name in names if name not in variables]
-    if missing:
-        held = ", ".join(islice((name for name in variables if not name.startswith("__")), 8)) or "nothing"
-        raise InputError(str(path), found=f"no variable {missing[0]!r} ({held})", expected=", ".join(names))
-    return {name: variables[name] for name in names}

@@ -9,9 +9,10 @@ from pathlib import Path
 from bindplug.errors import InputError
 from bindplug.lazy import require
 from bindplug.query import Query, image
-from bindplug_lab.datasets.annotations import read_csv, read_lines, read_mat
+from bindplug_lab.datasets.annotations import read_csv, read_lines
 from bindplug_lab.datasets.folder import IMAGE_SUFFIXES, DataFolder, FileIndex, is_file, walk
 from bindplug_lab.datasets.labels import ClassList, Entry, labeled_items
+from bindplug_lab.datasets.matlab import read_mat
 from bindplug_lab.tasks.items import LabeledItems
 
 __all__ = ["read_imagenet"]
@@ -112,8 +113,8 @@ def _meta(kit: Path) -> dict[str, str]:
         raise InputError(str(path), found="no such file", expected="meta.mat beside the ground truth")
     synsets = read_mat(path, ("synsets",))["synsets"]
     try:
-        return {str(int(entry["ILSVRC2012_ID"])): str(entry["WNID"]) for entry in synsets}
-    except (TypeError, KeyError, ValueError):
+        return {str(int(entry["ILSVRC2012_ID"].item())): str(entry["WNID"]) for entry in synsets}
+    except (TypeError, KeyError, ValueError, AttributeError):
         raise InputError(
             str(path), found="other fields", expected="synsets with ILSVRC2012_ID and WNID"
         ) from None

@@ -13,9 +13,9 @@ import numpy as np
 from bindplug.errors import InputError
 from bindplug.lazy import require
 from bindplug.query import Query, depth, image
-from bindplug_lab.datasets.annotations import read_mat
 from bindplug_lab.datasets.folder import DataFolder
 from bindplug_lab.datasets.labels import ClassList, check_choice, spaced
+from bindplug_lab.datasets.matlab import read_mat
 from bindplug_lab.tasks.items import LabeledItems, Queries
 
 __all__ = ["CLASSES", "OTHER_ROOMS", "read_nyud"]
@@ -55,7 +55,7 @@ def read_nyud(folder: DataFolder, *, split: str = "test", modality: str = "depth
     path = folder.find(FILE, what="the labeled data set")
     splits = folder.find("splits.mat", what="the split into train and test")
     rooms = _rooms(path, {"depth": "depths", "image": "images"}[modality])
-    places = np.atleast_1d(read_mat(splits, (f"{split}Ndxs",))[f"{split}Ndxs"]).ravel()
+    places = np.asarray(read_mat(splits, (f"{split}Ndxs",))[f"{split}Ndxs"]).ravel()
     if places.size == 0 or places.dtype.kind not in "iuf" or not (places == np.floor(places)).all():
         raise InputError(str(splits), found=f"{split}Ndxs without whole numbers", expected="indices from 1")
     if places.min() < 1 or places.max() > len(rooms):

@@ -5,13 +5,12 @@ from __future__ import annotations
 from functools import partial
 from pathlib import Path
 
-import numpy as np
-
 from bindplug.errors import InputError
 from bindplug.query import Query, depth, image
-from bindplug_lab.datasets.annotations import read_mat, read_text
+from bindplug_lab.datasets.annotations import read_text
 from bindplug_lab.datasets.folder import DataFolder, is_file
 from bindplug_lab.datasets.labels import ClassList, Entry, check_choice, labeled_items, spaced
+from bindplug_lab.datasets.matlab import read_mat
 from bindplug_lab.tasks.items import LabeledItems
 
 __all__ = ["BASELINES_M", "SCENES", "read_sun_rgbd"]
@@ -46,7 +45,6 @@ def read_sun_rgbd(
     Raises:
         MissingData: the split or scenes are missing.
         InputError: annotations are damaged.
-        MissingDependency: scipy is absent.
     """
     check_choice("split", split, ("test", "train"))
     check_choice("modality", modality, ("depth", "image"))
@@ -56,8 +54,12 @@ def read_sun_rgbd(
     listed = read_mat(splits, (f"all{split}",))[f"all{split}"]
     class_list = ClassList(SCENES, [spaced(name) for name in SCENES], "SUN RGB-D")
     entries = []
-    for cell in np.atleast_1d(listed).ravel():
-        name = _relative(str(cell), str(splits))
+    if not isinstance(listed, list) or not all(isinstance(cell, str) for cell in listed):
+        raise InputError(
+            str(splits), found=f"all{split} that is no list of paths", expected="a cell array of paths"
+        )
+    for cell in listed:
+        name = _relative(cell, str(splits))
         scene = top / name
         label = _scene_of(scene)
         if label is None:  # missing, so its class is unknown
