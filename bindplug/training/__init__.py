@@ -8,6 +8,7 @@ from bindplug.training.data import PairDataset, TensorPairs
 from bindplug.training.initial import load_initial_weights
 from bindplug.training.lora import LoraRecipe, add_adapters, has_adapters, merge_adapters, remove_adapters
 from bindplug.training.loss import symmetric_info_nce
+from bindplug.training.memory import StepMemory, estimate_memory, step_memory
 from bindplug.training.options import Checkpoints, RunOptions
 from bindplug.training.pair_anchors import RowCache, default_row_cache, embed_anchors, ensure_sees
 from bindplug.training.pair_dataset import FilePairs, PreparedPairs, prepare_pairs
@@ -35,6 +36,7 @@ __all__ = [
     "PreparedPairs",
     "RowCache",
     "RunOptions",
+    "StepMemory",
     "TensorPairs",
     "Validation",
     "add_adapters",
@@ -45,6 +47,7 @@ __all__ = [
     "default_row_cache",
     "embed_anchors",
     "ensure_sees",
+    "estimate_memory",
     "fit_scale",
     "frequency_mask",
     "has_adapters",
@@ -58,6 +61,7 @@ __all__ = [
     "random_erase",
     "remove_adapters",
     "save_adapters",
+    "step_memory",
     "symmetric_info_nce",
     "warmup_cosine",
 ]

@@ -394,7 +394,7 @@ def _tower_name(modality: str) -> str:
 
 def _log_scale(tower: nn.Module) -> float | None:
     scale = getattr(tower, "log_scale", None)
-    return float(scale) if isinstance(scale, Tensor) else None
+    return float(scale) if isinstance(scale, Tensor) and not scale.is_meta else None
 
 
 def _similarity_scale(target: nn.Module, modality: str) -> float | None:
