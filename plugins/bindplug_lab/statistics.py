@@ -179,7 +179,12 @@ def bootstrap(
 
 
 def interval_of_draws(
-    value: float, draws: Sequence[float] | np.ndarray, count: int, level: float = LEVEL
+    value: float,
+    draws: Sequence[float] | np.ndarray,
+    count: int,
+    level: float = LEVEL,
+    *,
+    share: bool = False,
 ) -> Interval:
     """The percentile interval of a figure from its values in resamples.
 
@@ -188,12 +193,17 @@ def interval_of_draws(
         draws: the figure in each resample; NaN where it is undefined.
         count: independent observations that were resampled; below two there is no interval.
         level: share of repetitions in which the interval should hold the true figure.
+        share: the figure is a share of the observations. Where all of them are right, or none, no resample differs;
+            the end is then the exact one of the binomial distribution (Clopper and Pearson's).
     """
     _check_level(level)
     defined = np.asarray(draws, dtype=np.float64)
     defined = defined[np.isfinite(defined)]
     if count < 2 or not len(defined):
         return Interval(value, math.nan, math.nan, level, count)
+    if share and value in (0.0, 1.0) and (defined == value).all():
+        missed = 1.0 - ((1 - level) / 2) ** (1 / count)
+        return Interval(value, max(0.0, value - missed), min(1.0, value + missed), level, count)
     low, high = np.quantile(defined, [(1 - level) / 2, (1 + level) / 2])
     return Interval(value, float(low), float(high), level, count)
 

@@ -21,6 +21,9 @@ from PIL import Image
 from torch import Tensor, nn
 
 from bindplug import Encoder, Modality, Query
+from bindplug.bound import BoundEncoder
+from bindplug.combined import CombinedEncoder
+from bindplug.imagebind import ImageBind
 from bindplug.query import Leaf, VectorLeaf
 
 __all__ = ["digest_of_files", "digest_of_model", "digest_of_query", "digest_of_values", "digests_of_terms"]
@@ -163,10 +166,16 @@ def _option(value: object) -> object | None:
 
 def _network(model: Encoder, modality: str) -> object:
     """The part of the network that embeds a modality, where it can be told apart; else all of it."""
-    tower = Modality.parse(modality).tower
-    towers = getattr(model, "towers", None)
-    if isinstance(towers, nn.ModuleDict) and tower in towers:
-        return towers[tower]
+    if isinstance(model, BoundEncoder):
+        if modality != model.sense:
+            return _network(model.anchor, modality)
+        tower = model.tower
+        return _network(tower, modality) if isinstance(tower, Encoder) else tower
+    if isinstance(model, CombinedEncoder) and modality in model.models:
+        return [_network(model.models[modality], modality), model.bridges[modality]]
+    if isinstance(model, ImageBind):
+        tower_name = Modality.parse(modality).tower
+        return dict(model.towers.items()).get(tower_name, model)
     return model
 
 

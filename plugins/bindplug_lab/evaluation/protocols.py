@@ -18,7 +18,14 @@ from bindplug_lab.few_shot.curve import DEFAULT_REPEATS, few_shot_hits
 from bindplug_lab.few_shot.supports import ensure_shots
 from bindplug_lab.tasks import FewShotItems, Items, LabeledItems, PairedItems, Task
 
-__all__ = ["Measured", "measure_task", "modalities_of"]
+__all__ = [
+    "Measured",
+    "class_rows",
+    "mean_class_rows",
+    "measure_task",
+    "modalities_of",
+    "zero_shot_scale",
+]
 
 RECALLS = (1, 5, 10)
 """Places of retrieval, beside those that a task's metrics name."""
@@ -117,6 +124,13 @@ def class_rows(
         report = embedder.model.embed_with_report(bare, batch_size=embedder.batch_size, progress=False)
     warn_unknown_words(report.unknown_words)
     return rows.rows, np.array([place for _, place in names], dtype=np.int64)
+
+
+def mean_class_rows(rows: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """(C, D) unit rows: for each class the normalized mean of its names' rows."""
+    means = np.stack([rows[groups == c].mean(0) for c in range(int(groups.max()) + 1)])
+    result: np.ndarray = means / np.linalg.norm(means, axis=1, keepdims=True)
+    return result
 
 
 def _prompted(name: str, templates: Sequence[str]) -> Query:
@@ -226,8 +240,7 @@ def _few_shot(task: Task, items: Items, embedder: Embedder, strict: bool, seed: 
         rows, groups = class_rows(both.test, task.templates, embedder)
         relevant = both.test.label_matrix[test.kept]
         measures.append(Accuracy(test.rows, rows, groups, relevant, clusters=clusters))
-        names = np.stack([rows[groups == c].mean(0) for c in range(len(both.class_names))])
-        names /= np.linalg.norm(names, axis=1, keepdims=True)
+        names = mean_class_rows(rows, groups)
     hits = few_shot_hits(
         support.rows,
         support_labels,

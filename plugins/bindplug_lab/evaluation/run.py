@@ -154,7 +154,7 @@ def _result(
         protocol=task.protocol,
         model=embedder.name,
         metrics={
-            name: interval_of_draws(figure.value, figure.draws, figure.count, settings.level)
+            name: interval_of_draws(figure.value, figure.draws, figure.count, settings.level, share=True)
             for name, figure in figures.items()
         },
         main=_main(task, figures),

@@ -158,7 +158,7 @@ def curve_of_rows(
     measure = FewShotAccuracy(correct, chance=1 / classes, clusters=clusters, seed=seed)
     figures = figures_of(measure, draws=draws, seed=seed)
     intervals = {
-        name: interval_of_draws(figure.value, figure.draws, figure.count, level)
+        name: interval_of_draws(figure.value, figure.draws, figure.count, level, share=True)
         for name, figure in figures.items()
     }
     names = [name for name in learners if (name, shots[0]) in hits]
@@ -187,4 +187,4 @@ def _zero_shot(
     relevant = np.eye(len(names), dtype=bool)[labels]
     measure = Accuracy(test, names, np.arange(len(names)), relevant, clusters=clusters)
     figure = figures_of(measure, draws=draws, seed=seed)["accuracy"]
-    return interval_of_draws(figure.value, figure.draws, figure.count, level)
+    return interval_of_draws(figure.value, figure.draws, figure.count, level, share=True)

@@ -1,0 +1,72 @@
+"""A few-shot curve as tables and JSON."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from bindplug_lab.few_shot.run import FewShot
+
+__all__ = ["as_json", "markdown", "table_rows"]
+
+
+def table_rows(result: FewShot) -> list[list[str]]:
+    """A line for each learner, with a cell for each number of shots, in percent."""
+    curve = result.curve
+    return [[name, *(point.text() for point in points)] for name, points in curve.learners.items()]
+
+
+def markdown(result: FewShot, model: str, settings: Mapping[str, Any], picture: str = "") -> str:
+    """The report of a curve.
+
+    Args:
+        result: the curve with its counts.
+        model: its name.
+        settings: seed and level, as the JSON has them.
+        picture: file name of the figure, if there is one.
+    """
+    curve = result.curve
+    lines = [
+        f"# Few-shot accuracy of {_cell(model)}",
+        "",
+        f"{curve.classes} classes, {result.test_count} test items. Each figure is the mean over {curve.repeats} drawn "
+        f"supports, in percent, with a {100 * settings['level']:g} % interval from a bootstrap over supports and test "
+        f"items (seed {settings['seed']}). The encoder is frozen.",
+        "",
+        _row(["examples a class", *map(str, curve.shots)]),
+        _row(["---", *["---:"] * len(curve.shots)]),
+        *map(_row, table_rows(result)),
+        "",
+    ]
+    if curve.zero_shot is not None:
+        lines.append(f"- Zero-shot, from the classes' names: {curve.zero_shot.text()}.")
+    else:
+        lines.append("- No zero-shot figure: the model has no text.")
+    lines.append(f"- Chance: {100 * curve.chance:.2f}.")
+    if result.skipped:
+        lines.append(f"- **{len(result.skipped)} files skipped.**")
+    if picture:
+        lines += ["", f"![Accuracy over examples a class]({picture})"]
+    return "\n".join(lines) + "\n"
+
+
+def as_json(result: FewShot, model: str, settings: Mapping[str, Any]) -> dict[str, Any]:
+    """The curve as one JSON object; figures are shares in [0, 1]."""
+    return {
+        "model": model,
+        "settings": dict(settings),
+        "class_names": list(result.class_names),
+        "support_count": result.support_count,
+        "test_count": result.test_count,
+        **result.curve.as_dict(),
+        "skipped": result.skipped,
+        "notes": result.notes,
+    }
+
+
+def _row(cells: list[str]) -> str:
+    return f"| {' | '.join(map(_cell, cells))} |"
+
+
+def _cell(value: str) -> str:
+    return " ".join(value.replace("|", "\\|").split())
