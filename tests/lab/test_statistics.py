@@ -110,3 +110,12 @@ def test_wrong_arguments_are_refused() -> None:
         bootstrap([1.0, 2.0], clusters=["a"])
     with pytest.raises(InputError, match="count"):
         bootstrap(lambda weights: 0.0)
+
+
+def test_all_right_is_not_certainty() -> None:
+    interval = interval_of_draws(1.0, np.ones(100), 200, share=True)
+    assert interval.high == 1.0
+    assert interval.low == pytest.approx(0.025 ** (1 / 200))  # Clopper and Pearson
+    none = interval_of_draws(0.0, np.zeros(100), 200, share=True)
+    assert (none.low, none.high) == pytest.approx((0.0, 1 - 0.025 ** (1 / 200)))
+    assert interval_of_draws(1.0, np.ones(100), 200).low == 1.0

@@ -110,7 +110,7 @@ def digests_of_terms(query: Query) -> tuple[str | None, ...]:
 def _digest_of_leaf(leaf: Leaf | VectorLeaf) -> str | None:
     if isinstance(leaf, VectorLeaf):
         return digest_of_values(
-            "vector", hashlib.sha256(leaf.vector.tobytes()).hexdigest(), str(leaf.space.name)
+            "vector", hashlib.sha256(leaf.vector.tobytes()).hexdigest(), str(leaf.space.name), leaf.modality
         )
     source = _source(leaf.source, leaf.modality)
     options = {name: _option(value) for name, value in leaf.options.items()}
