@@ -191,7 +191,7 @@ def test_items_that_cannot_be_read_are_left_out_and_listed(tmp_path):
     assert measured.count == 3
     assert [item["item"] for item in measured.skipped] == ["bad"]
     embedder = Embedder(small_model(), "small")
-    with pytest.raises(InputError, match="bad.wav"):
+    with pytest.raises(InputError, match=r"bad\.wav"):
         measure_task(task(), items, embedder, strict=True)
     with pytest.raises(InputError, match=r"none of 1 items.*bad.wav"):
         measure_task(task(), items.subset([1]), embedder)
