@@ -134,7 +134,12 @@ def read_blocks(
     for number, indices in blocks:
         of_anchors, of_samples = generators_of(number)
         rows = pairs.anchors(indices, of_anchors)
-        _check_anchors(rows, indices)
+        if rows.ndim != 2 or len(rows) != len(indices):
+            raise InputError(
+                "the anchors of the pairs",
+                found=f"a tensor of shape {tuple(rows.shape)} for {len(indices)} indices",
+                expected=f"({len(indices)}, D)",
+            )
         values = pairs.samples(indices, of_samples)
         if len(values) != len(indices):
             raise InputError(
@@ -144,17 +149,13 @@ def read_blocks(
             )
         anchors.append(rows.detach().float())
         inputs.append(values if augment is None else augment(values, of_samples))
-    return Pairs(start, torch.cat(anchors), torch.cat(inputs))
+    rows = torch.cat(anchors)
+    _check_anchors(rows, torch.cat([indices for _, indices in blocks]))
+    return Pairs(start, rows, torch.cat(inputs))
 
 
 def _check_anchors(rows: Tensor, indices: Tensor) -> None:
-    if rows.ndim != 2 or len(rows) != len(indices):
-        raise InputError(
-            "the anchors of the pairs",
-            found=f"a tensor of shape {tuple(rows.shape)} for {len(indices)} indices",
-            expected=f"({len(indices)}, D)",
-        )
-    lengths = torch.linalg.vector_norm(rows.detach().float(), dim=1).cpu()
+    lengths = torch.linalg.vector_norm(rows, dim=1).cpu()
     for unusable, problem in ((~lengths.isfinite(), "NaN or infinity"), (lengths == 0, "zeros only")):
         if unusable.any():
             raise InputError(

@@ -6,7 +6,7 @@ import logging
 import math
 import time
 from collections.abc import Callable
-from contextlib import closing, nullcontext
+from contextlib import closing
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -16,24 +16,25 @@ from torch import Tensor, nn
 
 from bindplug.errors import InputError, TrainingInterrupted
 from bindplug.progress import iterate_with_progress
+from bindplug.training.batch_loss import BatchLoss
 from bindplug.training.batches import (
     Augmentation,
     Order,
     Pairs,
     check_divisible,
     derive_seed,
+    generators,
     read_ahead,
     share_of,
 )
 from bindplug.training.checkpoints import CheckpointStore, Snapshot
 from bindplug.training.data import PairDataset
-from bindplug.training.failures import check_gradient, check_loss, memory_named
+from bindplug.training.failures import check_gradient, memory_named
 from bindplug.training.identity import identity_of
 from bindplug.training.interrupts import StopSignals
-from bindplug.training.loss import symmetric_info_nce
 from bindplug.training.options import RunOptions
-from bindplug.training.processes import Processes, gradients_kept_local, without_wrapper
-from bindplug.training.random_state import random_state, restore_random_state, seed_torch, seeded
+from bindplug.training.processes import Processes
+from bindplug.training.random_state import random_state, restore_random_state, seeded
 from bindplug.training.recipe import BindingRecipe
 from bindplug.training.schedule import parameter_groups, warmup_cosine
 from bindplug.training.validation import Validation, measure
@@ -69,18 +70,6 @@ class Progress:
     best_value: float | None = None
     waits: int = 0
     is_stopped: bool = False
-
-
-class _Network(nn.Module):
-    """A tower and the function that embeds with it, as one module: what is distributed is the tower's parameters."""
-
-    def __init__(self, tower: nn.Module, encode: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.tower = tower
-        self._encode = (encode,)  # not as an attribute: a module would be registered twice
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self._encode[0](inputs)
 
 
 class Run:
@@ -123,7 +112,6 @@ class Run:
         self.options, self.processes, self.device = options, processes, processes.device
         self.order = Order(len(pairs), recipe.batch_size, recipe.seed)
         check_divisible(self.order, processes.count, options.accumulation)
-        self.sizes = share_of(self.order.blocks(0), processes.rank, processes.count, 1).sizes
         self.total = max(1, round(recipe.epochs * self.order.steps_per_epoch))
         self.warmup = min(round(recipe.warmup_epochs * self.order.steps_per_epoch), self.total // 2)
         self.trained = {n: p for n, p in tower.named_parameters() if p.requires_grad}
@@ -165,6 +153,7 @@ class Run:
                 self.processes.start_trackers(
                     self.options.project, {"name": self.name, **self.recipe.to_dict()}, self.progress.step
                 )
+                self._check_anchors_differ()
                 self.tower.train()
                 with StopSignals(self.options.checkpoints is not None) as signals:
                     self._steps(signals, quiet)
@@ -176,7 +165,10 @@ class Run:
                     self.store.close()
 
     def _steps(self, signals: StopSignals, quiet: bool | None) -> None:
-        network = self.processes.distribute(_Network(self.tower, self.encode))
+        sizes = share_of(self.order.blocks(0), self.processes.rank, self.processes.count, 1).sizes
+        batch_loss = BatchLoss(
+            self.tower, self.encode, self.log_scale, self.scaler, self.processes, sizes, self.recipe.seed, self.name
+        )  # fmt: skip
         first = self.total if self.progress.is_stopped else self.progress.step
         steps = range(first, self.total)
         batches = read_ahead(
@@ -193,11 +185,13 @@ class Run:
         with closing(batches):  # reader threads end with the loop
             for step in bar:
                 with memory_named(self.name, self.device, self._last_checkpoint()):
-                    figures = self._step(network, next(batches), step)
+                    figures = self._step(batch_loss, next(batches), step)
                 self.progress.step = step + 1
                 is_due = self._close_epoch(step)
                 self.processes.log(figures, step + 1)
                 self._validate_if_due(step)
+                if self.progress.is_stopped:
+                    self._note_epoch(step)
                 self.progress.seconds += time.perf_counter() - started
                 started = time.perf_counter()
                 is_last = step + 1 == self.total or self.progress.is_stopped
@@ -209,7 +203,7 @@ class Run:
                 if self.progress.is_stopped:
                     break
 
-    def _step(self, network: nn.Module, parts: list[Pairs], step: int) -> dict[str, float]:
+    def _step(self, batch_loss: BatchLoss, parts: list[Pairs], step: int) -> dict[str, float]:
         """One optimizer step on this process's parts of a batch; the figures for the trackers."""
         rate = self.recipe.learning_rate * warmup_cosine(
             step, total_steps=self.total, warmup_steps=self.warmup
@@ -217,7 +211,7 @@ class Run:
         for group in self.optimizer.param_groups:
             group["lr"] = rate
         self.optimizer.zero_grad(set_to_none=True)
-        loss = self._backward(network, parts, step)
+        loss = batch_loss.backward(parts, step, self.order.indices(step), self._last_checkpoint())
         self.progress.running.append(loss)
         self.scaler.unscale_(self.optimizer)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
@@ -228,80 +222,41 @@ class Run:
         self.scaler.update()
         return {"loss": loss, "learning_rate": rate, "gradient_norm": norm, "scale": self.scale}
 
-    def _backward(self, network: nn.Module, parts: list[Pairs], step: int) -> float:
-        """Gradients of the whole batch's loss, on each process its share's part; the loss.
-
-        With one part the tower runs once. With more, all parts are embedded without a graph, the loss gives the
-        gradient of each row, and each part is embedded again to carry its rows' gradients into the tower.
-
-        Source: Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup (arXiv 2101.06983).
-        """
-        if len(parts) == 1:
-            rows = [self._embed(network, parts[0], step)]
-        else:
-            with torch.no_grad():
-                rows = [self._embed(without_wrapper(network), part, step) for part in parts]
-        own = torch.cat([part.anchors for part in parts]).to(self.device)
-        gradients, loss = self._contrast(own, torch.cat([r.detach() for r in rows]), step)
-        position = 0
-        for number, part in enumerate(parts):
-            is_last = number == len(parts) - 1
-            with nullcontext() if is_last else gradients_kept_local(network):
-                part_rows = rows[0] if len(parts) == 1 else self._embed(network, part, step)
-                gradient = gradients[position : position + len(part_rows)]
-                # gradients are averaged over processes; their sum is that of the whole batch
-                part_rows.backward(self.scaler.scale(gradient * self.processes.count))
-            position += len(part_rows)
-        return loss
-
-    def _contrast(self, anchors: Tensor, rows: Tensor, step: int) -> tuple[Tensor, float]:
-        """The whole batch's loss and its gradient for this process's rows (b, D), which other processes' rows shape."""
-        if rows.shape != anchors.shape:
-            raise InputError(
-                f"binding {self.name}",
-                found=f"rows of shape {tuple(rows.shape)} for anchors of {tuple(anchors.shape)}",
-                expected="a tower whose rows have the anchors' width",
-            )
-        all_anchors = self.processes.gather_rows(anchors, self.sizes, anchors.shape[1])  # (B, D)
-        all_rows = self.processes.gather_rows(rows, self.sizes, rows.shape[1]).requires_grad_()
-        if step == self.resumed_step and torch.allclose(all_anchors, all_anchors[:1].expand_as(all_anchors)):
-            raise InputError(
-                "the anchors of the pairs",
-                found="one and the same row for every pair of the first batch",
-                expected="pictures that differ: among equal ones there is nothing to tell apart",
-            )
-        loss = symmetric_info_nce(all_anchors, all_rows, self.log_scale.exp())
-        value = check_loss(
-            loss, all_anchors, all_rows, self.order.indices(step), self.name, step, self._last_checkpoint()
+    def _check_anchors_differ(self) -> None:
+        """Raise where all pairs have one and the same anchor; after a few that agree, all are read."""
+        of_anchors, _ = generators(self.recipe.seed, "anchors", 0, 0)
+        count = len(self.pairs)
+        spread = torch.linspace(0, count - 1, min(count, 16)).long()
+        rows = self.pairs.anchors(spread, of_anchors)
+        if rows.ndim != 2 or not torch.allclose(rows, rows[:1].expand_as(rows), equal_nan=True):
+            return
+        for indices in torch.arange(count).split(256):
+            others = self.pairs.anchors(indices, of_anchors)
+            if not torch.allclose(others, rows[:1].expand_as(others), equal_nan=True):
+                return
+        raise InputError(
+            "the anchors of the pairs",
+            found=f"one and the same row for all {count} pairs",
+            expected="pictures that differ: among equal ones there is nothing to tell apart",
         )
-        learned = [self.log_scale] if self.recipe.learn_temperature else []
-        gradients = torch.autograd.grad(loss, [all_rows, *learned])
-        if learned:
-            self.log_scale.grad = self.scaler.scale(gradients[1])
-        start = sum(self.sizes[: self.processes.rank])
-        return gradients[0][start : start + len(rows)], value
-
-    def _embed(self, network: nn.Module, part: Pairs, step: int) -> Tensor:
-        """Rows (b, D) float32 of a part; drop path and dropout draw the same each time."""
-        # of the part's place in the batch: one process in two parts draws as two processes in one
-        seed_torch(derive_seed(self.recipe.seed, "forward", step, part.start), self.device)
-        dtype = self.processes.autocast_dtype
-        with torch.autocast(self.device.type, dtype, enabled=dtype is not None):
-            rows: Tensor = network(part.inputs.to(self.device))
-        return rows.float()
 
     def _close_epoch(self, step: int) -> bool:
         """Note the epoch's loss at its end; whether a checkpoint is due."""
-        running, progress = self.progress.running, self.progress
-        is_epoch_end = len(running) == self.order.steps_per_epoch or step == self.total - 1
+        is_epoch_end = (step + 1) % self.order.steps_per_epoch == 0 or step + 1 == self.total
         if is_epoch_end:
+            self._note_epoch(step)
+        checkpoints = self.options.checkpoints
+        if checkpoints is None:
+            return False
+        return is_epoch_end if checkpoints.every_steps is None else (step + 1) % checkpoints.every_steps == 0
+
+    def _note_epoch(self, step: int) -> None:
+        """Add the mean of the losses since the last whole epoch to the losses of the epochs."""
+        running, progress = self.progress.running, self.progress
+        if running:
             progress.losses.append(sum(running) / len(running))
             logger.info("%s: step %d of %d, loss %.4f", self.name, step + 1, self.total, progress.losses[-1])
             progress.running = []
-        every = self.options.checkpoints.every_steps if self.options.checkpoints is not None else None
-        return self.options.checkpoints is not None and (
-            is_epoch_end if every is None else (step + 1) % every == 0
-        )
 
     def _validate_if_due(self, step: int) -> None:
         if self.validation is None:

@@ -45,9 +45,9 @@ def test_a_gradient_that_is_not_finite_ends_the_run_before_the_step(small_tower,
 @pytest.mark.parametrize(
     ("anchors", "message"),
     [
-        (torch.ones(24, 8), "one and the same row for every pair of the first batch"),
-        (torch.zeros(24, 8), "zeros only at pair"),
-        (torch.full((24, 8), math.nan), "NaN or infinity at pair"),
+        (torch.ones(24, 8), "one and the same row for all 24 pairs"),
+        (torch.eye(24, 8), "zeros only at pair"),
+        (torch.diag(torch.full((24,), math.nan))[:, :8] + 1, "NaN or infinity at pair"),
         (torch.ones(24), r"a tensor of shape \(1,\) for 1 indices; expected \(1, D\)"),
         (torch.randn(24, 7), r"rows of shape \(8, 8\) for anchors of \(8, 7\)"),
     ],
@@ -145,3 +145,9 @@ def test_more_processes_than_gpus_are_refused(small_tower, drawn_pairs, recipe, 
 def test_a_batch_of_one_is_refused(small_tower, drawn_pairs, recipe):
     with pytest.raises(InputError, match="batch_size=1; expected at least 2"):
         run(small_tower(), drawn_pairs(), recipe.but(batch_size=1))
+
+
+def test_few_pairs_that_differ_are_enough(small_tower, recipe):
+    anchors = torch.ones(24, 8)
+    anchors[5, 0] = -1
+    assert run(small_tower(), TensorPairs(anchors, torch.randn(24, 6)), recipe).steps == 6

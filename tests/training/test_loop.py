@@ -79,7 +79,7 @@ def test_draws_of_pictures_and_samples_agree_and_change_with_step_and_seed(small
     pairs, other = drawn_pairs(64), drawn_pairs(64)
     bind_tower(small_tower(), pairs, recipe, quiet=True)
     bind_tower(small_tower(), other, recipe.but(seed=1), quiet=True)
-    assert pairs.starts["anchors"] == pairs.starts["samples"]
+    assert pairs.starts["anchors"][16:] == pairs.starts["samples"]  # sixteen are compared before the run
     assert len(pairs.starts["samples"]) == 2 * 64
     assert pairs.starts["samples"][:64] != pairs.starts["samples"][64:]
     assert pairs.starts != other.starts
