@@ -72,7 +72,12 @@ def read_ego4d(
         starts = _starts(int(length // CLIP_SECONDS), clips_per_video)
         entries += [
             Entry(
-                f"{uid}_{start:g}", path if present else None, places, start=start, end=start + CLIP_SECONDS
+                f"{uid}_{start:g}",
+                path if present else None,
+                places,
+                cluster=uid,
+                start=start,
+                end=start + CLIP_SECONDS,
             )
             for start in starts
         ]

@@ -53,11 +53,18 @@ def read_esc50(folder: DataFolder, *, folds: Sequence[int] = FOLDS, classes: int
             path if is_file(path := sounds / row["filename"]) else None,
             (class_list.place(row["category"], row.place),),
             row.number("fold"),
+            _recording(row["filename"]),
         )
         for row in rows
         if row.number("fold") in folds
     ]
     return labeled_items(folder, entries, class_list, _sound, "sounds", with_folds=True)
+
+
+def _recording(filename: str) -> str:
+    """The recording that a sound is cut from: names are fold, recording, take and target, as ``1-100032-A-0.wav``."""
+    parts = filename.split("-")
+    return parts[1] if len(parts) == 4 else ""
 
 
 def _sound(entry: Entry) -> Query:

@@ -27,6 +27,7 @@ class Entry:
         path: its file; None if it is not there.
         labels: indices of its classes.
         fold: of a cross-validation.
+        cluster: what it is cut from, where several items are; empty where it stands alone.
         start, end: seconds of the file that are the item; None for its begin and end.
     """
 
@@ -34,6 +35,7 @@ class Entry:
     path: Path | None
     labels: tuple[int, ...]
     fold: int = 0
+    cluster: str = ""
     start: float | None = None
     end: float | None = None
 
@@ -135,6 +137,9 @@ def labeled_items(
         class_names=classes.names,
         synonyms=classes.synonyms,
         folds=tuple(entry.fold for entry in present) if with_folds else (),
+        clusters=tuple(entry.cluster or entry.id for entry in present)
+        if any(entry.cluster for entry in present)
+        else (),
         expected=len(entries) if expected is None else expected,
         missing=tuple(entry.id for entry in entries if entry.path is None)[:10],
     )

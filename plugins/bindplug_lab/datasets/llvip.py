@@ -77,6 +77,7 @@ def read_llvip(
     ids: list[str] = []
     crops: list[Crop] = []
     labels: list[tuple[int, ...]] = []
+    clusters: list[str] = []
     expected = 0
     for name, path, file in zip(names, paths, files, strict=True):
         if file is None:
@@ -91,6 +92,7 @@ def read_llvip(
                     ids.append(f"{name}_{CLASSES[label]}_{number}")
                     crops.append(Crop(path, part))
                     labels.append((label,))
+                    clusters.append(name)
     if not ids:
         raise InputError(str(annotations), found="no box of a person", expected="at least one")
     return LabeledItems(
@@ -98,6 +100,7 @@ def read_llvip(
         queries=Queries(crops, partial(_crop, modality)),
         labels=tuple(labels),
         class_names=CLASSES,
+        clusters=tuple(clusters),
         expected=expected,
         missing=tuple(name for name, path in zip(names, paths, strict=True) if path is None)[:10],
     )

@@ -83,7 +83,14 @@ def digest_of_items(items: Items) -> str:
         parts = [digest_of_items(items.support), digest_of_items(items.test)]
         return digest_of_values(parts) if all(parts) else ""
     if isinstance(items, LabeledItems):
-        fields: list[object] = [items.ids, items.labels, items.class_names, items.synonyms, items.folds]
+        fields: list[object] = [
+            items.ids,
+            items.labels,
+            items.class_names,
+            items.synonyms,
+            items.folds,
+            items.clusters,
+        ]
         sides = [items.queries]
     else:
         fields = [items.left_ids, items.right_ids, [sorted(match) for match in items.matches]]

@@ -274,8 +274,7 @@ def zero_shot_scale(embedder: Embedder, modalities: Sequence[str]) -> float:
 
 
 def _clusters(items: LabeledItems, kept: np.ndarray) -> Sequence[Hashable] | None:
-    clusters: Sequence[Hashable] = getattr(items, "clusters", ())
-    return [clusters[place] for place in kept] if clusters else None
+    return [items.clusters[place] for place in kept] if items.clusters else None
 
 
 _PROTOCOLS: Mapping[str, Callable[[Task, Items, Embedder, bool, int], Measured]] = {

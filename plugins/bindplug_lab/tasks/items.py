@@ -61,6 +61,8 @@ class LabeledItems:
         synonyms: for each class the names whose best score is the class's. By default its own name alone.
         folds: for each item the fold of a cross-validation that it is tested in; empty without folds. A metric is the
             mean over the folds.
+        clusters: for each item what it is no independent observation of, such as the recording or picture that several
+            items are cut from; intervals resample them together. Empty where items stand alone.
         expected: how many items the data set lists; ``expected - len(items)`` are missing.
         missing: names of the first few missing ones.
     """
@@ -71,6 +73,7 @@ class LabeledItems:
     class_names: tuple[str, ...]
     synonyms: tuple[tuple[str, ...], ...] = ()
     folds: tuple[int, ...] = ()
+    clusters: tuple[str, ...] = ()
     expected: int = 0
     missing: tuple[str, ...] = ()
 
@@ -79,6 +82,8 @@ class LabeledItems:
         _check_lengths("items", len(self.ids), queries=self.queries, labels=self.labels)
         if self.folds:
             _check_lengths("items", len(self.ids), folds=self.folds)
+        if self.clusters:
+            _check_lengths("items", len(self.ids), clusters=self.clusters)
         duplicates = _duplicates(self.class_names)
         if duplicates:
             raise InputError("class names", found=f"{duplicates[0]!r} twice", expected="each name once")
@@ -139,6 +144,7 @@ class LabeledItems:
             queries=_subset(self.queries, places),
             labels=tuple(self.labels[place] for place in places),
             folds=tuple(self.folds[place] for place in places) if self.folds else (),
+            clusters=tuple(self.clusters[place] for place in places) if self.clusters else (),
             expected=0,
             missing=(),
         )

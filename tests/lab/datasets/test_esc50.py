@@ -87,3 +87,10 @@ def test_too_few_classes(tmp_path):
     with pytest.raises(InputError, match="5 classes; expected 50 classes"):
         load_task("esc50").items(tmp_path)
     assert len(load_task("esc50").with_options(classes=None).items(tmp_path)) == 10
+
+
+def test_sounds_of_one_recording_are_resampled_together(root):
+    items = load_task("esc50").items(root)
+    assert items.clusters[items.ids.index("1-1004-A-4.wav")] == "1004"
+    assert len(set(items.clusters)) == 50
+    assert items.subset([0, 1]).clusters == items.clusters[:2]
