@@ -28,6 +28,7 @@ TEXTS = {1: "latin-1", 2: "latin-1", 4: "utf-16", 16: "utf-8", 17: "utf-16", 18:
 """Encodings of stored texts, by type."""
 CELL, STRUCTURE, TEXT = 1, 2, 4
 NUMERIC = range(6, 16)
+IS_COMPLEX = 0x0800
 MOST_BYTES = 1 << 28
 DEEPEST = 16
 EXPECTED = "a whole MATLAB file of version 5"
@@ -111,12 +112,11 @@ def _header(body: bytes, order: str) -> tuple[int, tuple[int, ...], str, list[tu
     if len(parts) < 3 or len(parts[0][1]) != 8 or len(parts[1][1]) % 4:
         raise _DamageError("a matrix without its header")
     flags = struct.unpack(f"{order}II", parts[0][1])[0]
-    if flags & 0x0800:
-        raise _DamageError("complex numbers")
     shape = tuple(np.frombuffer(parts[1][1], f"{order}i4").tolist())
     if min(shape, default=0) < 0 or len(shape) > 8:
         raise _DamageError(f"a matrix of shape {shape[:8]}")
-    return flags & 0xFF, shape, parts[2][1].decode("latin-1"), parts[3:]
+    kind = flags & 0xFF if not flags & IS_COMPLEX else -1
+    return kind, shape, parts[2][1].decode("latin-1"), parts[3:]
 
 
 def _name(body: bytes, order: str) -> str:
@@ -138,7 +138,7 @@ def _value(body: bytes, order: str, depth: int) -> Any:
         return [_value(inner, order, depth + 1) for inner in _matrices(parts, count)]
     if kind == STRUCTURE:
         return _structures(parts, count, order, depth)
-    raise _DamageError(f"an array of class {kind}")
+    raise _DamageError("complex numbers" if kind < 0 else f"an array of class {kind}")
 
 
 def _numbers(
