@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from bindplug.cards import CommandCard
+from bindplug.cards import CommandCard, ModelSourceCard
 from bindplug.hookspecs import hookimpl
 
 
@@ -52,7 +52,7 @@ def register_commands(register: Callable[[CommandCard], None]) -> None:
             name="judge",
             description="compare image encoders by what other senses learn from them",
             target="bindplug_lab.judging.command:judge",
-            requires=("click", "accelerate", "matplotlib"),
+            requires=("click", "accelerate", "matplotlib", "sklearn"),
             extra="lab",
         )
     )
@@ -63,5 +63,18 @@ def register_commands(register: Callable[[CommandCard], None]) -> None:
             target="bindplug_lab.scoring.command:score",
             requires=("click",),
             extra="lab",
+        )
+    )
+
+
+@hookimpl
+def register_model_sources(register: Callable[[ModelSourceCard], None]) -> None:
+    """``bindplug.load("senses:small")``."""
+    register(
+        ModelSourceCard(
+            name="senses",
+            description="reference models of the senses benchmark, on the toy world",
+            target="bindplug_lab.senses.reference:load",
+            form="senses:small or senses:random",
         )
     )

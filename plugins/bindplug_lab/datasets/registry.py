@@ -92,6 +92,7 @@ READERS: dict[str, Reader] = {
     "nyud": Reader("bindplug_lab.datasets.nyud:read_nyud"),
     "pairs": Reader("bindplug_lab.datasets.own_table:read_pairs"),
     "places365": Reader("bindplug_lab.datasets.places365:read_places365"),
+    "senses": Reader("bindplug_lab.senses.reader:read_senses", needs_data=False),
     "sun_rgbd": Reader("bindplug_lab.datasets.sun_rgbd:read_sun_rgbd"),
     "table": Reader("bindplug_lab.datasets.own_table:read_table"),
     "vggsound": Reader("bindplug_lab.datasets.vggsound:read_vggsound"),
