@@ -153,7 +153,7 @@ def evaluate(
 
     def on_result(result: Result, reused: bool) -> None:
         if output is not None:
-            _write(Path(output), settings)
+            _write(Path(output), settings, models)
         if not quiet and not as_json:
             origin = "taken over" if reused else f"{result.seconds:.1f} s"
             say(
@@ -195,14 +195,16 @@ def _names(tasks: tuple[str, ...]) -> list[str]:
     return [name for value in tasks for name in (part.strip() for part in value.split(",")) if name]
 
 
-def _write(directory: Path, settings: Settings) -> None:
-    """Bring the report of a directory up to date with all results in it."""
+def _write(directory: Path, settings: Settings, models: tuple[str, ...]) -> None:
+    """Bring the report of a directory up to date with all results in it, those of ``models`` first."""
     from bindplug.errors import MissingDependency
     from bindplug_lab.evaluation.figure import bars
     from bindplug_lab.evaluation.report import as_json, markdown
     from bindplug_lab.evaluation.results import ResultStore, write_whole
 
-    results = ResultStore(directory, settings).all()
+    places = {name: place for place, name in enumerate(models)}
+    stored = ResultStore(directory, settings).all()
+    results = sorted(stored, key=lambda result: places.get(result.model, len(places)))
     picture = "results.png"
     try:
         write_whole(directory / picture, bars(results))
