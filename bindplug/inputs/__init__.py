@@ -18,7 +18,7 @@ from bindplug.inputs.depth import DepthPreprocess
 from bindplug.inputs.filterbank import MEL_BINS, SAMPLE_RATE_HZ
 from bindplug.inputs.image import MEAN, STD, ImagePreprocess, normalize_rgb
 from bindplug.inputs.imu import ImuPreprocess
-from bindplug.inputs.notes import Note, note
+from bindplug.inputs.notes import Note, collected_notes, note
 from bindplug.inputs.presets import (
     FrameSequence,
     FramesPreprocess,
@@ -72,6 +72,7 @@ __all__ = [
     "Tokenizer",
     "VideoPreprocess",
     "WaveformPreprocess",
+    "collected_notes",
     "describe_source",
     "make_preprocess",
     "normalize_rgb",

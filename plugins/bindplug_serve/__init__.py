@@ -14,17 +14,35 @@ from bindplug.lazy import lazy_names, require
 
 if TYPE_CHECKING:
     from bindplug_serve.app import create_app
+    from bindplug_serve.guards import LOOPBACK_NAMES, HostGuard
+    from bindplug_serve.items import READER_OPTIONS, leaf_of
     from bindplug_serve.limits import Limits
     from bindplug_serve.service import Service
+    from bindplug_serve.sizes import check_size
     from bindplug_serve.tools import create_mcp_server
 
-__all__ = ["Limits", "Service", "create_app", "create_mcp_server"]
+__all__ = [
+    "LOOPBACK_NAMES",
+    "READER_OPTIONS",
+    "HostGuard",
+    "Limits",
+    "Service",
+    "check_size",
+    "create_app",
+    "create_mcp_server",
+    "leaf_of",
+]
 
 _MODULES = {
+    "HostGuard": "guards",
+    "LOOPBACK_NAMES": "guards",
     "Limits": "limits",
+    "READER_OPTIONS": "items",
     "Service": "service",
+    "check_size": "sizes",
     "create_app": "app",
     "create_mcp_server": "tools",
+    "leaf_of": "items",
 }
 
 

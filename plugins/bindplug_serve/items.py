@@ -6,6 +6,7 @@ import base64
 import binascii
 import io
 import re
+from collections.abc import Mapping
 from typing import Annotated, Any, Literal
 
 from pydantic import BaseModel, ConfigDict, Discriminator, Field, Tag, model_validator
@@ -166,20 +167,57 @@ def query_of(item: str | Item | Sum) -> Query:
 
 
 def _leaf_of(item: Item) -> Leaf:
-    sense, options = item.sense, item.options or {}
-    name = item.filename and _base_name(item.filename)
+    sense = item.sense
+    value = getattr(item, sense)
+    check_options(sense, item.options or {})
+    if sense == "text":
+        _refuse_data(value)
+        return leaf_of(sense, value, options=item.options)
+    return leaf_of(sense, decode(value, sense), name=item.filename, options=item.options)
+
+
+def leaf_of(
+    sense: str,
+    source: str | bytes,
+    *,
+    name: str | None = None,
+    options: Mapping[str, OptionValue] | None = None,
+) -> Leaf:
+    """A source that somebody sent: a sentence, or the bytes of a file.
+
+    Args:
+        sense: name of the modality.
+        source: the sentence, or the bytes.
+        name: the file's name, which tells some formats and units apart; nothing is opened by it.
+        options: of the reader.
+
+    Raises:
+        InputError: an option is not one that a request may set.
+    """
+    settings = options or {}
+    check_options(sense, settings)
+    name = name and _base_name(name)
+    if isinstance(source, bytes) and name:
+        return Leaf(Modality.parse(sense), Upload(source, name), settings)
+    return Leaf(Modality.parse(sense), source, settings)
+
+
+def check_options(sense: str, options: Mapping[str, OptionValue]) -> None:
+    """Refuse options of a reader that a request may not set: those that open further sources or multiply work.
+
+    Args:
+        sense: name of the modality.
+        options: by name.
+
+    Raises:
+        InputError: naming the option.
+    """
     unknown = sorted(set(options) - READER_OPTIONS[sense])
     if unknown:
         expected = ", ".join(sorted(READER_OPTIONS[sense]))
         raise InputError(f"options of {sense}", found=f"{unknown[0]!r}", expected=f"one of {expected}")
     for option, setting in options.items():
         _check_option(sense, option, setting)
-    value = getattr(item, sense)
-    if sense == "text":
-        _refuse_data(value)
-        return Leaf(Modality.TEXT, value, options)
-    data = decode(value, sense)
-    return Leaf(Modality.parse(sense), Upload(data, name) if name else data, options)
 
 
 def _check_option(sense: str, name: str, value: OptionValue) -> None:

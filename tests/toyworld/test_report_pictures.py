@@ -11,12 +11,12 @@ from bindplug_toyworld.report import colors, pictures
 
 def test_color_maps_run_from_end_to_end_and_grow_lighter():
     for stops in (colors.VIRIDIS, colors.INFERNO, colors.MAGMA):
-        painted = colors.apply(np.linspace(0, 1, 50), stops, 0, 1)
+        painted = colors.apply_colors(np.linspace(0, 1, 50), stops, 0, 1)
         assert tuple(painted[0]) == stops[0]
         assert tuple(painted[-1]) == stops[-1]
         light = painted @ np.array([0.2126, 0.7152, 0.0722])
         assert (np.diff(light) > 0).all()
-    outside = colors.apply(np.array([-5.0, 7.0]), colors.MAGMA, 0, 1)
+    outside = colors.apply_colors(np.array([-5.0, 7.0]), colors.MAGMA, 0, 1)
     assert [tuple(color) for color in outside] == [colors.MAGMA[0], colors.MAGMA[-1]]
 
 

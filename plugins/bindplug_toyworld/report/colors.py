@@ -27,7 +27,7 @@ PROMPTS = ((230, 159, 0), (86, 180, 233), (204, 121, 167), (0, 158, 115))
 """One for each prompt of a detection. Source: orange, sky blue, reddish purple and bluish green of the same."""
 
 
-def apply(values: np.ndarray, stops: Stops, low: float, high: float) -> np.ndarray:
+def apply_colors(values: np.ndarray, stops: Stops, low: float, high: float) -> np.ndarray:
     """Colors for numbers.
 
     Args:

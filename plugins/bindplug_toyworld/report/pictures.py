@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 from PIL import Image, ImageDraw
 
-from bindplug_toyworld.report.colors import AXES, INFERNO, MAGMA, VIRIDIS, apply
+from bindplug_toyworld.report.colors import AXES, INFERNO, MAGMA, VIRIDIS, apply_colors
 
 DYNAMIC_RANGE_DB = 65.0
 """What lies further below a sound's loudest part is drawn black."""
@@ -66,7 +66,7 @@ def depth_picture(path: Path) -> Scaled:
         metres = np.asarray(file).astype(np.float32) / 1000
     valid = metres > 0
     low, high = np.percentile(metres[valid], [1, 99]) if valid.any() else (0.0, 1.0)
-    colors = apply(-metres, VIRIDIS, -float(high), -float(low))
+    colors = apply_colors(-metres, VIRIDIS, -float(high), -float(low))
     colors[~valid] = 128
     return Scaled(Image.fromarray(colors), float(low), float(high))
 
@@ -76,7 +76,7 @@ def thermal_picture(path: Path) -> Scaled:
     with Image.open(path) as file:
         celsius = np.asarray(file).astype(np.float32) / 100 - 273.15
     low, high = (float(v) for v in np.percentile(celsius, [0.5, 99.5]))
-    return Scaled(Image.fromarray(apply(celsius, INFERNO, low, high)), low, high)
+    return Scaled(Image.fromarray(apply_colors(celsius, INFERNO, low, high)), low, high)
 
 
 def read_wave(path: Path) -> tuple[np.ndarray, int]:
@@ -112,7 +112,7 @@ def spectrogram_picture(samples: np.ndarray, rate_hz: int, width: int, height: i
     decibels = 10 * np.log10(power + 1e-10)
     mel = np.stack([np.interp(rows_hz, bins, frame) for frame in decibels], axis=1)[::-1]
     loudest = float(mel.max())
-    colors = apply(mel, MAGMA, loudest - DYNAMIC_RANGE_DB, loudest)
+    colors = apply_colors(mel, MAGMA, loudest - DYNAMIC_RANGE_DB, loudest)
     return Image.fromarray(colors).resize((width, height), Image.Resampling.BICUBIC)
 
 
