@@ -1,0 +1,130 @@
+"""Results as HTML: a wall of pictures, players and plots. All text of files and queries is escaped."""
+
+from __future__ import annotations
+
+import os
+from collections import OrderedDict
+from collections.abc import Sequence
+from pathlib import Path
+from threading import Lock
+from typing import TYPE_CHECKING
+
+from bindplug_app.media import Media
+from bindplug_app.previews import KINDS, Preview, clean, preview
+
+if TYPE_CHECKING:
+    from bindplug.encoder import Encoder
+    from bindplug.indexes import IndexMatch
+
+LARGEST_BYTES = 64 << 20
+"""Larger files of the index are shown without a picture; sounds and videos are read in parts."""
+MOST_PREVIEWS = 400
+SHORT_NAME = 80
+Stamp = tuple[str, str, tuple[float, float] | None, int, int]
+"""Path, kind and span of a row, size and time of the file."""
+
+
+class Wall:
+    """Matches as cards.
+
+    Args:
+        model: whose readers make pictures of files.
+        media: gives sounds and videos their addresses.
+        show_paths: whether cards tell where a file is, beside its name.
+    """
+
+    def __init__(self, model: Encoder, media: Media, *, show_paths: bool = False) -> None:
+        self.model, self.media, self.show_paths = model, media, show_paths
+        self._previews: OrderedDict[Stamp, Preview | None] = OrderedDict()
+        self._lock = Lock()
+
+    def markup(self, matches: Sequence[IndexMatch]) -> str:
+        """An ordered list of cards, best first."""
+        if not matches:
+            return '<p class="bp-empty">Nothing matches. Look among more kinds of files.</p>'
+        best = max(matches[0].score, 1e-6)
+        cards = "".join(self._card(match, max(0.0, match.score) / best) for match in matches)
+        return f'<ol class="bp-wall">{cards}</ol>'
+
+    def _card(self, match: IndexMatch, share: float) -> str:
+        kind = KINDS[match.kind]
+        name, body, legend = self._content(match)
+        span = "" if match.span is None else f" · {match.span[0]:g}–{match.span[1]:g} s"
+        facts = [f"{clean(str(key))}: {clean(str(value))}" for key, value in match.metadata.items()]
+        if legend:
+            facts.insert(0, clean(legend))
+        if self.show_paths and match.kind != "text":
+            where = f"<code>{clean(match.path)}</code>"
+            facts.append(f"<details><summary>Where it is</summary>{where}</details>")
+        more = "".join(f"<li>{fact}</li>" for fact in facts)
+        return (
+            f'<li class="bp-card bp-{match.kind}"><div class="bp-media">{body}</div>'
+            f'<div class="bp-facts"><p class="bp-kind">{kind}{span}</p>'
+            f"{f'<h3>{clean(name)}</h3>' if name else ''}"
+            f'<p class="bp-score"><span class="bp-bar" aria-hidden="true"><span style="width:{share:.0%}"></span>'
+            f"</span> score {match.score:.2f}</p>"
+            f"{f'<ul>{more}</ul>' if more else ''}</div></li>"
+        )
+
+    def _content(self, match: IndexMatch) -> tuple[str, str, str]:
+        """Name, HTML of what is shown, and legend."""
+        if match.kind == "text":
+            return "", f"<blockquote>{clean(match.path)}</blockquote>", ""
+        name = short_name(match.path)
+        try:
+            status = os.stat(match.path)  # noqa: PTH116 (a path may be no UTF-8)
+        except (OSError, ValueError):
+            gone = "This file is gone or cannot be read. <code>bindplug index update</code> takes it off the index."
+            return name, f'<p class="bp-gone">{gone}</p>', ""
+        shown = None
+        if status.st_size <= LARGEST_BYTES or match.kind in ("audio", "video"):
+            stamp = (match.path, match.kind, match.span, status.st_size, status.st_mtime_ns)
+            shown = self._preview(stamp, name)
+        markup, legend = (shown.markup, shown.legend) if shown else ("", "")
+        address = self.media.address(match.path) if match.kind in ("audio", "video") else None
+        if address is not None:
+            part = "" if match.span is None else f"#t={match.span[0]:g},{match.span[1]:g}"
+            label = clean(f"{KINDS[match.kind]} {name}")
+            tag = match.kind
+            player = f'<{tag} controls preload="none" aria-label="{label}" src="{address}{part}"></{tag}>'
+            if tag == "video":
+                poster = f'poster="{shown.address}" ' if shown else ""
+                player = f'<video controls preload="none" {poster}aria-label="{label}" src="{address}{part}"></video>'
+                return name, player, legend
+            return name, markup + player, legend
+        if match.kind in ("audio", "video"):
+            markup += '<p class="bp-note">Browsers cannot play this format.</p>'
+        return name, markup or '<p class="bp-note">No picture can be made of this file.</p>', legend
+
+    def _preview(self, stamp: Stamp, name: str) -> Preview | None:
+        with self._lock:
+            if stamp in self._previews:
+                self._previews.move_to_end(stamp)
+                return self._previews[stamp]
+        path, kind, span, *_ = stamp
+        made = preview(self.model, kind, path, name, span=span)
+        with self._lock:
+            self._previews[stamp] = made
+            while len(self._previews) > MOST_PREVIEWS:
+                self._previews.popitem(last=False)
+        return made
+
+
+def short_name(path: str) -> str:
+    """A file's name, cut in the middle if it is long."""
+    name = Path(path).name
+    half = SHORT_NAME // 2
+    return name if len(name) <= SHORT_NAME else f"{name[:half]}…{name[-half:]}"
+
+
+def remarks_markup(remarks: Sequence[str]) -> str:
+    """Remarks on what was read, as a list; empty for none."""
+    if not remarks:
+        return ""
+    items = "".join(f"<li>{clean(remark)}</li>" for remark in dict.fromkeys(remarks))
+    return f'<div class="bp-remarks" role="status"><p>Good to know</p><ul>{items}</ul></div>'
+
+
+def error_markup(message: str) -> str:
+    """What went wrong, for a person."""
+    return f'<div class="bp-error" role="alert"><p>{clean(message)}</p></div>'

@@ -1,0 +1,103 @@
+"""Running the page on this machine: its port, its temporary files, and who may ask for it."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import tempfile
+import threading
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from bindplug.errors import InputError
+
+if TYPE_CHECKING:
+    import gradio as gr
+
+TRIES = 100
+"""Ports that are tried after the default one."""
+SETTINGS = {
+    "GRADIO_ANALYTICS_ENABLED": "False",
+    "GRADIO_SHARE": "False",
+    "HF_HUB_DISABLE_TELEMETRY": "1",
+}
+"""Read by Gradio when it is imported: nothing is told to anybody."""
+
+
+@contextmanager
+def temporary_files() -> Iterator[Path]:
+    """A directory for uploads and what the page makes of them, which goes when the block ends.
+
+    To be entered before Gradio is imported, which looks up where its files go.
+    """
+    with tempfile.TemporaryDirectory(prefix="bindplug-app-", ignore_cleanup_errors=True) as directory:
+        names = {**SETTINGS, "GRADIO_TEMP_DIR": f"{directory}/uploads"}
+        before = {name: os.environ.get(name) for name in names}
+        os.environ.update(names)
+        try:
+            yield Path(directory)
+        finally:
+            for name, value in before.items():
+                if value is None:
+                    os.environ.pop(name, None)
+                else:
+                    os.environ[name] = value
+
+
+def free_port(host: str, port: int, *, next_free: bool) -> int:
+    """A port that nobody listens on.
+
+    Args:
+        host: address of this machine.
+        port: the one that is wanted; 0 for any.
+        next_free: whether one of the following ports will do.
+
+    Raises:
+        InputError: it is taken, or the address is none of this machine's.
+    """
+    problem = ""
+    for number in range(port, min(port + TRIES, 65536)) if next_free and port else (port,):
+        try:
+            place = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
+            with socket.socket(place[0], place[1]) as listener:
+                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                listener.bind(place[4])
+                return int(listener.getsockname()[1])
+        except OSError as error:
+            problem = error.strerror or str(error)
+    raise InputError(
+        f"--host {host} --port {port}",
+        found=problem,
+        expected="a free port at an address of this machine",
+        remedy="--port 0 takes a free one",
+    )
+
+
+def run(
+    page: gr.Blocks, host: str, port: int, *, share: bool, announce: Callable[[str, str | None], None]
+) -> None:
+    """Serve a page until the process is told to end.
+
+    Args:
+        page: as :func:`bindplug_app.create_page` makes it.
+        host: address of this machine.
+        port: a free one.
+        share: whether Gradio's tunnel also gives it a public address.
+        announce: told the address, and the public one.
+    """
+    end = threading.Event()
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, lambda *_: end.set())
+    _, address, public = page.launch(
+        server_name=host,
+        server_port=port,
+        share=share,
+        quiet=True,
+        prevent_thread_lock=True,
+    )
+    announce(address.rstrip("/"), public)
+    end.wait()
+    page.close(verbose=False)

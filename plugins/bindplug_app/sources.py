@@ -1,0 +1,92 @@
+"""What a person gave, as sources of a query."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from bindplug.errors import InputError
+from bindplug.query import Leaf
+from bindplug_app.finder import Term
+from bindplug_app.previews import KINDS
+from bindplug_serve import leaf_of
+
+LONGEST_TEXT = 20_000
+
+
+def kind_named(label: str) -> str:
+    """The name of the modality that people call so.
+
+    Raises:
+        InputError: there is none.
+    """
+    for kind, name in KINDS.items():
+        if name == label:
+            return kind
+    raise InputError("the kind", found=repr(label), expected=f"one of {', '.join(KINDS.values())}")
+
+
+def term_of(
+    kind: str, words: str | None, file: str | None, options: str = "", weight: float = 1.0, *, place: str = ""
+) -> Term | None:
+    """A source and its weight; None where nothing was given.
+
+    Args:
+        kind: name of the modality.
+        words: what was typed, for ``"text"``.
+        file: path of the upload, for all others.
+        options: of the reader, as ``unit=mm channel=Z``.
+        weight: 0 leaves the source out.
+        place: which source it is, for errors.
+
+    Raises:
+        InputError: the text is too long, the upload is gone, or an option is none of the reader.
+    """
+    settings = reader_options(options)
+    if kind == "text":
+        sentence = (words or "").strip()
+        if len(sentence) > LONGEST_TEXT:
+            raise InputError(place, found=f"{len(sentence)} characters", expected=f"at most {LONGEST_TEXT}")
+        return Term(leaf_of("text", sentence), weight) if sentence and weight else None
+    return Term(file_leaf(kind, file, settings), weight) if file and weight else None
+
+
+def file_leaf(kind: str, file: str, options: Mapping[str, Any] | None = None) -> Leaf:
+    """An upload as a source: its bytes, so that no reader looks for anything beside it.
+
+    Raises:
+        InputError: it is gone, or an option is none of the reader.
+    """
+    name = os.path.basename(file)  # noqa: PTH119 (a name may be no UTF-8)
+    try:
+        data = Path(file).read_bytes()
+    except OSError:
+        raise InputError(
+            name, found="a file that is no longer here", expected="one that was sent within the hour",
+            remedy="Send it again.",
+        ) from None  # fmt: skip
+    if not data:
+        raise InputError(name, found="an empty file", expected="a file with something in it")
+    return leaf_of(kind, data, name=name, options=dict(options or {}))
+
+
+def reader_options(text: str) -> dict[str, Any]:
+    """``unit=mm channel=Z`` as options of a reader; values that are JSON are taken as such.
+
+    Raises:
+        InputError: a part has another form.
+    """
+    options: dict[str, Any] = {}
+    for part in re.split(r"[\s,;]+(?=\w+=)", text.strip()) if text.strip() else []:
+        name, equals, value = part.partition("=")
+        if not equals or not name.isidentifier() or not value:
+            raise InputError("reader options", found=repr(part), expected="NAME=VALUE, as unit=mm")
+        try:
+            options[name] = json.loads(value)
+        except (ValueError, RecursionError):
+            options[name] = value
+    return options
