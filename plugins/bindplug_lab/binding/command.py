@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Callable, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -244,7 +245,7 @@ def bind(**options: Any) -> int:
     bindplug bind videos/ --sense audio --anchor imagebind_huge --windows 2 --hop 1 -o my-ear
     bindplug bind pairs.csv --sense depth --init imagebind_huge --epochs 5 -o my-eye
     bindplug bind pairs/ --sense sonar --anchor imagebind_huge --tower sonar.py:tower -o my-sonar
-    bindplug classify sounds/*.wav --model my-ear --classes "a dog,a car"
+    bindplug classify sounds/ --modality audio --model my-ear --labels "a dog,a car"
     """
     from bindplug_lab.binding import run
 
@@ -252,6 +253,7 @@ def bind(**options: Any) -> int:
     choice = ModelChoice(settings.anchor, options["device"], None, 32)
     machine = _machine(options, choice)
     speak = say if machine.is_main and not options["quiet"] else _nothing
+    was_there = run.run_directory(settings.output).exists()
     directory = run.check_places(settings, machine)
 
     def load(name: str, modalities: set[str] | None) -> Encoder:
@@ -270,6 +272,8 @@ def bind(**options: Any) -> int:
     if options["dry_run"]:
         if options["as_json"] and machine.is_main:
             print_json(run.summary(ready, settings))
+        if machine.is_main and not was_there:
+            shutil.rmtree(directory, ignore_errors=True)
         return code
     with _advice(directory, speak):
         result = run.train(settings, machine, ready, directory)

@@ -221,15 +221,9 @@ def get_ready(
         quiet=machine.quiet,
     )
     say(f"{len(pairs)} pairs of a picture and {sense}, {len(pairs.problems)} items left out so far")
-    anchor = load(settings.anchor, {"image"})
+    anchor = _load_with(load, settings.anchor, "image")
     ensure_sees(anchor)
-    init = None
-    if settings.init:
-        init = (
-            anchor
-            if settings.init == settings.anchor and sense in anchor.modalities
-            else load(settings.init, {sense})
-        )
+    init = _load_with(load, settings.init, sense) if settings.init else None
     preprocess: Preprocess | None = None if own else make_preprocess([sense])[sense]
     row_cache = None
     if machine.row_cache is not None and anchor.fingerprint is not None:
@@ -287,6 +281,14 @@ def get_ready(
         tower, ready.encode(sense), sample, batch=recipe.batch_size, steps=steps, device=machine.device
     )
     return ready
+
+
+def _load_with(load: LoadModel, name: str, modality: str) -> Encoder:
+    """A model with one modality; whole if it lacks it, so that the caller can say what it has instead."""
+    try:
+        return load(name, {modality})
+    except InputError:
+        return load(name, None)
 
 
 def train(settings: BindSettings, machine: Machine, ready: ReadyRun, directory: Path) -> BindingResult:

@@ -60,8 +60,14 @@ def build_tower(
     size = settings.tower or ("base" if pairs >= PUBLISHED_FROM else "small")
     if size not in SIZES:
         tower = load_factory(size, settings.sense, tuple(sample.shape), width)
-        with torch.no_grad():
-            rows = tower.eval()(sample[None].repeat(2, *[1] * sample.ndim))
+        try:
+            with torch.no_grad():
+                rows = tower.eval()(sample[None].repeat(2, *[1] * sample.ndim))
+        except Exception as error:
+            problem = (
+                f"a tower that fails on a sample of {tuple(sample.shape)} ({type(error).__name__}: {error})"
+            )
+            raise InputError(size, found=problem, expected=f"rows (2, {width}) of two samples") from error
         if not isinstance(rows, Tensor) or tuple(rows.shape) != (2, width):
             shape = tuple(rows.shape) if isinstance(rows, Tensor) else type(rows).__name__
             raise InputError(
