@@ -6,7 +6,14 @@ from bindplug.training.batches import Augmentation
 from bindplug.training.binding import BindingResult, bind, bind_tower
 from bindplug.training.data import PairDataset, TensorPairs
 from bindplug.training.initial import load_initial_weights
-from bindplug.training.lora import LoraRecipe, add_adapters, has_adapters, merge_adapters, remove_adapters
+from bindplug.training.lora import (
+    LoraRecipe,
+    add_adapters,
+    has_adapters,
+    merge_adapters,
+    remove_adapters,
+    tower_of,
+)
 from bindplug.training.loss import symmetric_info_nce
 from bindplug.training.memory import StepMemory, estimate_memory, step_memory
 from bindplug.training.options import Checkpoints, RunOptions
@@ -63,5 +70,6 @@ __all__ = [
     "save_adapters",
     "step_memory",
     "symmetric_info_nce",
+    "tower_of",
     "warmup_cosine",
 ]

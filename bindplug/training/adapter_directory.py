@@ -157,8 +157,7 @@ def load_adapters(target: nn.Module, directory: str | Path) -> nn.Module:
     if isinstance(target, ImageBind):
         if scale is not None:
             target.set_scale(modality, scale)
-        if similarity_scale is not None:
-            set_similarity_scale(target, modality, similarity_scale)
+        set_similarity_scale(target, modality, similarity_scale)
         if Modality.parse(modality).tower in SPACE_TOWERS:
             digest = str(card["adapters"]["sha256"])[:16]
             target.embedding_space = replace(target.embedding_space, fingerprint=f"lora-{digest}")

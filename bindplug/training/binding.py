@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field, fields
 
 import torch
@@ -214,6 +215,46 @@ def _check(model: ImageBind, tower_name: str, recipe: BindingRecipe) -> None:
 
 
 def _run(
+    tower: nn.Module,
+    encode: Callable[[Tensor], Tensor],
+    pairs: PairDataset,
+    recipe: BindingRecipe,
+    augment: Augmentation | None,
+    name: str,
+    validation: Validation | None,
+    held_out: HeldOut | None,
+    options: RunOptions,
+    processes: Processes,
+    quiet: bool | None,
+) -> BindingResult:
+    with _gradient_checkpointing(tower, name, options):
+        return _trained(
+            tower, encode, pairs, recipe, augment, name, validation, held_out, options, processes, quiet
+        )
+
+
+@contextmanager
+def _gradient_checkpointing(tower: nn.Module, name: str, options: RunOptions) -> Iterator[None]:
+    """The tower's own switch, on in the block if the options say so."""
+    if not options.gradient_checkpointing:
+        yield
+        return
+    before = getattr(tower, "gradient_checkpointing", None)
+    if not isinstance(before, bool):
+        raise InputError(
+            f"gradient checkpointing of {name}",
+            found="a tower without it",
+            expected="an ImageBind tower, or a network that honors its own attribute gradient_checkpointing",
+            remedy="Use torch.utils.checkpoint inside the tower, a smaller batch or more accumulation",
+        )
+    tower.gradient_checkpointing = True  # type: ignore[assignment]
+    try:
+        yield
+    finally:
+        tower.gradient_checkpointing = before  # type: ignore[assignment]
+
+
+def _trained(
     tower: nn.Module,
     encode: Callable[[Tensor], Tensor],
     pairs: PairDataset,

@@ -66,6 +66,9 @@ class RunOptions:
             forward pass.
         workers: threads that read batches ahead of the step: 0 reads in the loop's own thread, None takes up to four.
             The data set must bear calls from several threads.
+        gradient_checkpointing: keep the inputs of blocks only and compute the rest of a block again in the backward
+            pass: the same numbers from much less memory, for about a third more time. ImageBind's towers can, and any
+            network with a switch of that name.
         checkpoints: where checkpoints go; None writes none.
         trackers: of accelerate: ``"tensorboard"``, ``"wandb"``, ``"trackio"``.
         log_directory: for trackers that write files, such as tensorboard.
@@ -79,6 +82,7 @@ class RunOptions:
     precision: str | None = None
     accumulation: int = 1
     workers: int | None = 0
+    gradient_checkpointing: bool = False
     checkpoints: Checkpoints | None = None
     trackers: tuple[str, ...] = ()
     log_directory: str | Path | None = None

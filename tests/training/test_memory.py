@@ -6,10 +6,23 @@ import pytest
 import torch
 from torch import nn
 
+from bindplug.errors import InputError
 from bindplug.imagebind import ImageBind, ImageBindConfig
-from bindplug.training import LoraRecipe, add_adapters, estimate_memory, step_memory
+from bindplug.training import (
+    BindingRecipe,
+    LoraRecipe,
+    RunOptions,
+    TensorPairs,
+    add_adapters,
+    bind,
+    bind_tower,
+    estimate_memory,
+    step_memory,
+)
+from tests.small import SMALL
 
 pytest.importorskip("peft")
+RECIPE = BindingRecipe(epochs=2, batch_size=8, learning_rate=1e-2, weight_decay=0.0, temperature=0.2)
 HUGE = ImageBindConfig.huge()
 
 
@@ -70,3 +83,27 @@ def test_a_tower_of_ones_own_is_left_alone():
     adapted = step_memory(tower, (3, 4), 32)
     assert adapted.adapters == 4 * 2 * (12 + 64 + 64 + 8)
     assert adapted.weights == step.weights
+
+
+def test_gradient_checkpointing_trains_to_the_same_numbers():
+    def trained(gradient_checkpointing: bool) -> dict[str, torch.Tensor]:
+        torch.manual_seed(0)
+        model = ImageBind(SMALL, {"depth"})
+        generator = torch.Generator().manual_seed(1)
+        inputs = torch.randn(8, 1, 224, 224, generator=generator)
+        pairs = TensorPairs(torch.randn(8, 16, generator=generator), inputs)
+        options = RunOptions(gradient_checkpointing=gradient_checkpointing)
+        bind(model, "depth", pairs, RECIPE, options=options, quiet=True)
+        assert not model.towers["depth"].gradient_checkpointing
+        return model.state_dict()
+
+    plain, checkpointed = trained(False), trained(True)
+    for name, value in plain.items():
+        torch.testing.assert_close(checkpointed[name], value, rtol=0, atol=1e-6)
+
+
+def test_a_tower_without_gradient_checkpointing_says_so():
+    pairs = TensorPairs(torch.randn(8, 16), torch.randn(8, 4))
+    options = RunOptions(gradient_checkpointing=True)
+    with pytest.raises(InputError, match="gradient checkpointing of sonar: a tower without it"):
+        bind_tower(nn.Linear(4, 16), pairs, RECIPE, name="sonar", options=options, quiet=True)

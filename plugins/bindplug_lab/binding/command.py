@@ -61,6 +61,7 @@ GROUPS = {
         "drop_path",
         "augment",
     ),
+    "LoRA": ("lora", "lora_alpha", "lora_targets", "dora", "merge"),
     "Recipe": (
         *("recipe", "epochs", "batch", "lr", "weight_decay", "temperature", "learn_temperature", "seed"),
         *("validation", "patience"),
@@ -74,6 +75,7 @@ GROUPS = {
             "device",
             "precision",
             "accumulate",
+            "gradient_checkpointing",
             "checkpoint_every",
         ),
         *("tracker", "keep_run", "as_json", "quiet"),
@@ -180,6 +182,25 @@ class GroupedCommand(click.Command):
     "thermal maps get the same crops.",
 )
 @click.option(
+    "--lora",
+    type=click.IntRange(min=1),
+    metavar="RANK",
+    help="Train adapters of this rank on the tower of --init, which stays as it is, and write them alone.",
+)
+@click.option(
+    "--lora-alpha",
+    type=click.FloatRange(min=0, min_open=True),
+    help="The adapters' update is scaled by alpha / RANK; RANK by default.",
+)
+@click.option(
+    "--lora-targets",
+    metavar="NAMES",
+    help="Layers to adapt, separated by commas: names of the tower, head, all-linear; the blocks' projections by "
+    "default.",
+)
+@click.option("--dora", is_flag=True, help="DoRA: learn each weight's magnitude beside the update.")
+@click.option("--merge", is_flag=True, help="Add the adapters to the weights and write a whole tower.")
+@click.option(
     "--recipe",
     type=click.Choice(["small", "published"]),
     help="Starting values of what follows; by the number of pairs by default.",
@@ -225,6 +246,11 @@ class GroupedCommand(click.Command):
     help="Parts of a batch computed one after the other, for less memory at the same numbers.",
 )
 @click.option(
+    "--gradient-checkpointing",
+    is_flag=True,
+    help="Compute blocks again in the backward pass: much less memory, a third more time, the same numbers.",
+)
+@click.option(
     "--checkpoint-every",
     type=click.IntRange(min=1),
     metavar="STEPS",
@@ -244,6 +270,7 @@ def bind(**options: Any) -> int:
     bindplug bind pairs/ --sense audio --anchor open_clip:ViT-B-16:laion2b_s34b_b88k -o my-ear
     bindplug bind videos/ --sense audio --anchor imagebind_huge --windows 2 --hop 1 -o my-ear
     bindplug bind pairs.csv --sense depth --init imagebind_huge --epochs 5 -o my-eye
+    bindplug bind pairs/ --sense audio --init imagebind_huge --lora 16 -o my-lora
     bindplug bind pairs/ --sense sonar --anchor imagebind_huge --tower sonar.py:tower -o my-sonar
     bindplug classify sounds/ --modality audio --model my-ear --labels "a dog,a car"
     """
@@ -325,6 +352,7 @@ def settings_of(options: dict[str, Any]) -> BindSettings:
     changes = {field: options[name] for name, field in names.items() if options[name] is not None}
     if is_own_sense(sense) and {"head", "drop_path"} & set(changes):
         raise click.UsageError("--head and --drop-path are of ImageBind's towers; build them into your own")
+    lora = _lora(options, init)
     return BindSettings(
         pairs=options["pairs"],
         sense=sense,
@@ -344,7 +372,33 @@ def settings_of(options: dict[str, Any]) -> BindSettings:
         augment=options["augment"],
         validation=options["validation"],
         patience=options["patience"],
+        lora=lora,
+        merge=options["merge"],
     )
+
+
+def _lora(options: dict[str, Any], init: str) -> dict[str, Any] | None:
+    """Fields of the LoRA recipe; None without ``--lora``."""
+    from bindplug.training import LoraRecipe
+
+    if options["lora"] is None:
+        flags = {"lora_alpha": "--lora-alpha", "lora_targets": "--lora-targets", "dora": "--dora"}
+        stray = [flag for name, flag in (flags | {"merge": "--merge"}).items() if options[name]]
+        if stray:
+            raise click.UsageError(f"{', '.join(stray)} needs --lora RANK")
+        return None
+    if not init:
+        raise click.UsageError("--lora adapts a trained tower: say which model's with --init ID")
+    if options["head"] is not None:
+        raise click.UsageError(
+            "--head builds a new projection, which --lora does not train; leave out one of them"
+        )
+    recipe = LoraRecipe(
+        rank=options["lora"], alpha=options["lora_alpha"], dora=options["dora"], seed=options["seed"]
+    )
+    targets = options["lora_targets"]
+    names = recipe.targets if targets is None else [name.strip() for name in targets.split(",")]
+    return recipe.to_dict() | {"targets": list(names)}
 
 
 def _columns(assignments: Sequence[str]) -> dict[str, str]:
@@ -367,6 +421,7 @@ def _machine(options: dict[str, Any], choice: ModelChoice) -> Machine:
         workers=options["workers"],
         precision=options["precision"],
         accumulation=options["accumulate"],
+        gradient_checkpointing=options["gradient_checkpointing"],
         cache_bytes=int(options["cache_gb"] * 2**30),
         checkpoint_steps=options["checkpoint_every"],
         resume=options["resume"],

@@ -9,11 +9,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor, nn
 
+from bindplug import Encoder
+from bindplug.training import StepMemory, step_memory, tower_of
+
+NO_MEMORY = StepMemory(0, 0, 0, 0, 0, 0)
+
 BATCH = 8
 """Samples of the trial step."""
-
-COPIES = 4
-"""Of each trained number: itself, its gradient, and AdamW's two averages."""
 
 
 @dataclass(frozen=True)
@@ -23,17 +25,31 @@ class Estimate:
     Attributes:
         steps: of the whole run.
         seconds: for all of them on this device, by one small step.
-        memory_bytes: weights, gradients, optimizer and what the backward pass keeps.
+        memory: of a step on one device, by kind.
+        anchor_bytes: of the frozen anchor, which stays in memory.
     """
 
     steps: int
-    seconds: float
-    memory_bytes: int
+    seconds: float = 0.0
+    memory: StepMemory = NO_MEMORY
+    anchor_bytes: int = 0
+
+    @property
+    def memory_bytes(self) -> int:
+        """All of it."""
+        return self.memory.total + self.anchor_bytes
 
     def __str__(self) -> str:
         minutes, seconds = divmod(round(self.seconds), 60)
         duration = f"{minutes} min {seconds:02d} s" if minutes else f"{seconds} s"
-        return f"{self.steps} steps, about {duration} and {self.memory_bytes / 2**30:.1f} GB for training"
+        memory = self.memory
+        trained = memory.adapters + memory.gradients + memory.optimizer
+        activations = _size(memory.activations) if memory.activations else "not known"
+        return (
+            f"{self.steps} steps, about {duration} and {_size(self.memory_bytes)} for training: "
+            f"tower {_size(memory.weights)}, adapters, gradients and optimizer {_size(trained)}, "
+            f"activations of {memory.batch_size} pairs {activations}, anchor {_size(self.anchor_bytes)}"
+        )
 
 
 def estimate(
@@ -41,37 +57,40 @@ def estimate(
     encode: Callable[[Tensor], Tensor],
     sample: Tensor,
     *,
+    sense: str,
+    anchor: Encoder,
     batch: int,
+    parts: int,
     steps: int,
     device: torch.device,
+    precision: str,
+    gradient_checkpointing: bool,
 ) -> Estimate:
-    """Time one forward and backward pass of a few samples, and count what it keeps.
+    """Time one forward and backward pass of a few samples, and compute what a whole step keeps.
 
     Args:
-        tower: whose gradients are counted; they are dropped again.
+        tower: an ImageBind with the tower of the sense, or the tower itself; its gradients are dropped again.
         encode: (B, ...) -> (B, D).
         sample: one, without a batch axis.
+        sense: that the tower embeds.
+        anchor: which stays in memory.
         batch: of the run.
+        parts: of a batch that are computed one after the other, or on devices of their own.
         steps: of the run.
         device: of the tower.
+        precision: ``"no"``, ``"bf16"`` or ``"fp16"``.
+        gradient_checkpointing: whether blocks are computed again.
     """
     trial = min(batch, BATCH)
     inputs = sample[None].repeat(trial, *[1] * sample.ndim).to(device)
-    saved: dict[int, int] = {}
-
-    def keep(tensor: Tensor) -> Tensor:
-        saved[tensor.untyped_storage().data_ptr()] = tensor.untyped_storage().nbytes()
-        return tensor
-
     was_training = tower.training
     state = torch.get_rng_state()
     tower.eval()
     parameters = [parameter for parameter in tower.parameters() if parameter.requires_grad]
-    owned = {parameter.untyped_storage().data_ptr() for parameter in tower.parameters()}
     elapsed_s = 0.0
     for _ in range(2):  # the first pass also warms up
         started = time.perf_counter()
-        with torch.enable_grad(), torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        with torch.enable_grad():
             loss = encode(inputs).float().square().sum()
         torch.autograd.grad(loss, parameters, allow_unused=True)
         if device.type == "cuda":
@@ -79,7 +98,25 @@ def estimate(
         elapsed_s = time.perf_counter() - started
     tower.train(was_training)
     torch.set_rng_state(state)
-    activations = sum(size for place, size in saved.items() if place not in owned) / 2
-    numbers = sum(parameter.numel() for parameter in parameters)
-    memory = COPIES * 4 * numbers + activations * batch / trial
-    return Estimate(steps, elapsed_s * batch / trial * steps, int(memory))
+    network, share = tower_of(tower, sense), max(2, -(-batch // parts))
+    try:
+        memory = step_memory(
+            network,
+            tuple(sample.shape),
+            share,
+            precision=precision,
+            gradient_checkpointing=gradient_checkpointing,
+        )
+    except (NotImplementedError, RuntimeError):  # a tower of one's own that looks at its numbers
+        memory = _without_activations(network, share)
+    anchor_bytes = sum(p.nbytes for p in anchor.parameters()) if isinstance(anchor, nn.Module) else 0
+    return Estimate(steps, elapsed_s * batch / trial * steps, memory, anchor_bytes)
+
+
+def _without_activations(network: nn.Module, batch: int) -> StepMemory:
+    trained = sum(p.nbytes for p in network.parameters() if p.requires_grad)
+    return StepMemory(sum(p.nbytes for p in network.parameters()), 0, trained, 2 * trained, 0, batch)
+
+
+def _size(count: int) -> str:
+    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.1f} MB"

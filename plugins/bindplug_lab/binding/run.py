@@ -35,8 +35,10 @@ from bindplug.training import (
     default_row_cache,
     ensure_sees,
     is_own_sense,
+    merge_adapters,
     open_pairs,
     prepare_pairs,
+    save_adapters,
 )
 from bindplug_lab.binding.card import environment, license_note, write_card, write_skipped
 from bindplug_lab.binding.curve import draw_curve
@@ -67,6 +69,7 @@ class Machine:
         workers: threads that read; None for one a core, at most four.
         precision: ``"no"``, ``"bf16"`` or ``"fp16"``; None as accelerate's configuration says.
         accumulation: parts of a batch that are computed one after the other.
+        gradient_checkpointing: compute blocks again in the backward pass.
         anchor_batch: pictures in one pass of the anchor.
         cache_bytes: most bytes of samples kept on disk.
         row_cache: SQLite file with rows of pictures; None keeps none.
@@ -83,6 +86,7 @@ class Machine:
     workers: int | None = None
     precision: str | None = None
     accumulation: int = 1
+    gradient_checkpointing: bool = False
     anchor_batch: int = 32
     cache_bytes: int = 4 << 30
     row_cache: Path | None = field(default_factory=default_row_cache)
@@ -274,11 +278,21 @@ def get_ready(
         recipe,
         recipe_line,
         tower_line,
-        Estimate(steps, 0, 0),
+        Estimate(steps),
         notes + remarks,
     )
     ready.estimate = estimate(
-        tower, ready.encode(sense), sample, batch=recipe.batch_size, steps=steps, device=machine.device
+        tower,
+        ready.encode(sense),
+        sample,
+        sense=sense,
+        anchor=anchor,
+        batch=recipe.batch_size,
+        parts=machine.accumulation * machine.processes,
+        steps=steps,
+        device=machine.device,
+        precision=machine.precision or "no",
+        gradient_checkpointing=machine.gradient_checkpointing,
     )
     return ready
 
@@ -300,6 +314,7 @@ def train(settings: BindSettings, machine: Machine, ready: ReadyRun, directory: 
     options = RunOptions(
         precision=machine.precision,
         accumulation=machine.accumulation,
+        gradient_checkpointing=machine.gradient_checkpointing,
         workers=machine.workers,
         checkpoints=Checkpoints(
             directory / "checkpoints",
@@ -340,17 +355,20 @@ def write(
     card = _card(settings, ready, result, figures, license, device)
     try:
         with staged(settings.output, overwrite=machine.overwrite) as partial:
-            write_bound(
-                partial,
-                sense=sense,
-                tower=tower,
-                anchor=ready.anchor,
-                anchor_id=settings.anchor,
-                anchor_modalities=modalities_of(settings.anchor, ready.anchor, load),
-                scale=result.scale,
-                similarity_scale=None if figures is None else figures.similarity_scale,
-                license=license,
-            )
+            if settings.lora is not None and not settings.merge:
+                save_adapters(tower, sense, partial, base=settings.init, license=license)
+            else:
+                write_bound(
+                    partial,
+                    sense=sense,
+                    tower=merge_adapters(tower) if settings.lora is not None else tower,
+                    anchor=ready.anchor,
+                    anchor_id=settings.anchor,
+                    anchor_modalities=modalities_of(settings.anchor, ready.anchor, load),
+                    scale=result.scale,
+                    similarity_scale=None if figures is None else figures.similarity_scale,
+                    license=license,
+                )
             has_curve = draw_curve(
                 partial / "curve.png", result.losses, result.steps, result.validations, settings.output.name
             )
@@ -432,6 +450,7 @@ def summary(ready: ReadyRun, settings: BindSettings) -> dict[str, Any]:
         "steps": ready.estimate.steps,
         "seconds": ready.estimate.seconds,
         "memory_bytes": ready.estimate.memory_bytes,
+        "memory": ready.estimate.memory.to_dict() | {"anchor": ready.estimate.anchor_bytes},
         "notes": ready.notes,
     }
 

@@ -65,7 +65,8 @@ class BindSettings:
         augment: of pictures.
         validation: share of recordings held out.
         patience: validations without progress after which the run stops; None never does.
-        lora: options of LoRA; None trains the whole tower.
+        lora: fields of :class:`bindplug.training.LoraRecipe`; None trains the whole tower.
+        merge: write a whole tower instead of adapters.
     """
 
     pairs: str
@@ -87,6 +88,7 @@ class BindSettings:
     validation: float = 0.1
     patience: int | None = None
     lora: Mapping[str, Any] | None = None
+    merge: bool = False
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a card."""

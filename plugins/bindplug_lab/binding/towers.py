@@ -15,7 +15,7 @@ from bindplug import Encoder
 from bindplug.bound import ArrayTower
 from bindplug.errors import InputError
 from bindplug.imagebind import ImageBind, ImageBindConfig, TowerConfig
-from bindplug.training import BindingRecipe, is_own_sense
+from bindplug.training import BindingRecipe, LoraRecipe, add_adapters, is_own_sense
 from bindplug_lab.binding.settings import PUBLISHED_FROM, BindSettings
 
 SMALL_TOWERS = {
@@ -129,8 +129,40 @@ def _continued(
     }
     is_whole = len(fitting) == len(own)
     model.load_state_dict(own | fitting)
+    if settings.lora is not None:
+        return _adapted(settings, recipe, anchor, init, model, is_whole=is_whole)
     head = "" if is_whole else ", with a new head"
     return model, recipe, f"that of {settings.init}{head}, {_millions(model)}"
+
+
+def _adapted(
+    settings: BindSettings,
+    recipe: BindingRecipe,
+    anchor: Encoder,
+    init: ImageBind,
+    model: ImageBind,
+    *,
+    is_whole: bool,
+) -> tuple[nn.Module, BindingRecipe, str]:
+    """The tower of ``init`` with adapters to train."""
+    assert settings.lora is not None
+    if not is_whole or not init.embedding_space.matches(anchor.embedding_space):
+        raise InputError(
+            f"--lora on {settings.init}",
+            found=f"an anchor in another space, {settings.anchor}",
+            expected=f"the space that {settings.init} is in already: adapters do not move a tower to another",
+            remedy="Leave out --anchor, or train the whole tower without --lora",
+        )
+    lora = LoraRecipe.from_dict(settings.lora)
+    size = _millions(model)
+    add_adapters(model, settings.sense, lora)
+    trained = sum(p.numel() for p in model.towers.parameters() if p.requires_grad)
+    kind = "DoRA" if lora.dora else "LoRA"
+    line = (
+        f"that of {settings.init}, {size}, with {kind} of rank {lora.rank} on {', '.join(lora.targets)}: "
+        f"{trained / 1e6:.2f} M to train"
+    )
+    return model, recipe, line
 
 
 def load_factory(place: str, sense: str, shape: tuple[int, ...], width: int) -> nn.Module:
