@@ -16,6 +16,7 @@ import numpy as np
 import torch
 import torch.nn.functional as F
 from numpy.typing import NDArray
+from PIL import Image
 
 from bindplug.errors import InputError
 from bindplug.inputs import Preprocess, make_preprocess
@@ -32,6 +33,10 @@ _READER_OPTIONS: dict[str, dict[str, Any]] = {
 }
 """How the world's arrays are described to the readers."""
 _MEL_SHAPE = (128, 204)
+_NEAR_CANVAS = 2
+"""How many times the side of a near picture the canvas has that it is cut out of."""
+_NEAR_MARGIN = (1.1, 2.0)
+"""Smallest and largest side of a near picture, as a multiple of the thing's larger extent."""
 
 
 def open_world(spec: WorldSpec, cache: str | Path, *, workers: int = 1, quiet: bool | None = None) -> World:
@@ -159,7 +164,7 @@ def _moments(spec: WorldSpec, index: int) -> Iterator[Scene]:
         if moment and rng.random() < spec.change:
             # a thing other than the first one
             label = names[(index + int(rng.integers(1, len(names)))) % len(names)]
-        canvas = (spec.side, spec.side)
+        canvas = (spec.side * (_NEAR_CANVAS if spec.near else 1),) * 2
         yield Scene(seed, spec.split, (label,), canvas, spec.things, seconds=spec.seconds)
 
 
@@ -167,14 +172,35 @@ def _recordings(spec: WorldSpec, sensor: str, scenes: list[Scene]) -> NDArray[An
     """(rows, …) one sensor's recordings."""
     if sensor == "image":
         # (H, W, 3) -> (3, H, W)
-        return np.stack([scene.pixels.transpose(2, 0, 1) for scene in scenes])
+        return np.stack([_view(spec, scene, scene.pixels).transpose(2, 0, 1) for scene in scenes])
     sources = [getattr(scene, sensor) for scene in scenes]
+    if sensor in ("depth", "thermal"):
+        sources = [_view(spec, scene, source) for scene, source in zip(scenes, sources, strict=True)]
     rows = _readers(spec.side)[sensor].batch(sources, options=_READER_OPTIONS[sensor]).stack()
     if sensor == "audio":
         # (B, clips, 1, 128, 204) -> (B, 1, 128, 204): the middle clip
         rows = rows[:, rows.shape[1] // 2]
         rows = F.avg_pool2d(rows, spec.pool) if spec.pool > 1 else rows
     return rows.numpy().astype(np.float16)
+
+
+def _view(spec: WorldSpec, scene: Scene, picture: NDArray[Any]) -> NDArray[Any]:
+    """What is shown of a scene's picture or map (H, W, …): all of it, or a square around its first thing."""
+    if not spec.near:
+        return picture
+    rng = np.random.default_rng([scene.seed, 89])
+    side, box = len(picture), scene.boxes[0]
+    extent = max(box[2] - box[0], box[3] - box[1], side / 8) * rng.uniform(*_NEAR_MARGIN)
+    extent = min(int(extent), side)
+    centers = ((box[1] + box[3]) / 2, (box[0] + box[2]) / 2)
+    # the thing is off the center by up to a tenth of the side
+    top, left = (
+        int(np.clip(center - extent / 2 + rng.uniform(-0.1, 0.1) * extent, 0, side - extent))
+        for center in centers
+    )
+    square = picture[top : top + extent, left : left + extent]
+    size = (spec.side, spec.side)
+    return np.asarray(Image.fromarray(square).resize(size, Image.Resampling.BILINEAR))
 
 
 @cache

@@ -33,6 +33,8 @@ class WorldSpec:
         things: things in a scene, 1 to 5.
         moments: recordings of a scene, 1 or more.
         change: probability, 0 to 1, that a moment after the first shows other things.
+        near: whether image, depth and heat show a square around the first thing, 1.1 to 2 times its size, instead
+            of the whole scene.
         captions: captions a row.
         pool: averaged mel bins and frames of sounds: 1 gives (128, 204), 2 gives (64, 102).
         seconds: length of a sound, which its two-second clip is taken from.
@@ -49,6 +51,7 @@ class WorldSpec:
     things: int = 1
     moments: int = 1
     change: float = 0.0
+    near: bool = False
     captions: int = 0
     pool: int = 2
     seconds: float = 2.0
@@ -87,7 +90,10 @@ class WorldSpec:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, as the world's directory keeps them."""
-        return {"format_version": FORMAT_VERSION} | asdict(self) | {"sensors": list(self.sensors)}
+        values = {"format_version": FORMAT_VERSION} | asdict(self) | {"sensors": list(self.sensors)}
+        if not self.near:  # so that worlds from before there were near ones keep their keys
+            del values["near"]
+        return values
 
     @property
     def key(self) -> str:
