@@ -32,6 +32,8 @@ class DataFolder:
         url: where to get it; text, never fetched.
         terms: under which terms.
         layout: the expected files, as a tree.
+        names: of the folder that its archive unpacks into, or that a person may give it; with none every folder
+            directly below the root is searched as well.
         allow_missing: read what is there instead of raising.
     """
 
@@ -40,7 +42,14 @@ class DataFolder:
     url: str = ""
     terms: str = ""
     layout: str = ""
+    names: tuple[str, ...] = ()
     allow_missing: bool = field(default=False, kw_only=True)
+    _bases: list[Path] = field(default_factory=list, init=False, repr=False, compare=False)
+
+    @property
+    def base(self) -> Path:
+        """The folder that the last file was met in: the root, or a folder directly below it."""
+        return self._bases[-1] if self._bases else self.root
 
     @property
     def remedy(self) -> str:
@@ -55,10 +64,10 @@ class DataFolder:
         return "\n".join(parts)
 
     def find(self, *candidates: str, what: str = "the annotations") -> Path:
-        """The first of several files, or folders, that exists below the root or below a folder of it.
+        """The first of several files, or folders, that exists below the root or below the data set's folder in it.
 
-        Archives unpack into a folder of their own, so each candidate is also tried one folder deeper. Names are
-        compared without regard to case where the exact one is absent.
+        Archives unpack into a folder of their own, so each candidate is also tried one folder deeper, and later ones
+        first where the one before was met. Names are compared without regard to case where the exact one is absent.
 
         Args:
             candidates: paths relative to the root; a trailing ``/`` stands for a folder.
@@ -82,13 +91,23 @@ class DataFolder:
         """As :meth:`find`, but None if none exists."""
         if not self.root.is_dir():
             return None
-        inner = [entry for entry in sorted(self.root.iterdir()) if entry.is_dir()]
-        for base in (self.root, *inner):
+        inner = [
+            entry for entry in sorted(self.root.iterdir()) if entry.is_dir() and self._is_named(entry.name)
+        ]
+        for base in (self.base, self.root, *inner):
             for candidate in candidates:
                 path = _existing(base, candidate)
                 if path is not None:
+                    self._bases.append(base)
                     return path
         return None
+
+    def _is_named(self, folder: str) -> bool:
+        """Whether a folder may be the data set's: other sets beside it have files of the same names."""
+        plain = _letters(folder)
+        return not self.names or any(
+            name in plain or plain in name for name in map(_letters, self.names) if plain
+        )
 
     def select(self, paths: Sequence[Path | None], names: Sequence[str], what: str) -> list[int]:
         """Places of the files that exist.
@@ -176,6 +195,10 @@ def walk(folder: Path) -> Iterator[Path]:
         for name in sorted(files):
             if not name.startswith("."):
                 yield Path(directory, name)
+
+
+def _letters(name: str) -> str:
+    return "".join(letter for letter in name.casefold() if letter.isalnum())
 
 
 def is_file(path: Path) -> bool:

@@ -47,7 +47,7 @@ def read_msrvtt(
     if not weights:
         raise OptionError("weights = {}; expected video, audio or both")
     captions = _captions_of_table(folder) if split == "1k-A" else _captions_of_json(folder)
-    index = FileIndex(folder.root, VIDEO_SUFFIXES)
+    index = FileIndex(folder.base, VIDEO_SUFFIXES)
     candidates = []
     for name, sentences in captions.items():
         path = index.get(name)

@@ -77,7 +77,9 @@ def read_table(
                 _file(top, name),
                 tuple(class_list.place(name, row.place) for name in group),
                 row.number(fold) if fold else 0,
-                *span,
+                cluster=name if start else "",
+                start=span[0],
+                end=span[1],
             )
         )
     _check_taken(entries, where, table)

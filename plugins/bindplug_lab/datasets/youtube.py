@@ -29,5 +29,5 @@ def segment_file(index: FileIndex, video: str, start: float, end: float) -> Path
 
 
 def index_folder(folder: DataFolder, *names: str, suffixes: tuple[str, ...]) -> FileIndex:
-    """An index of the first of several subfolders that exists; of the whole folder if none does."""
-    return FileIndex(folder.find_optional(*(f"{name}/" for name in names)) or folder.root, suffixes)
+    """An index of the first of several subfolders that exists beside the annotations; if none does, of all there."""
+    return FileIndex(folder.find_optional(*(f"{name}/" for name in names)) or folder.base, suffixes)

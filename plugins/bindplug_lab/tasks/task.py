@@ -109,10 +109,16 @@ class Task:
         return replace(self, options={**self.options, **options})
 
     def data_folder(self, root: str | os.PathLike[str]) -> Path:
-        """Where the data lie: ``root/folder`` if it exists, else ``root`` itself."""
+        """Where the data lie: ``root/folder``, in any case of letters, if it exists; else ``root`` itself."""
         path = Path(root)
-        inner = path / self.folder
-        return inner if self.folder and inner.is_dir() else path
+        if not self.folder or not path.is_dir():
+            return path
+        same = [
+            entry
+            for entry in path.iterdir()
+            if entry.name.casefold() == self.folder.casefold() and entry.is_dir()
+        ]
+        return next((entry for entry in same if entry.name == self.folder), same[0] if same else path)
 
     def items(self, root: str | os.PathLike[str] | None = None, *, allow_missing: bool = False) -> Items:
         """What to evaluate on.
@@ -145,6 +151,7 @@ class Task:
             self.url,
             self.terms,
             self.layout,
+            tuple(name for name in (self.folder, self.name) if name),
             allow_missing=allow_missing,
         )
         items = self._read(folder, self.options)

@@ -111,3 +111,24 @@ def test_our_readers_read_every_item(miniatures, name):
         rows = model.embed(list(queries[:2]))
         assert rows.shape[0] == min(2, len(queries))
         assert rows.isfinite().all()
+
+
+def test_data_sets_side_by_side_are_not_mixed_up(miniatures, tmp_path):
+    """Each finds its own files below the folder of all, also where its folder has another name or case."""
+    for name in NAMES:
+        folder = miniatures(name)
+        if not (tmp_path / folder.name).exists():
+            (tmp_path / folder.name).symlink_to(folder)
+    for name in NAMES:
+        assert miniature_task(name).items(tmp_path).missing_count == 0
+    (tmp_path / "ESC-50-master").rename(tmp_path / "ESC50")
+    (tmp_path / "LLVIP").rename(tmp_path / "llvip")
+    (tmp_path / "audiocaps").rename(tmp_path / "AudioCaps-main")
+    (tmp_path / "vggsound").rename(tmp_path / "VGGSound")
+    for name in ("esc50", "llvip", "audiocaps", "vggsound"):
+        assert miniature_task(name).items(tmp_path).missing_count == 0
+    (tmp_path / "AudioCaps-main").unlink()  # other data sets have tables of splits, too
+    (tmp_path / "other").mkdir()
+    (tmp_path / "other" / "test.csv").write_text("label,youtube_id\n")
+    with pytest.raises(MissingData, match="annotations missing"):
+        miniature_task("audiocaps").items(tmp_path)
