@@ -11,7 +11,7 @@ TESTED_HERE = {
     "bind_a_new_sense", "classify_anything", "detect_by_sound", "detectron2_script", "embedding_arithmetic",
     "fit_a_bridge", "open_clip_before_after", "retrieval", "six_senses", "transformers_before_after",
 }  # fmt: skip
-TESTED_BESIDE = {"clip_guidance", "morph", "sound_to_image"}
+TESTED_BESIDE = {"app", "clip_guidance", "morph", "sound_to_image"}
 
 
 def test_every_example_is_tested_and_listed():
