@@ -21,6 +21,7 @@ from bindplug.training.pair_anchors import RowCache, default_row_cache, embed_an
 from bindplug.training.pair_dataset import FilePairs, PreparedPairs, prepare_pairs
 from bindplug.training.pair_items import PairItem, PairList, PairProblem, PairSource
 from bindplug.training.pair_reading import cut_windows, is_own_sense, open_pairs
+from bindplug.training.processes import join_processes
 from bindplug.training.recipe import PUBLISHED, BindingRecipe
 from bindplug.training.scales import HeldOut, calibration_error, fit_scale
 from bindplug.training.schedule import parameter_groups, warmup_cosine
@@ -59,6 +60,7 @@ __all__ = [
     "frequency_mask",
     "has_adapters",
     "is_own_sense",
+    "join_processes",
     "load_adapters",
     "load_initial_weights",
     "merge_adapters",

@@ -3,38 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from contextlib import nullcontext
 from pathlib import Path
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from bindplug.errors import InputError
 from bindplug.training.batches import Pairs, derive_seed
 from bindplug.training.failures import check_loss
 from bindplug.training.loss import symmetric_info_nce
-from bindplug.training.processes import Processes, gradients_kept_local, without_wrapper
+from bindplug.training.processes import Processes
 from bindplug.training.random_state import seed_torch
-
-
-class _Network(nn.Module):
-    """A tower and the function that embeds with it, as one module: what is distributed is the tower's parameters."""
-
-    def __init__(self, tower: nn.Module, encode: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.tower = tower
-        self._encode = (encode,)  # not as an attribute: a module would be registered twice
-
-    def forward(self, inputs: Tensor) -> Tensor:
-        return self._encode[0](inputs)
 
 
 class BatchLoss:
     """Symmetric InfoNCE over all pairs of a batch, whoever embeds them.
 
     Args:
-        tower: whose parameters get gradients.
-        encode: (B, …) inputs -> (B, D) rows of any length, by the tower.
+        encode: (B, …) inputs -> (B, D) rows of any length, by the tower that gets gradients.
         log_scale: log of the inverse temperature; learned where it requires a gradient.
         scaler: of half precision's gradients.
         processes: that share each batch.
@@ -45,7 +31,6 @@ class BatchLoss:
 
     def __init__(
         self,
-        tower: nn.Module,
         encode: Callable[[Tensor], Tensor],
         log_scale: Tensor,
         scaler: torch.amp.GradScaler,
@@ -54,12 +39,11 @@ class BatchLoss:
         seed: int,
         name: str,
     ) -> None:
-        self.network = processes.distribute(_Network(tower, encode))
-        self.log_scale, self.scaler, self.processes = log_scale, scaler, processes
+        self.encode, self.log_scale, self.scaler, self.processes = encode, log_scale, scaler, processes
         self.sizes, self.seed, self.name = sizes, seed, name
 
     def backward(self, parts: list[Pairs], step: int, indices: Tensor, last_checkpoint: Path | None) -> float:
-        """Add the gradients of the whole batch's loss to the parameters.
+        """Add this process's part of the gradients of the whole batch's loss to the parameters.
 
         With one part the tower runs once. With more, all parts are embedded without a graph, the loss gives the
         gradient of each row, and each part is embedded again to carry its rows' gradients into the tower.
@@ -78,25 +62,17 @@ class BatchLoss:
 
         Source: Gao et al., Scaling Deep Contrastive Learning Batch Size under Memory Limited Setup (arXiv 2101.06983).
         """
-        if len(parts) == 1:
-            rows = [self._embed(self.network, parts[0], step)]
-        else:
-            with torch.no_grad():
-                rows = [self._embed(without_wrapper(self.network), part, step) for part in parts]
+        with torch.set_grad_enabled(len(parts) == 1):
+            rows = [self._embed(part, step) for part in parts]
         own = torch.cat([part.anchors for part in parts]).to(self.processes.device)
         all_anchors, all_rows = self._gather(own, torch.cat([part.detach() for part in rows]))
         loss = symmetric_info_nce(all_anchors, all_rows, self.log_scale.exp())
         value = check_loss(loss, all_anchors, all_rows, indices, self.name, step, last_checkpoint)
         gradients = self._gradients(loss, all_rows)  # (b, D), of this process's rows
-        position = 0
-        for number, part in enumerate(parts):
-            is_last = number == len(parts) - 1
-            with nullcontext() if is_last else gradients_kept_local(self.network):
-                part_rows = rows[0] if len(parts) == 1 else self._embed(self.network, part, step)
-                gradient = gradients[position : position + len(part_rows)]
-                # gradients are averaged over processes; their sum is that of the whole batch
-                part_rows.backward(self.scaler.scale(gradient * self.processes.count))
-            position += len(part_rows)
+        sizes = [len(part.anchors) for part in parts]
+        for part, part_rows, gradient in zip(parts, rows, gradients.split(sizes), strict=True):
+            with_graph = part_rows if len(parts) == 1 else self._embed(part, step)
+            with_graph.backward(self.scaler.scale(gradient))
         return value
 
     def _gather(self, anchors: Tensor, rows: Tensor) -> tuple[Tensor, Tensor]:
@@ -120,11 +96,11 @@ class BatchLoss:
         start = sum(self.sizes[: self.processes.rank])
         return gradients[0][start : start + self.sizes[self.processes.rank]]
 
-    def _embed(self, network: nn.Module, part: Pairs, step: int) -> Tensor:
+    def _embed(self, part: Pairs, step: int) -> Tensor:
         """Rows (b, D) float32 of a part; drop path and dropout draw the same each time."""
         # of the part's place in the batch: one process in two parts draws as two processes in one
         seed_torch(derive_seed(self.seed, "forward", step, part.start), self.processes.device)
         dtype = self.processes.autocast_dtype
         with torch.autocast(self.processes.device.type, dtype, enabled=dtype is not None):
-            rows: Tensor = network(part.inputs.to(self.processes.device))
+            rows = self.encode(part.inputs.to(self.processes.device))
         return rows.float()

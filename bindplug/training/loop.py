@@ -167,8 +167,9 @@ class Run:
     def _steps(self, signals: StopSignals, quiet: bool | None) -> None:
         sizes = share_of(self.order.blocks(0), self.processes.rank, self.processes.count, 1).sizes
         batch_loss = BatchLoss(
-            self.tower, self.encode, self.log_scale, self.scaler, self.processes, sizes, self.recipe.seed, self.name
-        )  # fmt: skip
+            self.encode, self.log_scale, self.scaler, self.processes, sizes, self.recipe.seed, self.name
+        )
+        self.processes.share_tensors(self.tower.state_dict().values())
         first = self.total if self.progress.is_stopped else self.progress.step
         steps = range(first, self.total)
         batches = read_ahead(
@@ -202,6 +203,7 @@ class Run:
                     raise TrainingInterrupted(self._interruption())
                 if self.progress.is_stopped:
                     break
+        self.processes.share_tensors(self._buffers().values())
 
     def _step(self, batch_loss: BatchLoss, parts: list[Pairs], step: int) -> dict[str, float]:
         """One optimizer step on this process's parts of a batch; the figures for the trackers."""
@@ -213,6 +215,7 @@ class Run:
         self.optimizer.zero_grad(set_to_none=True)
         loss = batch_loss.backward(parts, step, self.order.indices(step), self._last_checkpoint())
         self.progress.running.append(loss)
+        self.processes.sum_gradients(list(self.trained.values()))
         self.scaler.unscale_(self.optimizer)
         parameters = [p for group in self.optimizer.param_groups for p in group["params"]]
         norm = float(torch.nn.utils.clip_grad_norm_(parameters, self.recipe.clip_grad_norm))
@@ -264,6 +267,7 @@ class Run:
         every = max(1, round(self.validation.every_epochs * self.order.steps_per_epoch))
         if (step + 1) % every and step + 1 != self.total:
             return
+        self.processes.share_tensors(self._buffers().values())
         self.tower.eval()
         dtype = self.processes.autocast_dtype
         with (
@@ -287,11 +291,14 @@ class Run:
         patience = self.validation.patience
         progress.is_stopped = patience is not None and progress.waits >= patience
 
+    def _buffers(self) -> dict[str, Tensor]:
+        """The tower's buffers that are kept with its weights, such as the statistics of batch normalization."""
+        kept = self.tower.state_dict().keys()
+        return {name: buffer for name, buffer in self.tower.named_buffers() if name in kept}
+
     def _weights(self) -> dict[str, Tensor]:
         """Copies on the CPU of all that the training changes: parameters, buffers and the temperature."""
-        tensors: dict[str, Tensor] = dict(self.trained)
-        kept = self.tower.state_dict().keys()
-        tensors |= {n: b for n, b in self.tower.named_buffers() if n in kept}
+        tensors = {**self.trained, **self._buffers()}
         copies = {f"tower.{n}": t.detach().to("cpu", copy=True).contiguous() for n, t in tensors.items()}
         return copies | {LOG_SCALE: self.log_scale.detach().to("cpu", copy=True)}
 

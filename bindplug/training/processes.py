@@ -3,13 +3,11 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import torch
-from torch import Tensor, nn
-from torch.nn.parallel import DistributedDataParallel
+from torch import Tensor
 
 from bindplug.device import resolve_device
 from bindplug.errors import InputError, MissingDependency
@@ -17,6 +15,9 @@ from bindplug.lazy import require
 from bindplug.training.options import TRACKERS, RunOptions
 
 T = TypeVar("T")
+
+BUCKET_NUMBERS = 1 << 24
+"""Gradients are exchanged in pieces of about so many numbers, 64 MiB."""
 
 OWNER, EXTRA = "bindplug.training", "train"
 
@@ -42,7 +43,7 @@ class Processes:
 
     def __init__(self, options: RunOptions, tower_device: torch.device) -> None:
         accelerate = require("accelerate", owner=OWNER, extra=EXTRA, oldest=(1, 0))
-        _check_local_rank()
+        device = join_processes()
         _check_trackers(options.trackers, accelerate)
         self.accelerator = accelerate.Accelerator(
             log_with=list(options.trackers) or None,
@@ -58,7 +59,7 @@ class Processes:
                     found=f"{options.device!s} in a run of {self.count} processes",
                     expected="None: each process has a device of its own",
                 )
-            self.device: torch.device = self.accelerator.device
+            self.device: torch.device = device
         else:
             self.device = tower_device if options.device is None else resolve_device(options.device)
         self.precision: str = options.precision or str(self.accelerator.mixed_precision)
@@ -74,12 +75,35 @@ class Processes:
         """The dtype of mixed precision; None for float32."""
         return {"no": None, "bf16": torch.bfloat16, "fp16": torch.float16}[self.precision]
 
-    def distribute(self, network: nn.Module) -> nn.Module:
-        """The network, wrapped so that its gradients are averaged over the processes where there are several."""
+    def share_tensors(self, tensors: Iterable[Tensor]) -> None:
+        """Give all processes the main one's values, in place."""
         if self.count == 1:
-            return network
-        indices = [self.device.index] if self.device.type == "cuda" else None
-        return DistributedDataParallel(network, device_ids=indices, find_unused_parameters=True)
+            return
+        for tensor in tensors:
+            values = tensor.detach().contiguous()
+            torch.distributed.broadcast(values, src=0)
+            tensor.detach().copy_(values)
+
+    def sum_gradients(self, parameters: Sequence[Tensor]) -> None:
+        """Give each parameter the sum of its gradients in all processes; None stays where none has one.
+
+        One sum at the end of a step, instead of ``DistributedDataParallel``: a batch in parts runs the tower several
+        times for one step, and a tower may leave layers out at random, of which its wrapper would have to know.
+        """
+        if self.count == 1:
+            return
+        used = torch.tensor([int(p.grad is not None) for p in parameters], device=self.device)
+        torch.distributed.all_reduce(used, op=torch.distributed.ReduceOp.MAX)
+        bucket: list[Tensor] = []
+        for parameter, is_used in zip(parameters, used.tolist(), strict=True):
+            if is_used and parameter.grad is None:
+                parameter.grad = torch.zeros_like(parameter)
+            if is_used and parameter.grad is not None:
+                bucket.append(parameter.grad)
+            if sum(gradient.numel() for gradient in bucket) >= BUCKET_NUMBERS:
+                _sum_bucket(bucket)
+                bucket = []
+        _sum_bucket(bucket)
 
     def shares(self, items: Sequence[T]) -> list[list[T]]:
         """``items`` cut into one run for each process, of lengths that differ by one at most."""
@@ -158,14 +182,13 @@ class Processes:
         self.accelerator.trackers = []
 
 
-def without_wrapper(network: nn.Module) -> nn.Module:
-    """What :meth:`Processes.distribute` was given."""
-    return network.module if isinstance(network, DistributedDataParallel) else network
-
-
-def gradients_kept_local(network: nn.Module) -> AbstractContextManager[None]:
-    """A block in which gradients add up in each process, to be averaged by the first pass after it."""
-    return network.no_sync() if isinstance(network, DistributedDataParallel) else nullcontext()
+def _sum_bucket(gradients: Sequence[Tensor]) -> None:
+    """Sum gradients over the processes in one exchange, in place."""
+    if gradients:
+        joined = torch.cat([gradient.flatten().float() for gradient in gradients])
+        torch.distributed.all_reduce(joined)
+        for gradient, values in zip(gradients, joined.split([g.numel() for g in gradients]), strict=True):
+            gradient.copy_(values.view_as(gradient))
 
 
 def split_evenly(items: Sequence[T], parts: int) -> list[list[T]]:
@@ -175,11 +198,39 @@ def split_evenly(items: Sequence[T], parts: int) -> list[list[T]]:
     return [list(items[starts[part] : starts[part + 1]]) for part in range(parts)]
 
 
-def _check_local_rank() -> None:
-    """Raise where ``accelerate launch`` started more processes than this machine has GPUs."""
+def join_processes() -> torch.device:
+    """Connect this process with the others that ``accelerate launch`` or ``torchrun`` started, if there are others.
+
+    Without a GPU the processes of a machine share its CPUs.
+
+    Returns:
+        The device of this process.
+
+    Raises:
+        InputError: there are more processes than GPUs, or the processes cannot be connected.
+        MissingDependency: accelerate is not installed.
+    """
+    require("accelerate", owner=OWNER, extra=EXTRA, oldest=(1, 0))
+    from accelerate import PartialState
+
+    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
+    _check_local_rank(on_cpu)
+    count = int(os.environ.get("WORLD_SIZE", "1") or 1)
+    has_gpu = torch.cuda.is_available() or torch.xpu.is_available()
+    state = PartialState(cpu=on_cpu or (count > 1 and not has_gpu))
+    if state.num_processes != count:
+        raise InputError(
+            "the processes of this run",
+            found=f"{count} that were started, of which each knows {state.num_processes}",
+            expected="processes that are connected",
+            remedy="Start them with accelerate launch or torchrun, and call join_processes() before accelerate is used",
+        )
+    return torch.device(state.device)
+
+
+def _check_local_rank(on_cpu: bool) -> None:
     gpus = torch.cuda.device_count() if torch.cuda.is_available() else 0
     local_rank = int(os.environ.get("LOCAL_RANK", "0") or 0)
-    on_cpu = os.environ.get("ACCELERATE_USE_CPU", "").lower() in ("1", "true", "yes")
     if gpus and local_rank >= gpus and not on_cpu:
         raise InputError(
             "accelerate launch",

@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from bindplug.errors import InputError, MissingDependency, OutOfMemory
-from bindplug.training import Checkpoints, RunOptions, TensorPairs, bind_tower
+from bindplug.training import Checkpoints, RunOptions, TensorPairs, bind_tower, join_processes
 from bindplug.training.data import PairDataset
 
 
@@ -139,6 +139,13 @@ def test_more_processes_than_gpus_are_refused(small_tower, drawn_pairs, recipe, 
     monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
     monkeypatch.setenv("LOCAL_RANK", "1")
     with pytest.raises(InputError, match="a process for GPU 1 on a machine with 1; expected --num_processes"):
+        run(small_tower(), drawn_pairs(), recipe)
+
+
+def test_processes_that_do_not_know_each_other_are_refused(small_tower, drawn_pairs, recipe, monkeypatch):
+    join_processes()
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(InputError, match="2 that were started, of which each knows 1; expected processes"):
         run(small_tower(), drawn_pairs(), recipe)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -92,15 +93,19 @@ def test_accelerate_launch_starts_the_processes(worlds, tmp_path):
     """The launcher itself; all else of this file starts the processes as it does."""
     script = tmp_path / "script.py"
     script.write_text(
-        f"import sys; sys.path.insert(0, {str(SCRIPT.parent)!r})\n"
+        f"import os, sys; sys.path.insert(0, {str(SCRIPT.parent)!r})\n"
         "from pathlib import Path\n"
         "from processes_script import RECIPE, Crops, Validation, train\n"
+        "assert os.environ['WORLD_SIZE'] == '2'\n"
         f"train(Path({str(tmp_path / 'launched')!r}), Crops(64), recipe=RECIPE.but(learn_temperature=True),\n"
         "      validation=Validation(Crops(33), metric='recall@1'))\n"
     )
-    command = [sys.executable, "-m", "accelerate.commands.launch", "--cpu", "--num_processes", "2"]
+    command = [sys.executable, "-m", "accelerate.commands.launch", "--multi_gpu", "--num_processes", "2"]
     command += ["--num_machines", "1", "--mixed_precision", "no", "--dynamo_backend", "no", str(script)]
-    process = subprocess.run(command, capture_output=True, text=True, timeout=500)
+    environment = {**os.environ, "CUDA_VISIBLE_DEVICES": ""}
+    process = subprocess.run(command, capture_output=True, text=True, timeout=500, env=environment)
     assert process.returncode == 0, process.stderr
     (worlds / "launched").symlink_to(tmp_path / "launched")
     assert_close(worlds, "launched")
+    first, second = (load_file(worlds / name / "tower.safetensors") for name in ("1", "launched"))
+    assert any(not tensor.equal(second[name]) for name, tensor in first.items())  # summed in another order

@@ -35,6 +35,7 @@ from bindplug.training import (
     default_row_cache,
     ensure_sees,
     is_own_sense,
+    join_processes,
     merge_adapters,
     open_pairs,
     prepare_pairs,
@@ -155,9 +156,7 @@ def process_device(device: torch.device, name: str) -> torch.device:
             found=f"{name} in a run of several processes",
             expected="none: each has a device of its own",
         )
-    from accelerate import PartialState
-
-    return torch.device(PartialState().device)
+    return join_processes()
 
 
 def run_directory(output: Path) -> Path:
