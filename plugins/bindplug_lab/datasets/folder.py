@@ -53,15 +53,15 @@ class DataFolder:
 
     @property
     def remedy(self) -> str:
-        """Where to get the data and under which terms."""
+        """Where to get the data, under which terms, and where its files belong."""
         parts = []
         if self.url:
-            parts.append(f"{self.title}: {self.url}")
-        if self.terms:
-            parts.append(f"Terms: {self.terms.rstrip('.')}.")
+            parts.append(
+                f"Get {self.title} from {self.url} (terms: {self.terms.rstrip('.') or 'see there'})."
+            )
         if self.layout:
-            parts.append("Expected layout:\n" + self.layout.rstrip())
-        return "\n".join(parts)
+            parts.append(f"Its files: {', '.join(layout_paths(self.layout))}")
+        return " ".join(parts)
 
     def find(self, *candidates: str, what: str = "the annotations") -> Path:
         """The first of several files, or folders, that exists below the root or below the data set's folder in it.
@@ -146,11 +146,28 @@ class DataFolder:
         offer = (
             ""
             if present == 0
-            else "Evaluate on what is there with allow_missing (--allow-missing), or get the rest.\n"
+            else "Evaluate on what is there with allow_missing (--allow-missing), or get the rest. "
         )
         raise MissingData(
             str(self.root), found=found, expected=f"all {expected:,} {what}", remedy=offer + self.remedy
         )
+
+
+def layout_paths(layout: str) -> list[str]:
+    """The files of a layout that is drawn as a tree, as paths: errors of the command line are one line."""
+    parents: list[str] = []
+    paths = []
+    for line in layout.splitlines():
+        name = line.lstrip("│├└─ \u00a0")
+        if not name:
+            continue
+        depth = (len(line) - len(name)) // 4
+        del parents[depth:]
+        if name.partition(" (")[0].endswith("/"):
+            parents.append(name.partition(" (")[0])
+        elif name != "...":
+            paths.append("".join(parents) + name)
+    return paths
 
 
 class FileIndex:

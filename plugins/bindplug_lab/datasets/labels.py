@@ -98,7 +98,7 @@ class ClassList:
         """
         if count is not None and len(self) != count:
             found = f"{len(self)} classes"
-            remedy = "The annotations are incomplete; for a subset of your own, set the option classes to its number."
+            remedy = f"Are they complete? For a subset, write a task of your own with classes = {len(self)}."
             raise InputError(self.source, found=found, expected=f"{count} classes", remedy=remedy)
         return self
 

@@ -136,7 +136,7 @@ class Task:
             InputError: annotations are damaged, labels are none of the classes, or ids stand twice.
         """
         if root is None and self.needs_data:
-            remedy = f"{self.title}: {self.url}" if self.url else ""
+            remedy = f"Get it from {self.url} (terms: {self.terms or 'see there'})." if self.url else ""
             raise InputError(
                 f"task {self.name!r}",
                 found="no folder of data",

@@ -9,8 +9,8 @@ import pytest
 
 import bindplug
 from bindplug_lab.datasets import MissingData
-from bindplug_lab.datasets.folder import walk
-from bindplug_lab.tasks import PROTOCOLS, FewShotItems, LabeledItems, PairedItems, list_tasks
+from bindplug_lab.datasets.folder import layout_paths, walk
+from bindplug_lab.tasks import PROTOCOLS, FewShotItems, LabeledItems, PairedItems, list_tasks, load_task
 from tests.lab.miniature import MAKERS, miniature_task
 
 MEDIA = (".wav", ".mp4", ".jpg", ".jpeg", ".png")
@@ -90,13 +90,24 @@ def test_an_empty_folder_says_where_to_get_the_data(tmp_path, name):
     with pytest.raises(MissingData) as error:
         task.items(tmp_path, allow_missing=True)
     assert task.url in str(error.value)
-    assert task.layout.splitlines()[0] in str(error.value)
+    paths = layout_paths(task.layout)
+    assert len(paths) >= 2
+    assert all(path in str(error.value) for path in paths)
+    assert "\n" not in str(error.value)
+
+
+def test_layouts_as_paths():
+    assert layout_paths(load_task("sun_rgbd").layout) == [
+        "sun_rgbd/SUNRGBD/kv1/NYUdata/NYU0001/image/NYU0001.jpg",
+        "sun_rgbd/SUNRGBD/kv1/NYUdata/NYU0001/depth_bfx/NYU0001.png",
+        "sun_rgbd/SUNRGBD/kv1/NYUdata/NYU0001/intrinsics.txt",
+        "sun_rgbd/SUNRGBD/kv1/NYUdata/NYU0001/scene.txt",
+        "sun_rgbd/SUNRGBDtoolbox/traintestSUNRGBD/allsplit.mat",
+    ]
 
 
 @pytest.mark.parametrize("name", ["audioset", "imagenet1k", "kinetics400", "places365", "vggsound"])
 def test_fewer_classes_or_files_than_the_real_set_are_refused(miniatures, name):
-    from bindplug_lab.tasks import load_task
-
     with pytest.raises(bindplug.BindplugError, match=r"expected (all )?(50,000|\d+ classes)"):
         load_task(name).items(miniatures(name))
 
