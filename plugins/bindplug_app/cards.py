@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import stat
 from collections import OrderedDict
 from collections.abc import Sequence
 from pathlib import Path
@@ -73,6 +74,8 @@ class Wall:
         name = short_name(match.path)
         try:
             status = os.stat(match.path)  # noqa: PTH116 (a path may be no UTF-8)
+            if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
+                raise OSError
         except (OSError, ValueError):
             gone = "This file is gone or cannot be read. <code>bindplug index update</code> takes it off the index."
             return name, f'<p class="bp-gone">{gone}</p>', ""

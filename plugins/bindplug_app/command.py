@@ -86,7 +86,7 @@ def app(
     from bindplug_app.server import free_port, run, temporary_files
 
     number = free_port(host, PORT if port is None else port, next_free=port is None)
-    if port is None and number != PORT:
+    if port is None and number != PORT and not quiet:
         say(f"port {PORT} is taken; the page is at {number}")
     with temporary_files():
         finder = _finder(index, choice, modalities, detector, pipeline, index_bridge, bridge, quiet)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import logging
 import threading
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
     from bindplug.indexes import IndexInfo, IndexMatch
     from bindplug_search import Index
 
+logger = logging.getLogger("bindplug.app")
 MOST_WORDS = 12
 """Unknown words that a remark names."""
 
@@ -173,8 +175,17 @@ class Finder:
             NoDirection: the terms cancel.
         """
         embedded = self.embed(terms)
-        with self._searching:
-            matches = self.index.search(embedded.query, k, kind=list(kinds) or None)
+        try:
+            with self._searching:
+                matches = self.index.search(embedded.query, k, kind=list(kinds) or None)
+        except InputError as error:  # its text names a place of this machine, which is no matter of who asks
+            logger.error("the index cannot be read: %s", error)
+            raise InputError(
+                "the index",
+                found="a table that cannot be read",
+                expected="what it was when the page was started",
+                remedy="The terminal that the page was started in says what happened.",
+            ) from error
         return matches, embedded.remarks
 
     def detect(

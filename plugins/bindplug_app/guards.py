@@ -79,7 +79,11 @@ class PageGuard:
             await _refuse(send, 507, "too many files were sent lately; try again in an hour")
             return
         most = self.upload_bytes + OVERHEAD_BYTES if is_upload else MESSAGE_BYTES
-        await self.app(scope, _bounded(scope, receive, most), self._with_headers(send))
+        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if declared.isdigit() and int(declared) > most:
+            await _refuse(send, 413, f"too large; at most {most} bytes")
+            return
+        await self.app(scope, _bounded(receive, most), self._with_headers(send))
 
     def _with_headers(self, send: Send) -> Send:
         async def sending(message: Message) -> None:
@@ -93,10 +97,9 @@ class PageGuard:
         return sending
 
 
-def _bounded(scope: Scope, receive: Receive, most: int) -> Receive:
-    """Receives a body of at most so many bytes; a longer one ends as if its sender had left."""
-    declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-    received = int(declared) if declared.isdigit() and int(declared) > most else 0
+def _bounded(receive: Receive, most: int) -> Receive:
+    """Receives a body of at most so many bytes; one that turns out longer ends as if its sender had left."""
+    received = 0
 
     async def receiving() -> Message:
         nonlocal received

@@ -68,8 +68,11 @@ def test_names_captions_and_metadata_are_escaped(files, model, media):
 def test_a_file_that_is_gone_or_unreadable_says_so(files, model, media, tmp_path):
     broken = tmp_path / "broken.png"
     broken.write_bytes(b"none")
-    markup = Wall(model, media).markup([match(tmp_path / "gone.wav", "audio"), match(broken, "image")])
-    assert "This file is gone" in markup
+    pipe = tmp_path / "pipe.png"
+    os.mkfifo(pipe)
+    matches = [match(tmp_path / "gone.wav", "audio"), match(broken, "image"), match(pipe, "image")]
+    markup = Wall(model, media).markup(matches)
+    assert markup.count("This file is gone or cannot be read") == 2
     assert "No picture can be made of this file" in markup
     assert "Nothing matches" in Wall(model, media).markup([])
 

@@ -106,6 +106,16 @@ def test_an_index_that_is_written_meanwhile_gives_its_new_rows(index_path, files
     assert finder.info().rows == before + 1
 
 
+def test_an_index_that_goes_away_is_an_error_without_its_place(index_path, model, tmp_path):
+    path = tmp_path / "copy.lance"
+    shutil.copytree(index_path, path)
+    finder = Finder(open_index(path, model=model), model)
+    shutil.rmtree(path)
+    with pytest.raises(InputError, match="a table that cannot be read") as caught:
+        finder.search([term("text", "a dog")])
+    assert str(tmp_path) not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("kind", "content", "message"),
     [
