@@ -8,13 +8,14 @@ bindplug.load("senses:small")            # a reference model to compare with
 
 from __future__ import annotations
 
-from bindplug_lab.senses.reader import read_senses, recordings, things_of
+from bindplug_lab.senses.reader import class_names_of, read_senses, recordings, things_of
 from bindplug_lab.senses.recordings import SENSORS, Recording, query_of
 from bindplug_lab.senses.reference import random_model, small_model, train_small
 
 __all__ = [
     "SENSORS",
     "Recording",
+    "class_names_of",
     "query_of",
     "random_model",
     "read_senses",

@@ -64,6 +64,11 @@ def things_of(sensor: str) -> tuple[str, ...]:
     return tuple(MOVING if sensor == "imu" else NAMES)
 
 
+def class_names_of(sensor: str) -> tuple[str, ...]:
+    """The class names of a sensor's things, for prompts."""
+    return tuple(CLASSNAMES[NAMES.index(thing)] for thing in things_of(sensor))
+
+
 def recordings(sensor: str, count: int = COUNT) -> list[Recording]:
     """The benchmark's recordings of one thing by a sensor; things take turns."""
     things, first = things_of(sensor), _FIRST + _A_SENSOR * SENSORS.index(sensor)
@@ -76,7 +81,7 @@ def _labeled(sensor: str, count: int) -> LabeledItems:
         ids=tuple(item.name for item in items),
         queries=Queries(items, query_of),
         labels=tuple((things.index(item.things[0]),) for item in items),
-        class_names=tuple(CLASSNAMES[NAMES.index(thing)] for thing in things),
+        class_names=class_names_of(sensor),
     )
 
 
