@@ -229,12 +229,14 @@ def _show(evaluation: Evaluation) -> None:
         table.add_column("")
         for result in group:
             table.add_column(Text(labels[result.model]), justify="right")
-        table.add_column("published", overflow="fold")
+        rows = table_rows(group)
+        has_published = any(published for _, _, published, _ in rows)
+        if has_published:
+            table.add_column("published", overflow="fold")
         table.add_column("chance", justify="right")
-        for name, cells, published, chance in table_rows(group):
-            table.add_row(
-                Text(name, style="bold" if name == group[0].main else ""), *cells, Text(published), chance
-            )
+        for name, cells, published, chance in rows:
+            head = Text(name, style="bold" if name == group[0].main else "")
+            table.add_row(head, *cells, *([Text(published)] if has_published else []), chance)
         out.print(table)
         for result in group:
             remarks = [f"{result.count} items", *result.remarks]

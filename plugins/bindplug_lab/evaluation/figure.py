@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Sequence
+from typing import Any
 
 from bindplug.lazy import require
 from bindplug_lab.evaluation.report import by_task, published_of, short_labels
@@ -17,7 +18,7 @@ BAR = 0.8
 
 
 def bars(results: Sequence[Result]) -> bytes:
-    """A PNG with a group of bars for each task.
+    """A PNG with a group of horizontal bars for each task.
 
     Raises:
         MissingDependency: matplotlib is not installed.
@@ -30,30 +31,32 @@ def bars(results: Sequence[Result]) -> bytes:
     labels = short_labels(result.model for result in results)
     places = {model: place for place, model in enumerate(labels)}
     width = BAR / len(places)
-    figure = Figure(figsize=(max(5.0, 1.6 * len(groups) + 2.5), 4.2), dpi=150, layout="constrained")
+    height = 1.2 + len(groups) * max(0.45, 0.2 * len(places) + 0.15)
+    figure = Figure(figsize=(8.0, height), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
     drawn: set[str] = set()
-    for column, group in enumerate(groups):
+    for row, group in enumerate(groups):
         for result in group:
             place = places[result.model]
             interval = result.metrics[result.main]
-            x = column - BAR / 2 + width * (place + 0.5)
+            y = row - BAR / 2 + width * (place + 0.5)
             label = None if result.model in drawn else labels[result.model]
             drawn.add(result.model)
-            axes.bar(x, 100 * interval.value, 0.92 * width, color=COLORS[place % len(COLORS)], label=label)
+            color = COLORS[place % len(COLORS)]
+            axes.barh(y, 100 * interval.value, 0.92 * width, color=color, label=label)
             if interval.is_known:
                 ends = [
                     [max(0.0, 100 * (interval.value - interval.low))],
                     [max(0.0, 100 * (interval.high - interval.value))],
                 ]
-                axes.errorbar(x, 100 * interval.value, yerr=ends, color="black", capsize=3, lw=1)
-        _lines(axes, column, group[0], drawn)
+                axes.errorbar(100 * interval.value, y, xerr=ends, color="black", capsize=2.5, lw=1)
+        _lines(axes, row, group[0], drawn)
     names = [f"{group[0].task}\n{group[0].main}" for group in groups]
-    axes.set_xticks(range(len(groups)), names, fontsize=8)
-    axes.set_xlim(-0.6, len(groups) - 0.4)
-    axes.set_ylim(0, 100)
-    axes.set_ylabel("percent")
+    axes.set_yticks(range(len(groups)), names, fontsize=8)
+    axes.set_ylim(len(groups) - 0.4, -0.6)  # the first task on top
+    axes.set_xlim(0, 100)
+    axes.set_xlabel("percent")
     axes.spines[["top", "right"]].set_visible(False)
     figure.legend(loc="outside upper center", ncols=3, frameon=False, fontsize=8)
     content = io.BytesIO()
@@ -61,17 +64,16 @@ def bars(results: Sequence[Result]) -> bytes:
     return content.getvalue()
 
 
-def _lines(axes: object, column: int, result: Result, drawn: set[str]) -> None:
-    """Chance as a dotted line, and each published figure as a dash."""
-    ends = (column - BAR / 2 - 0.04, column + BAR / 2 + 0.04)
+def _lines(axes: Any, row: int, result: Result, drawn: set[str]) -> None:
+    """Chance as a dotted line, and each published figure as a dashed one."""
+    ends = (row - BAR / 2 - 0.04, row + BAR / 2 + 0.04)
     lines = [("chance", 100 * result.chance[result.main], ":")] if result.main in result.chance else []
     lines += [
-        ("published", figure["value"], "-")
+        ("published", figure["value"], "--")
         for figure in published_of(result, result.main)
         if figure["model"] != "chance"
     ]
     for label, value, style in lines:
-        axes.hlines(  # type: ignore[attr-defined]
-            value, *ends, colors="black", linestyles=style, lw=1.2, label=None if label in drawn else label
-        )
+        shown = None if label in drawn else label
+        axes.vlines(value, *ends, colors="black", linestyles=style, lw=1.4, label=shown)
         drawn.add(label)

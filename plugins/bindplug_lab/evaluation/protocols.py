@@ -37,7 +37,7 @@ class Measured:
 
     Attributes:
         measures: whose figures make the result.
-        count: items measured.
+        count: items measured; of pairs those on the right.
         skipped: ``{"item", "source", "reason"}`` of items that could not be read or embedded.
         notes: ``{"item", "source", "note"}`` of what readers remarked.
         remarks: what a reader of the result should know.
@@ -152,7 +152,9 @@ def _retrieval(task: Task, items: Items, embedder: Embedder, strict: bool, seed:
     directions = [_Direction(f"{pairs.left_name}_to_{pairs.right_name}", left.rows, right.rows, matches, own)]
     if task.protocol != "arithmetic_retrieval":
         directions.append(directions[0].reverse(f"{pairs.right_name}_to_{pairs.left_name}"))
-    measured = Measured([], len(left.rows))
+    measured = Measured([], len(right.rows))
+    if len(left.rows) != len(right.rows):
+        measured.remarks.append(f"{len(left.rows)} queries of {pairs.left_name}")
     for direction in directions:
         recall, left_out = direction.measure(ks, f"task {task.name!r}")
         measured.measures.append(recall)

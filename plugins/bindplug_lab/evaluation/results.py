@@ -58,7 +58,7 @@ class Result:
         main: the name of the task's main figure.
         chance: by figure's name, what scores that are all alike reach.
         published: ``{"model", "metric", "value", "source", "direction"}`` of others, values in percent.
-        count: items measured.
+        count: items measured; of pairs those on the right.
         data_size: items that the data set lists.
         published_size: items of the published test set; 0 if unknown.
         limit: the number of items that were drawn; None for all.

@@ -23,6 +23,9 @@ from bindplug_lab.tasks import Task, load_tasks
 
 __all__ = ["Evaluation", "evaluate"]
 
+FEW = 20
+"""Independent observations below which a bootstrap's interval is known to be too narrow, and the report says so."""
+
 Loader = Callable[[str, "set[str] | None"], Encoder]
 
 
@@ -189,6 +192,9 @@ def _main(task: Task, figures: Mapping[str, Figure]) -> str:
 
 def _remarks(task: Task, data: TaskData, figures: Mapping[str, Figure]) -> list[str]:
     remarks = []
+    fewest = min(figure.count for figure in figures.values())
+    if fewest < FEW:
+        remarks.append(f"intervals of only {fewest} independent observations are too narrow")
     if task.size and not data.is_limited and data.size != task.size:
         remarks.append(f"the published test set has {task.size} items, this one {data.size}")
     missing = [m for m in task.metrics if not any(n == m or n.endswith(f" {m}") for n in figures)]
