@@ -30,6 +30,9 @@ FILENAME = "rows-1.sqlite3"
 LIMIT_BYTES = 2 << 30
 """Rows that are kept, in bytes: a million of width 512."""
 
+FREED = 0.1
+"""Share of the limit that is freed at once, so that a full file is not searched at each write."""
+
 MOST_KEYS = 500
 """Keys in one statement; SQLite takes some thousand variables at most."""
 
@@ -39,7 +42,7 @@ TIMEOUT_S = 60.0
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS rows (
     key TEXT PRIMARY KEY, row BLOB NOT NULL, notes TEXT NOT NULL, checksum INTEGER NOT NULL, used REAL NOT NULL
-) WITHOUT ROWID
+)
 """
 
 
@@ -72,6 +75,8 @@ class RowCache:
 
     def __init__(self, directory: str | os.PathLike[str], limit_bytes: int = LIMIT_BYTES) -> None:
         self.path, self.limit_bytes = Path(directory).expanduser() / FILENAME, limit_bytes
+        self._size: int | None = None
+        """Bytes of rows as far as this process knows; None until it has counted."""
         try:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         except OSError as error:
@@ -113,7 +118,7 @@ class RowCache:
             records.append((key, content, notes, zlib.crc32(content + notes.encode()), now))
         with self._guarded() as connection:
             connection.executemany("INSERT OR REPLACE INTO rows VALUES (?, ?, ?, ?, ?)", records)
-            self._make_room(connection)
+            self._make_room(connection, sum(len(record[1]) for record in records))
 
     def __len__(self) -> int:
         return int(self._connection.execute("SELECT COUNT(*) FROM rows").fetchone()[0])
@@ -128,17 +133,21 @@ class RowCache:
     def __exit__(self, *error: object) -> None:
         self.close()
 
-    def _make_room(self, connection: sqlite3.Connection) -> None:
+    def _make_room(self, connection: sqlite3.Connection, added: int) -> None:
+        """Drop the least recently used rows if ``added`` bytes made the file too full."""
+        if self._size is not None and self._size + added <= self.limit_bytes:
+            self._size += added
+            return
         (size,) = connection.execute("SELECT COALESCE(SUM(LENGTH(row)), 0) FROM rows").fetchone()
-        while size > self.limit_bytes:
-            oldest = connection.execute(
-                "SELECT key, LENGTH(row) FROM rows ORDER BY used, key LIMIT 1000"
-            ).fetchall()
-            for key, length in oldest:
-                if size <= self.limit_bytes:
+        target = self.limit_bytes * (1 - FREED) if size > self.limit_bytes else self.limit_bytes
+        while size > target:
+            oldest = connection.execute("SELECT key, LENGTH(row) FROM rows ORDER BY used, key LIMIT 1000")
+            for key, length in oldest.fetchall():
+                if size <= target:
                     break
                 connection.execute("DELETE FROM rows WHERE key = ?", [key])
                 size -= length
+        self._size = size
 
     @contextmanager
     def _guarded(self) -> Iterator[sqlite3.Connection]:

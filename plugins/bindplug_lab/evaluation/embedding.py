@@ -86,15 +86,16 @@ class Embedder:
     ) -> None:
         self.model, self.name, self.cache = model, name, cache
         self.batch_size, self.workers, self.quiet, self.step = batch_size, workers, quiet, step
-        self._digests: dict[str, str] = {}
+        self._digests: dict[str, str | None] = {}
 
     def digest(self, modalities: Iterable[str]) -> str:
-        """Of the model as far as rows of these modalities depend on it."""
+        """Of the model as far as rows of these modalities depend on it; empty for one that cannot be told again."""
         names = sorted(set(modalities))
         for modality in names:
             if modality not in self._digests:
                 self._digests[modality] = digest_of_model(self.model, modality, self.name)
-        return digest_of_values([self._digests[modality] for modality in names])
+        digests = [self._digests[modality] for modality in names]
+        return "" if None in digests else digest_of_values(digests)
 
     def embed(self, queries: Sequence[Query], *, label: str = "embedding", strict: bool = False) -> Rows:
         """Rows of queries, in their order; those that cannot be read are left out and listed.
@@ -214,7 +215,8 @@ class Embedder:
             return None
         modalities = {leaf.modality.value for _, leaf in query.terms if leaf.modality is not None}
         lacking = modalities - set(self.model.modalities)
-        return None if lacking else digest_of_values(self.digest(modalities), identity)
+        digest = "" if lacking else self.digest(modalities)
+        return digest_of_values(digest, identity) if digest else None
 
     def _usable(self, row: np.ndarray) -> bool:
         right = row.shape == (self.model.embedding_space.width,)

@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
+import sys
 from collections.abc import Mapping
 from importlib.metadata import version
 from operator import itemgetter
@@ -23,6 +24,8 @@ from torch import Tensor, nn
 from bindplug import Encoder, Modality, Query
 from bindplug.bound import BoundEncoder
 from bindplug.combined import CombinedEncoder
+from bindplug.errors import BindplugError
+from bindplug.foreign import ForeignEncoder
 from bindplug.imagebind import ImageBind
 from bindplug.query import Leaf, VectorLeaf
 
@@ -58,7 +61,7 @@ def digest_of_files(directory: Path) -> str:
     return digest.hexdigest()[:32]
 
 
-def digest_of_model(model: Encoder, modality: str, name: str = "") -> str:
+def digest_of_model(model: Encoder, modality: str, name: str = "") -> str | None:
     """What a model's rows of one modality depend on: weights, reader, dtype, kind of device, and bindplug's version.
 
     Args:
@@ -67,7 +70,7 @@ def digest_of_model(model: Encoder, modality: str, name: str = "") -> str:
         name: what it was loaded from; the settings of a directory count.
 
     Returns:
-        32 hexadecimal digits.
+        32 hexadecimal digits; None for a model whose weights cannot be read, such as a packed one.
     """
     digest = hashlib.sha256()
     kind = type(model)
@@ -78,11 +81,15 @@ def digest_of_model(model: Encoder, modality: str, name: str = "") -> str:
         str(model.dtype),
         torch.device(model.device).type,
         version("bindplug"),
-        digest_of_files(Path(name)) if name else "",
+        _library(model),
+        digest_of_files(Path(name.partition(":")[2] or name).expanduser()) if name else "",
     ]
     digest.update(json.dumps(header).encode())
-    _add(digest, _network(model, modality))
-    _add(digest, model.preprocess.get(modality))
+    try:
+        _add(digest, _network(model, modality))
+        _add(digest, model.preprocess.get(modality))
+    except _Incomparable:
+        return None
     return digest.hexdigest()[:32]
 
 
@@ -179,6 +186,18 @@ def _network(model: Encoder, modality: str) -> object:
     return model
 
 
+class _Incomparable(Exception):  # noqa: N818 - it never leaves this module
+    """Something's content cannot be read, so that nothing made with it can be found again safely."""
+
+
+def _library(model: Encoder) -> str:
+    """Name and version of the library whose network it is; empty for bindplug's own."""
+    if not isinstance(model, ForeignEncoder):
+        return ""
+    package = type(model.network).__module__.partition(".")[0]
+    return f"{package} {getattr(sys.modules.get(package), '__version__', '')}"
+
+
 def _add(digest: Any, value: object, depth: int = 0) -> None:
     """Feed a value to a digest: tensors and arrays by their numbers, objects by their public attributes.
 
@@ -186,8 +205,10 @@ def _add(digest: Any, value: object, depth: int = 0) -> None:
     """
     if isinstance(value, PLAIN):
         digest.update(f"{type(value).__name__}{value!r}".encode("utf-8", "surrogatepass"))
+    elif isinstance(value, torch.dtype):
+        digest.update(str(value).encode())
     elif isinstance(value, Tensor):
-        tensor = value.detach().cpu().contiguous()
+        tensor = (value.dequantize() if value.is_quantized else value).detach().cpu().contiguous()
         digest.update(f"{tensor.dtype}{tuple(tensor.shape)}".encode())
         if tensor.numel():
             digest.update(tensor.view(-1).view(torch.uint8).numpy().data)
@@ -197,9 +218,15 @@ def _add(digest: Any, value: object, depth: int = 0) -> None:
         for name, module in value.named_modules():
             plain = {k: v for k, v in _public(module).items() if isinstance(v, (*PLAIN, tuple))}
             digest.update(f"{name}:{type(module).__qualname__}{sorted(plain.items())!r}".encode())
-        for name, tensor in (*value.named_parameters(), *value.named_buffers()):
+        try:
+            stored = value.state_dict(keep_vars=True)  # of quantized layers it alone has the weights
+        except BindplugError as error:  # a packed network
+            raise _Incomparable from error
+        for name, part in (*stored.items(), *value.named_buffers()):
+            if not isinstance(part, (*PLAIN, Tensor, torch.dtype, tuple, list)):
+                raise _Incomparable
             digest.update(name.encode())
-            _add(digest, tensor)
+            _add(digest, part, depth + 1)
     elif isinstance(value, (Mapping, list, tuple)):
         if isinstance(value, Mapping):
             pairs = sorted(((str(key), part) for key, part in value.items()), key=itemgetter(0))

@@ -154,10 +154,11 @@ class ResultStore:
         except Exception:  # whatever a damaged file makes json or numpy raise
             warnings.warn(f"{path} is damaged and is measured again", stacklevel=2)
             return None
-        same_data = result.data_digest == data_digest and data_digest != ""
-        if result.model_digest == model_digest and same_data:
+        if not all((result.data_digest, data_digest, result.model_digest, model_digest)):
+            return None
+        if (result.model_digest, result.data_digest) == (model_digest, data_digest):
             return result
-        if self.overwrite or not (result.data_digest and data_digest):
+        if self.overwrite:
             return None
         different = "files" if result.model_digest == model_digest else "weights, dtype or kind of device"
         raise InputError(

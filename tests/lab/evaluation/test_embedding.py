@@ -8,6 +8,7 @@ import pytest
 import torch
 from PIL import Image
 
+import bindplug
 from bindplug import audio, image, text
 from bindplug.bound import BoundEncoder
 from bindplug.errors import InputError
@@ -135,16 +136,40 @@ def test_settings_beside_the_weights_count(tmp_path):
     assert digest_of_model(small_model(), "text", str(tmp_path)) != before
 
 
+def test_what_a_packed_model_embeds_is_not_kept(tmp_path):
+    torch.manual_seed(3)
+    model = ImageBind(SMALL, space=SPACE).eval()
+    assert digest_of_model(model, "text") is not None
+    packed = bindplug.quantize(model)
+    assert digest_of_model(packed, "text") is None  # its weights cannot be told from those of another
+    with RowCache(tmp_path) as cache:
+        rows, fresh = embed(cache, [text("a dog")], model=packed)
+        assert (len(rows.rows), fresh, len(cache)) == (1, 1, 0)
+
+
+def test_an_encoder_of_another_library_is_told_by_its_weights():
+    model = bindplug.load("toy_clap", modalities={"audio", "text"})
+    before = digest_of_model(model, "audio", "toy_clap")
+    assert before == digest_of_model(
+        bindplug.load("toy_clap", modalities={"audio", "text"}), "audio", "toy_clap"
+    )
+    with torch.no_grad():
+        list(model.network.parameters())[-1].view(-1)[0] += 1e-6
+    assert digest_of_model(model, "audio", "toy_clap") != before
+
+
 def test_the_cache_stays_within_its_bound_and_keeps_what_was_used_last(tmp_path):
     rows = {f"k{i}": CachedRow(row) for i, row in enumerate(unit_rows(30))}
-    with RowCache(tmp_path, limit_bytes=10 * 64) as cache:
+    with RowCache(tmp_path, limit_bytes=10 * 64) as cache:  # a row has 64 bytes
         for i in range(10):
             cache.put({f"k{i}": rows[f"k{i}"]})
-        assert cache.get(["k0"])  # used again
-        for i in range(10, 19):
-            cache.put({f"k{i}": rows[f"k{i}"]})
         assert len(cache) == 10
-        assert set(cache.get(list(rows))) == {"k0", *(f"k{i}" for i in range(10, 19))}
+        assert cache.get(["k0"])  # used again
+        cache.put({"k10": rows["k10"]})
+        assert set(cache.get(list(rows))) == {"k0", *(f"k{i}" for i in range(3, 11))}  # one in ten is freed
+        for i in range(11, 30):
+            cache.put({f"k{i}": rows[f"k{i}"]})
+            assert len(cache) <= 10
 
 
 def test_a_damaged_row_is_made_again(tmp_path):
@@ -174,7 +199,9 @@ def test_a_place_that_cannot_be_written_is_named(tmp_path):
 
 def test_a_full_disk_costs_the_cache_and_no_result(tmp_path, monkeypatch):
     cache = RowCache(tmp_path)
-    monkeypatch.setattr(cache, "_make_room", lambda connection: connection.execute("SELECT broken FROM rows"))
+    monkeypatch.setattr(
+        cache, "_make_room", lambda connection, added: connection.execute("SELECT broken FROM rows")
+    )
     with pytest.warns(UserWarning, match="not kept"):
         rows, _ = embed(cache, [text("a dog")])
     assert len(rows.rows) == 1
