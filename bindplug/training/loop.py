@@ -14,6 +14,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bindplug.directories import damage_named
 from bindplug.errors import InputError, TrainingInterrupted
 from bindplug.progress import iterate_with_progress
 from bindplug.training.batch_loss import BatchLoss
@@ -328,7 +329,8 @@ class Run:
 
         snapshot = self.processes.on_main(read)
         if snapshot is not None:
-            self._restore(snapshot)
+            with damage_named(checkpoints.directory):
+                self._restore(snapshot)
 
     def _restore(self, snapshot: Snapshot) -> None:
         self.progress = Progress(**snapshot.progress["run"])

@@ -10,7 +10,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from bindplug.errors import InputError
-from bindplug.training.batches import generators, read_blocks
+from bindplug.training.batches import generators, name_indices, read_blocks
 from bindplug.training.data import PairDataset
 from bindplug.training.loss import symmetric_info_nce
 from bindplug.training.processes import Processes
@@ -120,6 +120,14 @@ def measure(
         rows.append(encode(inputs.to(processes.device)).float())
     width = rows[0].shape[1] if rows else 0
     embedded = processes.gather_rows(torch.cat(rows) if rows else None, sizes, width)
+    unusable = (~embedded.isfinite().all(1)).nonzero().flatten().cpu()
+    if len(unusable):
+        raise InputError(
+            "the validation data",
+            found=f"rows of the tower that are not finite for {name_indices(unusable)}",
+            expected="finite rows",
+            remedy="Inputs hold NaN or infinity there: leave them out",
+        )
     if isinstance(data, HeldOut):
         return _figures_of_samples(embedded, data, scale)
     pictures = processes.gather_rows(

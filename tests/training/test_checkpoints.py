@@ -273,3 +273,16 @@ def test_without_checkpoints_an_interrupt_acts_at_once(small_tower, drawn_pairs,
 def test_impossible_plans_are_refused(tmp_path, arguments):
     with pytest.raises(InputError, match="a whole number of at least 1"):
         Checkpoints(tmp_path, **arguments)
+
+
+def test_a_checkpoint_with_foreign_tensors_is_refused(finished, small_tower, drawn_pairs, recipe):
+    """With checksums that hold, as somebody might have written it."""
+    directory, _ = finished
+    path = directory / "step-00000006"
+    content = json.loads((path / "checkpoint.json").read_text())
+    entry = checkpoints.write_tensors({"tower.other": torch.ones(2)}, path / "tower.safetensors")
+    fields = {name: content[name] for name in ("identity", "progress", "random", "files")}
+    fields["files"]["tower"] = entry
+    checkpoints.MANIFEST.write(path, fields | {"sha256": checkpoints._checksum(fields)})
+    with pytest.raises(CheckpointError, match=r"is damaged: KeyError: 'other'"):
+        run(small_tower(), drawn_pairs(), recipe, directory, resume=True)

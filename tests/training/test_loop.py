@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import runpy
+import sys
+from dataclasses import replace
+from itertools import pairwise
+
 import pytest
 import torch
 from torch.nn import functional as F
@@ -20,6 +25,7 @@ from bindplug.training import (
     warmup_cosine,
 )
 from bindplug.training.batches import Order, generators, read_blocks
+from bindplug.training.processes import Processes
 
 PLAIN = TowerConfig(16, 1, 2)
 SMALL = ImageBindConfig(
@@ -232,3 +238,44 @@ def test_initial_weights_come_from_another_tower(small_tower):
     for part in ("hidden.bias is missing", "tail has no place", "head.weight is (9, 16), expected (8, 16)"):
         assert part in str(caught.value)
     assert torch.equal(tower.head.bias, before)
+
+
+def test_half_precision_scales_gradients_and_skips_steps_that_overflow(
+    small_tower, drawn_pairs, recipe, monkeypatch
+):
+    """On a CPU, where half precision is refused otherwise: what is computed is the same as on a GPU."""
+    start = Processes.__init__
+
+    def start_in_half(self, options, device):
+        start(self, replace(options, precision="no"), device)
+        self.precision = "fp16"
+
+    recipe = recipe.but(learn_temperature=True, epochs=4)
+    plain, _ = weights_after(small_tower(), drawn_pairs(), recipe)
+    monkeypatch.setattr(Processes, "__init__", start_in_half)
+    steps = []
+    tower = small_tower()
+    tower.head.register_forward_hook(lambda module, inputs, output: steps.append(module.weight.clone()))
+    half, result = weights_after(tower, drawn_pairs(), recipe)
+    skipped = [torch.equal(before, after) for before, after in pairwise(steps)]
+    assert any(skipped)  # gradients times 65536 overflow
+    assert sum(skipped) < len(skipped) / 2
+    assert (half - plain).abs().max() < 0.1
+    assert result.scale == pytest.approx(5.0, rel=0.3)
+    parts, _ = weights_after(small_tower(), drawn_pairs(), recipe, options=RunOptions(accumulation=2))
+    assert torch.allclose(half, parts, atol=1e-2)
+
+
+def test_validation_data_that_is_not_finite_is_refused(small_tower, drawn_pairs, recipe):
+    pairs = TensorPairs(torch.randn(9, 8), torch.randn(9, 6))
+    pairs.inputs[7] = torch.nan
+    with pytest.raises(InputError, match="rows of the tower that are not finite for pair 7; expected finite"):
+        bind_tower(small_tower(), drawn_pairs(), recipe, validation=Validation(pairs), quiet=True)
+
+
+def test_the_module_is_the_command(capsys, monkeypatch):
+    monkeypatch.setattr(sys, "argv", ["bindplug.training", "--help"])
+    with pytest.raises(SystemExit) as caught:
+        runpy.run_module("bindplug.training", run_name="__main__")
+    assert caught.value.code == 0
+    assert "bindplug bind [OPTIONS] PAIRS" in capsys.readouterr().out
