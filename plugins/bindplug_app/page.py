@@ -109,7 +109,7 @@ def _settings(media: Media, embeddable: bool, hosts: Collection[str]) -> Mapping
         "enable_monitoring": False,
         "ssr_mode": False,
         "share": False,
-        "show_error": True,
+        "show_error": False,  # what Gradio says of a malformed request names places of this machine
         "app_kwargs": {"middleware": guards, "routes": [media.route()]},
     }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import signal
 import socket
@@ -100,4 +101,7 @@ def run(
     )
     announce(address.rstrip("/"), public)
     end.wait()
+    # Browsers keep a connection open as long as they show the page; uvicorn logs what is cut off.
+    logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
+    page.server.force_exit = True
     page.close(verbose=False)

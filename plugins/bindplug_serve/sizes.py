@@ -8,6 +8,7 @@ import zipfile
 import zlib
 
 from bindplug.errors import InputError
+from bindplug.inputs import describe_source
 from bindplug.modality import Modality
 from bindplug.query import Leaf
 from bindplug_serve.limits import Limits
@@ -35,18 +36,19 @@ def check_size(leaf: Leaf, limits: Limits) -> None:
     data = source.getvalue() if isinstance(source, io.BytesIO) else source
     if not isinstance(data, bytes):
         return
+    name = describe_source(source)
     if leaf.modality in PICTURES:
-        _check_pixels(data, limits.pixels)
+        _check_pixels(data, limits.pixels, name)
     if leaf.modality in TABLES and _unpacked_bytes(data, limits.unpacked_bytes) > limits.unpacked_bytes:
         raise InputError(
-            f"<{len(data)} bytes>",
+            name,
             found="data that unpack to more than is read",
             expected=f"at most {limits.unpacked_bytes:,} bytes once unpacked",
             remedy="Cut the recording into parts, or scale the map down.",
         )
 
 
-def _check_pixels(data: bytes, most: int) -> None:
+def _check_pixels(data: bytes, most: int, name: str) -> None:
     from PIL import Image
 
     try:
@@ -60,7 +62,7 @@ def _check_pixels(data: bytes, most: int) -> None:
         if width * height <= most:
             return
         problem = f"a picture of {width} x {height} pixels"
-    raise InputError(f"<{len(data)} bytes>", found=problem, expected=f"at most {most:,} pixels")
+    raise InputError(name, found=problem, expected=f"at most {most:,} pixels")
 
 
 def _unpacked_bytes(data: bytes, most: int) -> int:

@@ -7,6 +7,7 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
+from PIL import Image
 
 import bindplug
 from bindplug.errors import InputError, NoDirection, SpaceMismatch
@@ -162,3 +163,13 @@ def test_what_is_not_given_is_left_out(tmp_path):
 
 def test_the_terms_of_the_public_face_are_these():
     assert Term(term_of("text", "a dog", None).leaf).weight == 1.0
+
+
+def test_a_picture_of_too_many_pixels_is_refused_by_its_name(finder, tmp_path):
+    path = tmp_path / "bomb.png"
+    Image.new("L", (9000, 9000)).save(path)
+    for kind in ("image", "depth", "thermal", "video"):
+        with pytest.raises(InputError, match=r"bomb\.png: a picture of 9000 x 9000 pixels"):
+            finder.search([term(kind, str(path))])
+    with pytest.raises(InputError, match=r"bomb\.png"):
+        finder.detect([term("text", "a dog")], file_leaf("image", str(path)))
