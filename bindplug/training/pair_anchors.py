@@ -59,20 +59,23 @@ class RowCache:
         text = f"{self.model}|{item.anchor.identity}|{item.moment_s if item.is_video else ''}"
         return hashlib.sha256(text.encode("utf-8", errors="surrogatepass")).hexdigest()
 
-    def read(self, keys: Sequence[str], width: int) -> dict[str, np.ndarray]:
-        """Those of the rows that are there, (width,) float32 each."""
-        rows: dict[str, np.ndarray] = {}
+    def read_into(self, table: np.ndarray, keys: Sequence[str]) -> set[int]:
+        """Fill the rows of ``table``, (N, D), that are there under ``keys``; which these are."""
+        present: set[int] = set()
+        number_of = {key: number for number, key in enumerate(keys)}
         with self._open() as database:
             for start in range(0, len(keys), 500):
                 part = keys[start : start + 500]
                 places = ",".join("?" * len(part))
                 # the places are question marks only
-                query = f"SELECT key, row FROM rows WHERE key IN ({places})"
-                for key, content in database.execute(query, part):
+                for key, content in database.execute(
+                    f"SELECT key, row FROM rows WHERE key IN ({places})", part
+                ):
                     row = np.frombuffer(content, dtype="<f4")
-                    if row.shape == (width,) and np.isfinite(row).all():
-                        rows[key] = row
-        return rows
+                    if row.shape == table.shape[1:] and np.isfinite(row).all():
+                        table[number_of[key]] = row
+                        present.add(number_of[key])
+        return present
 
     def write(self, rows: Mapping[str, np.ndarray]) -> None:
         """Keep rows."""
@@ -153,21 +156,22 @@ def embed_anchors(
         for index, item in enumerate(items)
     ]
     firsts = sorted(set(distinct.values()))
-    keys = {place: cache.key(items[place]) for place in firsts} if cache else {}
-    cached = cache.read(list(keys.values()), width) if cache else {}
-    rows: dict[int, np.ndarray] = {place: cached[key] for place, key in keys.items() if key in cached}
-    missing = [place for place in firsts if place not in rows]
+    number_of = {place: number for number, place in enumerate(firsts)}
+    table = np.zeros((len(firsts), width), dtype=np.float32)  # a row for each different picture
+    keys = [cache.key(items[place]) for place in firsts] if cache else []
+    embedded = cache.read_into(table, keys) if cache else set()
+    missing = [place for place in firsts if number_of[place] not in embedded]
     problems: dict[int, PairProblem] = {}
     pending: list[tuple[int, ModelInput]] = []
 
     def embed() -> None:
         if not pending:
             return
-        embedded = encode_pictures(anchor, [picture for _, picture in pending])
-        new = {place: row for (place, _), row in zip(pending, embedded.numpy(), strict=True)}
-        rows.update(new)
+        numbers = [number for number, _ in pending]
+        table[numbers] = encode_pictures(anchor, [picture for _, picture in pending]).numpy()
+        embedded.update(numbers)
         if cache:
-            cache.write({keys[place]: row for place, row in new.items()})
+            cache.write({keys[number]: table[number] for number in numbers})
         pending.clear()
 
     reader = anchor.preprocess["image"]
@@ -181,19 +185,17 @@ def embed_anchors(
         quiet=quiet,
         strict=strict,
     )
-    for number, picture in results:
+    for index, picture in results:
         if isinstance(picture, PairProblem):
-            problems[missing[number]] = picture
+            problems[missing[index]] = picture
             continue
-        pending.append((missing[number], picture))
+        pending.append((number_of[missing[index]], picture))
         if len(pending) == batch_size:
             embed()
     embed()
-    good = [index for index, place in enumerate(places) if place in rows]
+    good = [index for index, place in enumerate(places) if number_of[place] in embedded]
     bad = [problems[place] for place in firsts if place in problems]
-    if not good:
-        return good, bad, np.zeros((0, width), dtype=np.float32)
-    return good, bad, np.stack([rows[places[index]] for index in good])
+    return good, bad, table[[number_of[places[index]] for index in good]]
 
 
 @torch.inference_mode()

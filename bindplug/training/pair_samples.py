@@ -241,7 +241,7 @@ def store_samples(
         directory: where the file goes; a finished file of the same ``identity`` is used again.
         identity: of pairs and reader, see :func:`identity_of`.
         most_bytes: of the file; if the samples need more, or the disk lacks room, none is kept.
-        clips: of each recording; :data:`CLIPS_OF` by default, one for senses without a length in time.
+        clips: of each recording; by default :data:`CLIPS_OF`, and one where windows are no longer than a clip.
         workers: threads that read.
         quiet: True shows no progress.
         strict: stop at the first bad sample.
@@ -254,7 +254,7 @@ def store_samples(
         InputError: ``strict``, and a sample cannot be read.
         OSError: the disk is full.
     """
-    count = clips or CLIPS_OF.get(reader.sense, 1)
+    count = clips or _clips_of(items, reader.sense)
     file, record = directory / "samples.f32", directory / "samples.json"
     stored = _reopened(file, record, identity)
     if stored is not None:
@@ -307,6 +307,15 @@ def store_samples(
     partial.write_text(json.dumps(fields), encoding="utf-8")
     partial.replace(record)
     return good, problems, StoredSamples(_mapped(file, (len(good), *shape)))
+
+
+def _clips_of(items: Sequence[PairItem], sense: str) -> int:
+    """Clips to keep of each sample; one if no stretch of a recording is longer than a clip."""
+    most = CLIPS_OF.get(sense, 1)
+    longest = max(
+        (math.inf if item.end_s is None else item.end_s - (item.start_s or 0) for item in items), default=0
+    )
+    return 1 if most > 1 and longest <= CLIP_SECONDS[sense] else most
 
 
 def _reopened(

@@ -227,7 +227,11 @@ def get_ready(
     anchor = _load_with(load, settings.anchor, "image")
     ensure_sees(anchor)
     init = _load_with(load, settings.init, sense) if settings.init else None
-    preprocess: Preprocess | None = None if own else make_preprocess([sense])[sense]
+    preprocess: Preprocess | None = None
+    if not own:
+        preprocess = (
+            make_preprocess([sense]) if init is None or sense not in init.modalities else init.preprocess
+        )[sense]
     row_cache = None
     if machine.row_cache is not None and anchor.fingerprint is not None:
         row_cache = RowCache(machine.row_cache, f"{anchor.embedding_space.name}|{anchor.fingerprint}")
@@ -240,7 +244,6 @@ def get_ready(
             preprocess=preprocess,
             options=settings.reader,
             augment=settings.augment,
-            clips=1 if settings.windows_s else None,
             row_cache=row_cache,
             most_bytes=machine.cache_bytes,
             batch_size=machine.anchor_batch,
