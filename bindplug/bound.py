@@ -314,11 +314,17 @@ def write_bound(
 
 def absolute_id(model: str) -> str:
     """A model's id that still holds from another working directory: paths become absolute."""
-    scheme, colon, rest = model.partition(":")
-    for prefix, path in (("", model), (f"{scheme}:", rest if colon else "")):
-        if path and (path.startswith((".", "~")) or os.sep in path) and Path(path).expanduser().exists():
-            return prefix + str(Path(path).expanduser().absolute())
+    for prefix, place in _splits(model):
+        looks_like_path = place.startswith((".", "~")) or os.sep in place
+        if looks_like_path and Path(place).expanduser().exists():
+            return prefix + str(Path(place).expanduser().absolute())
     return model
+
+
+def _splits(model: str) -> list[tuple[str, str]]:
+    """What may stand before a path in an id, and the path: none, a scheme, or a scheme and an architecture."""
+    ends = [0, *(place + 1 for place, character in enumerate(model) if character == ":")]
+    return [(model[:end], model[end:]) for end in ends]
 
 
 def is_bound(directory: Path) -> bool:
@@ -402,11 +408,9 @@ def _is_scale(value: object) -> bool:
 
 def _anchor_id(path: Path, anchor: str) -> str:
     """The anchor's id; that of a directory that moved together with the tower's."""
-    scheme, colon, rest = anchor.partition(":")
-    prefix, place = (f"{scheme}:", rest) if colon and Path(rest).is_absolute() else ("", anchor)
-    if Path(place).is_absolute() and not Path(place).exists():
+    for prefix, place in _splits(anchor):
         beside = path.absolute().parent / Path(place).name
-        if beside.exists():
+        if Path(place).is_absolute() and not Path(place).exists() and beside.exists():
             return f"{prefix}{beside}"
     return anchor
 

@@ -86,7 +86,7 @@ def build_tower(
     config = _sized(settings, recipe, size, width)
     model = ImageBind(config, {settings.sense}, space=anchor.embedding_space)
     part = config.tower(settings.sense)
-    line = f"{size}, {part.blocks} blocks of width {part.width}, {_millions(model)}"
+    line = f"{size}, {part.blocks} block{'s' * (part.blocks > 1)} of width {part.width}, {_millions(model)}"
     return model, recipe, line
 
 
