@@ -47,6 +47,9 @@ WORDS_OF = {
     "imu": ("imu", "motion", "motions", "accelerometer"),
 }
 
+OTHER_SENSES = frozenset(("audio", "depth", "disparity", "thermal", "infrared", "imu"))
+"""A file that is named for one of these is no picture of another sense's pair."""
+
 MARK = re.compile(r"(?P<stem>.+)[._-](?P<mark>[A-Za-z]+)$")
 LOSSY = frozenset((".jpg", ".jpeg", ".webp", ".heic", ".heif", ".avif"))
 """Of two pictures of one name, the one with such an ending is the photo: no map of measurements is stored so."""
@@ -117,20 +120,23 @@ def _sorted_in(relative: str, sense: str) -> tuple[str, str] | None:
     role = "either" if pictures and samples else "pictures" if pictures else "samples"
     parts, stem = list(path.parts[:-1]), path.stem
     words = words_of(sense)
+    match = MARK.match(stem)
+    mark = match["mark"].lower() if match else ""
+    if not {mark, stem.lower(), *(name.lower() for name in parts)}.isdisjoint(OTHER_SENSES - words):
+        return None
+    by_suffix = "either" if sense == "audio" and suffix in VIDEOS else role
     for place in reversed(range(len(parts))):
         name = parts[place].lower()
         if name in PICTURE_WORDS or name in words:
             del parts[place]
-            return "/".join((*parts, stem)), _agreed(role, "pictures" if name in PICTURE_WORDS else "samples")
+            named_role = "pictures" if name in PICTURE_WORDS else "samples"
+            return "/".join((*parts, stem)), _agreed(by_suffix, named_role)
     if stem.lower() in PICTURE_WORDS or stem.lower() in words:
         named_role = "pictures" if stem.lower() in PICTURE_WORDS else "samples"
-        return "/".join(parts) or ".", _agreed(role, named_role)
-    match = MARK.match(stem)
-    mark = match["mark"].lower() if match else ""
+        return "/".join(parts) or ".", _agreed(by_suffix, named_role)
     if match and (mark in PICTURE_WORDS or mark in words):
-        return "/".join((*parts, match["stem"])), _agreed(
-            role, "pictures" if mark in PICTURE_WORDS else "samples"
-        )
+        named_role = "pictures" if mark in PICTURE_WORDS else "samples"
+        return "/".join((*parts, match["stem"])), _agreed(by_suffix, named_role)
     return "/".join((*parts, stem)), role
 
 
@@ -146,8 +152,9 @@ def _pair(folder: Path, key: str, candidates: _Candidates, sense: str) -> PairIt
     files = ", ".join((*pictures, *samples))
     first = str(folder / ([*pictures, *samples] or either)[0])
     if len(pictures) > 1 and {PurePosixPath(p).suffix.lower() in VIDEOS for p in pictures} == {True, False}:
-        # a still beside its video: the video tells when
-        pictures = [p for p in pictures if PurePosixPath(p).suffix.lower() in VIDEOS]
+        # A still beside its video: for a recording the video tells when, a map shows the still's moment.
+        takes_video = sense in ("audio", "imu")
+        pictures = [p for p in pictures if (PurePosixPath(p).suffix.lower() in VIDEOS) == takes_video]
     if len(pictures) > 1 or len(samples) > 1:
         side = "pictures" if len(pictures) > 1 else f"{sense} files"
         return PairProblem(

@@ -29,8 +29,8 @@ RECORDED = frozenset(("audio", "imu"))
 SENSES = ("audio", "depth", "thermal", "imu")
 """Modalities that a tower can be bound for."""
 
-VIDEO_WINDOW_S = 2.0
-"""Length of the windows that videos are cut into by default: that of a sound's clip."""
+VIDEO_WINDOW_S = {"audio": 2.0, "imu": 5.0}
+"""Length of the windows that videos are cut into by default: that of a clip."""
 
 
 def open_pairs(
@@ -157,8 +157,8 @@ def cut_windows(
     """The pairs with every recording replaced by its windows, each with the picture of its moment.
 
     A window of a video is paired with the frame in its middle. A window of a sound beside a picture is paired with
-    that picture. Without ``seconds`` recordings stay whole, but for videos, which are cut into windows of 2 s.
-    All windows of a recording are of one group.
+    that picture. Without ``seconds`` recordings stay whole, but for videos, which are cut into windows of a clip's
+    length. All windows of a recording are of one group.
 
     Args:
         pairs: to cut.
@@ -180,7 +180,7 @@ def cut_windows(
         )
     if sense not in RECORDED or (seconds is None and not any(item.is_video for item in pairs)):
         return pairs
-    length = VIDEO_WINDOW_S if seconds is None else seconds
+    length = VIDEO_WINDOW_S[sense] if seconds is None else seconds
     step = length if hop is None else hop
     reader = make_preprocess([sense])[sense]
     items: list[PairItem] = []

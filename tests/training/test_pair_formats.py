@@ -98,6 +98,35 @@ def test_folders_pair_by_subfolder_by_ending_and_by_scene(tmp_path):
 
 
 @pytest.mark.parametrize(
+    ("sense", "anchor", "sample"),
+    [
+        ("audio", "video.mp4", "audio.wav"),
+        ("imu", "video.mp4", "imu.csv"),
+        ("depth", "image.png", "depth.png"),
+        ("thermal", "image.png", "thermal.tiff"),
+    ],
+)
+def test_a_folder_of_every_sense_pairs_each(tmp_path, sense, anchor, sample):
+    folder = tmp_path / "scene"
+    folder.mkdir()
+    for name in (
+        "image.png",
+        "video.mp4",
+        "audio.wav",
+        "depth.png",
+        "thermal.tiff",
+        "imu.csv",
+        "caption.txt",
+    ):
+        (folder / name).write_bytes(b"-")
+    pairs = open_pairs(tmp_path, sense)
+    assert [(item.anchor.name, item.sample.name) for item in pairs] == [
+        (str(folder / anchor), str(folder / sample))
+    ]
+    assert pairs.problems == []
+
+
+@pytest.mark.parametrize(
     ("names", "photo", "map_name"),
     [
         (("r.jpg", "r.png"), "r.jpg", "r.png"),

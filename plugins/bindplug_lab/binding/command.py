@@ -130,7 +130,8 @@ class GroupedCommand(click.Command):
     "--windows",
     type=click.FloatRange(min=0, min_open=True),
     metavar="SECONDS",
-    help="Cut recordings into windows, each a pair with the picture of its moment. Videos always are, into 2 s.",
+    help="Cut recordings into windows, each a pair with the picture of its moment; videos always are, into 2 s by "
+    "default (imu: 5 s).",
 )
 @click.option(
     "--hop",
