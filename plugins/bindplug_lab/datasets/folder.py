@@ -48,8 +48,10 @@ class DataFolder:
 
     @property
     def base(self) -> Path:
-        """The folder that the last file was met in: the root, or a folder directly below it."""
-        return self._bases[-1] if self._bases else self.root
+        """The folder that the last file was met in, and before that the first in which the data set may lie."""
+        if self._bases:
+            return self._bases[-1]
+        return next(self._candidates()) if self.root.is_dir() else self.root
 
     @property
     def remedy(self) -> str:
@@ -91,10 +93,7 @@ class DataFolder:
         """As :meth:`find`, but None if none exists."""
         if not self.root.is_dir():
             return None
-        inner = [
-            entry for entry in sorted(self.root.iterdir()) if entry.is_dir() and self._is_named(entry.name)
-        ]
-        for base in (self.base, self.root, *inner):
+        for base in (self.base, *self._candidates()):
             for candidate in candidates:
                 path = _existing(base, candidate)
                 if path is not None:
@@ -102,12 +101,19 @@ class DataFolder:
                     return path
         return None
 
-    def _is_named(self, folder: str) -> bool:
-        """Whether a folder may be the data set's: other sets beside it have files of the same names."""
-        plain = _letters(folder)
-        return not self.names or any(
-            name in plain or plain in name for name in map(_letters, self.names) if plain
-        )
+    def _candidates(self) -> Iterator[Path]:
+        """Where the data set may lie: in the folder of its name, the root, or a folder of a similar name.
+
+        Other data sets beside it may have files of the same names.
+        """
+        inner = [entry for entry in sorted(self.root.iterdir()) if entry.is_dir()]
+        names = [_letters(name) for name in self.names if _letters(name)]
+        yield from (entry for entry in inner if _letters(entry.name) in names)
+        yield self.root
+        for entry in inner:
+            plain = _letters(entry.name)
+            if not self.names or any(name in plain or plain in name for name in names):
+                yield entry
 
     def select(self, paths: Sequence[Path | None], names: Sequence[str], what: str) -> list[int]:
         """Places of the files that exist.
@@ -142,7 +148,9 @@ class DataFolder:
             return
         names = list(missing)
         shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
-        found = f"{expected - present:,} of {expected:,} {what} missing" + (f" ({shown})" if shown else "")
+        found = f"{expected - present:,} of {expected:,} {what} missing or empty" + (
+            f" ({shown})" if shown else ""
+        )
         offer = (
             ""
             if present == 0

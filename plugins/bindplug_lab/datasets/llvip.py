@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import warnings
 import xml.etree.ElementTree as ElementTree
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -11,7 +12,7 @@ from pathlib import Path
 
 from PIL import Image, UnidentifiedImageError
 
-from bindplug.errors import InputError
+from bindplug.errors import InputError, InputNote
 from bindplug.query import Query, image, thermal
 from bindplug_lab.datasets.annotations import read_text
 from bindplug_lab.datasets.folder import DataFolder, FileIndex, is_file
@@ -60,6 +61,9 @@ def read_llvip(
     Raises:
         MissingData: pictures or annotations are missing.
         InputError: an annotation is damaged, or names something that is no person.
+
+    Warns:
+        InputNote: a box holds no pixels, and is left out.
     """
     check_choice("split", split, ("test", "train"))
     check_choice("modality", modality, tuple(FOLDERS))
@@ -127,8 +131,9 @@ def _boxes(path: Path) -> tuple[tuple[int, int], list[Box]]:
         )
         box = (max(0, left), max(0, top), min(width, right), min(height, bottom))
         if box[2] - box[0] < LEAST_SIDE or box[3] - box[1] < LEAST_SIDE:
-            found, expected = f"a box {(left, top, right, bottom)}", f"one inside {width} x {height} pixels"
-            raise InputError(str(path), found=found, expected=expected)
+            shown = f"{(left, top, right, bottom)} in {width} x {height} pixels"
+            warnings.warn(InputNote(f"{path}: a box without pixels left out, {shown}"), stacklevel=4)
+            continue
         boxes.append(box)
     return (width, height), boxes
 
@@ -155,6 +160,10 @@ def _background(box: Box, boxes: Sequence[Box], size: tuple[int, int], draw: ran
 def _crop(modality: str, crop: Crop) -> Query:
     try:
         with Image.open(crop.path) as picture:
+            if crop.box[2] > picture.width or crop.box[3] > picture.height:
+                found = f"a picture of {picture.width} x {picture.height} pixels"
+                expected = f"one that holds the box {crop.box}, as its annotation says"
+                raise InputError(str(crop.path), found=found, expected=expected)
             part = picture.crop(crop.box)
             part.load()
     except (OSError, UnidentifiedImageError, Image.DecompressionBombError, SyntaxError) as error:

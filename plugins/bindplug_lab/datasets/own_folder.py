@@ -64,7 +64,7 @@ def read_folder(
         InputNote: files of another type lie among them.
     """
     check_choice("modality", modality, tuple(SUFFIXES))
-    top = folder.root / split
+    top = folder.base / split
     if not top.is_dir():
         raise MissingData(
             str(top), found="no such folder", expected="a folder of each class", remedy=folder.remedy

@@ -64,7 +64,7 @@ def read_table(
     labels = [_labels(row, label, separator) for row in rows]
     names = sorted({name for group in labels for name in group}) if classes is None else classes
     class_list = ClassList(names, source=str(table) if classes is None else "classes")
-    top = folder.root / base if base else table.parent
+    top = folder.base / base if base else table.parent
     entries = []
     for row, group in zip(rows, labels, strict=True):
         if not _is_taken(row, where):
@@ -131,7 +131,7 @@ def read_pairs(
         if _is_taken(row, where)
     ]
     _check_taken(rows, where, table)
-    top = folder.root / base if base else table.parent
+    top = folder.base / base if base else table.parent
     records = [tuple(_record(row, side, top) for side in sides) for row in rows]
     names = [" + ".join(row.text(term.column) for side in sides for term in side) for row in rows]
     is_whole = [all(cell is not None for side in record for cell in side) for record in records]

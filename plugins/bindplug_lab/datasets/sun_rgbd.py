@@ -50,7 +50,7 @@ def read_sun_rgbd(
     check_choice("modality", modality, ("depth", "image"))
     check_choice("depth_folder", depth_folder, ("depth_bfx", "depth"))
     splits = folder.find(f"SUNRGBDtoolbox/{SPLIT_FILE}", SPLIT_FILE, "allsplit.mat", what="the split")
-    top = folder.find("SUNRGBD/", what="the folder of scenes") if _is_above(folder.root) else folder.root
+    top = folder.root if _has_sensors(folder.root) else folder.find("SUNRGBD/", what="the folder of scenes")
     listed = read_mat(splits, (f"all{split}",))[f"all{split}"]
     class_list = ClassList(SCENES, [spaced(name) for name in SCENES], "SUN RGB-D")
     entries = []
@@ -72,9 +72,9 @@ def read_sun_rgbd(
     return labeled_items(folder, entries, class_list, make, "scenes")
 
 
-def _is_above(root: Path) -> bool:
-    """Whether a folder holds ``SUNRGBD/``; else it may be that itself."""
-    return not any((root / sensor).is_dir() for sensor in BASELINES_M)
+def _has_sensors(folder: Path) -> bool:
+    """Whether a folder is ``SUNRGBD/`` itself."""
+    return any((folder / sensor).is_dir() for sensor in BASELINES_M)
 
 
 def _relative(path: str, source: str) -> str:

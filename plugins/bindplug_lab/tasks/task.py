@@ -108,18 +108,6 @@ class Task:
         READERS[self.reader].check(options, self.reader, f"task {self.name!r}")
         return replace(self, options={**self.options, **options})
 
-    def data_folder(self, root: str | os.PathLike[str]) -> Path:
-        """Where the data lie: ``root/folder``, in any case of letters, if it exists; else ``root`` itself."""
-        path = Path(root)
-        if not self.folder or not path.is_dir():
-            return path
-        same = [
-            entry
-            for entry in path.iterdir()
-            if entry.name.casefold() == self.folder.casefold() and entry.is_dir()
-        ]
-        return next((entry for entry in same if entry.name == self.folder), same[0] if same else path)
-
     def items(self, root: str | os.PathLike[str] | None = None, *, allow_missing: bool = False) -> Items:
         """What to evaluate on.
 
@@ -146,12 +134,12 @@ class Task:
         if not isinstance(allow_missing, bool):
             raise OptionError(f"allow_missing={allow_missing!r}; expected True or False")
         folder = DataFolder(
-            self.data_folder(root or "."),
+            Path(root or "."),
             self.title,
             self.url,
             self.terms,
             self.layout,
-            tuple(name for name in (self.folder, self.name) if name),
+            (self.folder,) if self.folder else (),
             allow_missing=allow_missing,
         )
         items = self._read(folder, self.options)

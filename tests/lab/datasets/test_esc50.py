@@ -44,7 +44,7 @@ def test_missing_sounds_are_counted_and_named(tmp_path):
     (folder / "audio" / "1-1004-A-4.wav").unlink()
     (folder / "audio" / "2-1001-A-1.wav").write_bytes(b"")  # half-downloaded
     with pytest.raises(
-        MissingData, match=r"2 of 100 sounds missing \(2-1001-A-1.wav, 1-1004-A-4.wav\)"
+        MissingData, match=r"2 of 100 sounds missing or empty \(2-1001-A-1.wav, 1-1004-A-4.wav\)"
     ) as error:
         load_task("esc50").items(tmp_path)
     assert "https://github.com/karolpiczak/ESC-50" in str(error.value)

@@ -7,7 +7,7 @@ import shutil
 import numpy as np
 import pytest
 
-from bindplug.errors import InputError, MissingDependency, OptionError
+from bindplug.errors import InputError, InputNote, MissingDependency, OptionError
 from bindplug.inputs import DepthPreprocess
 from bindplug_lab.datasets import MissingData
 from bindplug_lab.datasets.nyud import CLASSES, OTHER_ROOMS
@@ -55,7 +55,7 @@ def test_imagenet_in_three_layouts(tmp_path, layout):
 
 def test_imagenet_half_downloaded(tmp_path):
     folder = make_imagenet(tmp_path)
-    with pytest.raises(MissingData, match="49,996 of 50,000 pictures missing"):
+    with pytest.raises(MissingData, match="49,996 of 50,000 pictures missing or empty"):
         load_task("imagenet1k").items(folder)
     items = load_task("imagenet1k").items(folder, allow_missing=True)
     assert (len(items), items.missing_count) == (4, 49996)
@@ -268,7 +268,6 @@ def test_llvip_counts_crops_of_missing_pictures(copy):
         ("<name>person</name>", "<name>dog</name>", "an object 'dog'"),
         ("</annotation>", "", "damaged XML"),
         ("<xmin>20</xmin>", "<xmin>left</xmin>", "bndbox/xmin = 'left'"),
-        ("<xmax>34</xmax>", "<xmax>20</xmax>", r"a box \(20, 4, 20, 44\)"),
         ("<annotation>", "<!DOCTYPE x [<!ENTITY a 'b'>]><annotation>", "document type"),
         ("<width>64</width>", "", "size/width = None"),
     ],
@@ -278,6 +277,24 @@ def test_llvip_damaged_annotations(copy, old, new, message):
     change(folder / "Annotations" / "190002.xml", old, new)
     with pytest.raises(InputError, match=message):
         load_task("llvip").items(folder)
+
+
+def test_llvip_boxes_without_pixels_are_noted(copy):
+    folder = copy("llvip")
+    change(folder / "Annotations" / "190001.xml", "<xmax>16</xmax>", "<xmax>4</xmax>")
+    with pytest.warns(
+        InputNote, match=r"190001.xml: a box without pixels left out, \(4, 5, 4, 35\) in 64 x 48"
+    ):
+        items = load_task("llvip").items(folder)
+    assert [name for name in items.ids if "person" in name] == ["190001_person_0", "190002_person_0"]
+
+
+def test_llvip_picture_smaller_than_its_annotation_says(copy):
+    folder = copy("llvip")
+    path = folder / "infrared" / "test" / "190001.jpg"
+    write_picture(path, 20, (32, 24))
+    with pytest.raises(InputError, match=r"190001.jpg: a picture of 32 x 24 pixels"):
+        list(load_task("llvip").items(folder).queries)
 
 
 def test_llvip_damaged_picture(copy):

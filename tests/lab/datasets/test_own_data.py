@@ -46,6 +46,15 @@ def test_a_folder_for_each_class(sounds, leaf):
     assert leaf(items.queries[2]).source == sounds / "data" / "test" / "dog_bark" / "1.WAV"
 
 
+def test_a_class_of_the_tasks_name_is_no_folder_of_data(sounds):
+    data = 'reader = "folder"\nmodality = "audio"'
+    path = task_file(sounds, data, name="rain")
+    assert load_task(path).items(sounds / "data" / "test").class_names == ("Rain", "dog bark")
+    path = task_file(sounds, data, name="rain", more="").rename(sounds / "named.toml")
+    path.write_text(path.read_text().replace('title = "My data"', 'title = "My data"\nfolder = "test"'))
+    assert load_task(path).items(sounds / "data").class_names == ("Rain", "dog bark")
+
+
 def test_few_shot_from_folders(sounds):
     data = 'reader = "folder"\nmodality = "audio"\nsplit = "test"'
     path = task_file(sounds, data, protocol="few_shot", more='[support]\nsplit = "train"')
@@ -69,7 +78,7 @@ def test_reader_options_reach_the_reader(tmp_path, leaf):
 def test_folders_that_are_wrong(sounds):
     root = sounds / "data" / "test"
     task = load_task(task_file(sounds, 'reader = "folder"\nmodality = "audio"'))
-    with pytest.raises(MissingData, match="1 of 5 files missing"):
+    with pytest.raises(MissingData, match="1 of 5 files missing or empty"):
         task.with_options(count=5).items(root)
     with pytest.raises(MissingData, match="no folder 'wind'"):
         task.with_options(classes=["wind", "Rain", "dog_bark"]).items(root)
@@ -232,7 +241,9 @@ def test_pairs_that_are_missing_or_wrong(triples):
     with pytest.raises(InputError, match="no column 'aim'"):
         task.with_options(right=[{"modality": "image", "column": "aim"}]).items(root)
     (root / "town.png").unlink()
-    with pytest.raises(MissingData, match=r"2 of 3 pairs missing \(crane.png \+ waves.wav \+ town.png"):
+    with pytest.raises(
+        MissingData, match=r"2 of 3 pairs missing or empty \(crane.png \+ waves.wav \+ town.png"
+    ):
         task.items(root)
     items = task.items(root, allow_missing=True)
     assert (len(items), items.right_ids, items.missing_count) == (1, ("beach.png",), 1)

@@ -131,7 +131,7 @@ def test_audiocaps_captions_of_one_sound(miniatures):
 def test_audiocaps_missing_and_damaged(copy):
     folder = copy("audiocaps")
     (folder / "audio" / "test" / "6BJ455B1aAs_0.wav").unlink()
-    with pytest.raises(MissingData, match=r"1 of 2 sounds missing \(6BJ455B1aAs_0\)"):
+    with pytest.raises(MissingData, match=r"1 of 2 sounds missing or empty \(6BJ455B1aAs_0\)"):
         load_task("audiocaps").items(folder)
     items = load_task("audiocaps").items(folder, allow_missing=True)
     assert (items.missing_count, items.missing, len(items)) == (1, ("6BJ455B1aAs_0",), 2)

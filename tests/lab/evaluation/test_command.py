@@ -129,7 +129,7 @@ def test_bad_items_are_left_out_counted_and_with_strict_an_error(bindplug, small
     bad.unlink()
     ran = bindplug(*args(small, "--tasks", quick, "--data", data, "--no-cache"))
     assert ran.code == 1
-    assert "1 of 100 sounds missing" in ran.err
+    assert "1 of 100 sounds missing or empty" in ran.err
     assert "github.com/karolpiczak" in ran.err
     ran = bindplug(*args(small, "--tasks", quick, "--data", data, "--no-cache", "--allow-missing", "--json"))
     assert "1 items of the data set are missing here" in ran.json["results"][0]["remarks"]
