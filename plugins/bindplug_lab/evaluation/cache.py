@@ -22,7 +22,7 @@ import numpy as np
 from bindplug.errors import InputError
 from bindplug.hub import home
 
-__all__ = ["LIMIT_BYTES", "CachedRow", "RowCache", "default_directory"]
+__all__ = ["LIMIT_BYTES", "CachedRow", "RowCache", "default_directory", "open_cache"]
 
 FILENAME = "rows-1.sqlite3"
 """The number is that of the layout."""
@@ -172,6 +172,31 @@ class RowCache:
         damaged = self.path.with_suffix(".damaged")
         self.path.replace(damaged)
         warnings.warn(f"{self.path} was damaged; it is {damaged.name} now and a new one begins", stacklevel=3)
+
+
+def open_cache(directory: str | None, enabled: bool, limit_bytes: int = LIMIT_BYTES) -> RowCache | None:
+    """The cache that a command's options name.
+
+    Args:
+        directory: of ``--cache``; the default for None, and where that cannot be written there is no cache.
+        enabled: whether there is to be one.
+        limit_bytes: of rows.
+
+    Raises:
+        InputError: the named directory cannot be written.
+
+    Warns:
+        UserWarning: the default directory cannot be written.
+    """
+    if not enabled:
+        return None
+    try:
+        return RowCache(directory or default_directory(), limit_bytes)
+    except InputError as error:
+        if directory is not None:
+            raise
+        warnings.warn(f"{error.source}: {error.found}; embeddings are not kept", stacklevel=2)
+        return None
 
 
 def _not_writable(path: Path, reason: str) -> InputError:

@@ -142,7 +142,7 @@ def evaluate(
         raise click.UsageError("name tasks with --tasks; bindplug eval --list has them")
     if cache is not None and no_cache:
         raise click.UsageError("--cache and --no-cache exclude each other")
-    from bindplug_lab.evaluation.cache import RowCache, default_directory
+    from bindplug_lab.evaluation.cache import open_cache
     from bindplug_lab.evaluation.results import Settings
     from bindplug_lab.evaluation.run import evaluate as run_evaluation
 
@@ -160,7 +160,7 @@ def evaluate(
                 f"{result.task}, {result.model}: {result.main} {result.metrics[result.main].text()} % ({origin})"
             )
 
-    rows = None if no_cache else RowCache(cache or default_directory(), int(cache_size * GIB))
+    rows = open_cache(cache, not no_cache, int(cache_size * GIB))
     with nullcontext() if rows is None else rows:
         evaluation = run_evaluation(
             list(models),

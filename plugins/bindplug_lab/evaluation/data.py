@@ -15,7 +15,7 @@ from bindplug_lab.evaluation.identity import digest_of_query, digest_of_values
 from bindplug_lab.evaluation.results import Settings
 from bindplug_lab.tasks import FewShotItems, Items, LabeledItems, Task
 
-__all__ = ["TaskData", "balanced_places", "digest_of_items", "read_data"]
+__all__ = ["TaskData", "balanced_places", "digest_of_data", "digest_of_items", "read_data"]
 
 
 @dataclass(frozen=True)
@@ -75,6 +75,13 @@ def balanced_places(labels: Sequence[int], count: int, seed: int) -> list[int]:
                 drawn.append(places[turn])
         turn += 1
     return sorted(drawn)
+
+
+def digest_of_data(task: Task, items: Items) -> str:
+    """A digest of all that a task's figures depend on beside the model; empty where a source cannot be compared."""
+    digest = digest_of_items(items)
+    rules = [task.protocol, task.templates, task.metrics, task.shots]
+    return digest_of_values(digest, rules) if digest else ""
 
 
 def digest_of_items(items: Items) -> str:

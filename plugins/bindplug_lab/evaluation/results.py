@@ -160,7 +160,9 @@ class ResultStore:
             return result
         if self.overwrite:
             return None
-        different = "files" if result.model_digest == model_digest else "weights, dtype or kind of device"
+        different = "files, labels or prompts"
+        if result.model_digest != model_digest:
+            different = "weights, dtype, kind of device or version of bindplug"
         raise InputError(
             str(path),
             found=f"a result of {model} with other {different}",

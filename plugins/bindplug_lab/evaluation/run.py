@@ -13,7 +13,7 @@ from typing import Any
 from bindplug import Encoder, list_models, load
 from bindplug.errors import BindplugError, InputError
 from bindplug_lab.evaluation.cache import RowCache
-from bindplug_lab.evaluation.data import TaskData, digest_of_items, read_data
+from bindplug_lab.evaluation.data import TaskData, digest_of_data, read_data
 from bindplug_lab.evaluation.embedding import Embedder
 from bindplug_lab.evaluation.measures import Figure, figures_of
 from bindplug_lab.evaluation.protocols import measure_task, modalities_of
@@ -139,7 +139,7 @@ def _result(
 ) -> tuple[Result, bool]:
     """The result of a model on a task, and whether an earlier run had it."""
     model_digest = embedder.digest(modalities_of(task))
-    data_digest = digest_of_items(data.items) if store else ""
+    data_digest = digest_of_data(task, data.items) if store else ""
     if store is not None:
         earlier = store.get(task.name, embedder.name, model_digest, data_digest)
         if earlier is not None and not (strict and earlier.skipped):

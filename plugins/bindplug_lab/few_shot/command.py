@@ -154,7 +154,7 @@ def few_shot(
     options = parse_reader_options(reader)
     check_option_values(options)
     from bindplug.templates import GENERIC_TEMPLATES
-    from bindplug_lab.evaluation.cache import RowCache, default_directory
+    from bindplug_lab.evaluation.cache import open_cache
     from bindplug_lab.few_shot.curve import DEFAULT_SHOTS
     from bindplug_lab.few_shot.learners import LEARNERS
     from bindplug_lab.few_shot.run import few_shot_curve
@@ -165,7 +165,7 @@ def few_shot(
         templates = template or task_templates or GENERIC_TEMPLATES
     choice = ModelChoice(model, device, dtype, batch_size)
     encoder = _load(choice, modality)
-    rows = None if no_cache else RowCache(cache or default_directory())
+    rows = open_cache(cache, not no_cache)
     with nullcontext() if rows is None else rows:
         result = few_shot_curve(
             encoder,

@@ -111,6 +111,8 @@ def _side(modality: str, place: Path) -> dict[str, str]:
         relative = path.relative_to(place)
         if not path.is_file() or any(part.startswith(".") for part in relative.parts):
             continue
+        if modality == "text" and path.suffix.lower() != ".txt":  # pictures often lie beside their prompts
+            continue
         name = relative.with_suffix("").as_posix()
         if name in sources:
             raise InputError(
@@ -118,7 +120,7 @@ def _side(modality: str, place: Path) -> dict[str, str]:
             )
         sources[name] = _read(path) if modality == "text" else str(path)
     if not sources:
-        raise InputError(str(place), found="no files in the folder", expected=f"files of {modality}")
+        raise InputError(str(place), found="no such files in the folder", expected=f"files of {modality}")
     return sources
 
 

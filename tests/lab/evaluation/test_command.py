@@ -91,6 +91,11 @@ def test_results_of_other_settings_files_or_weights_are_refused(
     assert ran.code == 1
     assert "with other files" in ran.err
     assert bindplug(*command, "--overwrite").code == 0
+    reworded = tmp_path / "reworded.toml"
+    reworded.write_text(quick.read_text().replace('templates = ["{}"]', 'templates = ["the sound of {}"]'))
+    ran = bindplug(*(reworded if argument == quick else argument for argument in command))
+    assert ran.code == 1
+    assert "with other files, labels or prompts" in ran.err
     shutil.rmtree(model)
     shutil.copytree(other, model)
     ran = bindplug(*command)
@@ -165,6 +170,18 @@ def test_a_damaged_result_is_measured_again(bindplug, small, esc50, quick, tmp_p
     assert ran.code == 0
     assert "damaged and is measured again" in ran.err
     assert figures(out) == before
+
+
+def test_a_home_that_cannot_be_written_costs_the_cache_alone(
+    bindplug, small, esc50, quick, tmp_path, monkeypatch
+):
+    (tmp_path / "file").write_text("")
+    monkeypatch.setenv("BINDPLUG_HOME", str(tmp_path / "file"))
+    command = args(small, "--tasks", quick, "--data", esc50, "--limit", 50)
+    ran = bindplug(*command)
+    assert ran.code == 0
+    assert "embeddings are not kept" in ran.err
+    assert bindplug(*command, "--cache", tmp_path / "file" / "x").code == 1
 
 
 KILLED = """

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import soundfile
 
+from bindplug.bound import BoundEncoder
 from bindplug.cli.app import run
 from bindplug.errors import InputError, InputNote
 from bindplug.imagebind import ImageBind, save_directory
@@ -15,7 +16,7 @@ from bindplug_lab.few_shot.folders import read_classes, read_support_and_test
 from bindplug_lab.few_shot.learners import LEARNERS, cache_scores, logistic_scores, prototype_scores
 from bindplug_lab.few_shot.run import few_shot_curve
 from bindplug_lab.few_shot.supports import ensure_shots, support_order
-from tests.lab.planted import small_model
+from tests.lab.planted import SPACE, small_model
 from tests.small import SMALL
 
 
@@ -258,3 +259,25 @@ def test_a_model_without_text_has_a_curve_without_zero_shot(folders):
     )
     assert set(result.curve.learners) == {"logistic", "prototypes"}
     assert result.curve.zero_shot is None
+
+
+def test_the_sense_of_a_bound_model_is_what_the_files_are(folders):
+    anchor = small_model(0)
+    bound = BoundEncoder(
+        "audio",
+        small_model(1),
+        SPACE,
+        modalities=("audio", "text"),
+        load_anchor=lambda: anchor,
+        scale=10.0,
+    )
+    arguments = (folders / "train", folders / "test")
+    options = {"shots": (1, 2), "repeats": 2, "draws": 20, "quiet": True}
+    result = few_shot_curve(bound, *arguments, **options)
+    named = few_shot_curve(small_model(1), *arguments, modality="audio", **options)
+    assert result.curve.learners["prototypes"] == named.curve.learners["prototypes"]
+    assert result.curve.zero_shot is not None
+    with pytest.raises(InputError, match="never guessed"):
+        few_shot_curve(anchor, *arguments, **options)
+    with pytest.raises(InputError, match="a model without depth"):
+        few_shot_curve(bound, *arguments, modality="depth", **options)

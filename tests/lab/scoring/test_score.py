@@ -154,6 +154,7 @@ def test_names_without_a_partner_are_an_error_that_names_them(folders, tmp_path)
 def test_sentences_come_from_a_table_or_a_folder(folders, tmp_path):
     for i in range(6):
         write_text(tmp_path / f"{i}.txt", f"a dog {'and a cat ' * i}\n")
+        write_picture(tmp_path / f"{i}.png")  # pictures may lie beside their prompts
     of_table = find_pairs(("audio", folders / "generated"), ("text", folders / "prompts.tsv"))
     of_folder = find_pairs(("audio", folders / "generated"), ("text", tmp_path))
     assert of_table.second == of_folder.second
