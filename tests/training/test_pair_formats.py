@@ -12,7 +12,7 @@ import pytest
 import torch
 
 from bindplug.errors import InputError, WeightsNotFound
-from bindplug.inputs import AudioPreprocess, ImagePreprocess
+from bindplug.inputs import AudioPreprocess, ImagePreprocess, ImuPreprocess
 from bindplug.training import PairItem, cut_windows, open_pairs
 from bindplug.training.pair_samples import SampleReader, read_picture
 from tests.training.pair_files import (
@@ -392,3 +392,18 @@ def test_items_are_plain_data():
     item = PairItem(FileSource("a"), FileSource("b"), name="n", group="g")
     pickle.dump(item, stream)
     assert pickle.loads(stream.getvalue()) == item
+
+
+def test_motion_logs_of_different_rates_become_inputs_of_one_shape(tmp_path):
+    for name, rate in (("bell", 100), ("crow", 210)):
+        times = np.arange(6 * rate) / rate
+        columns = [times, *(np.sin(times * (axis + 1)) for axis in range(6))]
+        header = "time_s,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z"
+        np.savetxt(
+            tmp_path / f"{name}.csv", np.column_stack(columns), delimiter=",", header=header, comments=""
+        )
+        (tmp_path / f"{name}.png").write_bytes(picture_bytes(len(name)))
+    reader = SampleReader("imu", ImuPreprocess())
+    first, second = (reader.read(item) for item in open_pairs(tmp_path, "imu"))
+    assert first.shape == second.shape == (1, 6, 2000)
+    torch.testing.assert_close(first[..., 50:-50], second[..., 50:-50], atol=0.01, rtol=0)

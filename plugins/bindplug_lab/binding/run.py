@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from bindplug import Encoder, list_models
@@ -50,6 +51,9 @@ from bindplug_lab.binding.towers import build_tower
 
 FEWEST_HELD_OUT = 2
 """Pairs that can be contrasted."""
+
+FEWEST_STEPS = 10
+"""Between two checkpoints of a short run."""
 
 CHECKPOINTS = 20
 """Of a short run."""
@@ -335,7 +339,7 @@ def train(settings: BindSettings, machine: Machine, ready: ReadyRun, directory: 
 
 def _checkpoint_steps(ready: ReadyRun) -> int:
     """An epoch, and in short ones enough steps that writing takes little of the time."""
-    return max(1, len(ready.train) // ready.recipe.batch_size, ready.estimate.steps // CHECKPOINTS)
+    return max(FEWEST_STEPS, len(ready.train) // ready.recipe.batch_size, ready.estimate.steps // CHECKPOINTS)
 
 
 def write(
@@ -376,10 +380,10 @@ def write(
             )
             write_skipped(partial, ready.prepared.problems)
             write_card(partial, card, has_curve=has_curve)
-    except OSError as error:
+    except (OSError, SafetensorError) as error:
         raise InputError(
             str(settings.output),
-            found=f"a directory that could not be written ({error.strerror or error})",
+            found=f"a directory that could not be written ({getattr(error, 'strerror', None) or error})",
             expected="room on the disk and the right to write",
             remedy=f"The checkpoints stay in {run_directory(settings.output)}: say --resume once it is mended",
         ) from error

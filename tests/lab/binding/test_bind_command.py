@@ -146,7 +146,7 @@ def bind(*arguments: object) -> int:
 def test_a_sense_of_ones_own(tmp_path, capsys):
     folder = write_scenes(tmp_path / "pairs", 24, array=True)
     output = tmp_path / "my-sonar"
-    options = ("--batch", 12, "--epochs", 12, "--validation", 0)
+    options = ("--batch", 12, "--epochs", 10, "--validation", 0, "--lr", 0.005)
     assert bind(folder, "--sense", "sonar", "--anchor", "imagebind_tiny", "-o", output, *options, "-q") == 0
     model = bindplug.load(str(output))
     files = sorted(folder.glob("*.npy"))
@@ -346,3 +346,47 @@ def test_a_run_that_was_killed_goes_on_to_the_same_weights(scenes, tmp_path, mon
         rows.append(bindplug.load(str(tmp_path / name)).embed([bindplug.audio(next(scenes.glob("*.wav")))]))
     assert torch.equal(*rows)
     assert not (tmp_path / "broken.run").exists()
+
+
+def test_a_disk_that_is_full_at_the_end_loses_nothing(scenes, tmp_path, monkeypatch, capsys):
+    from bindplug_lab.binding import run as runs
+
+    common = (scenes, "--sense", "audio", "--anchor", "imagebind_tiny", *TINY, "-o", tmp_path / "ear")
+    full = OSError(28, "No space left on device")
+    monkeypatch.setattr(runs, "write_bound", lambda *_, **__: (_ for _ in ()).throw(full))
+    assert bind(*common) == 1
+    error = capsys.readouterr().err
+    assert "No space left" in error
+    assert "--resume" in error
+    assert [path.name for path in tmp_path.iterdir()] == ["ear.run"]
+    monkeypatch.undo()
+    assert bind(*common, "--resume", "--json", "-q") == 0
+    assert json.loads(capsys.readouterr().out)["training"]["steps"] == 4
+    assert [path.name for path in tmp_path.iterdir()] == ["ear"]
+
+
+def test_retrieval_figures_share_ties_and_have_intervals():
+    from bindplug_lab.binding.figures import recall_at, wilson
+
+    cosines = torch.tensor([[0.9, 0.1, 0.2], [0.5, 0.5, 0.1], [0.3, 0.2, 0.1]])
+    first = recall_at(cosines, 1)
+    assert first.share == pytest.approx((1 + 0.5 + 0) / 3)
+    assert first.chance == pytest.approx(1 / 3)
+    assert recall_at(cosines, 3).share == 1
+    # Source: Brown, Cai, DasGupta (2001), Interval Estimation for a Binomial Proportion: 10 of 20
+    assert wilson(10, 20) == pytest.approx((0.2993, 0.7007), abs=1e-4)
+    assert wilson(0, 10)[0] == 0
+
+
+def test_the_recipe_suits_the_number_of_pairs():
+    from bindplug_lab.binding.settings import BindSettings, choose_recipe
+
+    settings = BindSettings("pairs", "audio", Path("out"), "imagebind_huge")
+    recipe, line, notes = choose_recipe(settings, 30)
+    assert (recipe.batch_size, recipe.epochs) == (30, 100)
+    assert "small" in line
+    assert "do not fill a batch of 64" in notes[0]
+    assert choose_recipe(settings, 6400)[0].epochs == 20
+    recipe, line, notes = choose_recipe(settings, 50_000)
+    assert (recipe.batch_size, recipe.epochs, notes) == (2048, 64, [])
+    assert "published" in line
