@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from bindplug.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from bindplug_lab.datasets import MissingData
     from bindplug_lab.encoders import ImageEncoder, train_image_encoder
     from bindplug_lab.evaluation.results import Result, Settings
     from bindplug_lab.evaluation.run import Evaluation, evaluate
@@ -22,17 +23,21 @@ if TYPE_CHECKING:
     from bindplug_lab.scoring.metric import ImageBindScore
     from bindplug_lab.senses import Recording, class_names_of, query_of, recordings, things_of
     from bindplug_lab.statistics import Interval
-    from bindplug_lab.tasks import Task, list_tasks, load_task
+    from bindplug_lab.tasks import FewShotItems, LabeledItems, PairedItems, Task, list_tasks, load_task
 
 __all__ = [
     "Curve",
     "Evaluation",
     "FewShot",
+    "FewShotItems",
     "ImageBindScore",
     "ImageEncoder",
     "Interval",
     "JudgeSettings",
     "Judgement",
+    "LabeledItems",
+    "MissingData",
+    "PairedItems",
     "Recording",
     "Result",
     "Settings",
@@ -53,11 +58,15 @@ _MODULES = {
     "Curve": "few_shot.curve",
     "Evaluation": "evaluation.run",
     "FewShot": "few_shot.run",
+    "FewShotItems": "tasks",
     "ImageBindScore": "scoring.metric",
     "ImageEncoder": "encoders",
     "Interval": "statistics",
     "JudgeSettings": "judging",
     "Judgement": "judging",
+    "LabeledItems": "tasks",
+    "MissingData": "datasets",
+    "PairedItems": "tasks",
     "Recording": "senses",
     "Result": "evaluation.results",
     "Settings": "evaluation.results",
