@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 import functools
 import logging
 import os
 import secrets
 import tempfile
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Callable, Collection, Coroutine, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -76,15 +78,26 @@ def create_page(
     uploads = Path(get_upload_folder())
     uploads.mkdir(parents=True, exist_ok=True)
     folder = Path(tempfile.mkdtemp(prefix="starters-", dir=uploads))
-    with gr.Blocks(
-        title="bindplug", analytics_enabled=False, delete_cache=(SWEEP_S, KEEP_S), fill_width=True
-    ) as page:
-        _lay_out(finder, wall, folder, is_toy)
-    page.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE)
+
+    async def build() -> gr.Blocks:
+        with gr.Blocks(
+            title="bindplug", analytics_enabled=False, delete_cache=(SWEEP_S, KEEP_S), fill_width=True
+        ) as page:
+            _lay_out(finder, wall, folder, is_toy)
+        page.queue(max_size=WAITING, default_concurrency_limit=AT_ONCE)
+        return page
+
+    page = _in_event_loop(build)
     in_space = bool(os.environ.get("SPACE_ID"))
     settings = _settings(media, in_space if embeddable is None else embeddable, hosts)
     page.launch = functools.partial(page.launch, **settings)
     return page
+
+
+def _in_event_loop(build: Callable[[], Coroutine[Any, Any, gr.Blocks]]) -> gr.Blocks:
+    """What a coroutine that never waits gives; without a loop around it Gradio makes many and closes none."""
+    with ThreadPoolExecutor(1) as pool:
+        return pool.submit(asyncio.run, build()).result()
 
 
 def _settings(media: Media, embeddable: bool, hosts: Collection[str]) -> Mapping[str, Any]:
@@ -270,9 +283,9 @@ def _search_tab(finder: Finder, wall: Wall) -> list[Any]:
     choices = [(f"{KINDS[kind]} ({count})", kind) for kind, count in _counts(finder) if count]
     with gr.Row(elem_classes="bp-actions"):
         kinds = gr.CheckboxGroup(
-            choices, value=[], label="Look among (all if none is ticked)", elem_id="kinds"
+            choices, value=[], label="Look among (all if none is ticked)", elem_id="kinds", scale=3
         )
-        number = gr.Slider(4, 48, 12, step=4, label="How many", elem_id="number", min_width=220, scale=0)
+        number = gr.Slider(4, 48, 12, step=4, label="How many", elem_id="number", min_width=220, scale=1)
     button = gr.Button("Search", variant="primary", elem_id="search")
     remarks = gr.HTML(elem_id="search-remarks")
     results = gr.HTML('<p class="bp-empty">Results appear here.</p>', elem_id="results")
