@@ -90,7 +90,7 @@ def create_page(
     page = _in_event_loop(build)
     in_space = bool(os.environ.get("SPACE_ID"))
     settings = _settings(media, in_space if embeddable is None else embeddable, hosts)
-    page.launch = functools.partial(page.launch, **settings)
+    setattr(page, "launch", functools.partial(page.launch, **settings))  # noqa: B010 (it is a method)
     return page
 
 
