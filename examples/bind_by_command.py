@@ -45,13 +45,15 @@ for number in range(options.scenes):
     np.save(pairs / f"{number:04d}.npy", ping(scene))
 
 model = options.folder / "my-sonar"
-command = f"bind {pairs} --sense sonar --anchor {options.model} --epochs {options.epochs} -o {model} --overwrite"
+command = (
+    f"bind {pairs} --sense sonar --anchor {options.model} --epochs {options.epochs} -o {model} --overwrite"
+)
 print(f"bindplug {command}", flush=True)
-subprocess.run([sys.executable, "-m", "bindplug.cli", *command.split()], check=True)
+subprocess.run([sys.executable, "-m", "bindplug.cli", *command.split()], stderr=subprocess.STDOUT, check=True)
 
 sonar = bindplug.load(model)
 scenes = [Scene(number, "eval") for number in range(200)]
 queries = sonar.sense_queries([ping(scene) for scene in scenes])  # files' names would do as well
 rankings = bindplug.classify(sonar, queries, CLASSNAMES, scale=sonar.scale_of("sonar"))
-right = np.mean([ranking.best.index == NAMES.index(scene.label) for ranking, scene in zip(rankings, scenes)])
+right = np.mean(np.equal([r.best.index for r in rankings], [NAMES.index(scene.label) for scene in scenes]))
 print(f"named in words, which it never met: {right:.0%} of 200 pings, by chance {1 / len(CLASSNAMES):.0%}")

@@ -8,8 +8,9 @@ from bindplug_toyworld import Scene
 from tests.examples.conftest import EXAMPLES, picture_at
 
 TESTED_HERE = {
-    "bind_a_new_sense", "classify_anything", "detect_by_sound", "detectron2_script", "embedding_arithmetic",
-    "fit_a_bridge", "open_clip_before_after", "retrieval", "six_senses", "transformers_before_after",
+    "bind_a_new_sense", "bind_by_command", "classify_anything", "detect_by_sound", "detectron2_script",
+    "embedding_arithmetic", "fit_a_bridge", "open_clip_before_after", "retrieval", "six_senses",
+    "transformers_before_after",
 }  # fmt: skip
 TESTED_BESIDE = {"app", "clip_guidance", "morph", "sound_to_image"}
 
@@ -154,3 +155,10 @@ def test_a_bridge_carries_sounds(run, tmp_path):
 def test_a_new_sense_is_bound(run):
     text = "\n".join(run("bind_a_new_sense.py", "--scenes", 160))
     assert int(re.search(r"named in words, which it never met: (\d+)%", text)[1]) > 80
+
+
+def test_a_new_sense_is_bound_by_the_command(run, tmp_path):
+    text = "\n".join(run("bind_by_command.py", "--scenes", 120, "--epochs", 30))
+    assert "108 pairs to train on, 12 held out" in text
+    assert int(re.search(r"named in words, which it never met: (\d+)%", text)[1]) > 20
+    assert (tmp_path / "sonar" / "my-sonar" / "config.json").is_file()
