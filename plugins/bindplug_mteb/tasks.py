@@ -50,7 +50,6 @@ TASKS = (
     SensesTask("imu", "audio"),
     SensesTask("depth", "thermal"),
     SensesTask("thermal", "audio"),
-    SensesTask("depth", "imu"),
 )
 _BY_NAME = {task.name: task for task in TASKS}
 

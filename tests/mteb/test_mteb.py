@@ -171,7 +171,7 @@ def test_decoders_of_torchcodec_are_read():
 
 
 def test_each_task_says_what_carries_what():
-    assert len({task.name for task in TASKS}) == len(TASKS) == 11
+    assert len({task.name for task in TASKS}) == len(TASKS) == 10
     assert sensors_of("BindplugSenses1HeatToText") == {"text": "text", "image": "thermal", "audio": "audio"}
     assert sensors_of("SomeoneElses")["image"] == "image"
     for task in senses_tasks(count=1):

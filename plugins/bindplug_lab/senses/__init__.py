@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from bindplug_lab.senses.reader import class_names_of, read_senses, recordings, things_of
 from bindplug_lab.senses.recordings import SENSORS, Recording, query_of
-from bindplug_lab.senses.reference import random_model, small_model, train_small
+from bindplug_lab.senses.reference import random_model, reference_figures, small_model, train_small
 
 __all__ = [
     "SENSORS",
@@ -20,6 +20,7 @@ __all__ = [
     "random_model",
     "read_senses",
     "recordings",
+    "reference_figures",
     "small_model",
     "things_of",
     "train_small",

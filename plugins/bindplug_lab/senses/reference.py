@@ -6,11 +6,12 @@ frozen image tower. Image and text are imagebind_tiny's own.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Collection
 from dataclasses import replace
 from pathlib import Path
 from types import MappingProxyType
-from typing import cast
+from typing import Any, cast
 
 import torch
 from torch import Tensor
@@ -26,12 +27,14 @@ from bindplug_lab.world import WorldSpec, open_world
 
 ANCHOR = "imagebind_tiny"
 WEIGHTS = Path(__file__).parent / "weights" / "small"
+REFERENCE = Path(__file__).parent / "reference.json"
 SENSORS = ("audio", "depth", "thermal", "imu")
 FIRST_SCENE = MappingProxyType(
     {"audio": 24_000_000, "depth": 24_100_000, "thermal": 24_200_000, "imu": 24_300_000}
 )
 """Each sensor's first training scene: no scene is seen by two of them."""
 PAIRS = 1600
+EPOCHS = 12
 TEMPERATURES = MappingProxyType({"audio": 0.05, "depth": 0.2, "thermal": 0.1, "imu": 0.2})
 """Source: ImageBind (arXiv 2305.05665), appendix B.1."""
 OPTIONS = RunOptions(precision="bf16", workers=0)
@@ -50,11 +53,11 @@ def small_config(config: ImageBindConfig) -> ImageBindConfig:
     )
 
 
-def recipe(sensor: str) -> BindingRecipe:
+def recipe(sensor: str, epochs: float = EPOCHS, batch_size: int = BATCH) -> BindingRecipe:
     """How a sensor of ``small`` is bound."""
     return BindingRecipe(
-        epochs=12,
-        batch_size=BATCH,
+        epochs=epochs,
+        batch_size=batch_size,
         learning_rate=2e-3,
         weight_decay=0.05,
         temperature=TEMPERATURES[sensor],
@@ -68,6 +71,7 @@ def train_small(
     cache: str | Path,
     *,
     pairs: int = PAIRS,
+    epochs: float = EPOCHS,
     overwrite: bool = False,
     quiet: bool | None = None,
 ) -> Path:
@@ -77,6 +81,7 @@ def train_small(
         directory: to write.
         cache: directory of rendered worlds.
         pairs: scenes a sensor.
+        epochs: passes over them.
         overwrite: whether to replace a directory.
         quiet: True shows no progress, None asks the environment.
     """
@@ -90,7 +95,9 @@ def train_small(
         rows = image_rows(anchor, world.tensor("image"))
         inputs = TensorPairs(rows, world.tensor(sensor))
         with sdpa_kernel(SDPBackend.MATH):
-            bind(model, sensor, inputs, recipe(sensor), options=OPTIONS, quiet=quiet)
+            bind(
+                model, sensor, inputs, recipe(sensor, epochs, min(BATCH, pairs)), options=OPTIONS, quiet=quiet
+            )
     return save_directory(
         model,
         directory,
@@ -106,6 +113,16 @@ def image_rows(model: ImageBind, pixels: Tensor) -> Tensor:
     """(N, 3, 224, 224) uint8 pictures -> (N, D) unit rows."""
     parts = [model.encode("image", normalize_rgb(part), normalize=True) for part in pixels.split(64)]
     return torch.cat(parts).clone()
+
+
+def reference_figures() -> dict[str, dict[str, dict[str, Any]]]:
+    """The measured figures that ship with the benchmark.
+
+    Returns:
+        For each task and reference model the main metric with its interval: ``value``, ``low``, ``high``, each 0 to 1.
+    """
+    figures: dict[str, dict[str, dict[str, Any]]] = json.loads(REFERENCE.read_text("utf-8"))["tasks"]
+    return figures
 
 
 def small_model(modalities: Collection[str] | None = None) -> ImageBind:
