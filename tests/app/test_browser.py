@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import shutil
 from types import SimpleNamespace
@@ -276,3 +277,21 @@ def test_other_names_of_this_machine_and_large_uploads_are_refused(app):
                 content=many,
                 headers={"Content-Type": "multipart/form-data; boundary=b"},
             ).raise_for_status()
+
+
+@pytest.mark.parametrize("path", ["/etc/passwd", "http://127.0.0.1:1/x.png", "library"])
+def test_a_path_in_place_of_an_upload_is_not_read(app, files, path):
+    path = str(files.library["train"]["image"]) if path == "library" else path
+    with httpx.Client(base_url=app.address, verify=False, timeout=120) as client:
+        config = client.get("/config").json()
+        names = {part["id"]: part["props"].get("elem_id") for part in config["components"]}
+        search = next(d for d in config["dependencies"] if "results" in map(names.get, d["outputs"]))
+        upload = {"path": path, "meta": {"_type": "gradio.FileData"}}
+        data = ["Picture", "", None, upload, "", False, "Words", "", None, None, "", 1, [], 4]
+        event = {"data": data, "fn_index": search["id"], "session_hash": "stranger"}
+        assert client.post("/gradio_api/queue/join", json=event).status_code == 200
+        with client.stream("GET", "/gradio_api/queue/data", params={"session_hash": "stranger"}) as events:
+            messages = [json.loads(line[5:]) for line in events.iter_lines() if line.startswith("data:")]
+        answer = next(m for m in messages if m["msg"] == "process_completed")
+        assert answer["success"] is False
+        assert "/" not in (answer["output"].get("error") or "")
