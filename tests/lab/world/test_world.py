@@ -93,6 +93,22 @@ def test_several_things_a_scene(tmp_path):
     assert all(len(set(row)) == 3 for row in world.all_labels.tolist())
 
 
+def test_near_pictures_and_maps_show_the_same_square(tmp_path):
+    spec = WorldSpec(count=20, sensors=("image", "depth"), side=64, near=True)
+    world = open_world(spec, tmp_path, quiet=True)
+    assert spec.key != replace(spec, near=False).key
+    assert "near" not in replace(spec, near=False).to_dict()  # worlds without it keep their keys
+    row = 15  # a bell, far from its background
+    scene = Scene(row, "train", (NAMES[row],), (128, 128), seconds=2.0)
+    whole = scene.boxes[0]
+    share = (whole[2] - whole[0]) * (whole[3] - whole[1]) / 128**2
+    disparity = world.depth[row, 0].astype(float)
+    # the thing takes up more of the square than of the scene, in its middle
+    near = disparity > (disparity.min() + disparity.max()) / 2
+    assert near[24:40, 24:40].mean() > 0.5
+    assert near.mean() > share
+
+
 def test_motion_restricts_the_things(tmp_path):
     world = open_world(WorldSpec(count=8, sensors=("imu",)), tmp_path, quiet=True)
     assert [NAMES[label] for label in world.labels] == list(MOVING)
