@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+import pytest
+
 from bindplug_toyworld import Scene
 from tests.examples.conftest import EXAMPLES, picture_at
 
@@ -157,6 +159,7 @@ def test_a_new_sense_is_bound(run):
     assert int(re.search(r"named in words, which it never met: (\d+)%", text)[1]) > 80
 
 
+@pytest.mark.slow
 def test_a_new_sense_is_bound_by_the_command(run, tmp_path):
     text = "\n".join(run("bind_by_command.py", "--scenes", 120, "--epochs", 30))
     assert "108 pairs to train on, 12 held out" in text
