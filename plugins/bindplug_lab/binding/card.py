@@ -95,6 +95,9 @@ def _readme(card: Mapping[str, Any], has_curve: bool) -> str:
         lines.append(
             f"| similarity scale | {card['held_out']['similarity_scale']:.2f}, fitted on the held-out pairs |"
         )
+    if card["settings"]["reader"]:
+        options = ", ".join(f"{name}={value!r}" for name, value in card["settings"]["reader"].items())
+        lines += ["", f"Samples were read with {options}; read new ones with the same options."]
     lines += ["", "## Held-out retrieval", ""]
     lines += _figures(card["held_out"], sense, training["is_selected"])
     if has_curve:
