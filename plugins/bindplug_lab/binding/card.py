@@ -100,6 +100,8 @@ def _readme(card: Mapping[str, Any], has_curve: bool) -> str:
         lines += ["", f"Samples were read with {options}; read new ones with the same options."]
     lines += ["", "## Held-out retrieval", ""]
     lines += _figures(card["held_out"], sense, training["is_selected"])
+    if card["held_out"] is not None and card["settings"]["windows_s"]:
+        lines += ["", "Windows of one recording resemble each other, so the intervals are too narrow."]
     if has_curve:
         lines += ["", "![loss and held-out figures](curve.png)"]
     lines += ["", "## License", "", card["license_note"]]

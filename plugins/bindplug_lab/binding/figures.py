@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
-from math import sqrt
+from math import comb, sqrt
 from typing import Any
 
 import torch
@@ -64,40 +64,62 @@ class HeldOutFigures:
 
 def measure(
     pairs: FilePairs, encode: Callable[[Tensor], Tensor], device: torch.device, batch: int
-) -> HeldOutFigures:
+) -> HeldOutFigures | None:
     """Embed held-out pairs and see who finds whom.
 
+    Pairs of one picture, as the windows of a sound beside it, share a candidate: each of its samples is right.
+
     Args:
-        pairs: at least two.
+        pairs: held out.
         encode: (B, ...) inputs on ``device`` -> (B, D) rows.
         device: of the tower.
         batch: samples in one pass.
+
+    Returns:
+        The figures; None where fewer than two pictures differ.
     """
+    keys = [(item.anchor.name, item.moment_s) for item in pairs.items]
+    number_of = {key: number for number, key in enumerate(dict.fromkeys(keys))}
+    if len(number_of) < 2:
+        return None
+    owner = torch.tensor([number_of[key] for key in keys])  # (N,), the picture of each sample
     rows, anchors = [], []
     for number, indices in enumerate(torch.arange(len(pairs)).split(batch)):
         inputs = pairs.samples(indices, torch.Generator().manual_seed(number))
         anchors.append(pairs.anchors(indices, torch.Generator().manual_seed(number)))
         with torch.inference_mode():
             rows.append(encode(inputs.to(device)).float().cpu().clone())
-    samples, pictures = F.normalize(torch.cat(rows), dim=1), F.normalize(torch.cat(anchors).float(), dim=1)
-    cosines = samples @ pictures.T
+    firsts = [keys.index(key) for key in number_of]
+    samples = F.normalize(torch.cat(rows), dim=1)
+    pictures = F.normalize(torch.cat(anchors).float()[firsts], dim=1)
+    cosines = samples @ pictures.T  # (N, P)
+    right = owner[:, None] == torch.arange(len(pictures))
     return HeldOutFigures(
         len(pairs),
-        [recall_at(cosines, k) for k in RANKS],
-        [recall_at(cosines.T, k) for k in RANKS],
-        fit_scale(samples, pictures, torch.arange(len(pairs))),
+        [recall_at(cosines, right, k) for k in RANKS],
+        [recall_at(cosines.T, right.T, k) for k in RANKS],
+        fit_scale(samples, pictures, owner),
     )
 
 
-def recall_at(cosines: Tensor, k: int) -> Recall:
-    """Recall at K of queries (rows) whose partners are the candidates of the same index; ties are shared."""
-    count = len(cosines)
-    own = cosines.diagonal()[:, None]  # (N, 1)
-    equal = (cosines - own).abs() <= CLOSE
-    better = ((cosines > own) & ~equal).sum(1)
-    hits = ((k - better) / equal.sum(1)).clamp(0, 1).double()
+def recall_at(cosines: Tensor, right: Tensor, k: int) -> Recall:
+    """Share of queries (rows) with a right candidate among the K nearest; ties with wrong ones are shared.
+
+    Args:
+        cosines: (Q, C).
+        right: (Q, C) bool, at least one in each row.
+        k: of nearest candidates.
+    """
+    count, candidates = cosines.shape
+    best = cosines.masked_fill(~right, -2).amax(1, keepdim=True)  # (Q, 1)
+    equal = ((cosines - best).abs() <= CLOSE) & ~right
+    better = ((cosines > best) & ~equal & ~right).sum(1)
+    hits = ((k - better) / (1 + equal.sum(1))).clamp(0, 1).double()
     low, high = wilson(float(hits.sum()), count)
-    return Recall(k, float(hits.mean()), low, high, min(1.0, k / count))
+    drawn = min(k, candidates)
+    # of m right candidates at least one is among k that are drawn
+    misses = [comb(candidates - m, drawn) / comb(candidates, drawn) for m in right.sum(1).tolist()]
+    return Recall(k, float(hits.mean()), low, high, 1 - sum(misses) / count)
 
 
 def wilson(hits: float, count: int) -> tuple[float, float]:

@@ -355,6 +355,10 @@ def write(
     figures = None
     if ready.held_out is not None:
         figures = measure(ready.held_out, ready.encode(sense), device, ready.recipe.batch_size)
+        if figures is None:
+            ready.notes.append(
+                "the held-out pairs have one picture only, so that retrieval cannot be measured"
+            )
     if isinstance(tower, ImageBind) and figures is not None:
         tower.similarity_scales = {sense: figures.similarity_scale}
     license = license_of(settings.anchor, ready.anchor)

@@ -66,7 +66,7 @@ def test_the_card_says_what_was_done(ear):
     assert len(card["training"]["losses"]) == 2
     assert card["training"]["steps"] == 4
     first = card["held_out"]["sample_to_picture"][0]
-    assert (first["k"], first["chance"]) == (1, 0.2)
+    assert (first["k"], first["chance"]) == (1, pytest.approx(0.2))
     assert first["low"] <= first["share"] <= first["high"]
     text = (ear / "README.md").read_text(encoding="utf-8")
     for part in ("imagebind_tiny", "R@1", "Apache-2.0", "similarity scale"):
@@ -369,10 +369,15 @@ def test_retrieval_figures_share_ties_and_have_intervals():
     from bindplug_lab.binding.figures import recall_at, wilson
 
     cosines = torch.tensor([[0.9, 0.1, 0.2], [0.5, 0.5, 0.1], [0.3, 0.2, 0.1]])
-    first = recall_at(cosines, 1)
+    own = torch.eye(3, dtype=torch.bool)
+    first = recall_at(cosines, own, 1)
     assert first.share == pytest.approx((1 + 0.5 + 0) / 3)
     assert first.chance == pytest.approx(1 / 3)
-    assert recall_at(cosines, 3).share == 1
+    assert recall_at(cosines, own, 3).share == 1
+    several = torch.tensor([[True, True, False]] * 3)  # a picture with two samples
+    assert recall_at(cosines, several, 1).share == 1
+    assert recall_at(cosines, several, 1).chance == pytest.approx(2 / 3)
+    assert recall_at(cosines, several, 2).chance == pytest.approx(1)
     # Source: Brown, Cai, DasGupta (2001), Interval Estimation for a Binomial Proportion: 10 of 20
     assert wilson(10, 20) == pytest.approx((0.2993, 0.7007), abs=1e-4)
     assert wilson(0, 10)[0] == 0
