@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import tempfile
 import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -69,6 +70,8 @@ class CheckpointStore:
         self.last: Path | None = None
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
+            with tempfile.TemporaryFile(dir=self.directory):  # the lock may be there from better days
+                pass
             self._lock: IO[bytes] = (self.directory / LOCK).open("ab")
         except OSError as error:
             raise InputError(
