@@ -263,7 +263,8 @@ def _check_space(index: Index, model: Encoder) -> None:
     try:
         index.vector_of(embedding([1.0] * space.width, space))
     except SpaceMismatch as error:
-        raise SpaceMismatch(f"{error} Or open the index with its own model: leave --model out.") from None
+        text = str(error).rstrip(".")
+        raise SpaceMismatch(f"{text}. Or open the index with its own model: leave --model out.") from None
 
 
 def _read_picture(model: Encoder, leaf: Leaf) -> tuple[Image, list[str]]:
