@@ -22,8 +22,8 @@ def memory_named(name: str, device: torch.device, last_checkpoint: Path | None) 
     """Turn a lack of memory inside the block into :class:`OutOfMemory`, which says what needs less."""
     try:
         yield
-    except (torch.OutOfMemoryError, MemoryError, RuntimeError) as error:
-        is_memory = isinstance(error, torch.OutOfMemoryError | MemoryError)
+    except (torch.cuda.OutOfMemoryError, MemoryError, RuntimeError) as error:
+        is_memory = isinstance(error, torch.cuda.OutOfMemoryError | MemoryError)
         if not is_memory and not any(part in str(error) for part in NO_MEMORY_ON_CPU):
             raise
         if isinstance(error, OutOfMemory):

@@ -77,7 +77,9 @@ def test_an_error_of_a_reader_thread_is_raised(small_tower, drawn_pairs, recipe)
     "raise_it",
     [
         lambda: torch.empty(1 << 60, dtype=torch.uint8),
-        lambda: (_ for _ in ()).throw(torch.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")),
+        lambda: (_ for _ in ()).throw(
+            torch.cuda.OutOfMemoryError("CUDA out of memory. Tried to allocate 20 GiB")
+        ),
         lambda: bytearray(1 << 60),
     ],
     ids=["torch's allocator", "a GPU", "Python"],
