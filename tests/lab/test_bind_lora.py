@@ -121,3 +121,17 @@ def test_what_cannot_work_is_refused_before_training(pairs, tmp_path, capsys, op
     assert bind(pairs, tmp_path / "out", *options) != 0
     assert message in capsys.readouterr().err.replace("\n", " ")
     assert not (tmp_path / "out").exists()
+
+
+def test_a_run_goes_on_from_adapters_with_their_updates(adapters, pairs, tmp_path, capsys):
+    options = ("--init", str(adapters), "--batch", "6", "--epochs", "1", "--lr", "1e-9", "--validation", "0")
+    assert bind(pairs, tmp_path / "whole", *options) == 0
+    assert "new head" not in capsys.readouterr().err
+    torch.testing.assert_close(
+        rows(bindplug.load(tmp_path / "whole", modalities={"audio"}), pairs),
+        rows(bindplug.load(adapters, modalities={"audio"}), pairs),
+        rtol=0,
+        atol=1e-4,
+    )
+    assert bind(pairs, tmp_path / "stacked", *options, "--lora", "2") != 0
+    assert "holds adapters itself" in capsys.readouterr().err.replace("\n", " ")

@@ -15,7 +15,14 @@ from bindplug import Encoder
 from bindplug.bound import ArrayTower
 from bindplug.errors import InputError
 from bindplug.imagebind import ImageBind, ImageBindConfig, TowerConfig
-from bindplug.training import BindingRecipe, LoraRecipe, add_adapters, is_own_sense
+from bindplug.training import (
+    BindingRecipe,
+    LoraRecipe,
+    add_adapters,
+    has_adapters,
+    is_own_sense,
+    merge_adapters,
+)
 from bindplug_lab.binding.settings import PUBLISHED_FROM, BindSettings
 
 SMALL_TOWERS = {
@@ -115,6 +122,15 @@ def _continued(
         raise InputError(
             f"--init {settings.init}", found=kind, expected=f"an ImageBind with a {settings.sense} tower"
         )
+    if has_adapters(init):
+        if settings.lora is not None and not settings.merge:
+            raise InputError(
+                f"--lora on {settings.init}",
+                found="a base that holds adapters itself",
+                expected="a whole tower under the new adapters",
+                remedy="Say --merge to write a whole tower, or give the base of those adapters as --init",
+            )
+        merge_adapters(init)
     part = init.config.tower(settings.sense)
     changes = {name: settings.changes.get(name, getattr(part, name)) for name in ("drop_path", "head")}
     recipe = recipe.but(**changes)
