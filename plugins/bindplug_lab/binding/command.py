@@ -15,23 +15,21 @@ from bindplug.cli.building import (
     OK,
     SKIPPED,
     ModelChoice,
-    check_option_values,
-    check_windows,
     device_option,
     output_options,
     overwrite_option,
-    parse_reader_options,
     print_json,
     say,
 )
 from bindplug.errors import BindplugError
+from bindplug_lab.binding.arguments import machine_of, settings_of
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bindplug import Encoder
     from bindplug.training import PairProblem
-    from bindplug_lab.binding.run import Machine, ReadyRun
+    from bindplug_lab.binding.run import ReadyRun
     from bindplug_lab.binding.settings import BindSettings
 
 MOST_PROBLEMS = 10
@@ -279,7 +277,7 @@ def bind(**options: Any) -> int:
 
     settings = settings_of(options)
     choice = ModelChoice(settings.anchor, options["device"], None, 32)
-    machine = _machine(options, choice)
+    machine = machine_of(options, choice)
     speak = say if machine.is_main and not options["quiet"] else _nothing
     was_there = run.run_directory(settings.output).exists()
     directory = run.check_places(settings, machine)
@@ -314,124 +312,6 @@ def bind(**options: Any) -> int:
     else:
         _report(card, settings, speak)
     return code
-
-
-def settings_of(options: dict[str, Any]) -> BindSettings:
-    """The settings that options of the command stand for.
-
-    Raises:
-        click.UsageError: options contradict each other.
-    """
-    from bindplug.training import is_own_sense
-    from bindplug_lab.binding.settings import BindSettings
-
-    check_windows(options["windows"], options["hop"])
-    anchor, init = options["anchor"] or options["init"], options["init"] or ""
-    if not anchor:
-        raise click.UsageError(
-            "say what to bind to: --anchor ID, or --init ID to go on with a model's own tower"
-        )
-    shape = {name: options[name] for name in ("width", "blocks", "heads") if options[name] is not None}
-    sense = options["sense"].lower()
-    if init and (shape or options["tower"]):
-        raise click.UsageError(
-            "--init brings the tower's shape with it; leave out --tower, --width, --blocks, --heads"
-        )
-    if init and is_own_sense(sense):
-        raise click.UsageError(f"--init has no tower for {sense}; say --tower FILE.py:function, or nothing")
-    if options["tower"] not in (None, "small", "base") and shape:
-        raise click.UsageError("your own tower has its own shape; leave out --width, --blocks and --heads")
-    reader = parse_reader_options(options["reader"])
-    strangers = sorted(set(reader) - {sense})
-    if strangers:
-        raise click.BadParameter(
-            f"options of {', '.join(strangers)} while the sense is {sense}", param_hint="-O"
-        )
-    check_option_values(reader)
-    names = {"epochs": "epochs", "batch": "batch_size", "lr": "learning_rate", "weight_decay": "weight_decay"}
-    names |= {"temperature": "temperature", "head": "head", "drop_path": "drop_path"}
-    changes = {field: options[name] for name, field in names.items() if options[name] is not None}
-    if is_own_sense(sense) and {"head", "drop_path"} & set(changes):
-        raise click.UsageError("--head and --drop-path are of ImageBind's towers; build them into your own")
-    lora = _lora(options, init)
-    return BindSettings(
-        pairs=options["pairs"],
-        sense=sense,
-        output=Path(options["output"]).expanduser(),
-        anchor=anchor,
-        init=init,
-        format=options["format"],
-        columns=_columns(options["column"]),
-        split=options["split"],
-        reader=reader.get(sense, {}),
-        windows_s=options["windows"],
-        hop_s=options["hop"],
-        tower=options["tower"],
-        shape=shape,
-        recipe=options["recipe"],
-        changes={**changes, "learn_temperature": options["learn_temperature"], "seed": options["seed"]},
-        augment=options["augment"],
-        validation=options["validation"],
-        patience=options["patience"],
-        lora=lora,
-        merge=options["merge"],
-    )
-
-
-def _lora(options: dict[str, Any], init: str) -> dict[str, Any] | None:
-    """Fields of the LoRA recipe; None without ``--lora``."""
-    from bindplug.training import LoraRecipe
-
-    if options["lora"] is None:
-        flags = {"lora_alpha": "--lora-alpha", "lora_targets": "--lora-targets", "dora": "--dora"}
-        stray = [flag for name, flag in (flags | {"merge": "--merge"}).items() if options[name]]
-        if stray:
-            raise click.UsageError(f"{', '.join(stray)} needs --lora RANK")
-        return None
-    if not init:
-        raise click.UsageError("--lora adapts a trained tower: say which model's with --init ID")
-    if options["head"] is not None:
-        raise click.UsageError(
-            "--head builds a new projection, which --lora does not train; leave out one of them"
-        )
-    recipe = LoraRecipe(
-        rank=options["lora"], alpha=options["lora_alpha"], dora=options["dora"], seed=options["seed"]
-    )
-    targets = options["lora_targets"]
-    names = recipe.targets if targets is None else [name.strip() for name in targets.split(",")]
-    return recipe.to_dict() | {"targets": list(names)}
-
-
-def _columns(assignments: Sequence[str]) -> dict[str, str]:
-    columns = {}
-    for assignment in assignments:
-        role, equals, name = assignment.partition("=")
-        if not (equals and role and name):
-            raise click.BadParameter(
-                f"{assignment!r} is not ROLE=NAME, as image=photo", param_hint="--column"
-            )
-        columns[role.lower()] = name
-    return columns
-
-
-def _machine(options: dict[str, Any], choice: ModelChoice) -> Machine:
-    from bindplug_lab.binding.run import Machine, process_device
-
-    return Machine(
-        device=process_device(choice.torch_device, options["device"]),
-        workers=options["workers"],
-        precision=options["precision"],
-        accumulation=options["accumulate"],
-        gradient_checkpointing=options["gradient_checkpointing"],
-        cache_bytes=int(options["cache_gb"] * 2**30),
-        checkpoint_steps=options["checkpoint_every"],
-        resume=options["resume"],
-        overwrite=options["overwrite"],
-        keep_run=options["keep_run"],
-        trackers=tuple(options["tracker"]),
-        strict=options["strict"],
-        quiet=True if options["quiet"] else None,
-    )
 
 
 def _nothing(line: str) -> None:

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import tempfile
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import asdict, dataclass, field
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -33,10 +31,8 @@ from bindplug.training import (
     bind,
     bind_tower,
     cut_windows,
-    default_row_cache,
     ensure_sees,
     is_own_sense,
-    join_processes,
     merge_adapters,
     open_pairs,
     prepare_pairs,
@@ -46,6 +42,7 @@ from bindplug_lab.binding.card import environment, license_note, write_card, wri
 from bindplug_lab.binding.curve import draw_curve
 from bindplug_lab.binding.estimate import Estimate, estimate
 from bindplug_lab.binding.figures import HeldOutFigures, measure
+from bindplug_lab.binding.machine import Machine, main_process_first
 from bindplug_lab.binding.settings import BindSettings, choose_recipe
 from bindplug_lab.binding.towers import build_tower
 
@@ -63,55 +60,6 @@ NORMALIZED_BY = 512
 
 Say = Callable[[str], None]
 LoadModel = Callable[[str, set[str] | None], Encoder]
-
-
-@dataclass(frozen=True)
-class Machine:
-    """How a run proceeds on this machine; nothing of it decides on what is learned beyond rounding.
-
-    Attributes:
-        device: where the anchor and the tower are.
-        workers: threads that read; None for one a core, at most four.
-        precision: ``"no"``, ``"bf16"`` or ``"fp16"``; None as accelerate's configuration says.
-        accumulation: parts of a batch that are computed one after the other.
-        gradient_checkpointing: compute blocks again in the backward pass.
-        anchor_batch: pictures in one pass of the anchor.
-        cache_bytes: most bytes of samples kept on disk.
-        row_cache: SQLite file with rows of pictures; None keeps none.
-        checkpoint_steps: steps between two checkpoints; None for one each epoch.
-        resume: go on from the checkpoints of an interrupted run.
-        overwrite: replace what stands at the output, and an unfinished run's directory.
-        keep_run: leave the run's directory after success.
-        trackers: of accelerate.
-        strict: stop at the first unpaired or unreadable item.
-        quiet: no progress.
-    """
-
-    device: torch.device
-    workers: int | None = None
-    precision: str | None = None
-    accumulation: int = 1
-    gradient_checkpointing: bool = False
-    anchor_batch: int = 32
-    cache_bytes: int = 4 << 30
-    row_cache: Path | None = field(default_factory=default_row_cache)
-    checkpoint_steps: int | None = None
-    resume: bool = False
-    overwrite: bool = False
-    keep_run: bool = False
-    trackers: tuple[str, ...] = ()
-    strict: bool = False
-    quiet: bool | None = None
-
-    @property
-    def is_main(self) -> bool:
-        """Whether this process prints and writes: the only one, or the first that ``accelerate launch`` started."""
-        return int(os.environ.get("RANK", "0")) == 0
-
-    @property
-    def processes(self) -> int:
-        """How many train together."""
-        return int(os.environ.get("WORLD_SIZE", "1"))
 
 
 @dataclass
@@ -144,23 +92,6 @@ class ReadyRun:
         """(B, ...) inputs -> (B, D) rows of the tower."""
         tower = self.tower
         return (lambda inputs: tower.encode(sense, inputs)) if isinstance(tower, ImageBind) else tower
-
-
-def process_device(device: torch.device, name: str) -> torch.device:
-    """Where this process computes: ``device``, or its own where ``accelerate launch`` started several.
-
-    Raises:
-        InputError: a device is named, and there are several processes.
-    """
-    if int(os.environ.get("WORLD_SIZE", "1")) == 1:
-        return device
-    if name != "auto":
-        raise InputError(
-            "--device",
-            found=f"{name} in a run of several processes",
-            expected="none: each has a device of its own",
-        )
-    return join_processes()
 
 
 def run_directory(output: Path) -> Path:
@@ -481,18 +412,6 @@ def modalities_of(anchor_id: str, anchor: Encoder, load: LoadModel) -> list[str]
         return list(load(anchor_id, {"image", "text"}).modalities)
     except BindplugError:  # an anchor of pictures alone
         return list(anchor.modalities)
-
-
-@contextmanager
-def main_process_first(machine: Machine) -> Iterator[None]:
-    """The block in the main process before the others, which then find what it left."""
-    if machine.processes == 1:
-        yield
-        return
-    from accelerate import PartialState
-
-    with PartialState().main_process_first():
-        yield
 
 
 def clean_up(settings: BindSettings, machine: Machine) -> None:
