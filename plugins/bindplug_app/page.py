@@ -24,6 +24,7 @@ from bindplug_app.media import Media
 from bindplug_app.previews import KINDS, clean, picture_markup, preview
 from bindplug_app.sources import file_leaf, kind_named, reader_options, term_of
 from bindplug_app.starters import Starter, make_starters, make_street
+from bindplug_app.theme import make_theme
 from bindplug_app.words import detection_markup, intro_markup, tool_note
 from bindplug_serve import HostGuard, check_size
 from bindplug_toyworld import TOY_SPACE
@@ -48,8 +49,6 @@ SHOW_RESULTS = """() => {
 """On a phone the results are screens away from the query."""
 FAILED = "Something went wrong in the page itself; the terminal that it was started in says what."
 CSS = Path(__file__).with_name("page.css")
-SYSTEM_FONTS = ["system-ui", "-apple-system", "Segoe UI", "Roboto", "Noto Sans", "sans-serif"]
-MONOSPACED_FONTS = ["ui-monospace", "Menlo", "Consolas", "monospace"]
 Source = tuple[gr.Radio, gr.Textbox, gr.Audio, gr.File, gr.Textbox, gr.HTML]
 
 
@@ -114,7 +113,7 @@ def _settings(media: Media, embeddable: bool, hosts: Collection[str]) -> Mapping
         )
     ]
     return {
-        "theme": _theme(),
+        "theme": make_theme(),
         "css": CSS.read_text(encoding="utf-8"),
         "footer_links": [],
         "run_history": False,
@@ -125,37 +124,6 @@ def _settings(media: Media, embeddable: bool, hosts: Collection[str]) -> Mapping
         "show_error": False,  # what Gradio says of a malformed request names places of this machine
         "app_kwargs": {"middleware": guards, "routes": [media.route()]},
     }
-
-
-def _theme() -> gr.themes.Base:
-    """System fonts, and colors of at least 4.5 to 1 on their grounds, light and dark."""
-    theme = gr.themes.Default(
-        primary_hue="teal", neutral_hue="slate", font=SYSTEM_FONTS, font_mono=MONOSPACED_FONTS
-    )
-    return theme.set(
-        button_primary_background_fill="#0f766e",
-        button_primary_background_fill_hover="#115e59",
-        button_primary_background_fill_dark="#0f766e",
-        button_primary_background_fill_hover_dark="#115e59",
-        color_accent="#0f766e",
-        body_text_color_subdued="*neutral_600",
-        body_text_color_subdued_dark="*neutral_300",
-        button_primary_text_color="white",
-        block_info_text_color="*neutral_600",
-        block_info_text_color_dark="*neutral_300",
-        block_label_text_color="*neutral_700",
-        block_label_text_color_dark="*neutral_200",
-        block_title_text_color="*neutral_700",
-        block_title_text_color_dark="*neutral_200",
-        input_placeholder_color="*neutral_500",
-        input_placeholder_color_dark="*neutral_400",
-        checkbox_border_color="*neutral_500",
-        checkbox_border_color_dark="*neutral_400",
-        checkbox_label_background_fill_selected="#0f766e",
-        checkbox_label_background_fill_selected_dark="#0f766e",
-        checkbox_label_text_color_selected="white",
-        checkbox_background_color_selected="#134e4a",
-    )
 
 
 def _lay_out(finder: Finder, wall: Wall, folder: Path, is_toy: bool) -> None:
