@@ -13,7 +13,7 @@ from bindplug.imagebind import ImageBind, save_directory
 from bindplug_lab.evaluation.metrics import hits_at
 from bindplug_lab.few_shot.curve import curve_of_rows, few_shot_hits
 from bindplug_lab.few_shot.folders import read_classes, read_support_and_test
-from bindplug_lab.few_shot.learners import LEARNERS, cache_scores, logistic_scores, prototype_scores
+from bindplug_lab.few_shot.learners import LEARNERS, _chosen, cache_scores, logistic_scores, prototype_scores
 from bindplug_lab.few_shot.run import few_shot_curve
 from bindplug_lab.few_shot.supports import ensure_shots, support_order
 from tests.lab.planted import SPACE, small_model
@@ -74,6 +74,15 @@ def test_the_cache_trusts_the_support_where_the_names_mislead():
     (support, labels), (rows, answers) = planted(8, 0.3), planted(20, 0.3, seed=1)
     wrong = planted(1, 0.0)[0][[1, 2, 3, 4, 0]]
     assert accuracy("cache", support, labels, rows, answers, wrong) > 0.95
+
+
+def test_a_support_row_does_not_vote_for_itself():
+    names = np.eye(9)[:4]
+    labels = np.array([0, 1, 2, 3, 0, 1, 2, 3, 1, 2])
+    twins = np.repeat(np.arange(5), 2)  # the nearest other row is always of another class
+    support = 0.3 * names[labels] + np.sqrt(1 - 0.09) * np.eye(9)[4 + twins]
+    blend, _ = _chosen(support, labels, np.eye(4)[labels], 20.0 * support @ names.T)
+    assert blend == 0.0
 
 
 def test_random_rows_are_classified_at_chance():
