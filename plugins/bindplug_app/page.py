@@ -6,7 +6,6 @@ import asyncio
 import functools
 import logging
 import os
-import secrets
 import tempfile
 from collections.abc import Callable, Collection, Coroutine, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -16,13 +15,13 @@ from typing import TYPE_CHECKING, Any
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from bindplug.errors import BindplugError, InputError
+from bindplug.errors import BindplugError
 from bindplug_app.cards import Wall, error_markup, remarks_markup
 from bindplug_app.finder import Finder, Term
 from bindplug_app.guards import PageGuard
 from bindplug_app.media import Media
 from bindplug_app.previews import KINDS, clean, picture_markup, preview
-from bindplug_app.sources import file_leaf, kind_named, reader_options, term_of
+from bindplug_app.sources import file_leaf, kind_named, reader_options, seed_of, term_of
 from bindplug_app.starters import Starter, make_starters, make_street
 from bindplug_app.theme import make_theme
 from bindplug_app.words import detection_markup, intro_markup, tool_note
@@ -42,7 +41,6 @@ SWEEP_S, KEEP_S = 300, 3600
 """How often uploads are swept, and how old they become, in seconds."""
 WAITING, AT_ONCE = 64, 4
 """Requests that wait, and that are worked on at once."""
-SEEDS = 2**32
 SHOW_RESULTS = """() => {
   if (innerWidth < 700) document.getElementById("search")?.scrollIntoView({ block: "start" });
 }"""
@@ -353,20 +351,6 @@ def _paint(finder: Finder, *values: Any) -> tuple[str, str]:
     caption = f"<figcaption>Seed {number}</figcaption>"
     markup = f'<figure class="bp-figure">{picture_markup(shown, alt, "PNG")}{caption}</figure>'
     return remarks_markup(remarks), markup
-
-
-def seed_of(text: str | None) -> int:
-    """The number that was typed, or a random one.
-
-    Raises:
-        InputError: it is none from 0 to 2**32 - 1.
-    """
-    typed = (text or "").strip()
-    if not typed:
-        return secrets.randbelow(SEEDS)
-    if not typed.isdecimal() or len(typed) > 10 or int(typed) >= SEEDS:
-        raise InputError("seed", found=repr(typed[:40]), expected=f"a whole number from 0 to {SEEDS - 1}")
-    return int(typed)
 
 
 def _look(finder: Finder, chosen: str, file: str | None, options: str) -> str:

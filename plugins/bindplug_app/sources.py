@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import re
+import secrets
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -16,6 +17,7 @@ from bindplug_app.previews import KINDS
 from bindplug_serve import leaf_of
 
 LONGEST_TEXT = 20_000
+SEEDS = 2**32
 
 
 def kind_named(label: str) -> str:
@@ -90,3 +92,17 @@ def reader_options(text: str) -> dict[str, Any]:
         except (ValueError, RecursionError):
             options[name] = value
     return options
+
+
+def seed_of(text: str | None) -> int:
+    """The number that was typed, or a random one.
+
+    Raises:
+        InputError: it is none from 0 to 2**32 - 1.
+    """
+    typed = (text or "").strip()
+    if not typed:
+        return secrets.randbelow(SEEDS)
+    if not typed.isdecimal() or len(typed) > 10 or int(typed) >= SEEDS:
+        raise InputError("seed", found=repr(typed[:40]), expected=f"a whole number from 0 to {SEEDS - 1}")
+    return int(typed)

@@ -12,7 +12,7 @@ from PIL import Image
 import bindplug
 from bindplug.errors import InputError, NoDirection, SpaceMismatch
 from bindplug_app import Finder, Term
-from bindplug_app.sources import file_leaf, kind_named, reader_options, term_of
+from bindplug_app.sources import file_leaf, kind_named, reader_options, seed_of, term_of
 from bindplug_search import open_index
 
 
@@ -173,3 +173,11 @@ def test_a_picture_of_too_many_pixels_is_refused_by_its_name(finder, tmp_path):
             finder.search([term(kind, str(path))])
     with pytest.raises(InputError, match=r"bomb\.png"):
         finder.detect([term("text", "a dog")], file_leaf("image", str(path)))
+
+
+def test_a_seed_is_a_number_or_a_random_one():
+    assert seed_of(" 7 ") == 7
+    assert 0 <= seed_of("") < 2**32
+    for text in ("-1", "x", str(2**32), "1" * 30):
+        with pytest.raises(InputError, match="a whole number from 0"):
+            seed_of(text)
