@@ -9,7 +9,7 @@ from typing import Any
 from bindplug.errors import InputError
 from bindplug.lazy import require
 from bindplug.training.pair_items import DatasetCell, PairItem, PairList, PairProblem
-from bindplug.training.pair_table import Columns, resolve_columns
+from bindplug.training.pair_table import Columns, resolve_columns, stretch_of
 
 SAVED = ("dataset_info.json", "dataset_dict.json", "state.json")
 """What ``save_to_disk`` leaves in a directory."""
@@ -54,11 +54,10 @@ def read_dataset(
     light = table.select_columns(sorted(set(resolved.others.values())))
     for row in range(len(table)):
         cells = light[row] if resolved.others else {}
-        pairs.items.append(_pair(table, row, resolved, cells, folder))
-    bad = [item for item in pairs.items if item.end_s is not None and item.end_s <= (item.start_s or 0)]
-    if bad:
-        pairs.problems += [PairProblem(item.name, "its end is not after its start") for item in bad]
-        pairs.items = [item for item in pairs.items if item not in bad]
+        try:
+            pairs.items.append(_pair(table, row, resolved, cells, folder))
+        except ValueError as error:
+            pairs.problems.append(PairProblem(f"{folder.name}[{row}]", str(error)))
     return pairs
 
 
@@ -97,7 +96,7 @@ def _pair(table: Any, row: int, columns: Columns, cells: Mapping[str, Any], fold
     base, title = str(folder if folder.is_dir() else folder.parent), folder.name
     anchor, sample = (DatasetCell(table, row, name, base, title) for name in (columns.anchor, columns.sample))
     values = {role: cells.get(name) for role, name in columns.others.items()}
-    start, end = values.get("start"), values.get("end")
+    start, end = stretch_of(cells, columns)
     is_video = type(table.features[columns.anchor]).__name__ == "Video" or columns.anchor == "video"
     middle = (start + end) / 2 if is_video and start is not None and end is not None else None
     return PairItem(

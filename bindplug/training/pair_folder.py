@@ -148,13 +148,10 @@ def _agreed(by_suffix: str, by_name: str) -> str:
 def _pair(folder: Path, key: str, candidates: _Candidates, sense: str) -> PairItem | PairProblem:
     pictures, samples, either = candidates.pictures, candidates.samples, candidates.either
     if either:
-        pictures, samples = _told_apart(pictures, samples, either)
+        pictures, samples = tell_apart(pictures, samples, either)
     files = ", ".join((*pictures, *samples))
     first = str(folder / ([*pictures, *samples] or either)[0])
-    if len(pictures) > 1 and {PurePosixPath(p).suffix.lower() in VIDEOS for p in pictures} == {True, False}:
-        # A still beside its video: for a recording the video tells when, a map shows the still's moment.
-        takes_video = sense in ("audio", "imu")
-        pictures = [p for p in pictures if (PurePosixPath(p).suffix.lower() in VIDEOS) == takes_video]
+    pictures = still_or_video(pictures, sense)
     if len(pictures) > 1 or len(samples) > 1:
         side = "pictures" if len(pictures) > 1 else f"{sense} files"
         return PairProblem(
@@ -175,16 +172,32 @@ def _pair(folder: Path, key: str, candidates: _Candidates, sense: str) -> PairIt
     )
 
 
-def _told_apart(pictures: list[str], samples: list[str], either: list[str]) -> tuple[list[str], list[str]]:
-    """Files that may be either side, each put to the one that lacks a file, or by format."""
+def tell_apart(pictures: list[str], samples: list[str], either: list[str]) -> tuple[list[str], list[str]]:
+    """File names that may be either side, each put to the one that lacks a file, or by format."""
     if len(either) == 1:
         if samples and not pictures:
             return either, samples
         if pictures and not samples:
             return pictures, either
     elif not pictures and not samples:
-        photos = [p for p in either if PurePosixPath(p).suffix.lower() in LOSSY]
+        photos = [p for p in either if _format(p) in LOSSY]
         if not photos:
-            photos = [p for p in either if PurePosixPath(p).suffix.lower() not in MAPS]
+            photos = [p for p in either if _format(p) not in MAPS]
         return photos, [p for p in either if p not in photos]
     return [*pictures, *either], samples
+
+
+def still_or_video(pictures: list[str], sense: str) -> list[str]:
+    """Of a still beside its video the one to pair: a recording takes the video, a map has the still's moment."""
+    are_videos = [_format(picture) in VIDEOS for picture in pictures]
+    if len(set(are_videos)) < 2:
+        return pictures
+    takes_video = sense in ("audio", "imu")
+    return [
+        picture for picture, is_video in zip(pictures, are_videos, strict=True) if is_video == takes_video
+    ]
+
+
+def _format(name: str) -> str:
+    """The ending of a file, or of a member of shards, which is named by its endings alone."""
+    return f".{name.rpartition('.')[2].lower()}"

@@ -80,7 +80,7 @@ def open_pairs(
         raise InputError(
             name,
             found=f"no pair of a picture and {sense}" + (f" ({listed})" if listed else ""),
-            expected=f"pictures or videos, each with a {sense} file of the same name, or a table of such pairs",
+            expected=f"pictures or videos, each with a file of {sense} of the same name, or a table of such pairs",
             remedy=_other_senses(path, sense) if chosen == "folder" else "",
         )
     return pairs

@@ -9,7 +9,7 @@ from pathlib import Path, PurePosixPath
 
 from bindplug.errors import InputError, WeightsNotFound
 from bindplug.lazy import require
-from bindplug.training.pair_folder import PICTURE_WORDS, words_of
+from bindplug.training.pair_folder import PICTURE_WORDS, still_or_video, tell_apart, words_of
 from bindplug.training.pair_items import (
     PIXELS,
     VIDEOS,
@@ -100,6 +100,7 @@ def _samples(file: Path, pairs: PairList) -> Iterator[tuple[str, dict[str, Shard
     split_name = require("webdataset.tariterators", owner="reading shards", extra="webdataset").base_plus_ext
     key: str | None = None
     members: dict[str, ShardMember] = {}
+    doubled: set[str | None] = set()
     try:
         with tarfile.open(file, "r:") as archive:
             for info in archive:
@@ -114,9 +115,13 @@ def _samples(file: Path, pairs: PairList) -> Iterator[tuple[str, dict[str, Shard
                 if base is None or PurePosixPath(base).name.startswith("."):
                     continue
                 if base != key:
-                    if key is not None:
+                    if key is not None and key not in doubled:
                         yield f"{file}:{key}", members
                     key, members = base, {}
+                if ending.lower() in members and key not in doubled:
+                    doubled.add(key)
+                    problem = f"two members {ending.lower()} of one name"
+                    pairs.problems.append(PairProblem(f"{file}:{key}", problem, "unpaired"))
                 members[ending.lower()] = ShardMember(str(file), info.name, info.offset_data, info.size)
     except (tarfile.TarError, OSError, ValueError) as error:
         if key is None:
@@ -124,42 +129,77 @@ def _samples(file: Path, pairs: PairList) -> Iterator[tuple[str, dict[str, Shard
                 str(file), found=f"no readable tar ({error})", expected="an uncompressed .tar"
             ) from error
         pairs.problems.append(PairProblem(str(file), f"the tar breaks off after {key} ({error})"))
-    if key is not None:
+    if key is not None and key not in doubled:
         yield f"{file}:{key}", members
 
 
 def _pair(
     key: str, members: Mapping[str, ShardMember], sense: str, columns: Mapping[str, str]
 ) -> PairItem | PairProblem:
-    picture = _chosen(members, columns.get("image") or columns.get("video"), PICTURE_WORDS, PIXELS | VIDEOS)
-    rest = {ending: member for ending, member in members.items() if ending != picture}
-    sample = _chosen(rest, columns.get(sense), words_of(sense), suffixes_of(sense))
-    if picture is not None and sample is None and sense == "audio" and f".{picture.split('.')[-1]}" in VIDEOS:
-        sample = picture
-    if picture is None or sample is None:
-        lacking = "picture or video" if picture is None else sense
-        return PairProblem(key, f"no {lacking} among its members {', '.join(sorted(members))}", "unpaired")
+    pictures, samples = _sides(members, sense, columns)
+    names = ", ".join(sorted(members))
+    for side, endings, role in (("pictures", pictures, "image"), (f"{sense} files", samples, sense)):
+        if len(endings) > 1:
+            problem = f"several {side} among its members {names}; say which with --column {role}=ENDING"
+            return PairProblem(key, problem, "unpaired")
+    is_video = bool(pictures) and _format(pictures[0]) in VIDEOS
+    if is_video and not samples and sense == "audio" and sense not in columns:
+        samples = pictures
+    if not pictures or not samples:
+        lacking = sense if pictures else "picture or video"
+        return PairProblem(key, f"no {lacking} among its members {names}", "unpaired")
     return PairItem(
-        members[picture],
-        members[sample],
+        members[pictures[0]],
+        members[samples[0]],
         name=key,
         group=_text(members, "group") or key,
-        is_video=f".{picture.split('.')[-1]}" in VIDEOS,
+        is_video=is_video,
         label=_text(members, "cls"),
         caption=_text(members, "txt"),
     )
 
 
-def _chosen(
-    members: Mapping[str, ShardMember], ending: str | None, words: frozenset[str], suffixes: frozenset[str]
-) -> str | None:
-    """The ending of the member that is meant: as given, else named for its role, else the first of a fitting format."""
-    if ending is not None:
-        return ending.lower() if ending.lower() in members else None
-    fitting = [name for name in members if f".{name.split('.')[-1]}" in suffixes]
-    marked = [name for name in fitting if words & set(name.split(".")[:-1])]
-    plain = [name for name in fitting if "." not in name]
-    return next(iter(marked or plain or fitting), None)
+def _sides(
+    members: Mapping[str, ShardMember], sense: str, columns: Mapping[str, str]
+) -> tuple[list[str], list[str]]:
+    """Endings of the members that may be the picture, and of those that may be the sample; one each if it is clear."""
+    picture_column, sample_column = columns.get("image") or columns.get("video"), columns.get(sense)
+    words = words_of(sense)
+    pictures = _fitting(members, picture_column, PICTURE_WORDS, words, PIXELS | VIDEOS)
+    samples = _fitting(members, sample_column, words, PICTURE_WORDS, suffixes_of(sense))
+    if picture_column is not None:
+        samples = [ending for ending in samples if ending not in pictures]
+    elif sample_column is not None:
+        pictures = [ending for ending in pictures if ending not in samples]
+    either = [ending for ending in pictures if ending in samples]
+    if either:
+        pictures = [name for name in pictures if name not in either]
+        samples = [name for name in samples if name not in either]
+        pictures, samples = tell_apart(pictures, samples, either)
+    return still_or_video(pictures, sense), samples
+
+
+def _fitting(
+    members: Mapping[str, ShardMember],
+    column: str | None,
+    words: frozenset[str],
+    others: frozenset[str],
+    suffixes: frozenset[str],
+) -> list[str]:
+    """Endings that fit a role: as given, else those named for it, else plain ones of a fitting format, else all."""
+    if column is not None:
+        return [column.lower()] if column.lower() in members else []
+    fitting = [
+        ending
+        for ending in members
+        if _format(ending) in suffixes and not others & set(ending.split(".")[:-1])
+    ]
+    marked = [ending for ending in fitting if words & set(ending.split(".")[:-1])]
+    return marked or [ending for ending in fitting if "." not in ending] or fitting
+
+
+def _format(ending: str) -> str:
+    return f".{ending.split('.')[-1]}"
 
 
 def _text(members: Mapping[str, ShardMember], ending: str) -> str:

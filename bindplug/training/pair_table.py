@@ -6,7 +6,7 @@ import csv
 import json
 import math
 import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -61,26 +61,41 @@ def read_table(file: Path, sense: str, columns: Mapping[str, str] | None = None)
     if not file.is_file():
         raise WeightsNotFound(f"there is no table of pairs {str(file)!r} (from {str(Path.cwd())!r})")
     pairs = PairList([], format="table", source=str(file))
-    resolved: Columns | None = None
+    by_names: dict[tuple[str, ...], Columns] = {}  # rows of JSON may each have fields of their own
     for number, row in _rows(file):
         place = f"{file}, row {number}"
         if isinstance(row, str):
             pairs.problems.append(PairProblem(place, row))
             continue
-        if resolved is None:
-            resolved = resolve_columns(list(row), sense, columns, str(file))
-        result = _pair(place, row, resolved, file.parent)
+        names = tuple(row)
+        try:
+            if names not in by_names:
+                optional = set(ROLES[2:]) if by_names else set()
+                named = {
+                    role: name
+                    for role, name in (columns or {}).items()
+                    if role not in optional or name in names
+                }
+                by_names[names] = resolve_columns(names, sense, named, str(file))
+        except InputError as error:
+            if not by_names:
+                raise
+            pairs.problems.append(PairProblem(place, f"{error.found}; expected {error.expected}", "unpaired"))
+            continue
+        result = _pair(place, row, by_names[names], file.parent)
         (pairs.items if isinstance(result, PairItem) else pairs.problems).append(result)  # type: ignore[arg-type]
-    if resolved is None and not pairs.problems:
+    if not by_names and not pairs.problems:
         raise InputError(str(file), found="no rows", expected=f"a header and rows of an image and {sense}")
     return pairs
 
 
-def resolve_columns(names: list[str], sense: str, columns: Mapping[str, str] | None, source: str) -> Columns:
+def resolve_columns(
+    names: Sequence[str], sense: str, columns: Mapping[str, str] | None, source: str
+) -> Columns:
     """Which column holds what.
 
     Raises:
-        InputError: a column is missing, or a name in ``columns`` is none.
+        InputError: a column is missing, there are two, or a name in ``columns`` is none.
     """
     by_role = {str(role): str(name) for role, name in (columns or {}).items()}
     unknown = sorted(set(by_role) - {*ROLES, sense})
@@ -88,7 +103,6 @@ def resolve_columns(names: list[str], sense: str, columns: Mapping[str, str] | N
         raise InputError(
             "columns", found=f"{', '.join(unknown)}", expected=f"some of {', '.join((sense, *ROLES))}"
         )
-    lower = {name.strip().lower(): name for name in names}
     absent = [name for name in by_role.values() if name not in names]
     if absent:
         raise InputError(
@@ -96,7 +110,17 @@ def resolve_columns(names: list[str], sense: str, columns: Mapping[str, str] | N
         )
 
     def column(role: str) -> str | None:
-        return by_role.get(role) or lower.get(role)
+        if role in by_role or role in names:
+            return by_role.get(role, role)
+        alike = [name for name in names if name.strip().lower() == role]
+        if len(alike) > 1:
+            raise InputError(
+                source,
+                found=f"the columns {' and '.join(alike)}",
+                expected=f"one column {role}",
+                remedy=f"Say which with --column {role}=NAME",
+            )
+        return alike[0] if alike else None
 
     anchor = by_role.get("image") or by_role.get("video") or column("image") or column("video")
     sample = column(sense)
@@ -187,19 +211,17 @@ def _pair(place: str, row: Mapping[str, Any], columns: Columns, folder: Path) ->
             return PairProblem(
                 place, f"the address {cell[:120]}; expected a file of this machine: download it first"
             )
-        paths.append(os.path.normpath(folder / Path(cell).expanduser()))
-    absent = [path for path in paths if not Path(path).is_file()]
-    if absent:
-        return PairProblem(absent[0], f"no such file ({place})")
-    times: dict[str, float | None] = {}
-    for name in ("start", "end"):
         try:
-            times[name] = _seconds(row.get(columns.others.get(name, "")))
-        except ValueError:
-            return PairProblem(place, f"{row[columns.others[name]]!r} is no {name} in seconds")
-    start, end = times["start"], times["end"]
-    if (start or 0) < 0 or (end is not None and end <= (start or 0)):
-        return PairProblem(place, f"from {start} to {end} s is no stretch of time")
+            paths.append(os.path.normpath(folder / Path(cell).expanduser()))
+            is_there = Path(paths[-1]).is_file()
+        except (OSError, RuntimeError) as error:  # a name that is too long, a home that nobody has
+            return PairProblem(place, f"no path in the column {column} ({str(error)[:80]})")
+        if not is_there:
+            return PairProblem(paths[-1], f"no such file ({place})")
+    try:
+        start, end = stretch_of(row, columns)
+    except ValueError as error:
+        return PairProblem(place, str(error))
     text = {name: _text(row.get(columns.others.get(name, ""))) for name in ("label", "caption", "group")}
     is_video = Path(paths[0]).suffix.lower() in VIDEOS
     middle = None if not is_video or start is None or end is None else (start + end) / 2
@@ -217,13 +239,26 @@ def _pair(place: str, row: Mapping[str, Any], columns: Columns, folder: Path) ->
     )
 
 
-def _seconds(cell: Any) -> float | None:
-    if cell is None or cell == "":
-        return None
-    value = float(cell)
-    if not math.isfinite(value):
-        raise ValueError(cell)
-    return value
+def stretch_of(row: Mapping[str, Any], columns: Columns) -> tuple[float | None, float | None]:
+    """Start and end in seconds of a row's stretch of its recording; None where it says none.
+
+    Raises:
+        ValueError: they are no numbers, or the end is not after the start.
+    """
+    times: list[float | None] = []
+    for role in ("start", "end"):
+        cell = row.get(columns.others.get(role, ""))
+        try:
+            value = None if cell is None or cell == "" else float(cell)
+        except (TypeError, ValueError, OverflowError):
+            value = math.nan
+        if isinstance(cell, bool) or (value is not None and not math.isfinite(value)):
+            raise ValueError(f"{str(cell)[:40]!r} is no {role} in seconds")
+        times.append(value)
+    start, end = times
+    if (start or 0) < 0 or (end is not None and end <= (start or 0)):
+        raise ValueError(f"from {start} to {end} s is no stretch of time")
+    return start, end
 
 
 def _text(cell: Any) -> str:

@@ -407,3 +407,85 @@ def test_motion_logs_of_different_rates_become_inputs_of_one_shape(tmp_path):
     first, second = (reader.read(item) for item in open_pairs(tmp_path, "imu"))
     assert first.shape == second.shape == (1, 6, 2000)
     torch.testing.assert_close(first[..., 50:-50], second[..., 50:-50], atol=0.01, rtol=0)
+
+
+def test_rows_of_json_lines_may_have_fields_that_the_first_row_lacks(tmp_path):
+    folder = write_folder(tmp_path)
+    rows = [
+        {"image": "bell.png", "audio": "bell.wav"},
+        {"image": "crow.png", "audio": "crow.wav", "start": 0.5, "end": 1.5, "label": "a crow"},
+        {"audio": "drum.wav"},
+    ]
+    (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    pairs = open_pairs(folder / "pairs.jsonl", "audio")
+    assert [(item.start_s, item.end_s, item.label) for item in pairs] == [
+        (None, None, ""),
+        (0.5, 1.5, "a crow"),
+    ]
+    assert [problem.kind for problem in pairs.problems] == ["unpaired"]
+
+
+@pytest.mark.parametrize(
+    "cells",
+    [
+        {"start": [1]},
+        {"start": True},
+        {"end": {"s": 1}},
+        {"start": 10**400},
+        {"start": -3.0},
+        {"image": "~nobody-of-this-name/a.png"},
+        {"image": "x" * 5000},
+    ],
+)
+def test_cells_of_any_kind_are_listed_and_end_no_run(tmp_path, cells):
+    folder = write_folder(tmp_path)
+    rows = [{"image": "bell.png", "audio": "bell.wav"}, {"image": "crow.png", "audio": "crow.wav", **cells}]
+    (folder / "pairs.jsonl").write_text("\n".join(map(json.dumps, rows)), encoding="utf-8")
+    pairs = open_pairs(folder / "pairs.jsonl", "audio")
+    assert [Path(item.anchor.name).name for item in pairs] == ["bell.png"]
+    assert len(pairs.problems) == 1
+
+
+def test_two_columns_for_one_role_are_refused(tmp_path):
+    (tmp_path / "pairs.csv").write_text("Image,IMAGE,audio\na.png,b.png,a.wav\n", encoding="utf-8")
+    with pytest.raises(InputError, match="Image and IMAGE"):
+        open_pairs(tmp_path / "pairs.csv", "audio")
+
+
+def test_times_of_a_data_set_are_checked_as_those_of_a_table(tmp_path):
+    import pyarrow as pa
+    import pyarrow.parquet as parquet
+
+    media = {"image": [picture_bytes(0)] * 4, "audio": [sound_bytes(0)] * 4}
+    times = {"start": ["0.5", "-3", "nan", "soon"], "end": ["1", None, None, None]}
+    parquet.write_table(pa.table(media | times), tmp_path / "pairs.parquet")
+    pairs = open_pairs(tmp_path / "pairs.parquet", "audio")
+    assert [(item.start_s, item.end_s) for item in pairs] == [(0.5, 1.0)]
+    assert len(pairs.problems) == 3
+
+
+@pytest.mark.parametrize(
+    ("sense", "endings", "picture", "sample"),
+    [
+        ("thermal", ("png", "jpg"), "jpg", "png"),
+        ("thermal", ("jpg", "png"), "jpg", "png"),
+        ("depth", ("png", "jpg"), "jpg", "png"),
+        ("depth", ("map.png", "rgb.png"), "rgb.png", "map.png"),
+        ("depth", ("png", "depth.png"), "png", "depth.png"),
+        ("audio", ("thumb.jpg", "jpg", "wav"), "jpg", "wav"),
+        ("audio", ("jpg", "mp4", "wav"), "mp4", "wav"),
+        ("depth", ("a.png", "b.png"), None, None),
+        ("audio", ("jpg", "mp3", "wav"), None, None),
+        ("audio", ("jpg", "jpg", "wav"), None, None),
+    ],
+)
+def test_members_of_shards_are_told_apart_in_any_order(tmp_path, sense, endings, picture, sample):
+    with tarfile.open(tmp_path / "shard.tar", "w") as archive:
+        for ending in (*(f"0.{ending}" for ending in endings), "1.jpg", "1.wav", "1.npy"):
+            archive.addfile(tarfile.TarInfo(ending), io.BytesIO())
+    pairs = open_pairs(str(tmp_path / "shard.tar"), sense)
+    sides = [
+        (item.anchor.member, item.sample.member) for item in pairs if item.anchor.member.startswith("0.")
+    ]
+    assert sides == ([] if picture is None else [(f"0.{picture}", f"0.{sample}")])
+    assert len(pairs.problems) == (picture is None)
