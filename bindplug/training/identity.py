@@ -18,6 +18,21 @@ SAMPLED_VALUES = 1024
 """So many values of each frozen tensor are compared."""
 
 
+SETTINGS = (
+    "heads",
+    "num_heads",
+    "p",
+    "dropout",
+    "scaling",
+    "eps",
+    "stride",
+    "padding",
+    "dilation",
+    "groups",
+)
+"""Attributes of layers that change what is computed but no tensor's shape; ``scaling`` is that of peft's adapters."""
+
+
 def identity_of(
     name: str,
     tower: nn.Module,
@@ -26,7 +41,7 @@ def identity_of(
     precision: str,
     validation: Validation | None,
 ) -> dict[str, Any]:
-    """Recipe, modality, pairs, shapes of what is trained, values of what is frozen; ready for JSON."""
+    """Recipe, modality, pairs, shapes of what is trained, values of what is frozen, settings of layers; for JSON."""
     trained = {n: f"{tuple(p.shape)} {p.dtype}" for n, p in tower.named_parameters() if p.requires_grad}
     return {
         "name": name,
@@ -35,6 +50,7 @@ def identity_of(
         "pairs": identity_of_pairs(pairs),
         "tower": trained,
         "frozen": digest_of_frozen(tower),
+        "layers": settings_of_layers(tower),
         "validation": None if validation is None else _identity_of_validation(validation),
     }
 
@@ -51,6 +67,17 @@ def identity_of_pairs(pairs: PairDataset) -> dict[str, Any]:
         tensors = (pairs.anchors(indices, of_anchors), pairs.samples(indices, of_samples))
     figures = [_figures(row) for tensor in tensors for row in tensor]
     return {"count": count, "figures": figures}
+
+
+def settings_of_layers(tower: nn.Module) -> dict[str, str]:
+    """The values of :data:`SETTINGS` among layers of a class, as ``{"Attention.heads": "4"}``."""
+    values: dict[str, set[str]] = {}
+    for module in tower.modules():
+        for name in SETTINGS:
+            value = vars(module).get(name)
+            if isinstance(value, (int, float, str, tuple, dict)) and value not in ((), {}):
+                values.setdefault(f"{type(module).__name__}.{name}", set()).add(str(value))
+    return {name: ", ".join(sorted(texts)) for name, texts in sorted(values.items())}
 
 
 def digest_of_frozen(tower: nn.Module) -> str:

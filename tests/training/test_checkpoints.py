@@ -13,7 +13,16 @@ import torch
 from safetensors.torch import load_file
 
 from bindplug.errors import CheckpointError, CheckpointNote, InputError, TrainingInterrupted
-from bindplug.training import Checkpoints, RunOptions, TensorPairs, Validation, bind_tower, checkpoints
+from bindplug.training import (
+    Checkpoints,
+    LoraRecipe,
+    RunOptions,
+    TensorPairs,
+    Validation,
+    add_adapters,
+    bind_tower,
+    checkpoints,
+)
 
 
 def run(tower, pairs, recipe, directory, *, validation=None, name="sonar", precision=None, **arguments):
@@ -111,6 +120,32 @@ def test_where_all_checkpoints_are_damaged_nothing_begins(finished, small_tower,
 def frozen_head(tower):
     tower.head.requires_grad_(False)
     return tower
+
+
+def with_heads(tower, heads):
+    class Attention(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.heads = heads
+
+    tower.attention = Attention()
+    return tower
+
+
+def test_heads_and_the_scale_of_adapters_are_part_of_the_run(small_tower, drawn_pairs, recipe, tmp_path):
+    def adapted(alpha):
+        tower = small_tower()
+        add_adapters(tower, "sonar", LoraRecipe(rank=2, alpha=alpha, targets=("all-linear",)))
+        return tower
+
+    run(with_heads(adapted(2), 4), drawn_pairs(), recipe, tmp_path)
+    for other, message in (
+        (with_heads(adapted(8), 4), "layers.Linear.scaling is .*1.0.* there and .*4.0.* here"),
+        (with_heads(adapted(2), 2), "layers.Attention.heads is 4 there and 2 here"),
+    ):
+        with pytest.raises(CheckpointError, match=message):
+            run(other, drawn_pairs(), recipe, tmp_path, resume=True)
+    assert run(with_heads(adapted(2), 4), drawn_pairs(), recipe, tmp_path, resume=True).resumed_step
 
 
 @pytest.mark.parametrize(
