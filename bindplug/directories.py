@@ -21,7 +21,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from safetensors.torch import save_file
@@ -37,6 +37,7 @@ __all__ = [
     "first_line",
     "is_finite",
     "is_occupied",
+    "lock_file",
     "read_json",
     "sha256_of",
     "staged",
@@ -195,6 +196,25 @@ def staged(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
 def is_occupied(path: Path) -> bool:
     """Whether there is anything at ``path`` but an empty directory."""
     return path.exists() and (not path.is_dir() or any(path.iterdir()))
+
+
+def lock_file(file: IO[bytes]) -> bool:
+    """Lock an open file for this process; the system unlocks it when the process ends, however it ends.
+
+    Returns:
+        False if another process has locked it. True also where the system or the file system knows no locks.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True
 
 
 def check_dtype(dtype: torch.dtype) -> None:

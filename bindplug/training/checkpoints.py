@@ -18,7 +18,7 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from bindplug.directories import Manifest, damage_named, staged, verified, write_tensors
+from bindplug.directories import Manifest, damage_named, lock_file, staged, verified, write_tensors
 from bindplug.errors import CheckpointError, CheckpointNote, InputError, WeightsNotFound
 from bindplug.training.options import Checkpoints
 
@@ -80,7 +80,10 @@ class CheckpointStore:
                 expected="a directory on a disk that can be written to",
             ) from error
         try:
-            _lock(self._lock, self.directory)
+            if not lock_file(self._lock):
+                raise CheckpointError(
+                    f"another run writes its checkpoints to {self.directory}: wait for it, or give another directory"
+                )
             if not options.resume and self.paths():
                 raise CheckpointError(
                     f"{self.directory} holds checkpoints of an earlier run, up to step {max(self.paths())}: resume "
@@ -244,22 +247,6 @@ def _free_name(path: Path) -> Path:
         number += 1
         free = path.with_name(f"{path.name}-{number}")
     return free
-
-
-def _lock(file: IO[bytes], directory: Path) -> None:
-    """Lock a file for this process; the system unlocks it when the process ends, however it ends."""
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        raise CheckpointError(
-            f"another run writes its checkpoints to {directory}: wait for it, or give another directory"
-        ) from None
-    except OSError:  # a file system without locks
-        return
 
 
 def _sync(path: Path) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
     from bindplug import Encoder
     from bindplug.training import PairProblem
+    from bindplug_lab.binding.machine import Machine
     from bindplug_lab.binding.run import ReadyRun
     from bindplug_lab.binding.settings import BindSettings
 
@@ -273,14 +274,25 @@ def bind(**options: Any) -> int:
     bindplug bind pairs/ --sense sonar --anchor imagebind_huge --tower sonar.py:tower -o my-sonar
     bindplug classify sounds/ --modality audio --model my-ear --labels "a dog,a car"
     """
-    from bindplug_lab.binding import run
+    from bindplug_lab.binding.places import reserved_places, run_directory
 
     settings = settings_of(options)
     choice = ModelChoice(settings.anchor, options["device"], None, 32)
     machine = machine_of(options, choice)
+    was_there = run_directory(settings.output).exists()
+    with reserved_places(settings, machine) as directory:
+        code = _run(settings, machine, directory, options)
+        if options["dry_run"] and machine.is_main and not was_there:
+            shutil.rmtree(directory, ignore_errors=True)
+    return code
+
+
+def _run(settings: BindSettings, machine: Machine, directory: Path, options: Mapping[str, Any]) -> int:
+    """The run, in a directory that is its own; the exit code."""
+    from bindplug_lab.binding import run
+    from bindplug_lab.binding.places import clean_up
+
     speak = say if machine.is_main and not options["quiet"] else _nothing
-    was_there = run.run_directory(settings.output).exists()
-    directory = run.check_places(settings, machine)
 
     def load(name: str, modalities: set[str] | None) -> Encoder:
         return ModelChoice(name, str(machine.device), None, 32).load(modalities)
@@ -298,15 +310,13 @@ def bind(**options: Any) -> int:
     if options["dry_run"]:
         if options["as_json"] and machine.is_main:
             print_json(run.summary(ready, settings))
-        if machine.is_main and not was_there:
-            shutil.rmtree(directory, ignore_errors=True)
         return code
     with _advice(directory, speak):
         result = run.train(settings, machine, ready, directory)
         if not machine.is_main:
             return OK
         card = run.write(settings, machine, ready, result, load)
-    run.clean_up(settings, machine)
+    clean_up(settings, machine)
     if options["as_json"]:
         print_json(card)
     else:

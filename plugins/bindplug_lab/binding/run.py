@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
-import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -15,7 +13,7 @@ from torch import Tensor, nn
 
 from bindplug import Encoder, list_models
 from bindplug.bound import ArrayTower, write_bound
-from bindplug.directories import is_occupied, staged
+from bindplug.directories import staged
 from bindplug.errors import BindplugError, InputError
 from bindplug.imagebind import ImageBind
 from bindplug.inputs import Preprocess, make_preprocess
@@ -43,6 +41,7 @@ from bindplug_lab.binding.curve import draw_curve
 from bindplug_lab.binding.estimate import Estimate, estimate
 from bindplug_lab.binding.figures import HeldOutFigures, measure
 from bindplug_lab.binding.machine import Machine, main_process_first
+from bindplug_lab.binding.places import run_directory
 from bindplug_lab.binding.settings import BindSettings, choose_recipe
 from bindplug_lab.binding.towers import build_tower
 
@@ -92,49 +91,6 @@ class ReadyRun:
         """(B, ...) inputs -> (B, D) rows of the tower."""
         tower = self.tower
         return (lambda inputs: tower.encode(sense, inputs)) if isinstance(tower, ImageBind) else tower
-
-
-def run_directory(output: Path) -> Path:
-    """Where checkpoints and caches of a run lie until it has succeeded."""
-    return output.with_name(f"{output.name}.run")
-
-
-def check_places(settings: BindSettings, machine: Machine) -> Path:
-    """The run's directory, made; nothing else is touched.
-
-    Raises:
-        InputError: the output is taken, a run is unfinished there, or the place cannot be written.
-    """
-    output, directory = settings.output, run_directory(settings.output)
-    is_taken = output.is_symlink() or (is_occupied(output) and not machine.overwrite)
-    if is_taken:
-        raise InputError(
-            str(output),
-            found="something of an earlier run or of somebody else",
-            expected="a new place",
-            remedy="Say --overwrite to replace a directory, or give another --output",
-        )
-    unfinished = (directory / "checkpoints").is_dir() and any((directory / "checkpoints").iterdir())
-    if unfinished and machine.is_main and not machine.resume:
-        if not machine.overwrite:
-            raise InputError(
-                str(directory),
-                found="the checkpoints of an unfinished run",
-                expected="a new place, or word on what to do with them",
-                remedy="Say --resume to go on from them, or --overwrite to begin anew",
-            )
-        shutil.rmtree(directory / "checkpoints")
-    try:
-        directory.mkdir(parents=True, exist_ok=True)
-        with tempfile.TemporaryFile(dir=directory):
-            pass
-    except OSError as error:
-        raise InputError(
-            str(directory),
-            found=f"a place that cannot be written ({error.strerror or error})",
-            expected="a writable one",
-        ) from error
-    return directory
 
 
 def get_ready(
@@ -412,16 +368,3 @@ def modalities_of(anchor_id: str, anchor: Encoder, load: LoadModel) -> list[str]
         return list(load(anchor_id, {"image", "text"}).modalities)
     except BindplugError:  # an anchor of pictures alone
         return list(anchor.modalities)
-
-
-def clean_up(settings: BindSettings, machine: Machine) -> None:
-    """Drop the run's directory after success, but for the logs of trackers."""
-    directory = run_directory(settings.output)
-    if machine.keep_run:
-        return
-    if not machine.trackers:
-        shutil.rmtree(directory, ignore_errors=True)
-        return
-    shutil.rmtree(directory / "checkpoints", ignore_errors=True)
-    for file in directory.glob("samples.*"):
-        file.unlink(missing_ok=True)

@@ -15,6 +15,7 @@ import torch
 import bindplug
 from bindplug.bound import BoundEncoder, load_bound
 from bindplug.cli.app import run
+from bindplug.directories import lock_file
 from bindplug.errors import CheckpointError, SpaceMismatch
 from tests import small_foreign
 from tests.lab.binding.toy_pairs import write_scenes
@@ -262,6 +263,8 @@ def test_a_dry_run_reads_everything_and_writes_nothing(scenes, tmp_path, capsys)
 
 
 def test_outputs_that_are_taken_are_left_alone(scenes, tmp_path, capsys):
+    (tmp_path / "ear.run" / "checkpoints").mkdir(parents=True)
+    (tmp_path / "ear.run" / "checkpoints" / ".lock").touch()  # of a run that never wrote one
     output = tmp_path / "ear"
     output.mkdir()
     (output / "mine.txt").write_text("-", encoding="utf-8")
@@ -271,6 +274,32 @@ def test_outputs_that_are_taken_are_left_alone(scenes, tmp_path, capsys):
     assert (output / "mine.txt").is_file()
     assert bind(*common[:-1], tmp_path / "ear" / "mine.txt" / "x") == 1
     assert "cannot be written" in capsys.readouterr().err
+
+
+@pytest.mark.skipif(os.name == "nt", reason="no flock")
+@pytest.mark.parametrize("option", ["--resume", "--overwrite", "--dry-run"])
+def test_a_directory_in_which_a_run_is_at_work_is_left_alone(scenes, tmp_path, capsys, option):
+    directory = tmp_path / "ear.run"
+    (directory / "checkpoints" / "step-00000003").mkdir(parents=True)
+    (directory / "samples.f32").write_bytes(b"of the other run")
+    with (directory / ".lock").open("ab") as lock:
+        assert lock_file(lock)
+        assert (
+            bind(scenes, "--sense", "audio", "--anchor", "imagebind_tiny", "-o", tmp_path / "ear", option)
+            == 1
+        )
+    assert "a run at work there" in capsys.readouterr().err
+    assert (directory / "checkpoints" / "step-00000003").is_dir()
+    assert (directory / "samples.f32").read_bytes() == b"of the other run"
+
+
+def test_what_fails_before_its_first_sample_leaves_nothing(tmp_path, capsys):
+    (tmp_path / "empty").mkdir()
+    assert (
+        bind(tmp_path / "empty", "--sense", "audio", "--anchor", "imagebind_tiny", "-o", tmp_path / "ear")
+        == 1
+    )
+    assert [path.name for path in tmp_path.iterdir()] == ["empty"]
 
 
 @pytest.mark.parametrize(
