@@ -11,6 +11,7 @@ from typing import Any, Protocol
 
 import torch
 
+from bindplug.directories import sha256_of
 from bindplug.errors import InputError
 
 PIXELS = frozenset(
@@ -108,13 +109,16 @@ class FileSource:
 
     @property
     def identity(self) -> str:
-        """Absolute path, size and time of the last change; the path alone of a file that is not there."""
+        """Absolute path, size, time of the last change and inode, which moves along when files swap names.
+
+        The path alone of a file that is not there.
+        """
         absolute = Path(self.path).absolute()
         try:
             status = absolute.stat()
         except OSError:
             return str(absolute)
-        return f"{absolute}|{status.st_size}|{status.st_mtime_ns}"
+        return f"{absolute}|{status.st_size}|{status.st_mtime_ns}|{status.st_ino}"
 
     def open(self) -> str:
         """The path."""
@@ -340,7 +344,7 @@ class PairList:
 
 
 def joined_groups(items: Sequence[PairItem]) -> list[str]:
-    """For each pair a group; pairs that share a recording, a picture or a sample file are in one."""
+    """For each pair a group; pairs that share a recording, a picture or a sample are in one, copies of files too."""
     parents: dict[str, str] = {}
 
     def root(key: str) -> str:
@@ -350,10 +354,39 @@ def joined_groups(items: Sequence[PairItem]) -> list[str]:
             key = parents[key]
         return key
 
+    content_of = _contents({source.name: source for item in items for source in (item.anchor, item.sample)})
     for item in items:
         first = root(f"group {item.group}")
-        for other in (f"file {item.anchor.name}", f"file {item.sample.name}"):
+        for other in (f"file {content_of[item.anchor.name]}", f"file {content_of[item.sample.name]}"):
             joined, second = sorted((root(other), first))
             parents[second] = joined
             first = joined
     return [root(f"group {item.group}") for item in items]
+
+
+def _contents(sources: Mapping[str, PairSource]) -> dict[str, str]:
+    """For each source's name a text that is the same for copies; only sources of one size are read."""
+    by_size: dict[int, list[str]] = {}
+    contents = {name: name for name in sources}
+    for name, source in sources.items():
+        try:
+            if isinstance(source, DatasetCell):
+                contents[name] = source.identity
+            elif isinstance(source, (FileSource, ShardMember)):
+                size = source.size if isinstance(source, ShardMember) else Path(source.path).stat().st_size
+                by_size.setdefault(size, []).append(name)
+        except (OSError, InputError):  # gone, or no media: it stands for itself
+            continue
+    for names in by_size.values():
+        for name in names if len(names) > 1 else ():
+            try:
+                contents[name] = _digest(sources[name].open())
+            except (OSError, InputError):
+                continue
+    return contents
+
+
+def _digest(opened: str | NamedBytes) -> str:
+    if isinstance(opened, NamedBytes):
+        return hashlib.sha256(opened.getbuffer()).hexdigest()
+    return sha256_of(Path(opened))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -237,3 +238,21 @@ def test_a_full_disk_is_an_error_and_not_a_crash(tmp_path, monkeypatch):
     pairs = prepared(folder, tmp_path / "run", ColorAnchor()).pairs
     assert pairs.stored is None
     assert pairs.samples(torch.tensor([1]), draws()).shape == (1, 1, 128, 204)
+
+
+def test_files_that_swap_names_are_not_taken_for_what_was_stored(tmp_path):
+    folder = write_folder(tmp_path / "files")
+    for file in folder.iterdir():
+        file.write_bytes(file.read_bytes().ljust(200, b"\0"))  # of one size
+        os.utime(file, (1e9, 1e9))  # as a tar with one time for all leaves them
+    cache = RowCache(tmp_path / "rows.sqlite", "weights")
+    before = prepared(folder, tmp_path / "run", ColorAnchor(), row_cache=cache).pairs
+    for ending in ("png", "wav"):
+        (folder / f"bell.{ending}").rename(folder / "aside")
+        (folder / f"crow.{ending}").rename(folder / f"bell.{ending}")
+        (folder / "aside").rename(folder / f"crow.{ending}")
+    after = prepared(folder, tmp_path / "run", ColorAnchor(), row_cache=cache).pairs
+    first, second = torch.tensor([0]), torch.tensor([1])
+    assert torch.equal(before.anchors(first, draws()), after.anchors(second, draws()))
+    assert torch.equal(before.samples(first, draws()), after.samples(second, draws()))
+    assert not torch.equal(before.samples(first, draws()), after.samples(first, draws()))

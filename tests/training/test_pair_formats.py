@@ -489,3 +489,29 @@ def test_members_of_shards_are_told_apart_in_any_order(tmp_path, sense, endings,
     ]
     assert sides == ([] if picture is None else [(f"0.{picture}", f"0.{sample}")])
     assert len(pairs.problems) == (picture is None)
+
+
+@pytest.mark.parametrize("kind", ["folder", "shards"])
+def test_copies_of_one_picture_or_sound_are_held_out_together(tmp_path, kind):
+    names = tuple(f"n{index}" for index in range(8))
+    folder = write_folder(tmp_path / "pairs", names)
+    for copy, original in (("n1", "n0"), ("n2", "n0")):
+        (folder / f"{copy}.png").write_bytes((folder / f"{original}.png").read_bytes())
+    (folder / "n4.wav").write_bytes((folder / "n3.wav").read_bytes())
+    (folder / "n5.png").unlink()
+    (folder / "n5.png").symlink_to(folder / "n4.png")
+    source = str(folder)
+    if kind == "shards":
+        source = str(tmp_path / "pairs.tar")
+        with tarfile.open(source, "w", dereference=True) as archive:
+            for file in sorted(folder.iterdir()):
+                archive.add(file, file.name)
+    pairs = open_pairs(source, "audio")
+    sides = []
+    for seed in range(8):
+        _, held_out = pairs.split(0.4, seed=seed)
+        held = {Path(item.sample.name.rpartition(":")[2]).stem for item in held_out}
+        assert held & {"n0", "n1", "n2"} in (set(), {"n0", "n1", "n2"})
+        assert held & {"n3", "n4", "n5"} in (set(), {"n3", "n4", "n5"})
+        sides.append(frozenset(held))
+    assert len(set(sides)) > 1
