@@ -265,6 +265,7 @@ def store_samples(
     shape: tuple[int, ...] | None = None
     keep = most_bytes > 0
     record.unlink(missing_ok=True)
+    file.unlink(missing_ok=True)  # a new file: others may have the old one mapped
     with file.open("wb") as stream:
         results = read_all(
             items,
