@@ -11,9 +11,12 @@ import json
 import os
 import sys
 from collections.abc import Mapping
+from enum import Enum
+from functools import partial
 from importlib.metadata import version
 from operator import itemgetter
 from pathlib import Path
+from types import CellType, CodeType, FunctionType, MethodType
 from typing import Any
 
 import numpy as np
@@ -201,7 +204,7 @@ def _library(model: Encoder) -> str:
 def _add(digest: Any, value: object, depth: int = 0) -> None:
     """Feed a value to a digest: tensors and arrays by their numbers, objects by their public attributes.
 
-    Attributes with an underscore are left out: they may fill up in use.
+    Attributes with an underscore are left out unless they hold weights: they may fill up in use.
     """
     if isinstance(value, PLAIN):
         digest.update(f"{type(value).__name__}{value!r}".encode("utf-8", "surrogatepass"))
@@ -216,7 +219,7 @@ def _add(digest: Any, value: object, depth: int = 0) -> None:
         digest.update(f"{value.dtype}{value.shape}".encode() + np.ascontiguousarray(value).tobytes())
     elif isinstance(value, nn.Module):
         for name, module in value.named_modules():
-            plain = {k: v for k, v in _public(module).items() if isinstance(v, (*PLAIN, tuple))}
+            plain = {k: v for k, v in _public(module).items() if isinstance(v, (*PLAIN, tuple, list, Enum))}
             digest.update(f"{name}:{type(module).__qualname__}{sorted(plain.items())!r}".encode())
         try:
             stored = value.state_dict(keep_vars=True)  # of quantized layers it alone has the weights
@@ -227,6 +230,14 @@ def _add(digest: Any, value: object, depth: int = 0) -> None:
                 raise _Incomparable
             digest.update(name.encode())
             _add(digest, part, depth + 1)
+    elif isinstance(value, partial):
+        _add(digest, [value.func, value.args, value.keywords], depth + 1)
+    elif isinstance(value, MethodType):
+        _add(digest, [value.__func__, value.__self__], depth + 1)
+    elif isinstance(value, FunctionType):
+        _add(digest, _parts_of_function(value), depth + 1)
+    elif isinstance(value, Enum):
+        digest.update(f"{value!r}".encode())
     elif isinstance(value, (Mapping, list, tuple)):
         if isinstance(value, Mapping):
             pairs = sorted(((str(key), part) for key, part in value.items()), key=itemgetter(0))
@@ -241,6 +252,32 @@ def _add(digest: Any, value: object, depth: int = 0) -> None:
             _add(digest, _public(value), depth + 1)
 
 
+def _parts_of_function(function: FunctionType) -> list[object]:
+    """What a function computes with: its code, and the values that it was made with."""
+    cells = [cell.cell_contents for cell in function.__closure__ or () if cell != CellType()]
+    return [*_parts_of_code(function.__code__), function.__defaults__, function.__kwdefaults__ or {}, cells]
+
+
+def _parts_of_code(code: CodeType) -> list[object]:
+    inner = [_parts_of_code(value) for value in code.co_consts if isinstance(value, CodeType)]
+    constants = [value for value in code.co_consts if not isinstance(value, CodeType)]
+    return [code.co_name, code.co_code, code.co_names, constants, inner]
+
+
 def _public(value: object) -> dict[str, object]:
-    attributes = getattr(value, "__dict__", None) or {}
-    return {k: v for k, v in attributes.items() if not k.startswith("_") and k not in NOT_OF_ROWS}
+    """Attributes without an underscore, and of the others those that hold weights."""
+    attributes = dict(getattr(value, "__dict__", None) or {})
+    for name in (name for kind in type(value).__mro__ for name in _slots(kind)):
+        if hasattr(value, name):
+            attributes[name] = getattr(value, name)
+    weights = () if isinstance(value, nn.Module) else (nn.Module, Tensor, np.ndarray)
+    return {
+        k: v
+        for k, v in attributes.items()
+        if k not in NOT_OF_ROWS and (not k.startswith("_") or isinstance(v, weights))
+    }
+
+
+def _slots(kind: type) -> tuple[str, ...]:
+    slots = kind.__dict__.get("__slots__", ())
+    return (slots,) if isinstance(slots, str) else tuple(slots)

@@ -2,17 +2,20 @@
 
 import os
 import sqlite3
+from functools import partial
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
 
 import bindplug
-from bindplug import audio, image, text
+from bindplug import Modality, audio, image, text
 from bindplug.bound import BoundEncoder
 from bindplug.errors import InputError
 from bindplug.imagebind import ImageBind
+from bindplug.testing import FakeEncoder
 from bindplug_lab.evaluation.cache import FILENAME, CachedRow, RowCache
 from bindplug_lab.evaluation.embedding import Embedder
 from bindplug_lab.evaluation.identity import digest_of_model, digest_of_query
@@ -156,6 +159,56 @@ def test_an_encoder_of_another_library_is_told_by_its_weights():
     with torch.no_grad():
         list(model.network.parameters())[-1].view(-1)[0] += 1e-6
     assert digest_of_model(model, "audio", "toy_clap") != before
+
+
+class Private(FakeEncoder):
+    """An encoder that is no module, with weights and readers that only attributes with an underscore hold."""
+
+    def __init__(self, weights, reader):
+        super().__init__(["audio"])
+        self._weights = weights
+        self.preprocess = {"audio": reader}
+
+
+class Slotted:
+    __slots__ = ("_mean", "mode")
+
+    def __init__(self, mean, mode):
+        self._mean, self.mode = np.array(mean), mode
+
+
+def scaled(factor):
+    return lambda source: factor * source
+
+
+def test_weights_and_readers_of_any_encoder_count_wherever_they_are():
+    encoders = [
+        Private(torch.zeros(2), scaled(1.0)),
+        Private(torch.ones(2), scaled(1.0)),
+        Private(nn.Linear(2, 2), scaled(1.0)),
+        Private(torch.zeros(2), scaled(2.0)),
+        Private(torch.zeros(2), lambda source: 3.0 * source),
+        Private(torch.zeros(2), lambda source: 4.0 * source),
+        Private(torch.zeros(2), partial(max, 1)),
+        Private(torch.zeros(2), partial(max, 2)),
+        Private(torch.zeros(2), Slotted([1.0], Modality.AUDIO)),
+        Private(torch.zeros(2), Slotted([2.0], Modality.AUDIO)),
+        Private(torch.zeros(2), Slotted([1.0], Modality.IMAGE)),
+        Private(torch.zeros(2), np.zeros(3).mean),
+    ]
+    digests = [digest_of_model(encoder, "audio") for encoder in encoders]
+    assert len(set(digests)) == len(digests)
+    assert None not in digests
+    assert digest_of_model(Private(torch.zeros(2), scaled(1.0)), "audio") == digests[0]
+
+
+def test_settings_of_a_modules_parts_count():
+    def encoder(mean):
+        normalize = nn.Identity()
+        normalize.mean = mean
+        return Private(torch.zeros(1), normalize)
+
+    assert digest_of_model(encoder([0.5]), "audio") != digest_of_model(encoder([0.4]), "audio")
 
 
 def test_the_cache_stays_within_its_bound_and_keeps_what_was_used_last(tmp_path):
