@@ -39,9 +39,11 @@ def read_data(task: Task, root: str | os.PathLike[str] | None, settings: Setting
     """Read a task's items and limit them as the settings say.
 
     Raises:
-        MissingData, InputError: as :meth:`bindplug_lab.tasks.Task.items`.
+        MissingData, InputError: as :meth:`bindplug_lab.tasks.Task.items`; or the items are of other modalities than
+            the task says.
     """
     items = task.items(root, allow_missing=settings.allow_missing)
+    _check_modalities(task, items)
     remarks = []
     if items.missing_count:
         remarks.append(f"{items.missing_count} items of the data set are missing here")
@@ -52,6 +54,27 @@ def read_data(task: Task, root: str | os.PathLike[str] | None, settings: Setting
     limited = _limited(items, settings.limit, settings.seed, shots)
     remarks.append(f"{_size(limited)} of {size} items, drawn with seed {settings.seed}")
     return TaskData(limited, size, is_limited=True, remarks=remarks)
+
+
+def _check_modalities(task: Task, items: Items) -> None:
+    """Refuse a task whose items are of other modalities than it names: models are checked, and known, by those."""
+    sides = _sides(items)
+    present: set[str] = set()
+    for queries in sides:
+        try:
+            query = queries[0]
+        except InputError:  # an item that cannot be read tells nothing
+            return
+        present |= {leaf.modality.value for _, leaf in query.terms if leaf.modality is not None}
+    expected = set(task.modalities)
+    if task.protocol not in ("retrieval", "arithmetic_retrieval", "cross_sensor_retrieval"):
+        expected -= {"text"} - present  # of the class names
+    if present != expected:
+        raise InputError(
+            task.source or f"task {task.name!r}",
+            found=f"modalities {', '.join(sorted(task.modalities))}, with data of {', '.join(sorted(present))}",
+            expected="the modalities of the data",
+        )
 
 
 def balanced_places(labels: Sequence[int], count: int, seed: int) -> list[int]:
@@ -89,8 +112,9 @@ def digest_of_items(items: Items) -> str:
     if isinstance(items, FewShotItems):
         parts = [digest_of_items(items.support), digest_of_items(items.test)]
         return digest_of_values(parts) if all(parts) else ""
+    fields: list[object]
     if isinstance(items, LabeledItems):
-        fields: list[object] = [
+        fields = [
             items.ids,
             items.labels,
             items.class_names,
@@ -98,18 +122,22 @@ def digest_of_items(items: Items) -> str:
             items.folds,
             items.clusters,
         ]
-        sides = [items.queries]
     else:
         fields = [items.left_ids, items.right_ids, [sorted(match) for match in items.matches]]
-        sides = [items.left, items.right]
     digest = hashlib.sha256(digest_of_values(fields).encode())
-    for queries in sides:
+    for queries in _sides(items):
         for place in range(len(queries)):
             identity = _identity(queries, place)
             if identity is None:
                 return ""
             digest.update(identity.encode())
     return digest.hexdigest()[:32]
+
+
+def _sides(items: Items) -> list[Sequence[Query]]:
+    if isinstance(items, FewShotItems):
+        return [items.support.queries, items.test.queries]
+    return [items.queries] if isinstance(items, LabeledItems) else [items.left, items.right]
 
 
 def _identity(queries: Sequence[Query], place: int) -> str | None:

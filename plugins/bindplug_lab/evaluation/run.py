@@ -138,7 +138,7 @@ def _result(
     strict: bool,
 ) -> tuple[Result, bool]:
     """The result of a model on a task, and whether an earlier run had it."""
-    model_digest = embedder.digest(modalities_of(task))
+    model_digest = embedder.digest(_measured_modalities(task, embedder.model))
     data_digest = digest_of_data(task, data.items) if store else ""
     if store is not None:
         earlier = store.get(task.name, embedder.name, model_digest, data_digest)
@@ -179,6 +179,14 @@ def _result(
     if store is not None:
         store.put(result)
     return result, False
+
+
+def _measured_modalities(task: Task, model: Encoder) -> tuple[str, ...]:
+    """The modalities whose rows the figures depend on; few-shot ones stand beside zero-shot where there is text."""
+    names = modalities_of(task)
+    if task.protocol == "few_shot" and "text" in model.modalities:
+        names = tuple(dict.fromkeys((*names, "text")))
+    return names
 
 
 def _main(task: Task, figures: Mapping[str, Figure]) -> str:

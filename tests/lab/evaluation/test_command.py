@@ -1,5 +1,6 @@
 """``bindplug eval`` end to end: tables, files, several models, limits, resuming, kills, and what it refuses."""
 
+import copy
 import json
 import os
 import shutil
@@ -10,6 +11,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+
+from bindplug.errors import InputError
+from tests.lab.miniature import write_sound
 
 ROOT = Path(__file__).parents[3]
 
@@ -267,3 +272,51 @@ def test_the_api_takes_models_and_tasks_as_objects(esc50, quick):
     result = evaluation.result("esc50", "b")
     assert isinstance(result.metrics["accuracy"], bindplug_lab.Interval)
     assert np.shape(result.draws["accuracy"]) == (20,)
+
+
+def own_task(path, protocol="zero_shot", modality="audio", support=""):
+    metrics = "accuracy"
+    path.write_text(
+        f'name = "own"\ntitle = "Own"\nprotocol = "{protocol}"\nmodalities = ["{modality}"]\n'
+        f'metrics = ["{metrics}"]\n[data]\nreader = "folder"\nmodality = "audio"\nsplit = "test"\n{support}'
+    )
+    return path
+
+
+def class_folders(root):
+    for seed, name in enumerate(("train/dog", "train/rain", "test/dog", "test/rain")):
+        for place in range(2):
+            write_sound(root / name / f"{place}.wav", tone_hz=200.0 * (1 + 2 * seed + place))
+    return root
+
+
+def test_a_few_shot_result_is_not_taken_over_for_another_text_tower(tmp_path):
+    import bindplug_lab
+    from tests.lab.planted import small_model
+
+    support = '[support]\nsplit = "train"\n'
+    task = own_task(tmp_path / "own.toml", "few_shot", support=support)
+    task.write_text("shots = [1]\n" + task.read_text())
+    options = {"data": class_folders(tmp_path / "data"), "output": tmp_path / "out", "quiet": True}
+    options["settings"] = bindplug_lab.Settings(draws=20)
+    model, other = small_model(), copy.deepcopy(small_model())
+    bindplug_lab.evaluate({"m": model}, [task], **options)
+    with torch.no_grad():
+        next(iter(other.towers["text"].parameters())).view(-1)[0] += 1.0
+    with pytest.raises(InputError, match="other weights"):
+        bindplug_lab.evaluate({"m": other}, [task], **options)
+
+
+def test_a_task_whose_data_are_of_another_modality_than_it_says_is_refused(bindplug, small, tmp_path):
+    data = class_folders(tmp_path / "data")
+    ran = bindplug(
+        "eval",
+        small,
+        "--tasks",
+        own_task(tmp_path / "own.toml", modality="depth"),
+        "--data",
+        data,
+        "--no-cache",
+    )
+    assert ran.code == 1
+    assert "modalities depth, with data of audio; expected the modalities of the data" in ran.err
