@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import unicodedata
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -105,7 +106,7 @@ def _side(modality: str, place: Path) -> dict[str, str]:
     if not place.exists():
         raise InputError(str(place), found="no such file or folder", expected=f"a folder of {modality}")
     if place.is_file():
-        return _sentences(place) if modality == "text" else {place.stem: str(place)}
+        return _sentences(place) if modality == "text" else {_composed(place.stem): str(place)}
     sources: dict[str, str] = {}
     for path in sorted(place.rglob("*")):
         relative = path.relative_to(place)
@@ -113,7 +114,7 @@ def _side(modality: str, place: Path) -> dict[str, str]:
             continue
         if modality == "text" and path.suffix.lower() != ".txt":  # pictures often lie beside their prompts
             continue
-        name = relative.with_suffix("").as_posix()
+        name = _composed(relative.with_suffix("").as_posix())
         if name in sources:
             raise InputError(
                 str(place), found=f"two files named {name!r}, as {relative}", expected="each name once"
@@ -130,15 +131,21 @@ def _sentences(path: Path) -> dict[str, str]:
         if not line.strip():
             continue
         name, tab, sentence = line.partition("\t")
+        name = _composed(name.strip())
         where = f"{path}, line {number}"
         if not tab or not sentence.strip():
             raise InputError(where, found=repr(line[:60]), expected="name<TAB>sentence")
-        if name.strip() in sentences:
-            raise InputError(where, found=f"{name.strip()!r} a second time", expected="each name once")
-        sentences[name.strip()] = sentence.strip()
+        if name in sentences:
+            raise InputError(where, found=f"{name!r} a second time", expected="each name once")
+        sentences[name] = sentence.strip()
     if not sentences:
         raise InputError(str(path), found="no sentence", expected="name<TAB>sentence on each line")
     return sentences
+
+
+def _composed(name: str) -> str:
+    """The name with accents composed: macOS writes them apart, other systems do not."""
+    return unicodedata.normalize("NFC", name)
 
 
 def _read(path: Path) -> str:

@@ -151,6 +151,16 @@ def test_names_without_a_partner_are_an_error_that_names_them(folders, tmp_path)
         find_pairs(("audio", tmp_path / "none"), sides[1])
 
 
+def test_names_are_the_same_whichever_way_accents_are_written(tmp_path):
+    composed, apart = "caf\u00e9", "cafe\u0301"
+    write_sound(tmp_path / "a" / f"{composed}.wav")
+    write_text(tmp_path / "b" / f"{apart}.txt", "a cafe")
+    write_text(tmp_path / "c.tsv", f"{apart}\ta cafe")
+    for place in ("b", "c.tsv"):
+        pairs = find_pairs(("audio", tmp_path / "a"), ("text", tmp_path / place))
+        assert pairs.names == (composed,)
+
+
 def test_sentences_come_from_a_table_or_a_folder(folders, tmp_path):
     for i in range(6):
         write_text(tmp_path / f"{i}.txt", f"a dog {'and a cat ' * i}\n")
