@@ -148,6 +148,14 @@ def few_shot(
         raise click.UsageError("give --support DIR and --test DIR, or --task NAME")
     if cache is not None and no_cache:
         raise click.UsageError("--cache and --no-cache exclude each other")
+    if task is None and data is not None:
+        raise click.UsageError(
+            "--data is the folder of a --task's data; folders are given by --support and --test"
+        )
+    if task is not None and (modality is not None or reader):
+        raise click.UsageError(
+            "--task says what its files are; --modality and --reader-option are of folders"
+        )
     form = _plot_form(plot)
     outputs = [Path(output, name) for name in FILES] if output else []
     ensure_new([*outputs, *([Path(plot)] if plot else [])], overwrite)

@@ -15,6 +15,8 @@ from collections.abc import Callable, Mapping
 import numpy as np
 from scipy.special import log_softmax
 
+from bindplug.lazy import require
+
 __all__ = ["LEARNERS", "cache_scores", "logistic_scores", "prototype_scores"]
 
 INVERSE_STRENGTHS = (0.1, 1.0, 10.0, 100.0, 1000.0)
@@ -51,9 +53,13 @@ def logistic_scores(
     Returns:
         (N, C) float64 decision values.
 
+    Raises:
+        MissingDependency: scikit-learn is not installed.
+
     Warns:
         UserWarning: the solver did not converge.
     """
+    require("sklearn", owner="logistic regression on few examples", extra="lab")
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression
     from sklearn.model_selection import GridSearchCV, StratifiedKFold

@@ -263,6 +263,12 @@ class FewShotItems:
             raise InputError(
                 "support and test items", found=found, expected="the same classes in the same order"
             )
+        if len(self.class_names) < 2:
+            raise InputError(
+                "support and test items",
+                found=f"one class, {self.class_names[0]!r}",
+                expected="at least two classes to tell apart",
+            )
 
     def __len__(self) -> int:
         return len(self.test)

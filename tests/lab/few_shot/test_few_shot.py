@@ -1,6 +1,7 @@
 """Few-shot learners, curves and the command on planted classes."""
 
 import json
+import sys
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ import soundfile
 
 from bindplug.bound import BoundEncoder
 from bindplug.cli.app import run
-from bindplug.errors import InputError, InputNote
+from bindplug.errors import InputError, InputNote, MissingDependency
 from bindplug.imagebind import ImageBind, save_directory
 from bindplug_lab.evaluation.metrics import hits_at
 from bindplug_lab.few_shot.curve import curve_of_rows, few_shot_hits
@@ -233,11 +234,48 @@ def test_the_command_refuses(folders, tmp_path, capsys):
         ([*plain, "--modality", "audio", "--plot", "curve.gif"], 2, ".png, .svg or .pdf"),
         ([*plain, "--modality", "audio", "--shots", "1,0"], 2, "whole numbers"),
         ([*plain, "--task", "x"], 2, "--task NAME"),
+        ([*plain, "--modality", "audio", "--data", "x"], 2, "--task's data"),
+        (["few-shot", "imagebind_tiny", "--task", "x", "--modality", "audio"], 2, "says what its files are"),
+        (
+            ["few-shot", "imagebind_tiny", "--task", "x", "--reader-option", "audio.clips=1"],
+            2,
+            "says what its files are",
+        ),
         (["few-shot", "imagebind_tiny", "--task", "esc50"], 1, "the protocol 'zero_shot'"),
         (["few-shot", "toy_foreign_clip", *plain[2:], "--modality", "audio"], 1, "audio"),
     ]:
         assert run(arguments) == code, arguments
         assert message in capsys.readouterr().err
+
+
+def test_one_class_is_refused(folders, tmp_path, capsys):
+    for part in ("train", "test"):
+        (tmp_path / "one" / part).mkdir(parents=True)
+        (folders / part / "tone").rename(tmp_path / "one" / part / "tone")
+    places = ["--support", str(tmp_path / "one" / "train"), "--test", str(tmp_path / "one" / "test")]
+    assert run(["few-shot", "imagebind_tiny", *places, "--modality", "audio", "--no-cache"]) == 1
+    assert "one class, 'tone'; expected at least two classes" in capsys.readouterr().err
+
+
+def test_without_matplotlib_a_figure_is_refused_before_anything_is_measured(
+    folders, tmp_path, capsys, monkeypatch
+):
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    places = ["--support", str(folders / "train"), "--test", str(folders / "test"), "--shots", "1"]
+    command = ["few-shot", "imagebind_tiny", *places, "--modality", "audio", "--no-cache"]
+    for option, place in (("-o", tmp_path / "out"), ("--plot", tmp_path / "curve.png")):
+        assert run([*command, option, str(place)]) == 1
+        printed = capsys.readouterr()
+        assert 'pip install "bindplug[lab]"' in printed.err
+        assert "device" not in printed.err  # no model was loaded
+        assert not place.exists()
+
+
+def test_logistic_regression_without_scikit_learn_names_the_extra(monkeypatch):
+    monkeypatch.setitem(sys.modules, "sklearn", None)
+    support, labels = planted(2, 0.1)
+    with pytest.raises(MissingDependency, match=r"bindplug\[lab\]"):
+        logistic_scores(support, labels, support, None, 1.0)
 
 
 def test_unreadable_files_count_neither_as_support_nor_as_test(folders):
