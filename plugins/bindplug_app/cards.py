@@ -5,10 +5,10 @@ from __future__ import annotations
 import os
 import stat
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from threading import Lock
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from bindplug_app.media import Media
 from bindplug_app.previews import KINDS, Preview, clean, preview
@@ -21,8 +21,8 @@ LARGEST_BYTES = 64 << 20
 """Larger files of the index are shown without a picture; sounds and videos are read in parts."""
 MOST_PREVIEWS = 400
 SHORT_NAME = 80
-Stamp = tuple[str, str, tuple[float, float] | None, int, int]
-"""Path, kind and span of a row, size and time of the file."""
+Stamp = tuple[str, str, tuple[float, float] | None, int, int, str]
+"""Path, kind and span of a row, size and time of the file, options of its reader as text."""
 
 
 class Wall:
@@ -39,17 +39,25 @@ class Wall:
         self._previews: OrderedDict[Stamp, Preview | None] = OrderedDict()
         self._lock = Lock()
 
-    def markup(self, matches: Sequence[IndexMatch]) -> str:
-        """An ordered list of cards, best first."""
+    def markup(self, matches: Sequence[IndexMatch], options: Sequence[Mapping[str, Any]] = ()) -> str:
+        """An ordered list of cards, best first.
+
+        Args:
+            matches: what is shown.
+            options: for each match, options of the reader of its file; none by default.
+        """
         if not matches:
             return '<p class="bp-empty">Nothing matches. Look among more kinds of files.</p>'
         best = max(matches[0].score, 1e-6)
-        cards = "".join(self._card(match, max(0.0, match.score) / best) for match in matches)
+        cards = "".join(
+            self._card(match, max(0.0, match.score) / best, settings)
+            for match, settings in zip(matches, options or [{}] * len(matches), strict=True)
+        )
         return f'<ol class="bp-wall">{cards}</ol>'
 
-    def _card(self, match: IndexMatch, share: float) -> str:
+    def _card(self, match: IndexMatch, share: float, options: Mapping[str, Any]) -> str:
         kind = KINDS[match.kind]
-        name, body, legend = self._content(match)
+        name, body, legend = self._content(match, options)
         span = "" if match.span is None else f" · {match.span[0]:g}–{match.span[1]:g} s"
         facts = [f"{clean(str(key))}: {clean(str(value))}" for key, value in match.metadata.items()]
         if legend:
@@ -63,11 +71,11 @@ class Wall:
             f'<div class="bp-facts"><p class="bp-kind">{kind}{span}</p>'
             f"{f'<h3>{clean(name)}</h3>' if name else ''}"
             f'<p class="bp-score"><span class="bp-bar" aria-hidden="true"><span style="width:{share:.0%}"></span>'
-            f"</span> score {match.score:.2f}</p>"
+            f"</span> score {_rounded(match.score)}</p>"
             f"{f'<ul>{more}</ul>' if more else ''}</div></li>"
         )
 
-    def _content(self, match: IndexMatch) -> tuple[str, str, str]:
+    def _content(self, match: IndexMatch, options: Mapping[str, Any]) -> tuple[str, str, str]:
         """Name, HTML of what is shown, and legend."""
         if match.kind == "text":
             return "", f"<blockquote>{clean(match.path)}</blockquote>", ""
@@ -81,8 +89,10 @@ class Wall:
             return name, f'<p class="bp-gone">{gone}</p>', ""
         shown = None
         if status.st_size <= LARGEST_BYTES or match.kind in ("audio", "video"):
-            stamp = (match.path, match.kind, match.span, status.st_size, status.st_mtime_ns)
-            shown = self._preview(stamp, name)
+            stamp = (
+                match.path, match.kind, match.span, status.st_size, status.st_mtime_ns, repr(sorted(options.items())),
+            )  # fmt: skip
+            shown = self._preview(stamp, name, options)
         markup, legend = (shown.markup, shown.legend) if shown else ("", "")
         address = self.media.address(match.path) if match.kind in ("audio", "video") else None
         if address is not None:
@@ -99,18 +109,23 @@ class Wall:
             markup += '<p class="bp-note">Browsers cannot play this format.</p>'
         return name, markup or '<p class="bp-note">No picture can be made of this file.</p>', legend
 
-    def _preview(self, stamp: Stamp, name: str) -> Preview | None:
+    def _preview(self, stamp: Stamp, name: str, options: Mapping[str, Any]) -> Preview | None:
         with self._lock:
             if stamp in self._previews:
                 self._previews.move_to_end(stamp)
                 return self._previews[stamp]
         path, kind, span, *_ = stamp
-        made = preview(self.model, kind, path, name, span=span)
+        made = preview(self.model, kind, path, name, options=options, span=span)
         with self._lock:
             self._previews[stamp] = made
             while len(self._previews) > MOST_PREVIEWS:
                 self._previews.popitem(last=False)
         return made
+
+
+def _rounded(score: float) -> str:
+    """With two places, and no minus before a zero."""
+    return f"{round(score, 2) + 0.0:.2f}"
 
 
 def short_name(path: str) -> str:

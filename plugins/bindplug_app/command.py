@@ -83,12 +83,12 @@ def app(
     bindplug app
     bindplug app library.lance --open
     """
-    from bindplug_app.server import free_port, run, temporary_files
+    from bindplug_app.server import free_port, interruptible, leave, run, temporary_files
 
     number = free_port(host, PORT if port is None else port, next_free=port is None)
     if port is None and number != PORT and not quiet:
         say(f"port {PORT} is taken; the page is at {number}")
-    with temporary_files():
+    with interruptible(), temporary_files():
         finder = _finder(index, choice, modalities, detector, pipeline, index_bridge, bridge, quiet)
         from bindplug_app.page import create_page
         from bindplug_serve import LOOPBACK_NAMES
@@ -110,6 +110,7 @@ def app(
                 click.launch(address)
 
         run(page, host, number, share=share, announce=announce)
+    leave()
     return OK
 
 

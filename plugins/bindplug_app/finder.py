@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import logging
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -175,10 +176,26 @@ class Finder:
             NoDirection: the terms cancel.
         """
         embedded = self.embed(terms)
+        with self._reading():
+            matches = self.index.search(embedded.query, k, kind=list(kinds) or None)
+        return matches, embedded.remarks
+
+    def reader_options(self, matches: Sequence[IndexMatch]) -> list[dict[str, Any]]:
+        """The options that the files of matches were read with when they came into the index.
+
+        Raises:
+            InputError: the index cannot be read.
+        """
+        with self._reading():
+            return self.index.reader_options([match.row for match in matches])
+
+    @contextmanager
+    def _reading(self) -> Iterator[None]:
+        """The index for one thread; what it raises names places of this machine, which is for the terminal alone."""
         try:
             with self._searching:
-                matches = self.index.search(embedded.query, k, kind=list(kinds) or None)
-        except InputError as error:  # its text names a place of this machine, which is no matter of who asks
+                yield
+        except InputError as error:
             logger.error("the index cannot be read: %s", error)
             raise InputError(
                 "the index",
@@ -186,7 +203,6 @@ class Finder:
                 expected="what it was when the page was started",
                 remedy="The terminal that the page was started in says what happened.",
             ) from error
-        return matches, embedded.remarks
 
     def detect(
         self, terms: Sequence[Term], picture: Leaf, *, threshold: float | None = None

@@ -268,7 +268,7 @@ def _detect_tab(finder: Finder, street: Path | None) -> list[Any]:
     if finder.detector_name is None:
         gr.HTML(tool_note("detector", "--detector"))
         return []
-    gr.HTML('<p class="bp-hint">Looks for what you describe on the left in a picture that you drop here.</p>')
+    gr.HTML('<p class="bp-hint">Looks for your query in a picture that you drop here.</p>')
     picture = gr.File(
         str(street) if street else None, label="The picture to look in", type="filepath", height=120,
         elem_id="scene",
@@ -284,7 +284,7 @@ def _paint_tab(finder: Finder) -> list[Any]:
     if finder.pipeline_name is None:
         gr.HTML(tool_note("painter", "--pipeline"))
         return []
-    gr.HTML('<p class="bp-hint">Makes a new picture of what you describe on the left.</p>')
+    gr.HTML('<p class="bp-hint">Makes a new picture of your query.</p>')
     seed = gr.Textbox(
         label="Seed", info="A number; the same one makes the same picture. Empty for a new one.", elem_id="seed",
     )  # fmt: skip
@@ -315,19 +315,21 @@ def _terms(values: Sequence[Any]) -> list[Term]:
     """The sources of a query from the fields of both."""
     chosen, words, sound, file, options, *others = values
     kind = kind_named(chosen)
-    terms = [term_of(kind, words, sound if kind == "audio" else file, options or "", place="the first")]
+    terms = [term_of(kind, words, sound if kind == "audio" else file, options or "", place="the first words")]
     use_second, chosen, words, sound, file, options, weight = others
     if use_second:
         kind = kind_named(chosen)
         source = sound if kind == "audio" else file
-        terms.append(term_of(kind, words, source, options or "", float(weight or 0), place="the second"))
+        terms.append(
+            term_of(kind, words, source, options or "", float(weight or 0), place="the second words")
+        )
     return [term for term in terms if term is not None]
 
 
 def _search(finder: Finder, wall: Wall, *values: Any) -> tuple[str, str]:
     *query, kinds, number = values
     matches, remarks = finder.search(_terms(query), kinds=kinds or (), k=max(1, min(48, int(number or 12))))
-    return remarks_markup(remarks), wall.markup(matches)
+    return remarks_markup(remarks), wall.markup(matches, finder.reader_options(matches))
 
 
 def _detect(finder: Finder, *values: Any) -> tuple[str, str]:

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import signal
 import socket
+import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
@@ -18,6 +20,10 @@ from bindplug.errors import InputError
 if TYPE_CHECKING:
     import gradio as gr
 
+END_SIGNALS = tuple(
+    getattr(signal, name) for name in ("SIGINT", "SIGTERM", "SIGHUP") if hasattr(signal, name)
+)
+"""What ends the page: Ctrl+C, a service manager, a terminal that is closed."""
 TRIES = 100
 """Ports that are tried after the default one."""
 SETTINGS = {
@@ -46,6 +52,30 @@ def temporary_files() -> Iterator[Path]:
                     os.environ.pop(name, None)
                 else:
                     os.environ[name] = value
+
+
+@contextmanager
+def interruptible() -> Iterator[None]:
+    """Each of :data:`END_SIGNALS` raises KeyboardInterrupt, so that blocks which clean up are left in order."""
+
+    def interrupt(*_: object) -> None:
+        gc.freeze()  # the process ends: looking for garbage among the modules' objects would take seconds
+        raise KeyboardInterrupt
+
+    before = {number: signal.signal(number, interrupt) for number in END_SIGNALS}
+    try:
+        yield
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+
+
+def leave() -> None:
+    """End the process at once if a thread still computes an answer, which nobody waits for anymore."""
+    if any(thread is not threading.main_thread() and not thread.daemon for thread in threading.enumerate()):
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(0)
 
 
 def free_port(host: str, port: int, *, next_free: bool) -> int:
@@ -90,7 +120,7 @@ def run(
         announce: told the address, and the public one.
     """
     end = threading.Event()
-    for number in (signal.SIGINT, signal.SIGTERM):
+    for number in END_SIGNALS:
         signal.signal(number, lambda *_: end.set())
     _, address, public = page.launch(
         server_name=host,
@@ -105,3 +135,4 @@ def run(
     logging.getLogger("uvicorn.error").setLevel(logging.CRITICAL)
     page.server.force_exit = True
     page.close(verbose=False)
+    gc.freeze()  # as in interruptible

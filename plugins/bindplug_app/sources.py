@@ -43,7 +43,7 @@ def term_of(
         file: path of the upload, for all others.
         options: of the reader, as ``unit=mm channel=Z``.
         weight: 0 leaves the source out.
-        place: which source it is, for errors.
+        place: what the words are called in errors.
 
     Raises:
         InputError: the text is too long, the upload is gone, or an option is none of the reader.
@@ -80,13 +80,15 @@ def reader_options(text: str) -> dict[str, Any]:
     """``unit=mm channel=Z`` as options of a reader; values that are JSON are taken as such.
 
     Raises:
-        InputError: a part has another form.
+        InputError: a part has another form, or an option stands there twice.
     """
     options: dict[str, Any] = {}
     for part in re.split(r"[\s,;]+(?=\w+=)", text.strip()) if text.strip() else []:
         name, equals, value = part.partition("=")
         if not equals or not name.isidentifier() or not value:
             raise InputError("reader options", found=repr(part), expected="NAME=VALUE, as unit=mm")
+        if name in options:
+            raise InputError("reader options", found=f"{name}= twice", expected="each option once")
         try:
             options[name] = json.loads(value)
         except (ValueError, RecursionError):

@@ -17,6 +17,7 @@ from bindplug.indexes import (
     Condition,
     IndexInfo,
     IndexMatch,
+    IndexRow,
     MetadataValue,
     VectorIndex,
 )
@@ -32,8 +33,10 @@ from bindplug_search.listing import list_folder
 from bindplug_search.manifest import Approximation, Folder
 from bindplug_search.metadata import Changes, MetadataFile
 from bindplug_search.recall import refresh_approximation
+from bindplug_search.recipe import Recipe
 from bindplug_search.report import SAVE_EVERY, AddReport, absolute
 from bindplug_search.store import LanceIndex
+from bindplug_search.table import file_digest
 from bindplug_search.updating import update
 
 OVERFETCH = 4
@@ -368,6 +371,16 @@ class Index:
             )
             refresh_approximation(store)
         return report
+
+    def reader_options(self, rows: Sequence[IndexRow]) -> list[dict[str, Any]]:
+        """The options that the files of rows were read with, in their order; none where that is not known."""
+        if not rows or not isinstance(self.store, LanceIndex):
+            return [{} for _ in rows]
+        digests = [file_digest(row.path, row.kind) for row in rows]
+        recipes = self.store.recipes(list(dict.fromkeys(digests)))
+        return [
+            dict(Recipe.parse(recipes[digest]).options) if digest in recipes else {} for digest in digests
+        ]
 
     def optimize(self) -> Approximation | None:
         """Build the approximate search anew, and measure it; None where the index is small and every search exact."""

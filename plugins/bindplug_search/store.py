@@ -319,6 +319,14 @@ class LanceIndex:
             files.setdefault(digest, IndexedFile(path, kind, state)).rows += 1
         return files
 
+    def recipes(self, digests: Sequence[str]) -> dict[str, str]:
+        """How files became rows, by their digests; of none that is not there, or was added as vectors."""
+        with reading(self.path):
+            search = self._latest().search().where(is_among("file", digests)).select(["file", "recipe"])
+            columns = search.to_arrow()
+        pairs = zip(columns.column("file").to_pylist(), columns.column("recipe").to_pylist(), strict=True)
+        return {digest: text for digest, text in pairs if text}
+
     def rows_of(self, digests: Sequence[str]) -> tuple[np.ndarray, list[IndexRow], list[FileState]]:
         """Vectors (N, D), rows and states of files by their digests."""
         with reading(self.path):

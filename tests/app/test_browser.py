@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 from types import SimpleNamespace
 
 import httpx
@@ -25,6 +26,8 @@ def app(index_path, tmp_path_factory):
     directory = tmp_path_factory.mktemp("temporary")
     with running_page(str(index_path), TMPDIR=str(directory)) as (process, address):
         yield SimpleNamespace(process=process, address=address, directory=directory)
+        process.send_signal(signal.SIGHUP)  # the terminal is closed
+        assert process.wait(PATIENCE_MS / 1000) == 0
     left = [path.name for path in directory.iterdir() if path.name.startswith(("bindplug", "gradio"))]
     assert left == []
 

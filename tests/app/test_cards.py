@@ -10,10 +10,13 @@ import pytest
 from starlette.applications import Starlette
 from starlette.testclient import TestClient
 
+from bindplug import depth, text
 from bindplug.indexes import IndexMatch, IndexRow
+from bindplug_app import Finder, Term
 from bindplug_app.cards import Wall, error_markup, remarks_markup, short_name
 from bindplug_app.media import Media
 from bindplug_app.previews import KINDS, clean, preview
+from bindplug_search import create_index, open_index
 from tests.app.conftest import CAPTION, HOSTILE
 
 
@@ -90,6 +93,27 @@ def test_a_preview_is_made_again_when_the_file_has_changed(files, model, media, 
     first = wall.markup([match(path, "image")])
     path.write_bytes(files.library["fire"]["image"].read_bytes())
     assert wall.markup([match(path, "image")]) != first
+
+
+def test_a_map_is_drawn_with_the_options_that_it_was_read_with(model, media, tmp_path):
+    path = tmp_path / "millimetres.npy"
+    np.save(path, np.linspace(500, 4000, 64 * 64, dtype=np.float32).reshape(64, 64))
+    index_path = tmp_path / "maps.lance"
+    create_index(index_path, model="imagebind_tiny")
+    index = open_index(index_path, model=model)
+    index.add([depth(path, unit="mm"), text("a dog")])
+    finder, wall = Finder(index, model), Wall(model, media)
+    matches, _ = finder.search([Term(text("a dog").terms[0][1])])
+    options = finder.reader_options(matches)
+    assert sorted(map(len, options)) == [0, 1]
+    assert "No picture can be made of this file" in wall.markup(matches)
+    assert "bright is near (0.53" in wall.markup(matches, options)
+    index.add([depth(path, unit="cm")])
+    assert "bright is near (5.3" in wall.markup(matches, finder.reader_options(matches))
+
+
+def test_a_score_that_rounds_to_zero_has_no_sign(model, media):
+    assert "score 0.00" in Wall(model, media).markup([match("a dog", "text", -0.001)])
 
 
 def test_a_map_that_only_a_remark_belongs_to_is_drawn_without_a_warning(model, tmp_path):

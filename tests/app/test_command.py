@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import gc
 import os
+import signal
 import socket
+import threading
 from pathlib import Path
 
 import pytest
 
 from bindplug.cli.app import run
 from bindplug.errors import InputError
-from bindplug_app.server import free_port, temporary_files
+from bindplug_app.server import END_SIGNALS, free_port, interruptible, leave, temporary_files
 
 
 def test_a_missing_or_damaged_index_is_an_error_with_its_remedy(tmp_path, capsys):
@@ -42,6 +45,30 @@ def test_a_port_that_is_taken_is_an_error_or_the_next_one(capsys):
     assert free_port("127.0.0.1", 0, next_free=False) > 0
     with pytest.raises(InputError, match="an address of this machine"):
         free_port("203.0.113.1", 0, next_free=True)
+
+
+@pytest.mark.parametrize("number", END_SIGNALS)
+def test_signals_leave_no_temporary_files(number):
+    before = signal.getsignal(number)
+    try:
+        with pytest.raises(KeyboardInterrupt), interruptible(), temporary_files() as directory:
+            signal.raise_signal(number)
+    finally:
+        gc.unfreeze()
+    assert not directory.exists()
+    assert signal.getsignal(number) is before
+
+
+def test_an_answer_that_is_still_computed_is_not_waited_for(monkeypatch):
+    codes = []
+    monkeypatch.setattr(os, "_exit", codes.append)
+    end = threading.Event()
+    thread = threading.Thread(target=end.wait)
+    thread.start()
+    leave()
+    end.set()
+    thread.join()
+    assert codes == [0]
 
 
 def test_temporary_files_go_and_the_environment_is_as_before(monkeypatch):

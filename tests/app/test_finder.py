@@ -142,6 +142,8 @@ def test_reader_options_are_read_and_bounded(tmp_path):
     assert reader_options("") == {}
     with pytest.raises(InputError, match="NAME=VALUE"):
         reader_options("mm")
+    with pytest.raises(InputError, match="unit= twice"):
+        reader_options("unit=mm unit=cm")
     path = tmp_path / "map.png"
     path.write_bytes(b"x")
     with pytest.raises(InputError, match="options of depth: 'mask'"):
