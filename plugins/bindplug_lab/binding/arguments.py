@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -24,6 +25,9 @@ def settings_of(options: dict[str, Any]) -> BindSettings:
     from bindplug.training import is_own_sense
     from bindplug_lab.binding.settings import BindSettings
 
+    for name, value in options.items():
+        if isinstance(value, float) and not math.isfinite(value):  # which ranges let through
+            raise click.BadParameter(f"{value} is no number", param_hint=f"--{name.replace('_', '-')}")
     check_windows(options["windows"], options["hop"])
     anchor, init = options["anchor"] or options["init"], options["init"] or ""
     if not anchor:

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from bindplug import Encoder
-from bindplug.bound import ArrayTower
+from bindplug.bound import ArrayTower, BoundEncoder
 from bindplug.errors import InputError
 from bindplug.imagebind import ImageBind, ImageBindConfig, TowerConfig
 from bindplug.training import (
@@ -62,6 +62,8 @@ def build_tower(
     """
     torch.manual_seed(recipe.seed)
     width = anchor.embedding_space.width
+    if isinstance(init, BoundEncoder) and isinstance(init.tower, ImageBind) and settings.lora is None:
+        init = init.tower
     if init is not None:
         return _continued(settings, recipe, anchor, init)
     size = settings.tower or ("base" if pairs >= PUBLISHED_FROM else "small")
@@ -120,7 +122,7 @@ def _continued(
     if not isinstance(init, ImageBind) or settings.sense not in init.modalities:
         kind = f"a model of {', '.join(init.modalities)}"
         raise InputError(
-            f"--init {settings.init}", found=kind, expected=f"an ImageBind with a {settings.sense} tower"
+            f"--init {settings.init}", found=kind, expected=f"an ImageBind with a tower of {settings.sense}"
         )
     if has_adapters(init):
         if settings.lora is not None and not settings.merge:

@@ -215,6 +215,28 @@ def test_a_tower_goes_on_from_another_models(scenes, tmp_path):
     torch.testing.assert_close(*rows, atol=2e-3, rtol=0)
 
 
+def test_a_bound_tower_goes_on_as_an_imagebinds_own(ear, scenes, tmp_path):
+    output = tmp_path / "further"
+    arguments = (
+        "--sense",
+        "audio",
+        "--anchor",
+        "imagebind_tiny",
+        "--init",
+        ear,
+        "--batch",
+        "8",
+        "--epochs",
+        "1",
+    )
+    assert bind(scenes, *arguments, "--lr", "1e-9", "-o", output, "--quiet") == 0
+    first, further = (
+        bindplug.load(str(place), modalities={"audio"}).tower.state_dict() for place in (ear, output)
+    )
+    assert first.keys() == further.keys()
+    assert all(torch.allclose(first[name], further[name], atol=1e-6) for name in first)
+
+
 def test_left_out_items_are_listed_and_the_exit_code_says_so(scenes, tmp_path, capsys):
     import shutil
 
@@ -312,6 +334,8 @@ def test_what_fails_before_its_first_sample_leaves_nothing(tmp_path, capsys):
         (("--sense", "audio", "--anchor", "x", "-O", "depth.unit=mm"), "while the sense is audio"),
         (("--sense", "audio", "--anchor", "x", "--column", "image"), "not ROLE=NAME"),
         (("--sense", "sonar", "--anchor", "x", "--head", "mlp"), "build them into your own"),
+        (("--sense", "sonar", "--anchor", "x", "--lr", "nan"), "--lr: nan is no number"),
+        (("--sense", "audio", "--anchor", "x", "--windows", "inf"), "--windows: inf is no number"),
     ],
 )
 def test_options_that_contradict_each_other(scenes, tmp_path, capsys, arguments, text):
