@@ -194,7 +194,9 @@ class _Direction:
             raise InputError(where, found=f"{self.name}: no query with a match", expected="at least one")
         matches = [self.matches[place] for place in kept]
         # Captions of one recording are no independent observations, so they are resampled together.
-        single = all(len(match) == 1 for match in matches)
+        clusters = [
+            min(match) if len(match) == 1 else f"query {place}" for place, match in enumerate(matches)
+        ]
         recall = Recall(
             self.rows[kept],
             self.candidates,
@@ -202,7 +204,7 @@ class _Direction:
             own=[self.own[place] for place in kept],
             prefix=f"{self.name} ",
             ks=[k for k in ks if k < len(self.candidates)] or [1],
-            clusters=[min(match) for match in matches] if single else None,
+            clusters=clusters,
         )
         return recall, len(pairs) - len(kept)
 

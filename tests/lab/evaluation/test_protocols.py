@@ -121,6 +121,15 @@ def test_retrieval_in_both_directions_with_several_captions():
     assert back.count == 12
 
 
+def test_one_caption_of_two_sounds_leaves_the_captions_of_others_together():
+    right = unit_rows(12, 0)
+    left = np.repeat(right, 5, axis=0)
+    matches = [frozenset({place // 5}) for place in range(60)]
+    matches[0] = frozenset({0, 1})
+    forward = figures("retrieval", paired_items(left, right, matches))[1].measures[0]
+    assert len(set(forward.clusters)) == 13
+
+
 def test_a_wrong_caption_is_counted_in_both_directions():
     right = unit_rows(12, 0)
     values, _ = figures("retrieval", paired_items(right[[1, 0, *range(2, 12)]], right))
