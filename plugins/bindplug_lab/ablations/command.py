@@ -105,9 +105,10 @@ def write_report(grid: Grid, directory: Path) -> None:
     from bindplug.errors import MissingDependency
     from bindplug_lab.ablations.figures import figure
     from bindplug_lab.ablations.report import experiment_markdown, grid_markdown, grid_record
-    from bindplug_lab.ablations.results import ResultStore, write_whole
+    from bindplug_lab.ablations.results import ResultStore
     from bindplug_lab.ablations.runner import RESULTS
     from bindplug_lab.ablations.verdicts import cells
+    from bindplug_lab.output import write_whole
 
     results = ResultStore(directory / RESULTS).read_all(grid.runs())
     for experiment in grid.experiments:

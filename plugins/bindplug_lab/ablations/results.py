@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from bindplug_lab.ablations.settings import VERSION, RunSettings
+from bindplug_lab.output import write_whole
 
 
 @dataclass(frozen=True)
@@ -79,14 +79,3 @@ class ResultStore:
 
     def _path(self, settings: RunSettings) -> Path:
         return self.directory / f"{settings.key}.json"
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    partial = path.with_name(f".{path.name}.{os.getpid()}")
-    try:
-        partial.write_bytes(content)
-        partial.replace(path)
-    finally:
-        partial.unlink(missing_ok=True)

@@ -200,7 +200,8 @@ def _write(directory: Path, settings: Settings, models: tuple[str, ...]) -> None
     from bindplug.errors import MissingDependency
     from bindplug_lab.evaluation.figure import bars
     from bindplug_lab.evaluation.report import as_json, markdown
-    from bindplug_lab.evaluation.results import ResultStore, write_whole
+    from bindplug_lab.evaluation.results import ResultStore
+    from bindplug_lab.output import write_whole
 
     places = {name: place for place, name in enumerate(models)}
     stored = ResultStore(directory, settings).all()

@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from bindplug_lab.evaluation.results import Result, Settings
+from bindplug_lab.output import markdown_cell, markdown_row
 from bindplug_lab.statistics import Interval, difference
 
 __all__ = ["Difference", "as_json", "differences", "markdown", "short_labels", "table_rows"]
@@ -139,22 +140,22 @@ def _section(group: Sequence[Result], labels: dict[str, str]) -> list[str]:
     rows = table_rows(group)
     has_published = any(row[2] for row in rows)
     columns = ["figure", *head, *(["published"] if has_published else []), "chance"]
-    lines = [f"## {_cell(first.title)} (`{first.task}`)", "", _row(columns)]
-    lines.append(_row(["---", *["---:"] * len(head), *(["---"] if has_published else []), "---:"]))
+    lines = [f"## {markdown_cell(first.title)} (`{first.task}`)", "", markdown_row(columns)]
+    lines.append(markdown_row(["---", *["---:"] * len(head), *(["---"] if has_published else []), "---:"]))
     for name, cells, published, chance in rows:
         shown = f"**{name}**" if name == first.main else name
-        lines.append(_row([shown, *cells, *([published] if has_published else []), chance]))
+        lines.append(markdown_row([shown, *cells, *([published] if has_published else []), chance]))
     lines.append("")
     for result in group:
         parts = [f"{result.count} items"]
         if result.skipped:
             parts.append(f"**{len(result.skipped)} skipped**")
         parts += result.remarks
-        lines.append(f"- {_cell(labels[result.model])}: {'; '.join(parts)}.")
+        lines.append(f"- {markdown_cell(labels[result.model])}: {'; '.join(parts)}.")
     sources = dict.fromkeys(
         f"{figure['model']}: {figure['source']}" for figure in first.published if figure["model"] != "chance"
     )
-    lines += [f"- Published, {_cell(source)}." for source in sources]
+    lines += [f"- Published, {markdown_cell(source)}." for source in sources]
     return lines
 
 
@@ -162,15 +163,17 @@ def _differences(compared: Sequence[Difference], labels: dict[str, str]) -> list
     lines = [
         "Of the main figure, in points, with the interval of a paired bootstrap.",
         "",
-        _row(["task", "figure", "models", "difference", "is it clear?"]),
-        _row(["---", "---", "---", "---:", "---"]),
+        markdown_row(["task", "figure", "models", "difference", "is it clear?"]),
+        markdown_row(["---", "---", "---", "---:", "---"]),
     ]
     for item in compared:
         pair = f"{labels[item.model]} minus {labels[item.base]}"
         if item.interval is None:
-            lines.append(_row([item.task, item.metric, pair, "", "not measured on the same items"]))
+            lines.append(markdown_row([item.task, item.metric, pair, "", "not measured on the same items"]))
             continue
-        lines.append(_row([item.task, item.metric, pair, item.interval.text(), verdict(item.interval)]))
+        lines.append(
+            markdown_row([item.task, item.metric, pair, item.interval.text(), verdict(item.interval)])
+        )
     return lines
 
 
@@ -179,14 +182,6 @@ def verdict(interval: Interval) -> str:
     if not interval.is_known:
         return "too few items to tell"
     return "yes" if interval.low > 0 or interval.high < 0 else "no, 0 is within the interval"
-
-
-def _row(cells: Sequence[str]) -> str:
-    return f"| {' | '.join(_cell(cell) for cell in cells)} |"
-
-
-def _cell(value: str) -> str:
-    return " ".join(value.replace("|", "\\|").split())
 
 
 def as_json(results: Sequence[Result], settings: Settings) -> dict[str, Any]:

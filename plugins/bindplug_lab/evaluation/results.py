@@ -20,9 +20,10 @@ from typing import Any
 import numpy as np
 
 from bindplug.errors import InputError
+from bindplug_lab.output import write_whole
 from bindplug_lab.statistics import Interval
 
-__all__ = ["Result", "ResultStore", "Settings", "write_whole"]
+__all__ = ["Result", "ResultStore", "Settings"]
 
 FORMAT = 1
 """Version of the directory's layout."""
@@ -232,19 +233,6 @@ class ResultStore:
             expected="the same settings, to go on with them",
             remedy="Say --overwrite to drop them, or give another --output",
         )
-
-
-def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all."""
-    temporary = path.with_name(f"{path.name}.{os.getpid()}.tmp")
-    try:
-        with temporary.open("wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _read(path: Path) -> Result:

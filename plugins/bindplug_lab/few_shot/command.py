@@ -240,9 +240,9 @@ def _plot_form(plot: str | None) -> str:
 def _write(
     result: FewShot, model: str, settings: dict[str, Any], output: str | None, plot: str | None, form: str
 ) -> None:
-    from bindplug_lab.evaluation.results import write_whole
     from bindplug_lab.few_shot.plot import plot_curve
     from bindplug_lab.few_shot.report import as_json, markdown
+    from bindplug_lab.output import write_whole
 
     title = f"{Path(model).name}, {result.curve.classes} classes"
     try:

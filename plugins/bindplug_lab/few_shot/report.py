@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from bindplug_lab.few_shot.run import FewShot
+from bindplug_lab.output import markdown_cell, markdown_row
 
 __all__ = ["as_json", "markdown", "table_rows"]
 
@@ -27,15 +28,15 @@ def markdown(result: FewShot, model: str, settings: Mapping[str, Any], picture: 
     """
     curve = result.curve
     lines = [
-        f"# Few-shot accuracy of {_cell(model)}",
+        f"# Few-shot accuracy of {markdown_cell(model)}",
         "",
         f"{curve.classes} classes, {result.test_count} test items. Each figure is the mean over {curve.repeats} drawn "
         f"supports, in percent, with a {100 * settings['level']:g} % interval from a bootstrap over supports and test "
         f"items (seed {settings['seed']}). The encoder is frozen.",
         "",
-        _row(["examples a class", *map(str, curve.shots)]),
-        _row(["---", *["---:"] * len(curve.shots)]),
-        *map(_row, table_rows(result)),
+        markdown_row(["examples a class", *map(str, curve.shots)]),
+        markdown_row(["---", *["---:"] * len(curve.shots)]),
+        *map(markdown_row, table_rows(result)),
         "",
     ]
     if curve.zero_shot is not None:
@@ -62,11 +63,3 @@ def as_json(result: FewShot, model: str, settings: Mapping[str, Any]) -> dict[st
         "skipped": result.skipped,
         "notes": result.notes,
     }
-
-
-def _row(cells: list[str]) -> str:
-    return f"| {' | '.join(map(_cell, cells))} |"
-
-
-def _cell(value: str) -> str:
-    return " ".join(value.replace("|", "\\|").split())

@@ -19,6 +19,7 @@ from bindplug_lab.judging.anchors import embed_worlds
 from bindplug_lab.judging.measures import MEASURES, by_prototypes
 from bindplug_lab.judging.settings import JudgeSettings
 from bindplug_lab.judging.towers import bind_sense, embed_sense
+from bindplug_lab.output import write_whole
 from bindplug_lab.world import World, open_world
 
 SETTINGS = "settings.json"
@@ -137,6 +138,4 @@ class Parts:
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:
-    temporary = path.with_name(f".{path.name}-{os.getpid()}")
-    temporary.write_text(json.dumps(value, indent=1) + "\n", encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, (json.dumps(value, indent=1) + "\n").encode())

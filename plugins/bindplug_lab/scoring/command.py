@@ -128,7 +128,7 @@ def score(
 
 
 def _write(path: Path, pairs: Pairs, scores: PairScores, sides: list[tuple[str, str]]) -> None:
-    from bindplug_lab.evaluation.results import write_whole
+    from bindplug_lab.output import write_whole
 
     buffer = io.StringIO()
     writer = csv.writer(buffer, lineterminator="\n")
