@@ -9,6 +9,7 @@ import json
 import os
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 from typing import Any, TextIO
 
@@ -23,7 +24,11 @@ def work(jobs: TextIO, outcomes: TextIO) -> None:
     torch.set_num_threads(1)  # several workers share the machine
     for line in jobs:
         job = json.loads(line)
-        print(json.dumps(do(job)), file=outcomes, flush=True)
+        outcome = do(job)
+        try:
+            print(json.dumps(outcome), file=outcomes, flush=True)
+        except BrokenPipeError:  # the process that started this one is gone; the result is kept
+            return
 
 
 def do(job: dict[str, Any]) -> dict[str, Any]:
@@ -55,6 +60,8 @@ def main() -> None:
     outcomes = os.fdopen(os.dup(1), "w", encoding="utf-8")
     os.dup2(2, 1)
     work(sys.stdin, outcomes)
+    with suppress(BrokenPipeError):
+        outcomes.close()
 
 
 if __name__ == "__main__":
