@@ -87,7 +87,7 @@ def grid_markdown(grid: Grid, results: Mapping[str, RunResult], pages: bool = Fa
         )
     lines += [
         "",
-        f"{complete} of {len(runs)} runs, {failed} failed; {seconds / 60:.0f} minutes of one core.",
+        f"{complete} of {len(runs)} runs, {failed} failed; together they took {seconds / 60:.0f} minutes.",
         "",
     ]
     text = "\n".join(lines)
