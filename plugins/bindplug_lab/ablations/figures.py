@@ -28,7 +28,7 @@ def figure(experiment: Experiment, table: Mapping[tuple[str, str], Cell]) -> byt
     from matplotlib.figure import Figure
 
     senses = list(experiment.bases)
-    width = len(senses) * max(2.6, 0.62 * len(experiment.variants) + 1.2)
+    width = max(3.6, len(senses) * max(2.6, 0.8 * len(experiment.variants) + 1.0))
     picture = Figure(figsize=(width, 2.9), dpi=110, layout="constrained")
     FigureCanvasAgg(picture)
     for axes, sense in zip(picture.subplots(1, len(senses), squeeze=False)[0], senses, strict=True):
@@ -41,7 +41,7 @@ def figure(experiment: Experiment, table: Mapping[tuple[str, str], Cell]) -> byt
         for handle, label in more:
             if label not in labels:
                 handles, labels = [*handles, handle], [*labels, label]
-    picture.legend(handles, labels, loc="outside upper center", ncols=2, frameon=False, fontsize=8)
+    picture.legend(handles, labels, loc="outside upper center", ncols=len(senses), frameon=False, fontsize=8)
     content = io.BytesIO()
     picture.savefig(content, format="png", metadata={"Software": None})
     return content.getvalue()
@@ -70,10 +70,10 @@ def _draw(axes: Any, experiment: Experiment, sense: str, table: Mapping[tuple[st
     if published:
         xs, ys = zip(*published, strict=True)
         axes.plot(xs, ys, "D", color=PUBLISHED, ms=5, mfc="none", label="the paper, on its own data")
-    axes.set_xticks(range(len(names)), names, fontsize=8)
+    axes.set_xticks(range(len(names)), [name.replace(" / ", "\n") for name in names], fontsize=8)
     axes.set_xlim(-0.5, len(names) - 0.5)
+    axes.margins(y=0.1)
     axes.set_ylim(bottom=0)
-    axes.margins(y=0.15)
     axes.set_title(sense, fontsize=9)
     axes.set_xlabel(experiment.axis, fontsize=9)
     axes.grid(axis="y", lw=0.4, alpha=0.5)
