@@ -126,7 +126,7 @@ class Finder:
 
     def info(self) -> IndexInfo:
         """What the index holds now."""
-        with self._searching:
+        with self._reading():
             return self.index.info()
 
     def embed(self, terms: Sequence[Term]) -> EmbeddedTerms:

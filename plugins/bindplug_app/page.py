@@ -17,14 +17,14 @@ from gradio.utils import get_upload_folder
 
 from bindplug.errors import BindplugError
 from bindplug_app.cards import Wall, error_markup, remarks_markup
-from bindplug_app.finder import Finder, Term
+from bindplug_app.finder import Finder
 from bindplug_app.guards import PageGuard
 from bindplug_app.media import Media
 from bindplug_app.previews import KINDS, clean, picture_markup, preview
-from bindplug_app.sources import file_leaf, kind_named, reader_options, seed_of, term_of
+from bindplug_app.sources import file_leaf, kind_named, reader_options, seed_of, terms_of
 from bindplug_app.starters import Starter, make_starters, make_street
 from bindplug_app.theme import make_theme
-from bindplug_app.words import detection_markup, intro_markup, tool_note
+from bindplug_app.words import detection_markup, empty_index_markup, intro_markup, tool_note
 from bindplug_serve import HostGuard, check_size
 from bindplug_toyworld import TOY_SPACE
 
@@ -311,40 +311,29 @@ def _guarded(function: Callable[..., tuple[str, str]], outputs: int) -> Callable
     return answer
 
 
-def _terms(values: Sequence[Any]) -> list[Term]:
-    """The sources of a query from the fields of both."""
-    chosen, words, sound, file, options, *others = values
-    kind = kind_named(chosen)
-    terms = [term_of(kind, words, sound if kind == "audio" else file, options or "", place="the first words")]
-    use_second, chosen, words, sound, file, options, weight = others
-    if use_second:
-        kind = kind_named(chosen)
-        source = sound if kind == "audio" else file
-        terms.append(
-            term_of(kind, words, source, options or "", float(weight or 0), place="the second words")
-        )
-    return [term for term in terms if term is not None]
-
-
 def _search(finder: Finder, wall: Wall, *values: Any) -> tuple[str, str]:
     *query, kinds, number = values
-    matches, remarks = finder.search(_terms(query), kinds=kinds or (), k=max(1, min(48, int(number or 12))))
-    return remarks_markup(remarks), wall.markup(matches, finder.reader_options(matches))
+    terms, notes = terms_of(query)
+    matches, remarks = finder.search(terms, kinds=kinds or (), k=max(1, min(48, int(number or 12))))
+    if not matches and not finder.info().rows:
+        return remarks_markup(notes + remarks), empty_index_markup()
+    return remarks_markup(notes + remarks), wall.markup(matches, finder.reader_options(matches))
 
 
 def _detect(finder: Finder, *values: Any) -> tuple[str, str]:
     *query, picture, threshold = values
-    terms = _terms(query)
+    terms, notes = terms_of(query)
     if not picture:
         return error_markup("There is no picture to look in yet: drop one above."), ""
     answer = finder.detect(terms, file_leaf("image", picture), threshold=float(threshold or 0.5))
-    return remarks_markup(answer.remarks), detection_markup(answer)
+    return remarks_markup(notes + answer.remarks), detection_markup(answer)
 
 
 def _paint(finder: Finder, *values: Any) -> tuple[str, str]:
     *query, seed = values
     number = seed_of(seed)
-    picture, remarks = finder.paint(_terms(query), seed=number)
+    terms, notes = terms_of(query)
+    picture, remarks = finder.paint(terms, seed=number)
     factor = max(1, 384 // max(picture.size))
     from PIL import Image
 
@@ -352,7 +341,7 @@ def _paint(finder: Finder, *values: Any) -> tuple[str, str]:
     alt = f"the picture that was painted, seed {number}"
     caption = f"<figcaption>Seed {number}</figcaption>"
     markup = f'<figure class="bp-figure">{picture_markup(shown, alt, "PNG")}{caption}</figure>'
-    return remarks_markup(remarks), markup
+    return remarks_markup(notes + remarks), markup
 
 
 def _look(finder: Finder, chosen: str, file: str | None, options: str) -> str:

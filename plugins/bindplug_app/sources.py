@@ -6,7 +6,7 @@ import json
 import os
 import re
 import secrets
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -55,6 +55,31 @@ def term_of(
             raise InputError(place, found=f"{len(sentence)} characters", expected=f"at most {LONGEST_TEXT}")
         return Term(leaf_of("text", sentence), weight) if sentence and weight else None
     return Term(file_leaf(kind, file, settings), weight) if file and weight else None
+
+
+def terms_of(values: Sequence[Any]) -> tuple[list[Term], list[str]]:
+    """The sources of a query, and what there is to say about them.
+
+    Args:
+        values: of the fields: kind as people call it, words, sound, file and options of the first source; whether
+            there is a second; the same five of the second; its weight.
+
+    Raises:
+        InputError: as :func:`term_of`, or a kind is none.
+    """
+    first, has_second, second, weight = values[:5], values[5], values[6:11], float(values[11] or 0)
+    terms = [_term(first, 1.0, "the first words")]
+    if has_second and weight:
+        terms.append(_term(second, weight, "the second words"))
+    sources = [term for term in terms if term is not None]
+    is_alone = len(sources) == 1 and len(terms) == 2
+    return sources, ["One of the two is empty; the other counts alone."] if is_alone else []
+
+
+def _term(values: Sequence[Any], weight: float, place: str) -> Term | None:
+    label, words, sound, file, options = values
+    kind = kind_named(label)
+    return term_of(kind, words, sound if kind == "audio" else file, options or "", weight, place=place)
 
 
 def file_leaf(kind: str, file: str, options: Mapping[str, Any] | None = None) -> Leaf:

@@ -25,8 +25,9 @@ MODEL = "imagebind_huge"
 
 def intro_markup(info: IndexInfo, is_toy: bool) -> str:
     """Title, what is searched, and the limits of the toy model."""
+    singulars = KINDS | {"text": "sentence"}
     counts = [
-        f"{info.kinds[kind]} {PLURALS[kind] if info.kinds[kind] != 1 else KINDS[kind].lower()}"
+        f"{info.kinds[kind]} {PLURALS[kind] if info.kinds[kind] != 1 else singulars[kind].lower()}"
         for kind in KINDS
         if info.kinds.get(kind)
     ]
@@ -42,6 +43,14 @@ def intro_markup(info: IndexInfo, is_toy: bool) -> str:
         '<header class="bp-intro"><h1>Find anything by anything</h1>'
         "<p>Give a sound, a picture, a depth map, heat, a motion or words. The files that mean the same come up, "
         f"whatever sense they are of. Searched here: {clean(holds)}.</p>{toy}</header>"
+    )
+
+
+def empty_index_markup() -> str:
+    """That there is nothing to search, and how files come into the index."""
+    return (
+        '<p class="bp-empty">The index is empty. <code>bindplug index add</code> brings files into it; '
+        "they can be searched for at once.</p>"
     )
 
 

@@ -12,8 +12,9 @@ from PIL import Image
 import bindplug
 from bindplug.errors import InputError, NoDirection, SpaceMismatch
 from bindplug_app import Finder, Term
-from bindplug_app.sources import file_leaf, kind_named, reader_options, seed_of, term_of
-from bindplug_search import open_index
+from bindplug_app.sources import file_leaf, kind_named, reader_options, seed_of, term_of, terms_of
+from bindplug_app.words import empty_index_markup, intro_markup
+from bindplug_search import create_index, open_index
 
 
 def term(kind, source, weight=1.0):
@@ -112,9 +113,20 @@ def test_an_index_that_goes_away_is_an_error_without_its_place(index_path, model
     shutil.copytree(index_path, path)
     finder = Finder(open_index(path, model=model), model)
     shutil.rmtree(path)
-    with pytest.raises(InputError, match="a table that cannot be read") as caught:
-        finder.search([term("text", "a dog")])
-    assert str(tmp_path) not in str(caught.value)
+    for ask in (lambda: finder.search([term("text", "a dog")]), finder.info):
+        with pytest.raises(InputError, match="a table that cannot be read") as caught:
+            ask()
+        assert str(tmp_path) not in str(caught.value)
+
+
+def test_an_empty_index_has_no_matches(model, tmp_path):
+    finder = Finder(create_index(tmp_path / "empty.lance", model=model), model)
+    assert finder.search([term("text", "a dog")]) == ([], [])
+    assert finder.reader_options([]) == []
+    assert "Searched here: nothing yet" in intro_markup(finder.info(), False)
+    assert "bindplug index add" in empty_index_markup()
+    finder.index.add(bindplug.text("a dog"))
+    assert "Searched here: 1 sentence." in intro_markup(finder.info(), False)
 
 
 @pytest.mark.parametrize(
@@ -161,6 +173,21 @@ def test_what_is_not_given_is_left_out(tmp_path):
     assert kind_named("Heat picture") == "thermal"
     with pytest.raises(InputError, match="Words, Sound"):
         kind_named("Smell")
+
+
+def test_a_second_source_that_is_empty_is_told():
+    dog, nothing = ["Words", "a dog", None, None, ""], ["Sound", "", None, None, ""]
+    remark = ["One of the two is empty; the other counts alone."]
+    for fields, count, remarks in (
+        ([*dog, True, *dog, -0.5], 2, []),
+        ([*dog, True, *nothing, 1], 1, remark),
+        ([*nothing, True, *dog, 1], 1, remark),
+        ([*dog, True, *nothing, 0], 1, []),
+        ([*dog, False, *nothing, 1], 1, []),
+        ([*nothing, True, *nothing, None], 0, []),
+    ):
+        terms, notes = terms_of(fields)
+        assert (len(terms), notes) == (count, remarks)
 
 
 def test_the_terms_of_the_public_face_are_these():
