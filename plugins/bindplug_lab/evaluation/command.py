@@ -21,9 +21,12 @@ from bindplug.cli.building import (
 )
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     from bindplug import Encoder
     from bindplug_lab.evaluation.results import Result, Settings
     from bindplug_lab.evaluation.run import Evaluation
+    from bindplug_lab.tasks import Task
 
 GIB = 1 << 30
 
@@ -281,17 +284,24 @@ def _list(as_json: bool) -> int:
         )
         return OK
     table = Table(box=None)
-    for column in ("task", "what", "protocol", "modalities", "items", "groups"):
-        table.add_column(column, justify="right" if column == "items" else "left")
+    table.add_column("task", no_wrap=True)  # a name that is cut short cannot be typed
+    table.add_column("what")
+    table.add_column("modalities")
+    table.add_column("items", justify="right", no_wrap=True)
     for task in tasks:
-        cells = (
-            task.name,
-            task.title,
-            task.protocol,
-            ", ".join(modalities_of(task)),
-            str(task.size or ""),
-            ", ".join(task.groups),
-        )
+        cells = (task.name, task.title, ", ".join(modalities_of(task)), str(task.size or ""))
         table.add_row(*map(Text, cells))
-    console().print(table)
+    out = console()
+    out.print(table)
+    for group, names in groups_of(tasks).items():
+        out.print(Text(f"{group} stands for {len(names)} tasks: {', '.join(names)}"))
     return OK
+
+
+def groups_of(tasks: Sequence[Task]) -> dict[str, list[str]]:
+    """Names of the tasks that a name of a group stands for."""
+    groups: dict[str, list[str]] = {}
+    for task in tasks:
+        for group in task.groups:
+            groups.setdefault(group, []).append(task.name)
+    return groups
