@@ -29,6 +29,7 @@ class _Capture:
         self.inside = self.entries = 0
         self.saved: int | None = None
         self.file: IO[bytes] | None = None
+        self.rest = b""  # of a line that a thread has begun
 
     def enter(self) -> int:
         with self.lock:
@@ -41,8 +42,8 @@ class _Capture:
     def leave(self, entry: int) -> list[str]:
         """The messages since the last call, if this thread was alone since :meth:`enter`."""
         with self.lock:
-            messages = self._drain()
             self.inside -= 1
+            messages = self._drain(is_last=self.inside == 0)
             if self.inside == 0:
                 self._restore()
             return messages if entry == self.entries else []
@@ -50,27 +51,32 @@ class _Capture:
     def end(self) -> None:
         """Put stderr back though a thread may be stuck in a decoder, so that last words are shown."""
         with self.lock:
-            self._drain()
+            self._drain(is_last=True)
             self._restore()
 
     def _divert(self) -> None:
         try:
+            self.rest = b""
             self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - open until the last thread leaves
             self.saved = os.dup(STDERR)
             os.dup2(self.file.fileno(), STDERR)
         except OSError:  # no stderr, or no place for a file: nothing is diverted
             self._restore()
 
-    def _drain(self) -> list[str]:
+    def _drain(self, *, is_last: bool) -> list[str]:
+        """The messages so far; a line that another thread has not ended yet waits, unless this one is the last."""
         if self.file is None or self.saved is None:
             return []
+        data = self.rest
         size = self.file.seek(0, os.SEEK_END)
-        if not size:
-            return []
-        self.file.seek(0)
-        lines = self.file.read(size).splitlines(keepends=True)
-        self.file.seek(0)
-        self.file.truncate()
+        if size:
+            self.file.seek(0)
+            data += self.file.read(size)
+            self.file.seek(0)
+            self.file.truncate()
+        end = len(data) if is_last else data.rfind(b"\n") + 1
+        self.rest = data[end:]
+        lines = data[:end].splitlines(keepends=True)
         others = b"".join(line for line in lines if not MESSAGE.match(line))
         if others:
             os.write(self.saved, others)
