@@ -8,7 +8,8 @@ import re
 import tempfile
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
+from pathlib import Path
 from typing import IO
 
 STDERR = 2
@@ -29,6 +30,7 @@ class _Capture:
         self.inside = self.entries = 0
         self.saved: int | None = None
         self.file: IO[bytes] | None = None
+        self.path = ""
         self.rest = b""  # of a line that a thread has begun
 
     def enter(self) -> int:
@@ -57,9 +59,12 @@ class _Capture:
     def _divert(self) -> None:
         try:
             self.rest = b""
-            self.file = tempfile.TemporaryFile(buffering=0)  # noqa: SIM115 - open until the last thread leaves
+            writer, self.path = tempfile.mkstemp()
+            # a handle of its own has a position of its own, and nothing is cut off while decoders write
+            self.file = Path(self.path).open("rb", buffering=0)  # noqa: SIM115 - until the last thread leaves
             self.saved = os.dup(STDERR)
-            os.dup2(self.file.fileno(), STDERR)
+            os.dup2(writer, STDERR)
+            os.close(writer)
         except OSError:  # no stderr, or no place for a file: nothing is diverted
             self._restore()
 
@@ -67,13 +72,7 @@ class _Capture:
         """The messages so far; a line that another thread has not ended yet waits, unless this one is the last."""
         if self.file is None or self.saved is None:
             return []
-        data = self.rest
-        size = self.file.seek(0, os.SEEK_END)
-        if size:
-            self.file.seek(0)
-            data += self.file.read(size)
-            self.file.seek(0)
-            self.file.truncate()
+        data = self.rest + self.file.read()
         end = len(data) if is_last else data.rfind(b"\n") + 1
         self.rest = data[end:]
         lines = data[:end].splitlines(keepends=True)
@@ -88,6 +87,8 @@ class _Capture:
             os.close(self.saved)
         if self.file is not None:
             self.file.close()
+            with suppress(OSError):
+                os.unlink(self.path)  # noqa: PTH108
         self.saved = self.file = None
 
 
