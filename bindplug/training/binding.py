@@ -227,10 +227,25 @@ def _run(
     processes: Processes,
     quiet: bool | None,
 ) -> BindingResult:
+    run = Run(
+        tower, encode, pairs, recipe,
+        augment=augment, name=name, validation=validation, options=options, processes=processes,
+    )  # fmt: skip
     with _gradient_checkpointing(tower, name, options):
-        return _trained(
-            tower, encode, pairs, recipe, augment, name, validation, held_out, options, processes, quiet
-        )
+        run.train(quiet)
+    fitted = None if held_out is None else _fitted(encode, held_out, recipe.batch_size, processes.device)
+    progress = run.progress
+    return BindingResult(
+        steps=progress.step,
+        seconds=progress.seconds,
+        scale=run.scale,
+        losses=progress.losses,
+        similarity_scale=fitted,
+        validations=progress.validations,
+        best_step=None if validation is None else progress.best_step,
+        is_stopped_early=progress.is_stopped,
+        resumed_step=run.resumed_step,
+    )
 
 
 @contextmanager
@@ -252,39 +267,6 @@ def _gradient_checkpointing(tower: nn.Module, name: str, options: RunOptions) ->
         yield
     finally:
         tower.gradient_checkpointing = before  # type: ignore[assignment]
-
-
-def _trained(
-    tower: nn.Module,
-    encode: Callable[[Tensor], Tensor],
-    pairs: PairDataset,
-    recipe: BindingRecipe,
-    augment: Augmentation | None,
-    name: str,
-    validation: Validation | None,
-    held_out: HeldOut | None,
-    options: RunOptions,
-    processes: Processes,
-    quiet: bool | None,
-) -> BindingResult:
-    run = Run(
-        tower, encode, pairs, recipe,
-        augment=augment, name=name, validation=validation, options=options, processes=processes,
-    )  # fmt: skip
-    run.train(quiet)
-    fitted = None if held_out is None else _fitted(encode, held_out, recipe.batch_size, processes.device)
-    progress = run.progress
-    return BindingResult(
-        steps=progress.step,
-        seconds=progress.seconds,
-        scale=run.scale,
-        losses=progress.losses,
-        similarity_scale=fitted,
-        validations=progress.validations,
-        best_step=None if validation is None else progress.best_step,
-        is_stopped_early=progress.is_stopped,
-        resumed_step=run.resumed_step,
-    )
 
 
 @torch.inference_mode()
