@@ -3,50 +3,17 @@
 from __future__ import annotations
 
 import csv
-import json
-import warnings
-from collections.abc import Callable
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 from PIL import Image
 
-from bindplug.cli.app import run
 from bindplug.imagebind import ImageBind, save_directory
 from bindplug.space import EmbeddingSpace
+from tests.command_line import bindplug  # noqa: F401 - a fixture
 from tests.small import SMALL
-
-
-@dataclass
-class Ran:
-    """What a command line printed, and how it ended."""
-
-    code: int
-    out: str
-    err: str
-
-    @property
-    def json(self) -> Any:
-        return json.loads(self.out)
-
-
-@pytest.fixture
-def bindplug(capsys: pytest.CaptureFixture[str]) -> Callable[..., Ran]:
-    """Runs a command line in this process: ``bindplug("models", "--json")``."""
-
-    def call(*arguments: object) -> Ran:
-        capsys.readouterr()
-        with warnings.catch_warnings():  # what is shown to a person must not be raised by pytest
-            warnings.simplefilter("always", UserWarning)
-            code = run([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return Ran(code, printed.out, printed.err)
-
-    return call
 
 
 @pytest.fixture(scope="session")
