@@ -2,17 +2,15 @@
 
 from __future__ import annotations
 
-import warnings
 from pathlib import Path
 
 import pytest
 import torch
 
-from bindplug.cli.app import run
 from bindplug.imagebind import ImageBind, save_directory
 from bindplug.space import EmbeddingSpace
 from bindplug_search import Index, create_index
-from tests.cli.conftest import Ran
+from tests.command_line import bindplug  # noqa: F401 - a fixture
 from tests.search.adopt_world import World
 from tests.search.content import ContentEncoder
 from tests.small import SMALL
@@ -27,21 +25,6 @@ def encoder() -> ContentEncoder:
 def index(tmp_path: Path, encoder: ContentEncoder) -> Index:
     """A new, empty index beside the folder ``tmp_path / "library"``."""
     return create_index(tmp_path / "library.lance", model=encoder)
-
-
-@pytest.fixture
-def bindplug(capsys):
-    """Runs a command line in this process."""
-
-    def call(*arguments):
-        capsys.readouterr()
-        with warnings.catch_warnings():
-            warnings.simplefilter("always", UserWarning)
-            code = run([str(argument) for argument in arguments])
-        printed = capsys.readouterr()
-        return Ran(code, printed.out, printed.err)
-
-    return call
 
 
 @pytest.fixture(scope="session")
