@@ -142,6 +142,7 @@ def measured_table(modality: str, config: ImageBindConfig, batch: int) -> str:
                     lora=lora,
                     precision=precision,
                     gradient_checkpointing=checkpointing,
+                    on_cpu=True,
                 )
                 lines.append(
                     f"| {kind} | {'float32' if precision == 'no' else precision} | "

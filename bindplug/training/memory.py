@@ -66,6 +66,7 @@ def estimate_memory(
     precision: str = "no",
     dtype: torch.dtype = torch.float32,
     gradient_checkpointing: bool = False,
+    on_cpu: bool = False,
 ) -> StepMemory:
     """Memory of a training step of one ImageBind tower; no weights are allocated, whatever the size.
 
@@ -81,6 +82,8 @@ def estimate_memory(
         precision: ``"no"`` or ``"bf16"`` for mixed precision.
         dtype: of the tower's weights; adapters are float32.
         gradient_checkpointing: compute blocks again in the backward pass.
+        on_cpu: count what a CPU's kernels need beside a GPU's: where two dtypes meet, as in DoRA's mixed precision,
+            they first convert whole operands.
 
     Returns:
         The bytes by kind.
@@ -93,7 +96,12 @@ def estimate_memory(
     assert isinstance(tower, Tower)
     shape = _input_shape(tower_name, config.input_size(tower_name))
     return step_memory(
-        tower, shape, batch_size, precision=precision, gradient_checkpointing=gradient_checkpointing
+        tower,
+        shape,
+        batch_size,
+        precision=precision,
+        gradient_checkpointing=gradient_checkpointing,
+        on_cpu=on_cpu,
     )
 
 
@@ -104,6 +112,7 @@ def step_memory(
     *,
     precision: str = "no",
     gradient_checkpointing: bool = False,
+    on_cpu: bool = False,
 ) -> StepMemory:
     """Memory of a training step of any tower, which is copied without its numbers and otherwise left alone.
 
@@ -113,6 +122,7 @@ def step_memory(
         batch_size: as in :func:`estimate_memory`.
         precision: likewise.
         gradient_checkpointing: likewise; only ImageBind's towers know it.
+        on_cpu: likewise.
     """
     shadow = _shadow(tower)
     shadow.train()
@@ -122,7 +132,7 @@ def step_memory(
         # The backward pass leaves the mode, so blocks that are computed again enter it by themselves.
         shadow.run_block = _inside(shadow.run_block, rules)  # type: ignore[method-assign]
     trained = [parameter for parameter in shadow.parameters() if parameter.requires_grad]
-    live = _LiveBytes()
+    live = _LiveBytes(converts_operands=on_cpu)
     for tensor in (*shadow.parameters(), *shadow.buffers()):
         live.hold(tensor)
     held = live.now
@@ -147,10 +157,15 @@ def step_memory(
 
 
 class _LiveBytes(TorchDispatchMode):
-    """Counts the bytes of tensors' storages while they live."""
+    """Counts the bytes of tensors' storages while they live.
 
-    def __init__(self) -> None:
+    Args:
+        converts_operands: whether elementwise kernels first make a copy of each operand of another dtype, as on CPUs.
+    """
+
+    def __init__(self, *, converts_operands: bool = False) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
+        self.converts_operands = converts_operands
         self._sizes: dict[int, int] = {}
         self.now = self.peak = 0
         self._at_peak: frozenset[int] = frozenset()
@@ -164,14 +179,17 @@ class _LiveBytes(TorchDispatchMode):
         self._sizes[key] = storage.nbytes()
         self.now += storage.nbytes()
         weakref.finalize(storage, self._drop, key)
-        if self.now > self.peak:
-            self.peak = self.now
-            self._at_peak = frozenset(self._sizes)
+        self._note_peak(self.now)
 
     def gradients_at_peak(self, parameters: list[nn.Parameter]) -> int:
         """Bytes of the parameters' gradients that existed at the peak."""
         grads = [p.grad for p in parameters if p.grad is not None]
         return sum(grad.nbytes for grad in grads if grad.untyped_storage()._cdata in self._at_peak)
+
+    def _note_peak(self, held: int) -> None:
+        if held > self.peak:
+            self.peak = held
+            self._at_peak = frozenset(self._sizes)
 
     def _drop(self, key: int) -> None:
         self.now -= self._sizes.pop(key, 0)
@@ -183,7 +201,15 @@ class _LiveBytes(TorchDispatchMode):
         for leaf in tree_leaves(out):
             if isinstance(leaf, Tensor):
                 self.hold(leaf)
+        if self.converts_operands and torch.Tag.pointwise in func.tags and isinstance(out, Tensor):
+            self._note_peak(self.now + _converted_bytes(args, out.dtype))
         return out
+
+
+def _converted_bytes(operands: tuple[Any, ...], dtype: torch.dtype) -> int:
+    """Bytes of copies in ``dtype`` of those floating operands that have another one."""
+    tensors = [x for x in operands if isinstance(x, Tensor) and x.is_floating_point() and x.ndim]
+    return sum(x.numel() * dtype.itemsize for x in tensors if x.dtype != dtype)
 
 
 class _GpuRules(TorchFunctionMode):

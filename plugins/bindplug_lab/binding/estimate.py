@@ -106,6 +106,7 @@ def estimate(
             share,
             precision=precision,
             gradient_checkpointing=gradient_checkpointing,
+            on_cpu=device.type == "cpu",
         )
     except (NotImplementedError, RuntimeError):  # a tower of one's own that looks at its numbers
         memory = _without_activations(network, share)
