@@ -21,14 +21,8 @@ from bindplug.inputs.filterbank import FRAME_SAMPLES, MEL_BINS, SAMPLE_RATE_HZ, 
 from bindplug.inputs.limits import MOST_SAMPLES, check_limit
 from bindplug.inputs.notes import note
 from bindplug.inputs.resample import reach, resample
-from bindplug.inputs.soundfiles import (
-    EXPECTED,
-    WHOLE_SAMPLES,
-    SamplesInMemory,
-    Sound,
-    open_sound,
-    shared_sounds,
-)
+from bindplug.inputs.soundfiles import open_sound, shared_sounds
+from bindplug.inputs.sounds import EXPECTED, WHOLE_SAMPLES, SamplesInMemory, Sound
 from bindplug.inputs.source import check_choice, describe_source, is_file_like, to_numpy
 from bindplug.modality import Modality
 

@@ -21,6 +21,16 @@ NOTABLE_BYTES = 1024
 MOST_CHUNKS = 10_000
 
 
+def size_remarks(file: BinaryIO, start: int) -> tuple[str, ...]:
+    """What to remark on the sound or video in ``file``: that it is cut short, and that more follows.
+
+    Args:
+        file: seekable; where it stands is restored.
+        start: where the sound begins.
+    """
+    return tuple(filter(None, (cut_remark(file, start), remainder_remark(file, start))))
+
+
 def cut_remark(file: BinaryIO, start: int) -> str:
     """What to remark on the sound in ``file`` if data that its header declares is missing; else an empty text.
 
@@ -46,7 +56,7 @@ def cut_remark(file: BinaryIO, start: int) -> str:
 
 
 def remainder_remark(file: BinaryIO, start: int) -> str:
-    """What to remark on a WAV file in which more sound follows the declared data; else an empty text.
+    """What to remark on a WAV or MP4 file in which more follows the declared data; else an empty text.
 
     Args:
         file: seekable; where it stands is restored.
@@ -56,6 +66,13 @@ def remainder_remark(file: BinaryIO, start: int) -> str:
     try:
         file.seek(start)
         head = file.read(12)
+        if head[4:8] == b"ftyp":
+            rest = _second_recording(file, start, size)
+            return (
+                f"{rest} bytes of another recording follow the first one and were not read; split the file"
+                if rest
+                else ""
+            )
         if head[:4] not in RIFF or head[8:] != b"WAVE":
             return ""
         declared, stored = _sizes(file, start, size, head)
@@ -177,6 +194,22 @@ def _boxes(file: BinaryIO, place: int, size: int) -> tuple[int, int]:
             return _known(length, size - place, 1 << 63)
         place += length
     return 0, 0
+
+
+def _second_recording(file: BinaryIO, start: int, size: int) -> int:
+    """Bytes from the second file type box of an MP4 on, where two whole files were joined; else 0."""
+    place, second = start, 0
+    for _ in range(MOST_CHUNKS):
+        file.seek(place)
+        head = file.read(16)
+        length = int.from_bytes(head[:4], "big")
+        length = int.from_bytes(head[8:], "big") if length == 1 else length
+        if len(head) < 8 or length < 8 or head[4:8] == b"moof":  # fragments, each with a header of its own
+            break
+        if head[4:8] == b"ftyp" and place > start:
+            second = second or size - place
+        place += length
+    return second if len(head) < 16 else 0
 
 
 def _matroska(file: BinaryIO, start: int, size: int) -> tuple[int, int]:

@@ -25,7 +25,8 @@ from bindplug.inputs.clips import check_span, span_within
 from bindplug.inputs.image import ImagePreprocess
 from bindplug.inputs.limits import MOST_SAMPLES, check_limit
 from bindplug.inputs.notes import note
-from bindplug.inputs.soundfiles import EXPECTED, WHOLE_SAMPLES, open_sound, shared_sounds
+from bindplug.inputs.soundfiles import open_sound, shared_sounds
+from bindplug.inputs.sounds import EXPECTED, WHOLE_SAMPLES
 from bindplug.inputs.source import check_choice, describe_source
 from bindplug.inputs.text import check_text
 from bindplug.inputs.video import VideoPreprocess

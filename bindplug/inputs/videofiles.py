@@ -22,7 +22,7 @@ from bindplug.inputs.containers import (
     stamps_restart,
     stream_end,
 )
-from bindplug.inputs.cut_files import cut_remark
+from bindplug.inputs.cut_files import size_remarks
 from bindplug.inputs.image import to_rgb
 from bindplug.inputs.limits import MOST_PIXELS, check_limit
 from bindplug.inputs.notes import note
@@ -155,8 +155,8 @@ def frames_at(source: object, spans_of: Spans, fps: float | None = None) -> Fram
             duration = Fraction(0) if is_joined else reader.duration()
             if duration > 0:
                 frames = reader.read(spans_of(duration), duration)
-                if cut := cut_remark(file, start):
-                    note(cut)
+                for remark in size_remarks(file, start):
+                    note(remark)
                 return frames
         file.seek(start)
         reason = "its time stamps start again" if is_joined else "a raw stream has no clock"

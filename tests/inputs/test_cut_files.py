@@ -60,7 +60,8 @@ def test_headers_that_were_written_before_their_data_are_not_noted():
 
 
 @pytest.mark.parametrize("part", [0.999, 0.5, 0.2])
-def test_a_flac_that_breaks_off_is_read_as_far_as_it_goes(part):
+def test_a_flac_that_breaks_off_is_read_as_far_as_it_goes(part, monkeypatch):
+    monkeypatch.setattr("bindplug.inputs.soundfiles.has_av", lambda: False)
     data = encoded("FLAC")
     reading, note = read_with_notes(data[: int(part * len(data))])
     assert f"decoding ends early, at {reading.duration_s:.2f} of 6.00 s; what came before was read" in note
@@ -70,7 +71,8 @@ def test_a_flac_that_breaks_off_is_read_as_far_as_it_goes(part):
     assert np.abs(samples - SWEEP[: samples.size]).max() < 1e-4
 
 
-def test_after_a_flac_broke_off_its_beginning_can_be_read_again():
+def test_after_a_flac_broke_off_its_beginning_can_be_read_again(monkeypatch):
+    monkeypatch.setattr("bindplug.inputs.soundfiles.has_av", lambda: False)
     data = encoded("FLAC")
     with open_sound(data[: len(data) // 2]) as sound:
         whole = sound.read(0, sound.length)
@@ -185,10 +187,3 @@ def test_wav_files_of_unknown_codecs_are_refused():
     body = b"WAVEfmt " + struct.pack("<I", 16) + half + b"data" + struct.pack("<I", len(data)) + data
     with pytest.raises(InputError, match="codec that FFmpeg does not know"):
         read_sound(b"RIFF" + struct.pack("<I", len(body)) + body)
-
-
-def test_an_mp3_that_libsndfile_cannot_pass_names_the_way_out():
-    data = encoded("MP3")
-    broken = data[: len(data) // 2] + bytes(3000) + data[len(data) // 2 :]
-    with pytest.raises(InputError, match=r"damaged MP3 data, of which nothing .* ffmpeg -i FILE new\.wav"):
-        preprocess(broken)

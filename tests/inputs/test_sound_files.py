@@ -15,12 +15,13 @@ import soundfile
 import torch
 
 from bindplug.errors import InputError, InputNote, MissingDependency, OptionError
-from bindplug.inputs import AudioPreprocess, containers, soundfiles
+from bindplug.inputs import AudioPreprocess, containers, soundfiles, tracks
 from bindplug.inputs import audio as audio_module
 from bindplug.inputs.decoder_messages import decoder_messages
 from bindplug.inputs.optional import import_optional
 from bindplug.inputs.resample import resample
 from bindplug.inputs.soundfiles import open_sound, read_sound
+from bindplug.inputs.sounds import SamplesInMemory
 
 preprocess = AudioPreprocess()
 RATE = 16_000
@@ -250,11 +251,11 @@ def test_long_tracks_of_containers_are_read_in_part(make_sound, monkeypatch, for
     """Decoders begin with silence or with nothing after a seek, so that the first 2000 samples may differ."""
     data = make_sound(tone(30), RATE, form, codec)
     whole, rate = read_sound(data)
-    monkeypatch.setattr(soundfiles, "WHOLE_SAMPLES", 0)
-    monkeypatch.setattr(soundfiles, "DECODE_ON_S", 2)
-    monkeypatch.setattr(soundfiles, "KEPT_S", 2)
+    monkeypatch.setattr(tracks, "WHOLE_SAMPLES", 0)
+    monkeypatch.setattr(tracks, "DECODE_ON_S", 2)
+    monkeypatch.setattr(tracks, "KEPT_S", 2)
     with open_sound(data) as sound:
-        assert isinstance(sound, soundfiles._Track)
+        assert isinstance(sound, tracks.Track)
         assert sound.length == pytest.approx(whole.shape[1], abs=0.15 * rate)
         stretches = [(0, 5000), (4000, 9000), (20 * rate, 21 * rate), (1000, 9500), (29 * rate, 40 * rate)]
         for start, stop in stretches:
@@ -311,9 +312,7 @@ def test_reading_stretches_leaves_the_file_open_once(tmp_path, monkeypatch):
 def test_resampled_parts_line_up(rng):
     sound = torch.from_numpy(rng.standard_normal((2, 20_000)).astype(np.float32))
     whole = resample(sound, 11_025, RATE)
-    part = audio_module.SoundPart(
-        soundfiles.SamplesInMemory(sound.numpy(), 11_025), 0, 20_000, "first", 1.0, "x"
-    )
+    part = audio_module.SoundPart(SamplesInMemory(sound.numpy(), 11_025), 0, 20_000, "first", 1.0, "x")
     for start in (0, 1, 777, 15_000):
         expected = whole[:, start : start + 3000]
         torch.testing.assert_close(
