@@ -3,15 +3,11 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Awaitable, Callable, MutableMapping
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
-Scope = MutableMapping[str, Any]
-Message = MutableMapping[str, Any]
-Receive = Callable[[], Awaitable[Message]]
-Send = Callable[[Message], Awaitable[None]]
-ASGIApp = Callable[[Scope, Receive, Send], Awaitable[None]]
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 OPEN_PATHS = re.compile(
     r"/(?:$|config/?$|theme\.css$|favicon\.ico$|manifest\.json$|robots\.txt$|pwa_icon|assets/|static/|media/[\w-]+$"
@@ -22,6 +18,9 @@ OPEN_PATHS = re.compile(
 ADDRESS = re.compile(r"/gradio_api/file=\s*[a-z][a-z0-9+.-]*:", re.IGNORECASE)
 """A file that Gradio would fetch from another server on behalf of whoever asks."""
 UPLOADS = "/gradio_api/upload"
+MESSAGES = "/gradio_api/queue/join"
+LONGEST_NAME = 255
+"""Characters between two slashes of a path; file systems take no longer names."""
 OVERHEAD_BYTES = 1 << 16
 """What a form adds to the file that it brings."""
 MESSAGE_BYTES = 1 << 20
@@ -71,7 +70,8 @@ class PageGuard:
                 await self.app(scope, receive, send)
             return
         path = scope["path"]
-        if not OPEN_PATHS.match(path) or ADDRESS.match(path):
+        is_long = any(len(name) > LONGEST_NAME for name in path.split("/"))
+        if is_long or not OPEN_PATHS.match(path) or ADDRESS.match(path):
             await _refuse(send, 404, "there is nothing here")
             return
         is_upload = path.rstrip("/") == UPLOADS
@@ -83,7 +83,12 @@ class PageGuard:
         if declared.isdigit() and int(declared) > most:
             await _refuse(send, 413, f"too large; at most {most} bytes")
             return
-        await self.app(scope, _bounded(receive, most), self._with_headers(send))
+        try:
+            await self.app(scope, _bounded(receive, most), self._with_headers(send))
+        except LookupError:  # Gradio looks up what a message names before it answers
+            if path.rstrip("/") != MESSAGES:
+                raise
+            await _refuse(send, 400, "the message names a function or session that the page does not have")
 
     def _with_headers(self, send: Send) -> Send:
         async def sending(message: Message) -> None:

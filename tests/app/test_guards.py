@@ -37,11 +37,23 @@ def test_what_the_page_needs_is_open(client, path):
     [
         "/gradio_api/run/predict", "/gradio_api/call/search", "/gradio_api/proxy=https://x.hf.space/", "/login",
         "/gradio_api/file=http://x/", "/gradio_api/file=FILE:///x", "/gradio_api/process_recording", "/monitoring",
+        "/assets/" + "a" * 256, "/static/" + "a" * 5000 + "/b",
         "/gradio_api/vibe-edit", "/media/a/b", "/gradio_api/component_server", "/openapi.json", "/configuration",
     ],
 )  # fmt: skip
 def test_all_else_is_closed(client, path):
     assert client.get(path).status_code == 404
+
+
+@pytest.mark.parametrize(("path", "status"), [("/gradio_api/queue/join", 400), ("/gradio_api/upload", 500)])
+def test_what_gradio_cannot_look_up_is_the_senders_fault_in_messages_alone(tmp_path, path, status):
+    def look_up(_: Request) -> None:
+        raise KeyError(9999)
+
+    app = Starlette(routes=[Route(path, look_up, methods=["POST"])])
+    app.add_middleware(PageGuard, upload_bytes=1, folder=tmp_path, folder_bytes=1)
+    with TestClient(app, raise_server_exceptions=False) as client:
+        assert client.post(path).status_code == status
 
 
 def test_bodies_are_bounded_declared_or_not(client):
