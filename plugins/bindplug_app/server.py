@@ -6,7 +6,6 @@ import gc
 import logging
 import os
 import signal
-import socket
 import sys
 import tempfile
 import threading
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from bindplug.errors import InputError
+from bindplug_serve import listen
 
 if TYPE_CHECKING:
     import gradio as gr
@@ -83,28 +83,21 @@ def free_port(host: str, port: int, *, next_free: bool) -> int:
 
     Args:
         host: address of this machine.
-        port: the one that is wanted; 0 for any.
+        port: the one to take; 0 for any.
         next_free: whether one of the following ports will do.
 
     Raises:
         InputError: it is taken, or the address is none of this machine's.
     """
-    problem = ""
+    first_error: InputError | None = None
     for number in range(port, min(port + TRIES, 65536)) if next_free and port else (port,):
         try:
-            place = socket.getaddrinfo(host, number, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)[0]
-            with socket.socket(place[0], place[1]) as listener:
-                listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-                listener.bind(place[4])
+            with listen(host, number) as listener:
                 return int(listener.getsockname()[1])
-        except OSError as error:
-            problem = error.strerror or str(error)
-    raise InputError(
-        f"--host {host} --port {port}",
-        found=problem,
-        expected="a free port at an address of this machine",
-        remedy="--port 0 takes a free one",
-    )
+        except InputError as error:
+            first_error = first_error or error
+    assert first_error is not None
+    raise first_error
 
 
 def run(

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from bindplug_serve.limits import Limits
     from bindplug_serve.service import Service
     from bindplug_serve.sizes import check_size
+    from bindplug_serve.sockets import listen
     from bindplug_serve.tools import create_mcp_server
 
 __all__ = [
@@ -31,6 +32,7 @@ __all__ = [
     "create_app",
     "create_mcp_server",
     "leaf_of",
+    "listen",
 ]
 
 _MODULES = {
@@ -43,6 +45,7 @@ _MODULES = {
     "create_app": "app",
     "create_mcp_server": "tools",
     "leaf_of": "items",
+    "listen": "sockets",
 }
 
 

@@ -6,10 +6,9 @@ import asyncio
 import logging
 import os
 import signal
-import socket
 import sys
 from collections.abc import Callable, Coroutine
-from contextlib import ExitStack, suppress
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,15 +18,16 @@ from bindplug.cli.building import FAILED, OK, ModelChoice, model_options, output
 from bindplug.errors import InputError
 from bindplug_serve.guards import LOOPBACK_NAMES
 from bindplug_serve.limits import MIB, Limits
+from bindplug_serve.sockets import listen
 
 if TYPE_CHECKING:
+    import socket
+
     from bindplug.encoder import Encoder
     from bindplug_serve.service import Service
 
 KEY_VARIABLE = "BINDPLUG_API_KEY"
 DEFAULTS = Limits()
-BACKLOG = 1024
-"""Connections that wait to be accepted, also while the server starts."""
 
 
 @click.command()
@@ -230,7 +230,7 @@ def _service(
         find_index_card(index)
     _ = choice.torch_device
     return Service(
-        lambda: _packed(choice.load(names)),
+        lambda: _pack_if_possible(choice.load(names)),
         name=served_name or (Path(choice.name).stem if Path(choice.name).exists() else choice.name),
         limits=limits,
         open_index=None if index is None else _index_opener(index, index_bridge),
@@ -238,7 +238,7 @@ def _service(
     )
 
 
-def _packed(model: Encoder) -> Encoder:
+def _pack_if_possible(model: Encoder) -> Encoder:
     """The model with its weights laid out for the processor, where there is such a layout; its rows stay the same."""
     from bindplug import pack
 
@@ -309,7 +309,7 @@ def _serve_http(
     from bindplug_serve.connections import protocol_with_timeout
     from bindplug_serve.observe import set_up_logs
 
-    listener = _listen(host, port)
+    listener = listen(host, port)
     address = _address(listener)
     loopback = listener.getsockname()[0] in LOOPBACK_NAMES
     if not loopback and api_key is None:
@@ -341,44 +341,13 @@ def _serve_http(
         timeout_graceful_shutdown=int(service.limits.shutdown_s),
     )
     server = uvicorn.Server(config)
-    for number in (
-        signal.SIGINT,
-        signal.SIGTERM,
-    ):  # for the time before uvicorn watches for them, and after it
+    for number in (signal.SIGINT, signal.SIGTERM):  # before uvicorn watches for them, and after it
         signal.signal(number, lambda *_: setattr(server, "should_exit", True))
     announce(address)
     server.run(sockets=[listener])
     if errors:
         raise errors[0]
     return OK
-
-
-def _listen(host: str, port: int) -> socket.socket:
-    """A socket that listens, so that its port is known and nobody else can take it.
-
-    Raises:
-        InputError: the address is none of this machine's, or the port is in use.
-    """
-    with ExitStack() as stack:
-        try:
-            family, kind, protocol, _, place = socket.getaddrinfo(
-                host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )[0]
-            listener = stack.enter_context(socket.socket(family, kind, protocol))
-            listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            listener.bind(place)
-            listener.listen(BACKLOG)
-        except OSError as error:
-            problem = error.strerror or str(error)
-            expected = "a free port at an address of this machine"
-            raise InputError(
-                f"--host {host} --port {port}",
-                found=problem,
-                expected=expected,
-                remedy="--port 0 takes a free one.",
-            ) from None
-        stack.pop_all()
-    return listener
 
 
 def _address(listener: socket.socket) -> str:

@@ -17,9 +17,9 @@ import httpx
 import uvicorn
 
 from bindplug_serve import create_app
-from bindplug_serve.command import _listen
 from bindplug_serve.connections import protocol_with_timeout
 from bindplug_serve.service import Service
+from bindplug_serve.sockets import listen
 
 ROOT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "bindplug.cli", "serve"]
@@ -72,7 +72,7 @@ def wait_until_ready(url: str) -> None:
 @contextmanager
 def thread(service: Service, headers_s: float = 30.0, **options: Any) -> Iterator[str]:
     """The address of an application that runs in a thread."""
-    listener = _listen("127.0.0.1", 0)
+    listener = listen("127.0.0.1", 0)
     app = create_app(service, **options)
     config = uvicorn.Config(
         app, http=protocol_with_timeout(headers_s), ws="none", log_config=None, timeout_graceful_shutdown=10

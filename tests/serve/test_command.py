@@ -15,7 +15,8 @@ import pytest
 
 from bindplug.cli.app import run
 from bindplug.errors import InputError
-from bindplug_serve.command import _address, _listen, serve
+from bindplug_serve.command import _address, serve
+from bindplug_serve.sockets import listen
 from tests.serve.running import WAIT_S, encoded, process, wait_until_ready
 
 
@@ -113,9 +114,9 @@ def test_what_cannot_be_served_is_refused_before_a_model_is_loaded(arguments, pr
 
 
 def test_a_port_in_use_is_told_with_the_remedy():
-    with _listen("127.0.0.1", 0) as taken:
+    with listen("127.0.0.1", 0) as taken:
         with pytest.raises(InputError, match="--port 0 takes a free one"):
-            _listen("127.0.0.1", taken.getsockname()[1])
+            listen("127.0.0.1", taken.getsockname()[1])
         assert _address(taken).startswith("http://127.0.0.1:")
 
 
@@ -123,7 +124,7 @@ def test_addresses_of_version_6_stand_in_brackets():
     if not socket.has_ipv6:
         pytest.skip("this machine has no IPv6")
     try:
-        listener = _listen("::1", 0)
+        listener = listen("::1", 0)
     except InputError:
         pytest.skip("this machine has no IPv6 loopback")
     with listener:
