@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
 from collections.abc import AsyncIterator, Callable, Iterable
 from contextlib import AsyncExitStack, asynccontextmanager
@@ -22,8 +23,6 @@ from bindplug_serve.observe import Observer
 from bindplug_serve.routes import make_router
 
 if TYPE_CHECKING:
-    import asyncio
-
     from bindplug_serve.service import Service
 
 logger = logging.getLogger("bindplug.serve")
@@ -115,8 +114,6 @@ def _lifespan(
 ) -> Callable[[FastAPI], Any]:
     @asynccontextmanager
     async def lifespan(app: FastAPI) -> AsyncIterator[None]:
-        import asyncio
-
         async def load() -> None:
             try:
                 await service.engine.start()
@@ -131,15 +128,13 @@ def _lifespan(
                 await stack.enter_async_context(mcp_server.session_manager.run())
             loading = asyncio.get_running_loop().create_task(load())
             yield
-            await _ended(loading)
+            await _cancel(loading)
             await service.engine.close()
 
     return lifespan
 
 
-async def _ended(task: asyncio.Task[None]) -> None:
-    import asyncio
-
+async def _cancel(task: asyncio.Task[None]) -> None:
     task.cancel()
     await asyncio.gather(task, return_exceptions=True)
 
@@ -149,10 +144,10 @@ def _add_error_handlers(app: FastAPI) -> None:
         body = refusal.body(request.url.path)
         return Response(body, refusal.status, headers=refusal.headers(), media_type="application/json")
 
-    async def refused(request: Request, error: Exception) -> Response:
+    async def answer_refused(request: Request, error: Exception) -> Response:
         return answer(request, refusal_of(error))
 
-    async def malformed(request: Request, error: Exception) -> Response:
+    async def answer_malformed(request: Request, error: Exception) -> Response:
         assert isinstance(error, RequestValidationError)
         kind = request.headers.get("content-type", "application/json").lower()
         if "json" not in kind:
@@ -162,7 +157,7 @@ def _add_error_handlers(app: FastAPI) -> None:
             return answer(request, Refusal(400, message, "content_type"))
         return answer(request, _refusal_of_problems(error))
 
-    async def plain(request: Request, error: Exception) -> Response:
+    async def answer_http_error(request: Request, error: Exception) -> Response:
         assert isinstance(error, HTTPException)
         codes = {404: "not_found", 405: "method_not_allowed"}
         text = str(error.detail)
@@ -173,10 +168,10 @@ def _add_error_handlers(app: FastAPI) -> None:
         response.headers.update(error.headers or {})
         return response
 
-    app.add_exception_handler(Refusal, refused)
-    app.add_exception_handler(BindplugError, refused)
-    app.add_exception_handler(RequestValidationError, malformed)
-    app.add_exception_handler(HTTPException, plain)
+    app.add_exception_handler(Refusal, answer_refused)
+    app.add_exception_handler(BindplugError, answer_refused)
+    app.add_exception_handler(RequestValidationError, answer_malformed)
+    app.add_exception_handler(HTTPException, answer_http_error)
 
 
 def _refusal_of_problems(error: RequestValidationError) -> Refusal:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
 from typing import Generic, TypeVar
 
-from bindplug_serve.failures import Refusal
+from bindplug_serve.failures import Refusal, shutting_down
 
 Work = TypeVar("Work")
 Result = TypeVar("Result")
@@ -61,7 +61,7 @@ class Batcher(Generic[Work, Result]):
             Refusal: the queue has no room for all of it (429), or the server is ending (503).
         """
         if self.closed:
-            raise Refusal(503, "the server is shutting down", "shutting_down", retry_after_s=1)
+            raise shutting_down()
         if self.pending + len(work) > self.queue:
             message = f"{self.pending} items are waiting; the queue holds {self.queue}. Try again later."
             raise Refusal(429, message, "queue_full", retry_after_s=self.retry_after_s())
@@ -145,8 +145,7 @@ class _Lane(Generic[Work, Result]):
         while self.entries:
             future = self.entries.popleft().future
             if not future.done():
-                refusal = Refusal(503, "the server is shutting down", "shutting_down", retry_after_s=1)
-                future.set_exception(refusal)
+                future.set_exception(shutting_down())
         self.changed.set()
 
     async def _serve(self) -> None:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import math
+from typing import TYPE_CHECKING
 
 from bindplug_serve.failures import Refusal
-from bindplug_serve.guards import ASGIApp, Message, Receive, Scope, Send, header, refuse
+from bindplug_serve.guards import header, refuse
 from bindplug_serve.limits import Limits
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 STREAMS = ("/mcp",)
 """Paths whose responses may stay open."""
@@ -148,11 +152,13 @@ class _Body:
     def replay(self, then: Receive) -> Receive:
         """A ``receive`` that gives the body in one piece, and then what ``then`` gives."""
 
-        async def receive() -> Message:
-            if self.data is not None and not replayed:
-                replayed.append(True)
-                return {"type": "http.request", "body": self.data, "more_body": False}
-            return await then()
+        is_sent = False
 
-        replayed: list[bool] = []
+        async def receive() -> Message:
+            nonlocal is_sent
+            if is_sent:
+                return await then()
+            is_sent = True
+            return {"type": "http.request", "body": self.data, "more_body": False}
+
         return receive

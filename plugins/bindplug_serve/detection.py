@@ -59,15 +59,15 @@ class Detector:
         """
         (_, leaf), *_ = picture.terms
         assert isinstance(leaf, Leaf)
-        with _named("image"):
+        with _blame("image"):
             check_size(leaf, limits)
             pixels = self.model.preprocess["image"].read(leaf.source, **leaf.options)
         for place, prompt in enumerate(prompts):
-            with _named(f"prompts[{place}]"):
+            with _blame(f"prompts[{place}]"):
                 for _, leaf in prompt.terms:
                     if isinstance(leaf, Leaf):
                         check_size(leaf, limits)
-        with _named("prompts"):
+        with _blame("prompts"):
             detections = self.upgraded(pixels, list(prompts), threshold=threshold)
         columns = (detections.label_indices, detections.scores, detections.boxes)
         return detections.image_size, [
@@ -79,8 +79,8 @@ class Detector:
 
 
 @contextmanager
-def _named(part: str) -> Iterator[None]:
-    """Says which part of the request cannot be read."""
+def _blame(part: str) -> Iterator[None]:
+    """Names the part of the request that cannot be read."""
     try:
         yield
     except InputError as error:

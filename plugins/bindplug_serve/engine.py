@@ -134,6 +134,14 @@ class Engine:
             raise Refusal(503, "the model is being loaded", "loading", retry_after_s=2)
         return self.loaded
 
+    def check_loaded(self) -> None:
+        """Refuse a request before anything of it is worked on.
+
+        Raises:
+            Refusal: the model is still being loaded.
+        """
+        _ = self.model
+
     async def embed(self, queries: Sequence[Query]) -> list[Row]:
         """A row for each query; sources are shared with other requests' batches.
 
@@ -156,7 +164,7 @@ class Engine:
         if not any(isinstance(total, _Sum) for total in sums):
             return [total for total in sums if isinstance(total, Row)]
         return await self.call(
-            lambda: [_summed(model, total) if isinstance(total, _Sum) else total for total in sums]
+            lambda: [_sum_row(model, total) if isinstance(total, _Sum) else total for total in sums]
         )
 
     async def call(self, function: Callable[[], T]) -> T:
@@ -173,26 +181,26 @@ class Engine:
 
     def _run(self, lane: str, work: list[Any]) -> list[Any]:
         start = time.perf_counter()
-        results = [_called(function) for function in work] if lane == CALLS else self._rows(lane, work)
+        results = [_outcome_of(function) for function in work] if lane == CALLS else self._rows(work)
         self.observe(lane, len(work), time.perf_counter() - start)
         return results
 
-    def _rows(self, modality: str, leaves: Sequence[Leaf]) -> list[Row]:
+    def _rows(self, leaves: Sequence[Leaf]) -> list[Row]:
         """Rows of sources of one modality; what fails for one is no matter of the others."""
-        rows: list[Row | None] = [self._refused(leaf) for leaf in leaves]
+        rows: list[Row | None] = [self._size_failure(leaf) for leaf in leaves]
         places = [place for place, row in enumerate(rows) if row is None]
-        for place, row in zip(places, self._embedded([leaves[place] for place in places]), strict=True):
+        for place, row in zip(places, self._embed([leaves[place] for place in places]), strict=True):
             rows[place] = row
         return [row for row in rows if row is not None]
 
-    def _refused(self, leaf: Leaf) -> Row | None:
+    def _size_failure(self, leaf: Leaf) -> Row | None:
         try:
             check_size(leaf, self.limits)
         except InputError as error:
             return Row(error=error)
         return None
 
-    def _embedded(self, leaves: Sequence[Leaf]) -> list[Row]:
+    def _embed(self, leaves: Sequence[Leaf]) -> list[Row]:
         if not leaves:
             return []
         model = self.model
@@ -209,7 +217,7 @@ class Engine:
                 if not isinstance(error, BindplugError):
                     logger.exception("embedding failed", extra={"modality": leaves[0].modality.value})
                 return [Row(error=error)]
-            return [row for leaf in leaves for row in self._embedded([leaf])]
+            return [row for leaf in leaves for row in self._embed([leaf])]
         vectors = dict(zip(embedded.kept, embedded.rows.cpu().numpy(), strict=True))
         reasons = {skip.index: skip.reason for skip in embedded.skipped}
         notes: dict[int, list[str]] = {}
@@ -275,7 +283,7 @@ def _sum_of(query: Query, rows: Mapping[Leaf, Row], model: Encoder) -> Row | _Su
     return _Sum(Query(vectors), remarks)
 
 
-def _summed(model: Encoder, total: _Sum) -> Row:
+def _sum_row(model: Encoder, total: _Sum) -> Row:
     try:
         (vector,) = model.embed([total.query], progress=False).cpu().numpy()
     except BindplugError as error:
@@ -284,7 +292,7 @@ def _summed(model: Encoder, total: _Sum) -> Row:
     return Row(vector, None, remarks.notes, remarks.unknown_words, remarks.tokens)
 
 
-def _called(function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
+def _outcome_of(function: Callable[[], Any]) -> tuple[Any, BaseException | None]:
     try:
         return function(), None
     except Exception as error:  # told to the one who called

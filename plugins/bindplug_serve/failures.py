@@ -84,6 +84,11 @@ class Refusal(Exception):  # noqa: N818 - it is an answer
         return content
 
 
+def shutting_down() -> Refusal:
+    """The refusal of what arrives while the server ends, or still waits then."""
+    return Refusal(503, "the server is shutting down", "shutting_down", retry_after_s=1)
+
+
 @dataclass(frozen=True)
 class ItemFailure:
     """An item of a request that failed, and why."""

@@ -10,11 +10,14 @@ import traceback
 import uuid
 from collections.abc import Collection
 from datetime import datetime, timezone
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from bindplug_serve.failures import Refusal
-from bindplug_serve.guards import OPEN_PATHS, ASGIApp, Message, Receive, Scope, Send, refuse
+from bindplug_serve.failures import refusal_of
+from bindplug_serve.guards import OPEN_PATHS, refuse
 from bindplug_serve.metrics import Metrics
+
+if TYPE_CHECKING:
+    from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 logger = logging.getLogger("bindplug.serve")
 PROBES = (*OPEN_PATHS, "/metrics")
@@ -59,11 +62,7 @@ class Observer:
             except Exception as error:
                 logger.error("request failed", extra={"request_id": request_id, "trace": trace_of(error)})
                 if not status:
-                    await refuse(
-                        Refusal(500, "the server failed; its log says why", "server_error"),
-                        scope,
-                        watched_send,
-                    )
+                    await refuse(refusal_of(error), scope, watched_send)
         route = scope["path"] if scope["path"] in self.routes else "other"
         status = scope.get("bindplug.status", status)
         seconds = time.perf_counter() - start

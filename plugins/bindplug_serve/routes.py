@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from fastapi import APIRouter, Response
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
 
+import bindplug
 from bindplug.indexes import Condition
-from bindplug_serve.failures import Refusal, encode_json
+from bindplug_serve.failures import Refusal, encode_json, shutting_down
 from bindplug_serve.items import Item
-from bindplug_serve.metrics import TEXT
 from bindplug_serve.schemas import (
     ClassifyRequest,
     ClassifyResponse,
@@ -33,8 +34,11 @@ from bindplug_serve.schemas import (
 )
 
 if TYPE_CHECKING:
+    from bindplug.indexes import IndexMatch
     from bindplug_serve.service import Service
 
+Responses = dict[int | str, dict[str, Any]]
+"""What FastAPI's schema says of the answers of a route, by status."""
 STATUSES = {
     400: "The request is malformed or an item cannot be read.",
     401: "No valid key.",
@@ -62,21 +66,21 @@ SENSES_OF_LISTS = {
 
 def make_router(service: Service) -> APIRouter:
     """All routes of a service."""
-    errors: dict[int | str, dict[str, Any]] = {
+    errors: Responses = {
         status: {"description": text, "model": ErrorResponse} for status, text in STATUSES.items()
     }
-    plain: dict[int | str, dict[str, Any]] = {
+    string_errors: Responses = {
         status: {"description": text, "model": PlainErrorResponse} for status, text in STATUSES.items()
     }
     router = APIRouter()
     _add_openai_routes(router, service, errors)
-    _add_bind_routes(router, service, plain)
+    _add_bind_routes(router, service, string_errors)
     _add_task_routes(router, service, errors)
 
     @router.get("/metrics", tags=["operation"], response_class=Response, responses=errors)
     async def metrics() -> Response:
         """Metrics in Prometheus' text format."""
-        return Response(service.metrics.text(), headers={"content-type": TEXT})
+        return Response(service.metrics.text(), headers={"content-type": CONTENT_TYPE_LATEST})
 
     return router
 
@@ -91,10 +95,8 @@ def _check_model(service: Service, name: str | None) -> None:
         raise Refusal(404, message, "model_not_found", param="model")
 
 
-def _add_openai_routes(router: APIRouter, service: Service, errors: dict[int | str, dict[str, Any]]) -> None:
-    unknown_model: dict[int | str, dict[str, Any]] = {
-        404: {"description": "Another model is served.", "model": ErrorResponse}
-    }
+def _add_openai_routes(router: APIRouter, service: Service, errors: Responses) -> None:
+    unknown_model: Responses = {404: {"description": "Another model is served.", "model": ErrorResponse}}
 
     @router.post(
         "/v1/embeddings",
@@ -150,7 +152,7 @@ def _base64(row: np.ndarray) -> str:
     return base64.b64encode(row.astype("<f4").tobytes()).decode("ascii")
 
 
-def _add_bind_routes(router: APIRouter, service: Service, errors: dict[int | str, dict[str, Any]]) -> None:
+def _add_bind_routes(router: APIRouter, service: Service, errors: Responses) -> None:
     @router.get(
         "/.well-known/live",
         tags=["multi2vec-bind"],
@@ -171,16 +173,14 @@ def _add_bind_routes(router: APIRouter, service: Service, errors: dict[int | str
     )
     async def ready() -> Response:
         """Whether the model is loaded."""
-        _ = service.engine.model
+        service.engine.check_loaded()
         if not service.engine.ready:
-            raise Refusal(503, "the server is shutting down", "shutting_down", retry_after_s=1)
+            raise shutting_down()
         return Response(status_code=204)
 
     @router.get("/meta", tags=["multi2vec-bind"], responses=errors)
     async def meta() -> Meta:
         """What is served."""
-        import bindplug
-
         model = service.engine.model
         return Meta(
             model=service.name,
@@ -216,7 +216,7 @@ def _add_bind_routes(router: APIRouter, service: Service, errors: dict[int | str
         return _answer(vectors)
 
 
-def _add_task_routes(router: APIRouter, service: Service, errors: dict[int | str, dict[str, Any]]) -> None:
+def _add_task_routes(router: APIRouter, service: Service, errors: Responses) -> None:
     @router.post("/classify", tags=["tasks"], response_model=ClassifyResponse, responses=errors)
     async def classify(request: ClassifyRequest) -> Response:
         """The best of the given classes for each item, without training."""
@@ -250,15 +250,15 @@ def _add_task_routes(router: APIRouter, service: Service, errors: dict[int | str
         return _answer({"width": width, "height": height, "data": data, "model": service.name})
 
 
-def describe_matches(matches: Sequence[Any]) -> list[dict[str, Any]]:
+def describe_matches(matches: Sequence[IndexMatch]) -> list[dict[str, Any]]:
     """Matches of an index as JSON values."""
     return [
         {
-            "path": match.row.path,
-            "kind": match.row.kind,
-            "span": match.row.span,
+            "path": match.path,
+            "kind": match.kind,
+            "span": match.span,
             "score": float(match.score),
-            "metadata": dict(match.row.metadata),
+            "metadata": dict(match.metadata),
         }
         for match in matches
     ]

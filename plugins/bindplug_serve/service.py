@@ -157,7 +157,7 @@ class Service:
         if not items:
             raise Refusal(400, "no items; expected at least one", "invalid_input", param="input")
         queries, failures = _queries_of(items)
-        _ = self.engine.model
+        self.engine.check_loaded()
         if failures and on_error == "raise":
             raise _refusal_of_items(failures, names)
         places = [index for index, query in enumerate(queries) if query is not None]
@@ -209,21 +209,21 @@ class Service:
         row_indexes = [index for index, row in enumerate(embedded.rows) if row is not None]
         if not row_indexes:
             return embedded, [None] * len(items)
-        ranked = await self.engine.call(lambda: self._ranked(embedded, row_indexes, classes, labels, top_k))
+        ranked = await self.engine.call(lambda: self._rank(embedded, row_indexes, classes, labels, top_k))
         by_item = dict(zip(row_indexes, ranked, strict=True))
         return embedded, [by_item.get(index) for index in range(len(items))]
 
-    def _ranked(
+    def _rank(
         self,
         embedded: EmbeddedItems,
-        kept: Sequence[int],
+        row_indexes: Sequence[int],
         classes: Sequence[Row],
         labels: Sequence[str],
         k: int,
     ) -> list[list[Candidate]]:
         model, space = self.engine.model, self.engine.model.embedding_space
         items = []
-        for index in kept:
+        for index in row_indexes:
             query = embedded.queries[index]
             assert query is not None
             items.append(embedding(embedded.rows[index], space, modality=query.modality))
@@ -263,7 +263,7 @@ class Service:
                 501, "this server has no index; start it with `bindplug serve --index PATH`", "no_index"
             )
         queries, failures = _queries_of([item])
-        _ = self.engine.model
+        self.engine.check_loaded()
         if failures:
             raise _refusal_of_items(failures, ["query"])
         terms = [term for query in queries if query is not None for term in query.terms]
@@ -304,7 +304,7 @@ class Service:
         if len(prompts) > self.limits.items:
             raise Refusal(413, f"{len(prompts)} prompts; at most {self.limits.items}", "too_many_items")
         queries, failures = _queries_of([image, *prompts])
-        _ = self.engine.model
+        self.engine.check_loaded()
         if failures:
             names = ["image", *(f"prompts[{index}]" for index in range(len(prompts)))]
             raise _refusal_of_items(failures, names)
