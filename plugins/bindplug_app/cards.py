@@ -43,7 +43,7 @@ class Wall:
         """An ordered list of cards, best first.
 
         Args:
-            matches: what is shown.
+            matches: the results.
             options: for each match, options of the reader of its file; none by default.
         """
         if not matches:
@@ -76,7 +76,7 @@ class Wall:
         )
 
     def _content(self, match: IndexMatch, options: Mapping[str, Any]) -> tuple[str, str, str]:
-        """Name, HTML of what is shown, and legend."""
+        """Name, HTML of the file or its players, and legend."""
         if match.kind == "text":
             return "", f"<blockquote>{clean(match.path)}</blockquote>", ""
         name = short_name(match.path)
@@ -87,27 +87,24 @@ class Wall:
         except (OSError, ValueError):
             gone = "This file is gone or cannot be read. <code>bindplug index update</code> takes it off the index."
             return name, f'<p class="bp-gone">{gone}</p>', ""
-        shown = None
+        view = None
         if status.st_size <= LARGEST_BYTES or match.kind in ("audio", "video"):
             stamp = (
                 match.path, match.kind, match.span, status.st_size, status.st_mtime_ns, repr(sorted(options.items())),
             )  # fmt: skip
-            shown = self._preview(stamp, name, options)
-        markup, legend = (shown.markup, shown.legend) if shown else ("", "")
-        address = self.media.address(match.path) if match.kind in ("audio", "video") else None
-        if address is not None:
-            part = "" if match.span is None else f"#t={match.span[0]:g},{match.span[1]:g}"
-            label = clean(f"{KINDS[match.kind]} {name}")
-            tag = match.kind
-            player = f'<{tag} controls preload="none" aria-label="{label}" src="{address}{part}"></{tag}>'
-            if tag == "video":
-                poster = f'poster="{shown.address}" ' if shown else ""
-                player = f'<video controls preload="none" {poster}aria-label="{label}" src="{address}{part}"></video>'
-                return name, player, legend
-            return name, markup + player, legend
-        if match.kind in ("audio", "video"):
-            markup += '<p class="bp-note">Browsers cannot play this format.</p>'
-        return name, markup or '<p class="bp-note">No picture can be made of this file.</p>', legend
+            view = self._preview(stamp, name, options)
+        markup, legend = (view.markup, view.legend) if view else ("", "")
+        if match.kind not in ("audio", "video"):
+            return name, markup or '<p class="bp-note">No picture can be made of this file.</p>', legend
+        address = self.media.address(match.path)
+        if address is None:
+            return name, markup + '<p class="bp-note">Browsers cannot play this format.</p>', legend
+        part = "" if match.span is None else f"#t={match.span[0]:g},{match.span[1]:g}"
+        source = f'aria-label="{clean(f"{KINDS[match.kind]} {name}")}" src="{address}{part}"'
+        if match.kind == "audio":
+            return name, f'{markup}<audio controls preload="none" {source}></audio>', legend
+        poster = f'poster="{view.address}" ' if view else ""
+        return name, f'<video controls preload="none" {poster}{source}></video>', legend
 
     def _preview(self, stamp: Stamp, name: str, options: Mapping[str, Any]) -> Preview | None:
         with self._lock:
@@ -115,12 +112,12 @@ class Wall:
                 self._previews.move_to_end(stamp)
                 return self._previews[stamp]
         path, kind, span, *_ = stamp
-        made = preview(self.model, kind, path, name, options=options, span=span)
+        view = preview(self.model, kind, path, name, options=options, span=span)
         with self._lock:
-            self._previews[stamp] = made
+            self._previews[stamp] = view
             while len(self._previews) > MOST_PREVIEWS:
                 self._previews.popitem(last=False)
-        return made
+        return view
 
 
 def _rounded(score: float) -> str:

@@ -55,7 +55,7 @@ class EmbeddedTerms:
 
 
 @dataclass(frozen=True)
-class Find:
+class DetectedBox:
     """A place in a picture.
 
     Attributes:
@@ -72,14 +72,14 @@ class DetectionAnswer:
     """What a detector says of a picture.
 
     Attributes:
-        drawn: the picture with boxes.
-        finds: best first.
+        picture: with the boxes drawn into it.
+        boxes: best first.
         size: width and height of the picture in pixels.
         remarks: on the sources.
     """
 
-    drawn: Image
-    finds: list[Find]
+    picture: Image
+    boxes: list[DetectedBox]
     size: tuple[int, int]
     remarks: list[str]
 
@@ -114,9 +114,9 @@ class Finder:
     ) -> None:
         self.index, self.model, self.limits = index, model, limits or Limits()
         self.detector_name, self.pipeline_name = detector, pipeline
-        self._searching = threading.Lock()
-        self._detector: _Tool = _Tool(lambda: _load_detector(detector or "", model, bridge))
-        self._painter: _Tool = _Tool(lambda: _load_painter(pipeline or "", model))
+        self._index_lock = threading.Lock()
+        self._detector = _Tool(lambda: _load_detector(detector or "", model, bridge))
+        self._painter = _Tool(lambda: _load_painter(pipeline or "", model))
         _check_space(index, model)
 
     @property
@@ -126,7 +126,7 @@ class Finder:
 
     def info(self) -> IndexInfo:
         """What the index holds now."""
-        with self._reading():
+        with self._locked_index():
             return self.index.info()
 
     def embed(self, terms: Sequence[Term]) -> EmbeddedTerms:
@@ -176,7 +176,7 @@ class Finder:
             NoDirection: the terms cancel.
         """
         embedded = self.embed(terms)
-        with self._reading():
+        with self._locked_index():
             matches = self.index.search(embedded.query, k, kind=list(kinds) or None)
         return matches, embedded.remarks
 
@@ -186,14 +186,14 @@ class Finder:
         Raises:
             InputError: the index cannot be read.
         """
-        with self._reading():
+        with self._locked_index():
             return self.index.reader_options([match.row for match in matches])
 
     @contextmanager
-    def _reading(self) -> Iterator[None]:
+    def _locked_index(self) -> Iterator[None]:
         """The index for one thread; what it raises names places of this machine, which is for the terminal alone."""
         try:
-            with self._searching:
+            with self._index_lock:
                 yield
         except InputError as error:
             logger.error("the index cannot be read: %s", error)
@@ -225,14 +225,14 @@ class Finder:
         with self._detector as detector:
             detections = detector(pixels, [embedded.query], threshold=threshold, with_masks=False)
         columns = (detections.scores.tolist(), detections.boxes.tolist())
-        finds = [
-            Find(score, (left, top, right, bottom))
+        boxes = [
+            DetectedBox(score, (left, top, right, bottom))
             for score, (left, top, right, bottom) in zip(*columns, strict=True)
         ]
         scale = max(1, min(16, SMALLEST_SIDE // max(pixels.size)))
-        detections.labels = [str(place) for place in range(1, len(finds) + 1)]
-        drawn = detections.draw(scale=scale, colors=dict.fromkeys(detections.labels, BOX_COLOR))
-        return DetectionAnswer(drawn, finds, pixels.size, embedded.remarks + notes)
+        detections.labels = [str(place) for place in range(1, len(boxes) + 1)]
+        picture_with_boxes = detections.draw(scale=scale, colors=dict.fromkeys(detections.labels, BOX_COLOR))
+        return DetectionAnswer(picture_with_boxes, boxes, pixels.size, embedded.remarks + notes)
 
     def paint(self, terms: Sequence[Term], *, seed: int) -> tuple[Image, list[str]]:
         """A picture of the sum of sources, and the remarks on them.

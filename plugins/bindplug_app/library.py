@@ -111,9 +111,7 @@ def _scenes() -> Iterator[tuple[str, Scene]]:
     """Names and scenes: two of each thing, and one of some pairs."""
     for number in (1, 2):
         for place, thing in enumerate(NAMES):
-            fps = (
-                8 if number == 1 and thing in MOVING_PICTURES else 1
-            )  # a video that is not kept is made short
+            fps = 8 if number == 1 and thing in MOVING_PICTURES else 1  # of the others no video is kept
             yield f"{thing}_{number}", Scene(FIRST_SEED + 100 * number + place, "eval", thing, fps=fps)
     for place, pair in enumerate(combinations(PAIR_THINGS, 2)):
         yield f"{pair[0]}_and_{pair[1]}", Scene(FIRST_SEED + 500 + place, "eval", pair, fps=1)

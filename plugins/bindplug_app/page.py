@@ -4,34 +4,31 @@ from __future__ import annotations
 
 import asyncio
 import functools
-import logging
 import os
 import tempfile
-from collections.abc import Callable, Collection, Coroutine, Sequence
+from collections.abc import Callable, Collection, Coroutine, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import gradio as gr
 from gradio.utils import get_upload_folder
 
-from bindplug.errors import BindplugError
-from bindplug_app.cards import Wall, error_markup, remarks_markup
+from bindplug_app import actions
+from bindplug_app.cards import Wall
 from bindplug_app.finder import Finder
 from bindplug_app.guards import PageGuard
 from bindplug_app.media import Media
-from bindplug_app.previews import KINDS, clean, picture_markup, preview
-from bindplug_app.sources import file_leaf, kind_named, reader_options, seed_of, terms_of
+from bindplug_app.previews import KINDS
+from bindplug_app.sources import kind_of
 from bindplug_app.starters import Starter, make_starters, make_street
 from bindplug_app.theme import make_theme
-from bindplug_app.words import detection_markup, empty_index_markup, intro_markup, tool_note
-from bindplug_serve import HostGuard, check_size
+from bindplug_app.words import intro_markup, tool_note
+from bindplug_serve import HostGuard
 from bindplug_toyworld import TOY_SPACE
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
-logger = logging.getLogger("bindplug.app")
+    from gradio.components import Component
 
 UPLOAD_BYTES = 64 << 20
 """Largest file that the page takes."""
@@ -45,9 +42,27 @@ SHOW_RESULTS = """() => {
   if (innerWidth < 700) document.getElementById("search")?.scrollIntoView({ block: "start" });
 }"""
 """On a phone the results are screens away from the query."""
-FAILED = "Something went wrong in the page itself; the terminal that it was started in says what."
 CSS = Path(__file__).with_name("page.css")
-Source = tuple[gr.Radio, gr.Textbox, gr.Audio, gr.File, gr.Textbox, gr.HTML]
+PRIVATE: Any = {"api_visibility": "private"}
+"""Of an event: Gradio's API does not list it."""
+
+
+class SourceFields(NamedTuple):
+    """The fields of one source of a query."""
+
+    kind: gr.Radio
+    words: gr.Textbox
+    sound: gr.Audio
+    file: gr.File
+    options: gr.Textbox
+
+
+class Action(NamedTuple):
+    """What starts an action, what it reads beside the query, and where its remarks and its result go."""
+
+    button: gr.Button
+    inputs: list[Component]
+    outputs: list[Component]
 
 
 def create_page(
@@ -133,52 +148,41 @@ def _lay_out(finder: Finder, wall: Wall, folder: Path, is_toy: bool) -> None:
                 '<p class="bp-hint">Try one of these, or give something of your own:</p>' if starters else ""
             )
             gr.HTML(f"<h2>What are you looking for?</h2>{hint}")
-            buttons = _starter_buttons(starters)
-            first = _source(finder, "first", "Look for")
+            starter_buttons = _starter_buttons(starters)
+            first = _source_fields(finder, "first", "Look for")
             second_switch = gr.Checkbox(label="Add a second one", elem_id="second-switch")
             with gr.Group(visible=False, elem_id="second-group") as second_group:
-                second = _source(finder, "second", "Add")
+                second = _source_fields(finder, "second", "Add")
                 weight = gr.Slider(
                     -2, 2, 1, step=0.1, label="Weight of the second", elem_id="weight",
                     info="Below 0 leads away from it, 0 leaves it out.",
                 )  # fmt: skip
         with gr.Column(scale=5, min_width=320), gr.Tabs(elem_id="actions"):
             with gr.Tab("Search", id="search"):
-                searching = _search_tab(finder, wall)
+                search = _search_tab(finder)
             with gr.Tab("Find in a picture", id="detect"):
-                detecting = _detect_tab(finder, make_street(folder) if is_toy else None)
+                detect = _detect_tab(finder, make_street(folder) if is_toy else None)
             with gr.Tab("Paint", id="paint"):
-                painting = _paint_tab(finder)
-    second_switch.change(lambda on: gr.update(visible=bool(on)), second_switch, second_group, **_PLAIN)
-    query = [*first[:5], second_switch, *second[:5], weight]
-    search: Any = {
-        "fn": _guarded(functools.partial(_search, finder, wall), 2),
-        "inputs": [*query, *searching[1:3]],
-        "outputs": searching[3:],
-        "api_visibility": "private",
-    }
-    show: Any = {"fn": None, "js": SHOW_RESULTS, **_PLAIN}
-    searching[0].click(**search).then(**show)
-    first[1].submit(**search).then(**show)
-    second[1].submit(**search).then(**show)
-    for button, starter in zip(buttons, starters, strict=True):
-        outputs = [*first[:4], second_switch, *second[:4], weight]
-        fill = functools.partial(_filled, starter)
-        button.click(fill, None, outputs, **_PLAIN).then(**search).then(**show)
-    if detecting:
-        detecting[0].click(
-            _guarded(functools.partial(_detect, finder), 2),
-            [*query, *detecting[1:3]],
-            detecting[3:],
-            **_PLAIN,
-        )
-    if painting:
-        painting[0].click(
-            _guarded(functools.partial(_paint, finder), 2), [*query, painting[1]], painting[2:], **_PLAIN
-        )
+                paint = _paint_tab(finder)
+    second_switch.change(lambda on: gr.update(visible=bool(on)), second_switch, second_group, **PRIVATE)
+    query: list[Component] = [*first, second_switch, *second, weight]  # in the order of sources.terms_of
+    search_event = _event(functools.partial(actions.search, finder, wall), query, search)
+    show_results: Any = {"fn": None, "js": SHOW_RESULTS, **PRIVATE}
+    for start in (search.button.click, first.words.submit, second.words.submit):
+        start(**search_event).then(**show_results)
+    for button, starter in zip(starter_buttons, starters, strict=True):
+        fill = functools.partial(_query_values, starter)
+        button.click(fill, None, query, **PRIVATE).then(**search_event).then(**show_results)
+    if detect is not None:
+        detect.button.click(**_event(functools.partial(actions.detect, finder), query, detect))
+    if paint is not None:
+        paint.button.click(**_event(functools.partial(actions.paint, finder), query, paint))
 
 
-_PLAIN: Any = {"api_visibility": "private"}
+def _event(function: Callable[..., actions.Answer], query: list[Component], action: Action) -> dict[str, Any]:
+    """Arguments of an event listener that does an action with a query."""
+    inputs = [*query, *action.inputs]
+    return {"fn": actions.guarded(function), "inputs": inputs, "outputs": action.outputs, **PRIVATE}
 
 
 def _starter_buttons(starters: Sequence[Starter]) -> list[gr.Button]:
@@ -188,25 +192,27 @@ def _starter_buttons(starters: Sequence[Starter]) -> list[gr.Button]:
         return [gr.Button(starter.label, size="sm", min_width=80) for starter in starters]
 
 
-def _source(finder: Finder, name: str, label: str) -> Source:
-    """What a source is and the source itself: kind, words, sound, file, options of the reader, preview."""
+def _source_fields(finder: Finder, name: str, label: str) -> SourceFields:
+    """The fields of a source, with a preview of its file below them."""
     kinds = [kind for kind in KINDS if kind in finder.kinds]
-    now = kinds[0]
-    kind = gr.Radio([KINDS[kind] for kind in kinds], value=KINDS[now], label=label, elem_id=f"{name}-kind")
+    first_kind = kinds[0]
+    kind = gr.Radio(
+        [KINDS[kind] for kind in kinds], value=KINDS[first_kind], label=label, elem_id=f"{name}-kind",
+    )  # fmt: skip
     words = gr.Textbox(
-        label="Words", placeholder="a dog on a meadow", lines=1, max_lines=4, visible=now == "text",
+        label="Words", placeholder="a dog on a meadow", lines=1, max_lines=4, visible=first_kind == "text",
         elem_id=f"{name}-words",
     )  # fmt: skip
     sound = gr.Audio(
         label="Drop a sound, or record one", sources=["upload", "microphone"], type="filepath",
-        visible=now == "audio", elem_id=f"{name}-sound", editable=False, buttons=[],
+        visible=first_kind == "audio", elem_id=f"{name}-sound", editable=False, buttons=[],
     )  # fmt: skip
     file = gr.File(
-        label="Drop a file", type="filepath", visible=now not in ("text", "audio"), height=120,
+        label="Drop a file", type="filepath", visible=first_kind not in ("text", "audio"), height=120,
         elem_id=f"{name}-file",
     )  # fmt: skip
-    shown = gr.HTML(elem_id=f"{name}-preview", elem_classes="bp-preview")
-    with gr.Accordion("How to read the file", open=False, visible=now not in ("text",)) as details:
+    preview = gr.HTML(elem_id=f"{name}-preview", elem_classes="bp-preview")
+    with gr.Accordion("How to read the file", open=False, visible=first_kind != "text") as details:
         options = gr.Textbox(
             label="Options of the reader", placeholder="unit=mm", elem_id=f"{name}-options",
             info="Only needed if a file does not say itself what its numbers mean: unit=mm for a depth map, "
@@ -214,11 +220,11 @@ def _source(finder: Finder, name: str, label: str) -> Source:
         )  # fmt: skip
     for upload in (sound, file):
         _refuse_addresses(upload)
-    kind.change(_fields_of, kind, [words, sound, file, details], **_PLAIN)
-    look = functools.partial(_look, finder)
+    kind.change(_field_updates, kind, [words, sound, file, details], **PRIVATE)
+    look = functools.partial(actions.look, finder)
     for component in (kind, file, options):
-        component.change(look, [kind, file, options], shown, **_PLAIN)
-    return kind, words, sound, file, options, shown
+        component.change(look, [kind, file, options], preview, **PRIVATE)
+    return SourceFields(kind, words, sound, file, options)
 
 
 def _refuse_addresses(component: gr.Audio | gr.File) -> None:
@@ -233,41 +239,40 @@ def _refuse_addresses(component: gr.Audio | gr.File) -> None:
     setattr(component, "async_move_resource_to_block_cache", move_local)  # noqa: B010 (it is a method)
 
 
-def _fields_of(chosen: str) -> list[Any]:
-    kind = kind_named(chosen)
-    label = f"Drop a {KINDS.get(kind, 'file').lower()}, or choose one"
+def _field_updates(label: str) -> list[Any]:
+    """Which of words, sound, file and reader options are visible for a kind."""
+    kind = kind_of(label)
     return [
         gr.update(visible=kind == "text"),
         gr.update(visible=kind == "audio"),
-        gr.update(visible=kind not in ("text", "audio"), label=label),
+        gr.update(
+            visible=kind not in ("text", "audio"), label=f"Drop a {KINDS[kind].lower()}, or choose one"
+        ),
         gr.update(visible=kind != "text"),
     ]
 
 
-def _search_tab(finder: Finder, wall: Wall) -> list[Any]:
-    """Button, kinds, number, remarks and wall."""
-    choices = [(f"{KINDS[kind]} ({count})", kind) for kind, count in _counts(finder) if count]
+def _search_tab(finder: Finder) -> Action:
+    counts = finder.info().kinds
+    choices = [(f"{KINDS[kind]} ({counts[kind]})", kind) for kind in KINDS if counts.get(kind)]
     with gr.Row(elem_classes="bp-actions"):
         kinds = gr.CheckboxGroup(
             choices, value=[], label="Look among (all if none is ticked)", elem_id="kinds", scale=3
         )
-        number = gr.Slider(4, 48, 12, step=4, label="How many", elem_id="number", min_width=220, scale=1)
+        number = gr.Slider(
+            4, actions.MOST_MATCHES, 12, step=4, label="How many", elem_id="number", min_width=220, scale=1
+        )
     button = gr.Button("Search", variant="primary", elem_id="search")
     remarks = gr.HTML(elem_id="search-remarks")
     results = gr.HTML('<p class="bp-empty">Results appear here.</p>', elem_id="results")
-    return [button, kinds, number, remarks, results]
+    return Action(button, [kinds, number], [remarks, results])
 
 
-def _counts(finder: Finder) -> list[tuple[str, int]]:
-    kinds = finder.info().kinds
-    return [(kind, kinds.get(kind, 0)) for kind in KINDS]
-
-
-def _detect_tab(finder: Finder, street: Path | None) -> list[Any]:
-    """Button, picture, threshold, remarks and result; empty without a detector."""
+def _detect_tab(finder: Finder, street: Path | None) -> Action | None:
+    """None without a detector."""
     if finder.detector_name is None:
         gr.HTML(tool_note("detector", "--detector"))
-        return []
+        return None
     gr.HTML('<p class="bp-hint">Looks for your query in a picture that you drop here.</p>')
     picture = gr.File(
         str(street) if street else None, label="The picture to look in", type="filepath", height=120,
@@ -276,109 +281,40 @@ def _detect_tab(finder: Finder, street: Path | None) -> list[Any]:
     _refuse_addresses(picture)
     threshold = gr.Slider(0.05, 0.95, 0.5, step=0.05, label="How sure to be", elem_id="threshold")
     button = gr.Button("Find it", variant="primary", elem_id="detect")
-    return [button, picture, threshold, gr.HTML(elem_id="detect-remarks"), gr.HTML(elem_id="detections")]
+    outputs: list[Component] = [gr.HTML(elem_id="detect-remarks"), gr.HTML(elem_id="detections")]
+    return Action(button, [picture, threshold], outputs)
 
 
-def _paint_tab(finder: Finder) -> list[Any]:
-    """Button, seed, remarks and result; empty without a pipeline."""
+def _paint_tab(finder: Finder) -> Action | None:
+    """None without a pipeline."""
     if finder.pipeline_name is None:
         gr.HTML(tool_note("painter", "--pipeline"))
-        return []
+        return None
     gr.HTML('<p class="bp-hint">Makes a new picture of your query.</p>')
     seed = gr.Textbox(
         label="Seed", info="A number; the same one makes the same picture. Empty for a new one.", elem_id="seed",
     )  # fmt: skip
     button = gr.Button("Paint it", variant="primary", elem_id="paint")
-    return [button, seed, gr.HTML(elem_id="paint-remarks"), gr.HTML(elem_id="painting")]
+    return Action(button, [seed], [gr.HTML(elem_id="paint-remarks"), gr.HTML(elem_id="painting")])
 
 
-# -- what happens -------------------------------------------------------------------------------------------------
-
-
-def _guarded(function: Callable[..., tuple[str, str]], outputs: int) -> Callable[..., tuple[str, ...]]:
-    """Errors as text on the page: what a person can mend as it is, anything else in the terminal."""
-
-    def answer(*values: Any) -> tuple[str, ...]:
-        try:
-            return function(*values)
-        except BindplugError as error:
-            message = str(error)
-        except Exception:
-            logger.exception("the page failed")
-            message = FAILED
-        return (error_markup(message), *[""] * (outputs - 1))
-
-    return answer
-
-
-def _search(finder: Finder, wall: Wall, *values: Any) -> tuple[str, str]:
-    *query, kinds, number = values
-    terms, notes = terms_of(query)
-    matches, remarks = finder.search(terms, kinds=kinds or (), k=max(1, min(48, int(number or 12))))
-    if not matches and not finder.info().rows:
-        return remarks_markup(notes + remarks), empty_index_markup()
-    return remarks_markup(notes + remarks), wall.markup(matches, finder.reader_options(matches))
-
-
-def _detect(finder: Finder, *values: Any) -> tuple[str, str]:
-    *query, picture, threshold = values
-    terms, notes = terms_of(query)
-    if not picture:
-        return error_markup("There is no picture to look in yet: drop one above."), ""
-    answer = finder.detect(terms, file_leaf("image", picture), threshold=float(threshold or 0.5))
-    return remarks_markup(notes + answer.remarks), detection_markup(answer)
-
-
-def _paint(finder: Finder, *values: Any) -> tuple[str, str]:
-    *query, seed = values
-    number = seed_of(seed)
-    terms, notes = terms_of(query)
-    picture, remarks = finder.paint(terms, seed=number)
-    factor = max(1, 384 // max(picture.size))
-    from PIL import Image
-
-    shown = picture.resize((picture.width * factor, picture.height * factor), Image.Resampling.BICUBIC)
-    alt = f"the picture that was painted, seed {number}"
-    caption = f"<figcaption>Seed {number}</figcaption>"
-    markup = f'<figure class="bp-figure">{picture_markup(shown, alt, "PNG")}{caption}</figure>'
-    return remarks_markup(notes + remarks), markup
-
-
-def _look(finder: Finder, chosen: str, file: str | None, options: str) -> str:
-    """The file of a source as something to look at."""
-    try:
-        kind = kind_named(chosen)
-        if not file or kind in ("text", "audio"):
-            return ""
-        settings = reader_options(options or "")
-        leaf = file_leaf(kind, file, settings)
-        check_size(leaf, finder.limits)
-    except BindplugError as error:
-        return error_markup(str(error))
-    name = Path(file).name
-    shown = preview(finder.model, kind, leaf.source, name, options=settings)
-    if shown is None:
-        return ""
-    legend = f"<figcaption>{clean(shown.legend)}</figcaption>" if shown.legend else ""
-    return f'<figure class="bp-figure">{shown.markup}{legend}</figure>'
-
-
-def _filled(starter: Starter) -> list[Any]:
-    """Values of the fields of both sources for a query to try."""
+def _query_values(starter: Starter) -> list[Any]:
+    """Values of the query's fields for a query to try."""
     second = starter.second or ("text", "")
     return [
-        *_values(starter.first),
+        *_source_values(*starter.first),
         starter.second is not None,
-        *_values(second),
+        *_source_values(*second),
         starter.weight,
     ]
 
 
-def _values(source: tuple[str, str]) -> list[Any]:
-    kind, value = source
+def _source_values(kind: str, value: str) -> list[Any]:
+    """Values of :class:`SourceFields`."""
     return [
         KINDS[kind],
         value if kind == "text" else "",
         value if kind == "audio" else None,
         value if kind not in ("text", "audio") else None,
+        "",
     ]

@@ -78,8 +78,8 @@ def preview(
         options: of the reader.
         span: start and end in seconds of the part of a recording to show.
     """
-    draw = _DRAWN.get(kind)
-    if draw is None or kind not in model.modalities:
+    make_preview = _PREVIEWS.get(kind)
+    if make_preview is None or kind not in model.modalities:
         return None
     settings = dict(options or {})
     if span is not None and kind in ("audio", "imu", "video"):
@@ -87,11 +87,9 @@ def preview(
     try:
         with collected_notes():  # remarks are told where a file is read for the model
             reading = model.preprocess[kind].read(source, **settings)
-        return draw(reading, name)
+        return make_preview(reading, name)
     except (BindplugError, ArithmeticError, LookupError, OSError, RuntimeError, TypeError, ValueError):
-        return (
-            None  # a preview is no reason to fail; reading the file for the model says what is wrong with it
-        )
+        return None  # the search, which reads the file for the model, says what is wrong with it
 
 
 def picture_markup(picture: Image, alt: str, kind: str = "JPEG") -> str:
@@ -127,13 +125,13 @@ def _video(reading: Any, name: str) -> Preview:
 def _depth(reading: Any, name: str) -> Preview:
     values = reading.values
     low, high = _range(values)
-    measured = reading.preset not in ("relative", "disparity")
-    near, far = (f"{low:.3g} m", f"{high:.3g} m") if measured else ("near", "far")
+    is_metric = reading.preset not in ("relative", "disparity")
+    near, far = (f"{low:.3g} m", f"{high:.3g} m") if is_metric else ("near", "far")
     if reading.preset == "disparity":
         colors = apply_colors(values, VIRIDIS, low, high)
     else:
         colors = apply_colors(-values, VIRIDIS, -high, -low)
-    legend = f"bright is near ({near}), dark is far ({far})" if measured else "bright is near, dark is far"
+    legend = f"bright is near ({near}), dark is far ({far})" if is_metric else "bright is near, dark is far"
     return Preview(picture_markup(_map(colors), f"the depth map {name} in color"), legend)
 
 
@@ -178,7 +176,7 @@ def _sound(reading: Any, name: str) -> Preview:
     return Preview(picture_markup(picture, alt), f"{reading.duration_s:.1f} s")
 
 
-_DRAWN: dict[str, Callable[[Any, str], Preview]] = {
+_PREVIEWS: dict[str, Callable[[Any, str], Preview]] = {
     "image": _image,
     "video": _video,
     "depth": _depth,

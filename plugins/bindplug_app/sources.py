@@ -20,8 +20,8 @@ LONGEST_TEXT = 20_000
 SEEDS = 2**32
 
 
-def kind_named(label: str) -> str:
-    """The name of the modality that people call so.
+def kind_of(label: str) -> str:
+    """The name of the modality with a label of :data:`~bindplug_app.previews.KINDS`.
 
     Raises:
         InputError: there is none.
@@ -78,7 +78,7 @@ def terms_of(values: Sequence[Any]) -> tuple[list[Term], list[str]]:
 
 def _term(values: Sequence[Any], weight: float, place: str) -> Term | None:
     label, words, sound, file, options = values
-    kind = kind_named(label)
+    kind = kind_of(label)
     return term_of(kind, words, sound if kind == "audio" else file, options or "", weight, place=place)
 
 

@@ -56,6 +56,4 @@ def _write(source: tuple[str, str], directory: Path) -> tuple[str, str]:
         return source
     scene = Scene(FIRST_SEED + len(thing), "calibration", thing, fps=1)
     path = scene.write(directory / thing)[kind]
-    named = directory / f"{thing}_{path.name}"
-    path.rename(named)
-    return kind, str(named)
+    return kind, str(path.rename(directory / f"{thing}_{path.name}"))

@@ -20,7 +20,7 @@ PLURALS = {
     "thermal": "heat pictures",
     "imu": "motion logs",
 }
-MODEL = "imagebind_huge"
+REAL_WORLD_MODEL = "imagebind_huge"
 
 
 def intro_markup(info: IndexInfo, is_toy: bool) -> str:
@@ -37,7 +37,7 @@ def intro_markup(info: IndexInfo, is_toy: bool) -> str:
         things = ", ".join(CLASSNAMES)
         toy = (
             "<details><summary>This is a toy model: it knows a drawn world of twenty things.</summary>"
-            f"<p>It knows {clean(things)}, and little else. With {MODEL} it is the real world.</p></details>"
+            f"<p>It knows {clean(things)}, and little else. With {REAL_WORLD_MODEL} it is the real world.</p></details>"
         )
     return (
         '<header class="bp-intro"><h1>Find anything by anything</h1>'
@@ -64,17 +64,18 @@ def tool_note(what: str, option: str) -> str:
 
 def detection_markup(answer: DetectionAnswer) -> str:
     """The picture with boxes, and a list of them."""
-    count = len(answer.finds)
+    count = len(answer.boxes)
     width, height = answer.size
     if not count:
         summary = "Nothing like it is in the picture. Be less sure, or look for something else."
     else:
         summary = "One place was found." if count == 1 else f"{count} places were found."
     items = "".join(
-        f"<li>score {find.score:.2f}, {_place(find.box, width, height)}</li>" for find in answer.finds
+        f"<li>score {detected.score:.2f}, {_place(detected.box, width, height)}</li>"
+        for detected in answer.boxes
     )
     alt = f"the picture with {count or 'no'} {'box' if count == 1 else 'boxes'}"
-    figure = f'<figure class="bp-figure bp-wide">{picture_markup(answer.drawn, alt)}</figure>'
+    figure = f'<figure class="bp-figure bp-wide">{picture_markup(answer.picture, alt)}</figure>'
     return f"<p>{summary}</p>{figure}{f'<ol>{items}</ol>' if items else ''}"
 
 

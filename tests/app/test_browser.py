@@ -202,6 +202,16 @@ def test_a_phone_shows_all_of_it_in_the_dark(open_page):
     assert red + green + blue < 150
 
 
+def test_a_query_to_try_is_read_without_the_options_of_the_last_file(open_page):
+    tab = open_page()
+    choose(tab, "first", "Depth map")
+    tab.get_by_text("How to read the file").first.click()
+    tab.locator("#first-options :is(textarea, input)").fill("unit=mm")
+    tab.get_by_role("button", name="Hear a dog").click()
+    tab.locator(".bp-wall, .bp-error").first.wait_for()
+    assert tab.locator(".bp-card").count() == 12
+
+
 def test_it_works_by_keyboard_alone(open_page):
     tab = open_page()
     reached = []
@@ -264,6 +274,20 @@ def test_no_file_and_no_address_is_read_for_whoever_asks(app, path, files):
         assert b"root:" not in answer.content
         sound = files.library["dog"]["audio"]
         assert client.get(f"/gradio_api/file={sound}").status_code == 403
+
+
+@pytest.mark.parametrize(
+    "message",
+    [
+        {"data": [], "fn_index": 9999, "session_hash": "stranger"},
+        {"data": [], "fn_index": -1, "session_hash": "stranger"},
+        {"data": [1], "fn_index": 0, "session_hash": "", "batched": True},
+        {"data": [], "fn_index": 0, "session_hash": None},
+    ],
+)
+def test_a_message_to_what_the_page_does_not_have_is_refused(app, message):
+    with httpx.Client(base_url=app.address, verify=False) as client:
+        assert client.post("/gradio_api/queue/join", json=message).status_code == 400
 
 
 def test_other_names_of_this_machine_and_large_uploads_are_refused(app):

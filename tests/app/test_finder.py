@@ -12,7 +12,7 @@ from PIL import Image
 import bindplug
 from bindplug.errors import InputError, NoDirection, SpaceMismatch
 from bindplug_app import Finder, Term
-from bindplug_app.sources import file_leaf, kind_named, reader_options, seed_of, term_of, terms_of
+from bindplug_app.sources import file_leaf, kind_of, reader_options, seed_of, term_of, terms_of
 from bindplug_app.words import empty_index_markup, intro_markup
 from bindplug_search import create_index, open_index
 
@@ -76,10 +76,10 @@ def test_a_sound_is_found_in_a_picture(finder, files):
     answer = finder.detect(
         [term("audio", str(files.queries["dog"]["audio"]))], file_leaf("image", str(files.street))
     )
-    assert len(answer.finds) == 1
+    assert len(answer.boxes) == 1
     assert answer.size == (320, 320)
-    assert answer.drawn.size == (640, 640)
-    left, top, right, bottom = answer.finds[0].box
+    assert answer.picture.size == (640, 640)
+    left, top, right, bottom = answer.boxes[0].box
     assert 0 <= left < right <= 320
     assert 0 <= top < bottom <= 320
 
@@ -170,9 +170,9 @@ def test_what_is_not_given_is_left_out(tmp_path):
         term_of("audio", None, str(tmp_path / "gone.wav"))
     with pytest.raises(InputError, match="20001 characters"):
         term_of("text", "x" * 20_001, None, place="the first")
-    assert kind_named("Heat picture") == "thermal"
+    assert kind_of("Heat picture") == "thermal"
     with pytest.raises(InputError, match="Words, Sound"):
-        kind_named("Smell")
+        kind_of("Smell")
 
 
 def test_a_second_source_that_is_empty_is_told():
