@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import tempfile
 from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -13,6 +11,7 @@ import click
 
 from bindplug.cli.options import DTYPE_ALIASES, DtypeName, output_options, split_names
 from bindplug.errors import CheckpointError
+from bindplug.files import staged_file
 from bindplug.modality import Modality
 
 if TYPE_CHECKING:
@@ -237,19 +236,12 @@ def _save_state(state: Mapping[str, Any], target: Path) -> None:
     import torch
     from safetensors.torch import save_file
 
-    target.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}.", dir=target.parent)
-    os.close(handle)
-    temporary = Path(name)
-    try:
+    with staged_file(target) as temporary:
         if target.suffix == ".safetensors":
             save_file({n: t.contiguous() for n, t in state.items()}, temporary)
         else:
             torch.save(dict(state), temporary)
-        temporary.chmod(0o644)
-        temporary.replace(target)
-    finally:
-        temporary.unlink(missing_ok=True)
+        temporary.chmod(0o644)  # safetensors writes for the owner alone
 
 
 def _size_of(path: Path) -> int:

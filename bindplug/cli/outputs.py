@@ -15,6 +15,7 @@ import numpy as np
 from bindplug.cli.journal import Journal, Part, not_writable
 from bindplug.cli.sources import Source
 from bindplug.errors import InputError, MissingDependency
+from bindplug.files import staged_file
 from bindplug.modality import Modality
 
 if TYPE_CHECKING:
@@ -254,16 +255,11 @@ def _in_place(path: Path) -> Iterator[Path]:
     """A temporary file beside ``path`` that takes its place when the block succeeds, and else vanishes."""
     for leftover in path.parent.glob(f".{_literal(path.name)}.*.tmp"):  # of a process killed in the merge
         leftover.unlink(missing_ok=True)
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        with temporary.open("rb+") as file:
-            os.fsync(file.fileno())
-        temporary.replace(path)
+        with staged_file(path) as temporary:
+            yield temporary
     except OSError as error:
         raise not_writable(path, error) from None
-    finally:
-        temporary.unlink(missing_ok=True)
 
 
 def _literal(name: str) -> str:

@@ -30,6 +30,7 @@ PUBLIC = (
     "bindplug.errors",
     "bindplug.examples",
     "bindplug.fast",
+    "bindplug.files",
     "bindplug.fingerprint",
     "bindplug.foreign",
     "bindplug.hookspecs",

@@ -5,7 +5,6 @@ Shape letters: R = rows of a world, V = views of a row's picture, S = side of a 
 
 from __future__ import annotations
 
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from bindplug.files import staged_file
 from bindplug_lab.ablations.encoders import FrozenEncoder, embed_images, image_encoder
 from bindplug_lab.ablations.settings import RunSettings
 from bindplug_lab.world import World, WorldSpec, crop, open_world, random_boxes
@@ -145,10 +145,9 @@ def _view_rows(
             if settings.image_augmentation == "strong":
                 crops = strongly_changed(crops, generator)
             views.append(embed_images(encoder, crops.clamp(0, 255).to(torch.uint8)))
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile(dir=path.parent, delete=False) as file:
-            np.save(file, torch.cat(views).unflatten(0, (-1, settings.views)).numpy())
-        Path(file.name).replace(path)
+        rows = torch.cat(views).unflatten(0, (-1, settings.views))
+        with staged_file(path) as temporary, temporary.open("wb") as file:
+            np.save(file, rows.numpy())
     return torch.from_numpy(np.load(path))
 
 

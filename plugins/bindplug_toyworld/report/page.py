@@ -14,6 +14,7 @@ import jinja2
 import numpy as np
 from PIL import Image
 
+from bindplug.files import write_whole
 from bindplug_toyworld.commands import Prompt
 from bindplug_toyworld.demo_files import Exhibit
 from bindplug_toyworld.demo_results import TOP, Answer, DemoResults, Match, Sum
@@ -61,9 +62,7 @@ def write_page(results: DemoResults, path: Path) -> Path:
         lstrip_blocks=True,
     )
     page = environment.get_template("report.html").render(_values(results))
-    temporary = path.with_name(f".{path.name}.tmp")
-    temporary.write_text(page, encoding="utf-8")
-    temporary.replace(path)
+    write_whole(path, page.encode())
     return path
 
 
