@@ -18,19 +18,29 @@ from bindplug.lazy import lazy_names, require
 
 if TYPE_CHECKING:
     from bindplug_search.engine.api import embed_with_ray
-    from bindplug_search.file_index import Index, query_model
+    from bindplug_search.file_index import Index
     from bindplug_search.opening import create_index, open_index
-    from bindplug_search.report import AddReport
+    from bindplug_search.report import AddReport, RemoveReport
+    from bindplug_search.searchable import query_model
 
-__all__ = ["AddReport", "Index", "create_index", "embed_with_ray", "open_index", "query_model"]
+__all__ = [
+    "AddReport",
+    "Index",
+    "RemoveReport",
+    "create_index",
+    "embed_with_ray",
+    "open_index",
+    "query_model",
+]
 
 _MODULES = {
     "AddReport": "report",
     "Index": "file_index",
+    "RemoveReport": "report",
     "create_index": "opening",
     "embed_with_ray": "engine.api",
     "open_index": "opening",
-    "query_model": "file_index",
+    "query_model": "searchable",
 }
 
 

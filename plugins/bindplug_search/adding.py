@@ -114,10 +114,14 @@ def put_files(index: LanceIndex, items: Sequence[Item], work: Work) -> AddReport
                 to_embed.append(replace(item, metadata=merged))
                 continue
             report.unchanged += 1
+            report.metadata_changed += merged != metadata.get(item.digest, {})
             if merged != metadata.get(item.digest, {}) or (file is not None and state != file.state):
                 to_rewrite.append((replace(item, metadata=merged), state))
         _rewrite(index, to_rewrite, report)
         _embed(index, to_embed, set(existing), work, report)
+        index.drop_empty_columns(
+            {key for item in items for key, value in item.metadata.items() if value is None}
+        )
         _tidy(index)
     return report
 
@@ -297,6 +301,11 @@ def _skip(item: Item, reason: str, report: AddReport, on_error: str) -> None:
             remedy="Or leave it out: --on-error skip, or on_error='skip'",
         )
     report.skipped.append({"source": item.path, "modality": item.kind, "reason": reason})
+
+
+def skipped_digests(report: AddReport) -> set[str]:
+    """Digests of the files that a run left out."""
+    return {file_digest(skip["source"], skip["modality"]) for skip in report.skipped}
 
 
 def _vanished(error: OSError) -> str:

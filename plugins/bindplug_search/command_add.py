@@ -30,10 +30,23 @@ from bindplug.cli.building import (
 )
 from bindplug.errors import InputError
 from bindplug.modality import Modality
-from bindplug_search.report import SAVE_EVERY, AddReport, absolute
+from bindplug_search.report import SAVE_EVERY, AddReport
 
 MOST_NAMES = 5
 """Files that a message names; of further ones it gives the number."""
+
+SUMMED = (
+    "added",
+    "changed",
+    "unchanged",
+    "removed",
+    "rows",
+    "metadata_changed",
+    "skipped",
+    "notes",
+    "absent",
+)
+"""Fields of a report that add up over several runs."""
 
 KINDS = tuple(modality.value for modality in Modality if modality is not Modality.TEXT)
 
@@ -111,7 +124,7 @@ def add(
     bindplug index add calls.lance calls/ --audio '*.wav' --windows 2 --hop 1 --meta calls.csv
     """
     from bindplug_search.command_opening import open_or_create
-    from bindplug_search.metadata import MetadataFile, parse_values, with_values
+    from bindplug_search.metadata import MetadataFile, parse_values
 
     check_windows(windows, hop)
     patterns = {kind: by_option.pop(kind) for kind in KINDS if folders and by_option.get(kind)}
@@ -122,7 +135,8 @@ def add(
     options = parse_reader_options(reader)
     check_option_values(options)
     values = parse_values(assignments)
-    table = MetadataFile(metadata_file) if metadata_file is not None else None
+    if metadata_file is not None:
+        MetadataFile(metadata_file)  # a bad table is told before a model is loaded
     for folder in folders:
         if not Path(folder).is_dir():
             detail = "a file" if Path(folder).exists() else "no such folder"
@@ -156,13 +170,7 @@ def add(
             )
         )
     if sources.items:
-        queries = sources.queries()
-        paths = [source.value if source.is_text else absolute(source.value) for source in sources.items]
-        joined, strangers = table.join(paths) if table else ({}, [])
-        metadata = [with_values(values, joined.get(path, {})) for path in paths]
-        report = target.add(queries, metadata=metadata, **common)
-        report.unjoined = strangers
-        reports.append(report)
+        reports.append(target.add(sources.queries(), metadata=values, metadata_file=metadata_file, **common))
     report = merge_reports(reports)
     _warn(report, metadata_file)
     show_report(index, report, as_json, quiet)
@@ -183,7 +191,7 @@ def merge_reports(reports: list[AddReport]) -> AddReport:
     """What several runs did together; what one of them matched is matched."""
     merged = AddReport()
     for report in reports:
-        for name in ("added", "changed", "unchanged", "removed", "rows", "skipped", "notes", "absent"):
+        for name in SUMMED:
             setattr(merged, name, getattr(merged, name) + getattr(report, name))
     for name in ("unmatched", "unjoined"):
         first, *rest = [getattr(report, name) for report in reports] or [[]]
@@ -199,7 +207,12 @@ def show_report(index: str, report: AddReport, as_json: bool, quiet: bool) -> No
     if quiet:
         return
     counts = [(report.added, "added"), (report.changed, "read anew"), (report.removed, "removed")]
-    counts += [(report.unchanged, "unchanged"), (len(report.skipped), "skipped")]
+    unchanged = report.unchanged - report.metadata_changed
+    counts += [
+        (report.metadata_changed, "with other metadata"),
+        (unchanged, "unchanged"),
+        (len(report.skipped), "skipped"),
+    ]
     done = ", ".join(f"{count} {word}" for count, word in counts if count) or "nothing to do"
     say(f"{index}: {done} ({report.rows} rows written)")
     report_notes(report.notes)

@@ -11,8 +11,9 @@ import click
 
 from bindplug.cli.building import ModelChoice, check_reader_options
 from bindplug.indexes import create_vector_index, find_index_card, open_vector_index
-from bindplug_search.file_index import Index, query_model
+from bindplug_search.file_index import Index
 from bindplug_search.opening import remembered_name
+from bindplug_search.searchable import query_model
 
 
 def open_existing(path: str, choice: ModelChoice, *, bridge: str | None = None) -> Index:

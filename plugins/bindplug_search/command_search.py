@@ -25,6 +25,7 @@ from bindplug.cli.building import (
     term_options,
 )
 from bindplug.modality import Modality
+from bindplug_search.report import file_label
 
 if TYPE_CHECKING:
     from bindplug.indexes import IndexMatch
@@ -184,7 +185,7 @@ def _show(matches: Sequence[IndexMatch], pictures: bool | None) -> None:
     high, low = matches[0].score, min(match.score for match in matches)
     for match in matches:
         cells = [_picture(match)] if with_pictures else []
-        cells += [heat(match.score, low, high), Text(match.kind), Text(_name(match))]
+        cells += [heat(match.score, low, high), Text(match.kind), Text(file_label(match.path, match.kind))]
         if windowed:
             cells.append(Text(f"{match.span[0]:g}-{match.span[1]:g}" if match.span else ""))
         table.add_row(*cells, *(Text(_value(match.metadata.get(key))) for key in keys))
@@ -198,17 +199,6 @@ def _picture(match: IndexMatch) -> Any:
 
     picture = thumbnail(match.path, match.kind, side=64)
     return Text("") if picture is None else as_blocks(picture, PICTURE_COLUMNS)
-
-
-def _name(match: IndexMatch) -> str:
-    """A file by its path from here where it lies below, a sentence in quotes; control characters as escapes."""
-    if match.kind == Modality.TEXT.value:
-        name = f"“{match.path}”"
-    else:
-        path = Path(match.path)
-        name = str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else match.path
-    printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in name)
-    return printable.encode("utf-8", errors="backslashreplace").decode("utf-8")
 
 
 def _value(value: object) -> str:

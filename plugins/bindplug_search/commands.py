@@ -10,6 +10,7 @@ from bindplug.cli.building import SuggestingGroup
 SUBCOMMANDS = {
     "add": ("bindplug_search.command_add:add", "Bring files of every kind into an index."),
     "update": ("bindplug_search.command_update:update", "Notice changed, new and removed files."),
+    "remove": ("bindplug_search.command_remove:remove", "Take files out of an index."),
     "optimize": (
         "bindplug_search.command_update:optimize",
         "Build the approximate search of a large index anew, and measure it.",

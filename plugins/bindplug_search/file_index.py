@@ -1,51 +1,39 @@
-"""An index of files, searched by whole queries: :class:`Index`."""
+"""An index of files: :class:`Index`, which is searched, and which files are added to and removed from."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+import os
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-import torch
-
-from bindplug.bridges import AnyBridge, as_bridge, map_queries
-from bindplug.encoder import Encoder
-from bindplug.errors import InputError, OptionError
-from bindplug.indexes import (
-    Condition,
-    IndexInfo,
-    IndexMatch,
-    IndexRow,
-    MetadataValue,
-    VectorIndex,
-)
+from bindplug.errors import InputError
+from bindplug.indexes import IndexRow, MetadataValue
 from bindplug.modality import Modality
-from bindplug.models import load
-from bindplug.query import Leaf, Query
-from bindplug.thresholds import Cutoffs, as_cutoffs
-from bindplug_search.adding import Work, items_of, put_files
+from bindplug.query import Query
+from bindplug_search.adding import Item, Work, items_of, put_files, skipped_digests
 from bindplug_search.arguments import Kinds, Where, conditions_of, item_of, kinds_of, recipe_of
 from bindplug_search.export import export_rows
 from bindplug_search.folders import remembering
+from bindplug_search.guards import committing
+from bindplug_search.joined_tables import JoinedTable, folder_record, read_joined, table_record
+from bindplug_search.left_out import take_in
 from bindplug_search.listing import list_folder
 from bindplug_search.manifest import Approximation, Folder
-from bindplug_search.metadata import Changes, MetadataFile
+from bindplug_search.metadata import Changes, MetadataFile, present, with_values
 from bindplug_search.recall import refresh_approximation
 from bindplug_search.recipe import Recipe
-from bindplug_search.report import SAVE_EVERY, AddReport, absolute
+from bindplug_search.removal import Selection, remove_files
+from bindplug_search.report import SAVE_EVERY, AddReport, RemoveReport, absolute
+from bindplug_search.searchable import Searchable
 from bindplug_search.store import LanceIndex
 from bindplug_search.table import file_digest
 from bindplug_search.updating import update
 
-OVERFETCH = 4
-"""Rows that a search asks of the store for each file, where windows of one file count once."""
 
-Load = Callable[[Iterable[str]], Encoder]
-
-
-class Index:
+class Index(Searchable):
     """Files of every kind, searched by queries of every kind.
 
     ``index = bindplug_search.open_index("library.lance")`` opens one.
@@ -59,173 +47,6 @@ class Index:
         store: where the rows are.
     """
 
-    def __init__(
-        self,
-        store: VectorIndex,
-        *,
-        load: Load | None = None,
-        bridge: AnyBridge | str | Path | None = None,
-    ) -> None:
-        self.store = store
-        self._load = load or self._own_model
-        self._bridge: Any = bridge if bridge is not None else getattr(store, "bridge", None)
-        self._model: Encoder | None = None
-
-    def info(self) -> IndexInfo:
-        """What the index holds."""
-        return self.store.info()
-
-    def __len__(self) -> int:
-        return self.info().rows
-
-    def model_for(self, modalities: Iterable[str]) -> Encoder:
-        """The model with the towers of these modalities, and of those it was loaded with before."""
-        names = set(modalities)
-        if self._model is None or not names <= set(self._model.modalities):
-            self._model = self._load(names | set(self._model.modalities if self._model else ()))
-        return self._model
-
-    def keep_model(self, model: Encoder) -> None:
-        """Use a loaded model for the modalities that it was loaded with."""
-        self._model = model
-
-    def _own_model(self, modalities: Iterable[str]) -> Encoder:
-        name = query_model(self.store)
-        if not name:
-            raise InputError(
-                self.info().path,
-                found="rows of a model that is not known",
-                expected="a model",
-                remedy="Say which embeds the query: open_index(path, model=...)",
-            )
-        return load(name, modalities=set(modalities))
-
-    def search(
-        self,
-        query: Query,
-        k: int = 10,
-        *,
-        kind: Kinds = None,
-        where: Where = None,
-        all_windows: bool = False,
-        recenter: bool | None = None,
-        min_score: float | None = None,
-        cutoffs: Cutoffs | str | Path | None = None,
-        exact: bool = False,
-    ) -> list[IndexMatch]:
-        """The rows nearest to a query, best first.
-
-        Args:
-            query: what to find, of any modalities; a sum or difference is one query.
-            k: most matches to give.
-            kind: a kind, or several, to look among; all by default.
-            where: conditions on metadata that must all be met: a mapping for equal values, or a sequence of
-                :class:`~bindplug.indexes.Condition` or texts such as ``"year>=2020"``.
-            all_windows: give every window of a recording, where else its best one stands for it.
-            recenter: move the sources of a query to where the rows that are searched lie on average, which makes sums
-                better. By default for sums, if the model knows where rows of their modalities lie.
-            min_score: leave out matches of a lower cosine.
-            cutoffs: leave out matches whose cosine is not above the threshold of their kind: what
-                :func:`bindplug.cutoffs` made, or its file. For a query of one source and no other space.
-            exact: compare with every row, where a large index would search approximately.
-
-        Returns:
-            At most ``k`` matches; ``score`` is the cosine.
-
-        Raises:
-            InputError: no row has the metadata of a condition, or a source cannot be read.
-            NoDirection: the terms of the query cancel.
-            SpaceMismatch: the model lives in another space than the index, and no bridge is registered.
-        """
-        if k < 1:
-            raise InputError("search", found=f"k={k}", expected="at least 1")
-        kinds = kinds_of(kind)
-        conditions = conditions_of(where)
-        limits = None if cutoffs is None else self._limits(as_cutoffs(cutoffs), query, recenter)
-        vector = self.vector_of(query, kinds=kinds, recenter=recenter)
-        matches = self._nearest(vector, k, kinds, conditions, exact, all_windows)
-        if limits is not None:
-            modality = query.terms[0][1].modality or ""
-            matches = [match for match in matches if match.score > limits.threshold(modality, match.kind)]
-        return [match for match in matches if min_score is None or match.score >= min_score]
-
-    def _limits(self, limits: Cutoffs, query: Query, recenter: bool | None) -> Cutoffs:
-        """The cut-offs, if their promise holds for a query.
-
-        Raises:
-            SpaceMismatch: they are of another space than the index.
-            InputError: they are of another score, or for a query of one source as it is.
-        """
-        limits.ensure(self.store.space)
-        if len(query.terms) != 1 or query.terms[0][0] < 0 or query.modality is None or recenter:
-            raise InputError(
-                "cut-offs",
-                found=f"the query {query!r}{', recentered' if recenter else ''}",
-                expected="one source as it is, for which cut-offs are measured",
-                remedy="For sums use min_score",
-            )
-        model = self.model_for({query.modality.value})
-        limits.ensure(model.embedding_space)
-        return limits
-
-    def _nearest(
-        self,
-        vector: np.ndarray,
-        k: int,
-        kinds: Sequence[str],
-        conditions: Sequence[Condition],
-        exact: bool,
-        all_windows: bool,
-    ) -> list[IndexMatch]:
-        limit = k if all_windows else k * OVERFETCH
-        while True:
-            matches = self.store.search(vector, limit, kinds=kinds, where=conditions, exact=exact)
-            if all_windows:
-                return matches
-            best: dict[tuple[str, str], IndexMatch] = {}
-            for match in matches:
-                best.setdefault((match.row.path, match.row.kind), match)
-            if len(best) >= k or len(matches) < limit:
-                return list(best.values())[:k]
-            limit *= OVERFETCH
-
-    def vector_of(
-        self, query: Query, *, kinds: Sequence[str] = (), recenter: bool | None = None
-    ) -> np.ndarray:
-        """The row (D,) of a query in the index's space, of unit length.
-
-        Args:
-            query: of any modalities.
-            kinds: that are to be searched, for ``recenter``.
-            recenter: as in :meth:`search`.
-        """
-        if not isinstance(query, Query):
-            remedy = f"Say what it is: text({query!r})" if isinstance(query, str) else ""
-            raise InputError("search", found=f"a {type(query).__name__}", expected="a query", remedy=remedy)
-        leaves = [leaf for _, leaf in query.terms]
-        model = self.model_for({leaf.modality.value for leaf in leaves if isinstance(leaf, Leaf)})
-        of_store = self._bridge is not None and self._bridge == getattr(self.store, "bridge", None)
-        needless = of_store and self.store.space.matches(model.embedding_space)
-        bridge = as_bridge(
-            None if needless else self._bridge,
-            source=model.embedding_space,
-            target=self.store.space,
-            doing=f"searching {self.store.model or 'an index'}",
-        )
-        if recenter is None:
-            centered = {"image", *model.centers} if "image" in model.centers else set(model.centers)
-            names = {leaf.modality.value for leaf in leaves if leaf.modality is not None}
-            all_have_kinds = all(leaf.modality is not None for leaf in leaves)
-            recenter = (
-                bridge is None and len(leaves) > 1 and all_have_kinds and names <= (centered | {"video"})
-            )
-        if recenter and bridge is not None:
-            raise OptionError("recenter needs a model of the index's own space; this one takes a bridge")
-        mean = torch.from_numpy(self.store.mean(kinds)) if recenter else None
-        rows = map_queries(model, bridge, [query], recenter=mean, progress=False)
-        vector: np.ndarray = rows[0].detach().cpu().float().numpy()
-        return vector
-
     def add(
         self,
         queries: Query | Sequence[Query],
@@ -233,6 +54,7 @@ class Index:
         metadata: Sequence[Mapping[str, MetadataValue | None]]
         | Mapping[str, MetadataValue | None]
         | None = None,
+        metadata_file: str | Path | None = None,
         windows: float | None = None,
         hop: float | None = None,
         on_error: str = "raise",
@@ -246,6 +68,8 @@ class Index:
         Args:
             queries: one source each: ``[image("crane.jpg"), audio("bark.wav"), text("a dog")]``.
             metadata: to keep beside them, None for a value to drop: one mapping for each query, or one for all.
+            metadata_file: a CSV, JSON Lines or Parquet file with a row a file, joined by its column ``path``; what it
+                changes later arrives with :meth:`update`.
             windows: length in seconds of the windows that recordings are cut into; one row a file by default.
             hop: from the start of one window to that of the next; ``windows`` by default.
             on_error: ``"raise"``, or ``"skip"`` to leave out files that cannot be read; the report names them.
@@ -255,7 +79,8 @@ class Index:
             progress: True or False to force or forbid the bar.
 
         Raises:
-            InputError: a query is no single file, a file cannot be read, or the index cannot be written.
+            InputError: a query is no single file, a file or the metadata cannot be read, or the index cannot be
+                written.
             SpaceMismatch: the model lives in another space than the index.
         """
         several = [queries] if isinstance(queries, Query) else list(queries)
@@ -271,9 +96,26 @@ class Index:
             item_of(query, dict(values), windows, hop)
             for query, values in zip(several, metadata, strict=True)
         ]
+        work = self._work(on_error, save_every, batch_size, workers, progress)
+        if metadata_file is None:
+            with self._adding() as store:
+                return self._put(store, items, work)
+        rows, unjoined = MetadataFile(metadata_file).join(item.path for item in items)
+        items = [
+            replace(item, metadata=with_values(present(item.metadata), rows.get(item.path, {})))
+            for item in items
+        ]
+        table = absolute(metadata_file)
         with self._adding() as store:
-            report = put_files(store, items, self._work(on_error, save_every, batch_size, workers, progress))
-            refresh_approximation(store)
+            if table not in store.manifest.tables:
+                store.update_manifest(tables=(*store.manifest.tables, table))
+            joined = read_joined(table_record(store.path, table), table)
+            with committing(store.path):
+                joined.begin(item.digest for item in items)
+            items = _without_gone(joined, items, rows, {})
+            report = self._put(store, items, work)
+            _keep(store, joined, {item.digest: rows.get(item.path, {}) for item in items}, report)
+        report.unjoined = unjoined
         return report
 
     def add_folder(
@@ -318,14 +160,14 @@ class Index:
             raise InputError(str(folder), found=f"no file that matches {described}", expected="at least one")
         reader_options = options or {}
         recipes = {kind: recipe_of(kind, reader_options.get(kind, {}), windows, hop) for kind, _ in pairs}
-        joined: dict[str, Changes] = {}
+        rows: dict[str, Changes] = {}
         unjoined: list[str] = []
         if metadata_file is not None:
-            joined, unjoined = MetadataFile(metadata_file).join(
+            rows, unjoined = MetadataFile(metadata_file).join(
                 [path for _, path in listing.files], [str(folder)]
             )
-        items = list(items_of(listing.files, recipes, joined, dict(metadata or {})))
-        folder_record = Folder(
+        items = list(items_of(listing.files, recipes, rows, dict(metadata or {})))
+        record = Folder(
             path=absolute(folder),
             patterns=tuple(pairs),
             recursive=recursive,
@@ -333,9 +175,16 @@ class Index:
             metadata_file="" if metadata_file is None else absolute(metadata_file),
             values=dict(metadata or {}),
         )
-        with self._adding() as store, remembering(store, folder_record):
-            report = put_files(store, items, self._work(on_error, save_every, batch_size, workers, progress))
-            refresh_approximation(store)
+        work = self._work(on_error, save_every, batch_size, workers, progress)
+        with self._adding() as store, remembering(store, record) as remembered:
+            joined = read_joined(folder_record(store.path, record), record.metadata_file)
+            if metadata_file is not None:
+                with committing(store.path):
+                    joined.begin()
+                items = _without_gone(joined, items, rows, remembered.values)
+            report = self._put(store, items, work)
+            if metadata_file is not None:
+                _keep(store, joined, {item.digest: rows.get(item.path, {}) for item in items}, report)
         report.unmatched, report.unjoined = listing.unmatched, unjoined
         if on_error == "raise" and listing.unreadable:
             place, reason = listing.unreadable[0]
@@ -372,6 +221,51 @@ class Index:
             refresh_approximation(store)
         return report
 
+    def remove(
+        self,
+        paths: str | Path | Sequence[str | Path] = (),
+        *,
+        texts: str | Sequence[str] = (),
+        kind: Kinds = None,
+        where: Where = None,
+        missing: bool = False,
+        dry_run: bool = False,
+    ) -> RemoveReport:
+        """Take files out of the index; the files themselves are not touched.
+
+        Removed are files that meet all that is given; of several paths and texts, all. A removed file that is still in
+        a folder that was added is left out by :meth:`update` until it is added again. A folder that is given by its
+        path alone is forgotten.
+
+        Args:
+            paths: files, folders with all that is below them, and patterns of names such as ``"*_draft.png"`` or, with
+                ``/``, of paths.
+            texts: sentences.
+            kind: a kind, or several.
+            where: conditions on metadata, as in :meth:`search`.
+            missing: only files that are no longer there. Those whose whole folder is missing or empty stay, unless a
+                path covers them, and the report names them: their disk may not be mounted.
+            dry_run: report what would be removed, and change nothing.
+
+        Raises:
+            InputError: a path or text is not in the index; then nothing is removed. No row has the metadata of a
+                condition, or the index cannot be written.
+            OptionError: nothing is given.
+        """
+        selection = Selection(
+            paths=[os.fspath(path) for path in ([paths] if isinstance(paths, (str, Path)) else paths)],
+            texts=[texts] if isinstance(texts, str) else list(texts),
+            kinds=kinds_of(kind),
+            conditions=conditions_of(where),
+            missing=missing,
+        )
+        store = self._lance("removing files")
+        report = remove_files(store, selection, dry_run=dry_run)
+        if report.rows and not dry_run:
+            with store.writing():
+                refresh_approximation(store)
+        return report
+
     def reader_options(self, rows: Sequence[IndexRow]) -> list[dict[str, Any]]:
         """The options that the files of rows were read with, in their order; none where that is not known."""
         if not rows or not isinstance(self.store, LanceIndex):
@@ -399,6 +293,12 @@ class Index:
         """
         return export_rows(self._lance("exporting"), Path(path))
 
+    def _put(self, store: LanceIndex, items: Sequence[Item], work: Work) -> AddReport:
+        take_in(store.path, [(item.kind, item.path) for item in items])
+        report = put_files(store, items, work)
+        refresh_approximation(store)
+        return report
+
     def _work(
         self, on_error: str, save_every: int, batch_size: int, workers: int | None, progress: bool | None
     ) -> Work:
@@ -420,6 +320,24 @@ class Index:
             yield store
 
 
-def query_model(store: VectorIndex) -> str:
-    """Name or path of the model that queries of an index are made with: its own, unless the store names another."""
-    return getattr(store, "query_model", "") or store.model
+def _without_gone(
+    joined: JoinedTable,
+    items: Sequence[Item],
+    rows: Mapping[str, Changes],
+    values: Mapping[str, MetadataValue],
+) -> list[Item]:
+    """Items that drop what their table had for them before and has no longer."""
+    return [
+        replace(
+            item,
+            metadata={**joined.gone(item.digest, rows.get(item.path, {}), values), **item.metadata},
+        )
+        for item in items
+    ]
+
+
+def _keep(store: LanceIndex, joined: JoinedTable, rows: Mapping[str, Changes], report: AddReport) -> None:
+    """Keep what a table gave to the files that were added."""
+    skipped = skipped_digests(report)
+    with committing(store.path):
+        joined.keep({digest: row for digest, row in rows.items() if digest not in skipped})

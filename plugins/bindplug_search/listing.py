@@ -9,7 +9,7 @@ from fnmatch import fnmatch
 from pathlib import Path
 
 from bindplug.errors import InputError
-from bindplug_search.manifest import is_index
+from bindplug_search.manifest import Folder, is_index
 
 WILD = "*?[]"
 
@@ -70,6 +70,18 @@ def list_folder(folder: str, patterns: Sequence[tuple[str, str]], *, recursive: 
         raise InputError(folder, found=listing.unreadable[0][1], expected="a folder that can be listed")
     listing.unmatched = [pattern for _, pattern in patterns if pattern not in used]
     return listing
+
+
+def kind_in_folder(path: str, folder: Folder) -> str | None:
+    """The kind that a file has in a folder; None if it is not there or matches no pattern.
+
+    Raises:
+        InputError: as :func:`list_folder`.
+    """
+    inner = os.path.relpath(path, folder.path)
+    if inner.startswith(os.pardir) or (not folder.recursive and os.path.dirname(inner)):  # noqa: PTH120
+        return None
+    return _best(os.path.basename(path), inner, folder.patterns, set())  # noqa: PTH119
 
 
 def _best(name: str, inner: str, patterns: Sequence[tuple[str, str]], used: set[str]) -> str | None:

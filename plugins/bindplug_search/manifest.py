@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import os
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
 from bindplug.errors import InputError
 from bindplug.space import EmbeddingSpace
+from bindplug_search.index_files import write_json
 
 FILE = "bindplug.json"
 FORMAT_VERSION = 1
@@ -45,7 +45,8 @@ class Folder:
         patterns: pairs of kind and pattern, in order.
         recursive: whether its subdirectories count.
         recipes: for each kind, how its files become rows (see :class:`bindplug_search.recipe.Recipe`).
-        metadata: file of metadata to join, and the values set for all files.
+        metadata_file: table of metadata to join; empty for none.
+        values: metadata of all files.
     """
 
     path: str
@@ -65,12 +66,14 @@ class Manifest:
         space: where they live.
         folders: that were added.
         approximation: None where every search is exact.
+        tables: metadata tables of files that were added one by one.
     """
 
     model: str
     space: EmbeddingSpace
     folders: tuple[Folder, ...] = ()
     approximation: Approximation | None = None
+    tables: tuple[str, ...] = ()
 
     def write(self, directory: Path) -> None:
         """Put it in place of the one before.
@@ -78,16 +81,7 @@ class Manifest:
         Raises:
             OSError: it cannot be written.
         """
-        values = {"format_version": FORMAT_VERSION, **asdict(self)}
-        temporary = directory / f"{FILE}.{os.getpid()}.tmp"
-        try:
-            with temporary.open("w", encoding="utf-8") as file:
-                json.dump(values, file, indent=1)
-                file.flush()
-                os.fsync(file.fileno())
-            temporary.replace(directory / FILE)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_json(directory / FILE, {"format_version": FORMAT_VERSION, **asdict(self)}, indent=1)
 
     @classmethod
     def read(cls, directory: Path) -> Manifest:
@@ -124,6 +118,7 @@ class Manifest:
                 space=EmbeddingSpace.from_dict(values["space"]),
                 folders=tuple(folders),
                 approximation=None if approximation is None else Approximation(**approximation),
+                tables=tuple(map(str, values.get("tables", ()))),
             )
         except (KeyError, TypeError, ValueError) as error:
             detail = f"damaged ({type(error).__name__}: {error})"

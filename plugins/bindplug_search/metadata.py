@@ -63,7 +63,9 @@ class MetadataFile:
                 raise InputError(str(path), found=problem, expected="one row for each file")
             self._rows[name] = {key: column[place] for key, column in typed.items()}
 
-    def join(self, files: Iterable[str], folders: Sequence[str] = ()) -> tuple[dict[str, Changes], list[str]]:
+    def join(
+        self, files: Iterable[str], folders: Sequence[str] = (), *, directory: str | Path | None = None
+    ) -> tuple[dict[str, Changes], list[str]]:
         """The metadata of files, and paths of the table that are none of them.
 
         A path that is not absolute is looked for beside the table, in the working directory and in the folders.
@@ -71,6 +73,7 @@ class MetadataFile:
         Args:
             files: absolute paths, and sentences.
             folders: that the files were listed in.
+            directory: in place of the working directory.
 
         Raises:
             InputError: two rows of the table name one file.
@@ -78,7 +81,8 @@ class MetadataFile:
         file_set = set(files)
         joined: dict[str, Changes] = {}
         strangers = []
-        roots = [self.path.absolute().parent, Path.cwd(), *(Path(folder).absolute() for folder in folders)]
+        working = Path.cwd() if directory is None else Path(directory)
+        roots = [self.path.absolute().parent, working, *(Path(folder).absolute() for folder in folders)]
         for name, values in self._rows.items():
             places = dict.fromkeys([name, *(os.path.normpath(root / name) for root in roots)])
             matches = [place for place in places if place in file_set]

@@ -8,8 +8,9 @@ from bindplug.bridges import AnyBridge
 from bindplug.encoder import Encoder
 from bindplug.indexes import create_vector_index, open_vector_index
 from bindplug.models import load
-from bindplug_search.file_index import Index, Load, query_model
+from bindplug_search.file_index import Index
 from bindplug_search.report import absolute
+from bindplug_search.searchable import Load, query_model
 
 
 def open_index(

@@ -176,6 +176,14 @@ class LanceIndex:
             with committing(self.path):
                 self._table.add_columns(pa.schema(fields))
 
+    def drop_empty_columns(self, keys: Iterable[str]) -> None:
+        """Drop the columns of these metadata keys in which no row has a value any longer."""
+        columns = sorted(set(map(metadata_column, keys)) & set(self._latest().schema.names))
+        empty = [name for name in columns if not self._table.count_rows(f"`{name}` IS NOT NULL")]
+        if empty:
+            with self.writing(), committing(self.path):
+                self._table.drop_columns(empty)
+
     def delete(self, paths: Iterable[str]) -> int:
         """Remove all rows of these paths in one commit, and return how many there were."""
         names = set(paths)
@@ -318,6 +326,18 @@ class LanceIndex:
         for digest, path, kind, state in states_of(table):
             files.setdefault(digest, IndexedFile(path, kind, state)).rows += 1
         return files
+
+    def files_where(self, conditions: Sequence[Condition]) -> set[str]:
+        """Digests of the files with a row that meets all conditions.
+
+        Raises:
+            InputError: no row has the metadata of a condition, or its value is of another type.
+        """
+        with reading(self.path):
+            table = self._latest()
+            condition = filter_of((), conditions, table.schema)
+            column = table.search().where(condition).select(["file"]).to_arrow().column("file")
+        return set(column.to_pylist())
 
     def recipes(self, digests: Sequence[str]) -> dict[str, str]:
         """How files became rows, by their digests; of none that is not there, or was added as vectors."""
