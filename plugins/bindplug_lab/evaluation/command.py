@@ -64,7 +64,7 @@ GIB = 1 << 30
     type=click.IntRange(min=10),
     default=1000,
     show_default=True,
-    help="Resamples of the bootstrap.",
+    help="Resamples of the items, for intervals.",
 )
 @click.option(
     "--level", type=click.FloatRange(0.5, 0.999), default=0.95, show_default=True, help="Of the intervals."

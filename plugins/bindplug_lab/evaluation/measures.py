@@ -1,4 +1,4 @@
-"""Figures of a protocol from rows, each a function of the items' weights, so that resamples give its interval.
+"""Figures of a protocol from rows, each a function of the items' weights, so that resamples tell how it varies.
 
 A measure holds what happened to each item (was it right, where did its match rank) and turns weights of the items into
 figures by name. Weights of 1 give the figures of the data set; those of a resample give a bootstrap draw.
@@ -20,7 +20,14 @@ from bindplug_lab.evaluation.metrics import (
     mean_by_class,
     weighted_mean,
 )
-from bindplug_lab.statistics import DRAWS, resampled_weights
+from bindplug_lab.statistics import (
+    DRAWS,
+    LEVEL,
+    Interval,
+    figure_interval,
+    resampled_weights,
+    share_interval,
+)
 
 __all__ = [
     "Accuracy",
@@ -30,6 +37,7 @@ __all__ = [
     "Measure",
     "Recall",
     "figures_of",
+    "is_share",
 ]
 
 BLOCK = 1024
@@ -39,6 +47,8 @@ COSTLY = 2_000_000
 """Items times classes from which on a mean average precision is resampled less often."""
 
 FEWER_DRAWS = 200
+
+MEAN_PRECISION = "mAP"
 
 
 class Measure(Protocol):
@@ -57,6 +67,10 @@ class Measure(Protocol):
         """Resamples that are affordable."""
 
     @property
+    def means(self) -> frozenset[str]:
+        """Names of the figures that are the plain mean over items."""
+
+    @property
     def chance(self) -> dict[str, float]:
         """Figures by name of a model that scores all candidates alike."""
 
@@ -70,8 +84,21 @@ class Figure:
 
     value: float
     draws: np.ndarray
+    items: int
+    """Items that it rests on."""
     count: int
-    """Clusters that were resampled."""
+    """Clusters of items that were resampled."""
+    is_mean: bool = False
+    """Whether it is the plain mean over items."""
+    is_share: bool = True
+    """Whether it is a share of items, each right, wrong, or right in part."""
+
+    def interval(self, level: float = LEVEL) -> Interval:
+        """The figure with its interval."""
+        if not self.is_share:
+            return figure_interval(self.value, self.draws, self.count, level)
+        draws = None if self.is_mean and self.count == self.items else self.draws
+        return share_interval(self.value, self.items, draws, self.count, level)
 
 
 def figures_of(measure: Measure, *, draws: int = DRAWS, seed: int = 0) -> dict[str, Figure]:
@@ -88,9 +115,21 @@ def figures_of(measure: Measure, *, draws: int = DRAWS, seed: int = 0) -> dict[s
     weights = resampled_weights(measure.count, clusters=clusters, draws=min(draws, measure.draws), seed=seed)
     drawn = [measure.figures(w, draw) for draw, w in enumerate(weights)]
     return {
-        name: Figure(value, np.array([figures[name] for figures in drawn]), groups)
+        name: Figure(
+            value,
+            np.array([figures[name] for figures in drawn]),
+            measure.count,
+            groups,
+            is_mean=name in measure.means,
+            is_share=is_share(name),
+        )
         for name, value in values.items()
     }
+
+
+def is_share(name: str) -> bool:
+    """Whether the figure of a name is a share of items; a mean average precision is none."""
+    return name != MEAN_PRECISION
 
 
 class Accuracy:
@@ -134,6 +173,7 @@ class Accuracy:
         if self.labels is not None:
             self.chance["mean_class_accuracy"] = 1 / classes
         self.folds, self.clusters, self.count, self.draws = folds, clusters, len(rows), DRAWS
+        self.means = frozenset(hits if folds is None else ())
 
     def figures(self, weights: np.ndarray, draw: int | None = None) -> dict[str, float]:
         """Shares in [0, 1]."""
@@ -178,14 +218,14 @@ class MeanPrecision:
         self.rankings = [
             PrecisionRanking(scores[:, c], relevant[:, c]) for c in range(classes) if relevant[:, c].any()
         ]
-        self.chance = {"mAP": float(np.mean([ranking.relevant.mean() for ranking in self.rankings]))}
-        self.clusters, self.count = clusters, len(rows)
+        self.chance = {MEAN_PRECISION: float(np.mean([ranking.relevant.mean() for ranking in self.rankings]))}
+        self.clusters, self.count, self.means = clusters, len(rows), frozenset[str]()
         self.draws = DRAWS if scores.size < COSTLY else FEWER_DRAWS
 
     def figures(self, weights: np.ndarray, draw: int | None = None) -> dict[str, float]:
         """A share in [0, 1]."""
         values = [ranking.average_precision(weights) for ranking in self.rankings]
-        return {"mAP": float(np.nanmean(values))}
+        return {MEAN_PRECISION: float(np.nanmean(values))}
 
 
 class Recall:
@@ -227,6 +267,7 @@ class Recall:
         self.hits = {name: np.concatenate(parts) for name, parts in hits.items()}
         self.chance = {name: float(np.concatenate(parts).mean()) for name, parts in equal.items()}
         self.clusters, self.count, self.draws = clusters, len(rows), DRAWS
+        self.means = frozenset(hits)
 
     def figures(self, weights: np.ndarray, draw: int | None = None) -> dict[str, float]:
         """Shares in [0, 1]."""
@@ -254,6 +295,7 @@ class FewShotAccuracy:
         seed: int = 0,
     ) -> None:
         self.correct, self.clusters, self.seed, self.draws = correct, clusters, seed, DRAWS
+        self.means = frozenset[str]()  # supports vary too
         self.chance = dict.fromkeys(correct, chance)
         self.count = next(iter(correct.values())).shape[1]
 
@@ -261,10 +303,13 @@ class FewShotAccuracy:
         """Shares in [0, 1]."""
         result = {}
         for name, values in self.correct.items():
-            supports = np.arange(len(values))
-            if draw is not None:
+            right = values.mean(0)  # (S, N) -> (N,)
+            if draw is not None and len(values) > 1:
                 supports = np.random.default_rng([self.seed, draw]).integers(0, len(values), len(values))
-            result[name] = weighted_mean(values[supports].mean(0), weights)
+                # means of S resampled supports vary less than those of S new ones, by a factor of (S - 1) / S
+                stretch = (len(values) / (len(values) - 1)) ** 0.5
+                right = right + stretch * (values[supports].mean(0) - right)
+            result[name] = weighted_mean(right, weights)
         return result
 
 

@@ -15,7 +15,7 @@ from bindplug.errors import InputError, UnknownWords
 from bindplug_lab.evaluation.embedding import Embedder, Rows
 from bindplug_lab.evaluation.measures import Accuracy, FewShotAccuracy, MeanPrecision, Measure, Recall
 from bindplug_lab.few_shot.curve import DEFAULT_REPEATS, few_shot_hits
-from bindplug_lab.few_shot.supports import ensure_shots
+from bindplug_lab.few_shot.supports import ensure_disjoint, ensure_shots
 from bindplug_lab.tasks import FewShotItems, Items, LabeledItems, PairedItems, Task
 
 __all__ = [
@@ -226,13 +226,7 @@ def _few_shot(task: Task, items: Items, embedder: Embedder, strict: bool, seed: 
     both = cast("FewShotItems", items)
     support = embedder.embed(both.support.queries, label=f"{task.name}, support", strict=strict)
     test = embedder.embed(both.test.queries, label=f"{task.name}, test", strict=strict)
-    shared = {terms for terms in support.terms if terms and None not in terms} & set(test.terms)
-    if shared:
-        raise InputError(
-            f"task {task.name!r}",
-            found=f"{len(shared)} files in the support and in the test",
-            expected="files of their own for each",
-        )
+    ensure_disjoint(support.terms, test.terms, f"task {task.name!r}")
     shots = task.shots or (1, 2, 4, 8)
     support_labels = both.support.label_array[support.kept]
     test_labels = both.test.label_array[test.kept]

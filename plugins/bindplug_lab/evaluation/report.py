@@ -8,6 +8,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from bindplug_lab.evaluation.measures import is_share
 from bindplug_lab.evaluation.results import Result, Settings
 from bindplug_lab.output import markdown_cell, markdown_row
 from bindplug_lab.statistics import Interval, difference
@@ -22,7 +23,7 @@ class Difference:
     Attributes:
         task, metric: what is compared.
         model, base: ``model`` minus ``base``.
-        interval: of the paired bootstrap; None where they were not measured on the same items.
+        interval: paired; None where they were not measured on the same items.
     """
 
     task: str
@@ -44,7 +45,9 @@ def differences(results: Sequence[Result]) -> list[Difference]:
             a, b = other.metrics.get(name), base.metrics.get(name)
             draws = other.draws.get(name), base.draws.get(name)
             if same_items and a and b and draws[0] is not None and draws[1] is not None:
-                interval = difference(a.value, b.value, draws[0], draws[1], b.count, b.level)
+                interval = difference(
+                    a.value, b.value, draws[0], draws[1], b.count, b.level, share=is_share(name)
+                )
             compared.append(Difference(base.task, name, other.model, base.model, interval))
     return compared
 
@@ -115,8 +118,8 @@ def markdown(results: Sequence[Result], settings: Settings, picture: str = "") -
     lines = [
         "# Results",
         "",
-        f"Figures are in percent, with {settings.level * 100:g} % intervals from a bootstrap over items "
-        f"(seed {settings.seed}). Chance is what equal scores for everything reach on the same items.",
+        f"Figures are in percent, with {settings.level * 100:g} % intervals over items "
+        f"(resamples with seed {settings.seed}). Chance is what equal scores for everything reach on the same items.",
     ]
     if settings.limit is not None:
         lines += [
@@ -161,7 +164,7 @@ def _section(group: Sequence[Result], labels: dict[str, str]) -> list[str]:
 
 def _differences(compared: Sequence[Difference], labels: dict[str, str]) -> list[str]:
     lines = [
-        "Of the main figure, in points, with the interval of a paired bootstrap.",
+        "Of the main figure, in points, with paired intervals.",
         "",
         markdown_row(["task", "figure", "models", "difference", "is it clear?"]),
         markdown_row(["---", "---", "---", "---:", "---"]),

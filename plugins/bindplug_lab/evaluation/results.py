@@ -25,7 +25,7 @@ from bindplug_lab.statistics import Interval
 
 __all__ = ["Result", "ResultStore", "Settings"]
 
-FORMAT = 1
+FORMAT = 2
 """Version of the directory's layout."""
 
 
@@ -36,7 +36,7 @@ class Settings:
     Attributes:
         limit: items of a task at most; None for all.
         seed: of what is drawn: limited items, supports, resamples.
-        draws: resamples of a bootstrap.
+        draws: resamples of the items, for intervals.
         level: of intervals.
         allow_missing: whether incomplete data were accepted.
     """

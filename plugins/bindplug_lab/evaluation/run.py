@@ -18,13 +18,12 @@ from bindplug_lab.evaluation.embedding import Embedder
 from bindplug_lab.evaluation.measures import Figure, figures_of
 from bindplug_lab.evaluation.protocols import measure_task, modalities_of
 from bindplug_lab.evaluation.results import Result, ResultStore, Settings
-from bindplug_lab.statistics import interval_of_draws
 from bindplug_lab.tasks import Task, load_tasks
 
 __all__ = ["Evaluation", "evaluate"]
 
 FEW = 20
-"""Independent observations below which a bootstrap's interval is known to be too narrow, and the report says so."""
+"""Independent observations below which the interval of a mean average precision is too narrow."""
 
 Loader = Callable[[str, "set[str] | None"], Encoder]
 
@@ -87,7 +86,7 @@ def evaluate(
         tasks: as :func:`bindplug_lab.tasks.load_tasks` takes them: ``"esc50,audiocaps"``, paths of TOML files, tasks.
         data: folder of the data sets, each in a folder of its own or one alone; procedural tasks need none.
         output: directory of results. What it holds of the same models, files and settings is not measured again.
-        settings: limit, seed, bootstrap; the defaults if None.
+        settings: limit, seed, resamples; the defaults if None.
         cache: directory for embeddings, or an open one; None keeps none.
         strict: raise at the first item that cannot be embedded; by default it is left out and listed.
         overwrite: measure again what ``output`` holds of other settings, weights or files, instead of refusing.
@@ -156,10 +155,7 @@ def _result(
         title=task.title,
         protocol=task.protocol,
         model=embedder.name,
-        metrics={
-            name: interval_of_draws(figure.value, figure.draws, figure.count, settings.level, share=True)
-            for name, figure in figures.items()
-        },
+        metrics={name: figure.interval(settings.level) for name, figure in figures.items()},
         main=_main(task, figures),
         chance=chance,
         published=[vars(figure).copy() for figure in task.published],
@@ -200,9 +196,11 @@ def _main(task: Task, figures: Mapping[str, Figure]) -> str:
 
 def _remarks(task: Task, data: TaskData, figures: Mapping[str, Figure]) -> list[str]:
     remarks = []
-    fewest = min(figure.count for figure in figures.values())
-    if fewest < FEW:
-        remarks.append(f"intervals of only {fewest} independent observations are too narrow")
+    remarks += [
+        f"the interval of {name}, of only {figure.count} independent observations, is too narrow"
+        for name, figure in figures.items()
+        if figure.count < FEW and not figure.is_share
+    ]
     if task.size and not data.is_limited and data.size != task.size:
         remarks.append(f"the published test set has {task.size} items, this one {data.size}")
     missing = [m for m in task.metrics if not any(n == m or n.endswith(f" {m}") for n in figures)]

@@ -63,6 +63,11 @@ class Numbers(click.ParamType):
 )
 @click.option("--data", metavar="DIR", help="Folder of the task's data.")
 @click.option(
+    "--allow-missing",
+    is_flag=True,
+    help="Use the items of the task that are there if its data are incomplete.",
+)
+@click.option(
     "--modality",
     type=click.Choice(SENSORS),
     help="What the files are; the sense of a model that `bindplug bind` made by default. Never guessed from names.",
@@ -116,6 +121,7 @@ def few_shot(
     test: str | None,
     task: str | None,
     data: str | None,
+    allow_missing: bool,
     modality: str | None,
     shots: tuple[int, ...] | None,
     repeats: int,
@@ -152,6 +158,8 @@ def few_shot(
         raise click.UsageError(
             "--data is the folder of a --task's data; folders are given by --support and --test"
         )
+    if task is None and allow_missing:
+        raise click.UsageError("--allow-missing is for the data of a --task; folders hold what they hold")
     if task is not None and (modality is not None or reader):
         raise click.UsageError(
             "--task says what its files are; --modality and --reader-option are of folders"
@@ -169,7 +177,7 @@ def few_shot(
 
     items, templates, task_shots = None, template or GENERIC_TEMPLATES, None
     if task is not None:
-        items, task_templates, task_shots = _task_items(task, data)
+        items, task_templates, task_shots = _task_items(task, data, allow_missing)
         templates = template or task_templates or GENERIC_TEMPLATES
     choice = ModelChoice(model, device, dtype, batch_size)
     encoder = _load(choice, modality)
@@ -214,7 +222,9 @@ def _load(choice: ModelChoice, modality: str | None) -> Encoder:
         return choice.load(None)  # a model without text; or the same error again
 
 
-def _task_items(name: str, data: str | None) -> tuple[FewShotItems, tuple[str, ...], tuple[int, ...] | None]:
+def _task_items(
+    name: str, data: str | None, allow_missing: bool
+) -> tuple[FewShotItems, tuple[str, ...], tuple[int, ...] | None]:
     from bindplug_lab.tasks import FewShotItems, load_task
 
     task = load_task(name)
@@ -225,7 +235,7 @@ def _task_items(name: str, data: str | None) -> tuple[FewShotItems, tuple[str, .
             expected="'few_shot', with support and test items",
             remedy="Give --support and --test, or measure the task with bindplug eval",
         )
-    items = task.items(data)
+    items = task.items(data, allow_missing=allow_missing)
     assert isinstance(items, FewShotItems)
     return items, task.templates, task.shots or None
 
@@ -295,3 +305,5 @@ def _print(result: FewShot, model: str, settings: dict[str, Any], as_json: bool)
     if curve.zero_shot is not None:
         out.print(Text(f"zero-shot, from the classes' names: {curve.zero_shot.text()}"))
     out.print(Text(f"chance: {100 * curve.chance:.2f}"))
+    if result.missing_count:
+        out.print(Text(f"files of the data set that are missing here: {result.missing_count}", style="bold"))

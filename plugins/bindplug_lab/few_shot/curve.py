@@ -12,7 +12,7 @@ from bindplug_lab.evaluation.measures import Accuracy, FewShotAccuracy, figures_
 from bindplug_lab.evaluation.metrics import hits_at
 from bindplug_lab.few_shot.learners import LEARNERS
 from bindplug_lab.few_shot.supports import ensure_shots, support_order
-from bindplug_lab.statistics import DRAWS, LEVEL, Interval, interval_of_draws
+from bindplug_lab.statistics import DRAWS, LEVEL, Interval
 
 __all__ = ["DEFAULT_REPEATS", "DEFAULT_SHOTS", "Curve", "curve_of_rows", "few_shot_hits"]
 
@@ -133,7 +133,7 @@ def curve_of_rows(
     Args:
         class_names: C names, for errors.
         clusters: for each test item what it is resampled with.
-        draws, level: of the bootstrap, which resamples supports and test items.
+        draws, level: of the intervals, for which supports and test items are resampled.
         where: the support, as errors name it.
 
     Raises:
@@ -157,10 +157,7 @@ def curve_of_rows(
     correct = {f"{name} {k}": values for (name, k), values in hits.items()}
     measure = FewShotAccuracy(correct, chance=1 / classes, clusters=clusters, seed=seed)
     figures = figures_of(measure, draws=draws, seed=seed)
-    intervals = {
-        name: interval_of_draws(figure.value, figure.draws, figure.count, level, share=True)
-        for name, figure in figures.items()
-    }
+    intervals = {name: figure.interval(level) for name, figure in figures.items()}
     names = [name for name in learners if (name, shots[0]) in hits]
     return Curve(
         shots,
@@ -186,5 +183,4 @@ def _zero_shot(
         return None
     relevant = np.eye(len(names), dtype=bool)[labels]
     measure = Accuracy(test, names, np.arange(len(names)), relevant, clusters=clusters)
-    figure = figures_of(measure, draws=draws, seed=seed)["accuracy"]
-    return interval_of_draws(figure.value, figure.draws, figure.count, level, share=True)
+    return figures_of(measure, draws=draws, seed=seed)["accuracy"].interval(level)

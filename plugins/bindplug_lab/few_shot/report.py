@@ -31,7 +31,7 @@ def markdown(result: FewShot, model: str, settings: Mapping[str, Any], picture: 
         f"# Few-shot accuracy of {markdown_cell(model)}",
         "",
         f"{curve.classes} classes, {result.test_count} test items. Each figure is the mean over {curve.repeats} drawn "
-        f"supports, in percent, with a {100 * settings['level']:g} % interval from a bootstrap over supports and test "
+        f"supports, in percent, with a {100 * settings['level']:g} % interval over supports and test "
         f"items (seed {settings['seed']}). The encoder is frozen.",
         "",
         markdown_row(["examples a class", *map(str, curve.shots)]),
@@ -44,6 +44,8 @@ def markdown(result: FewShot, model: str, settings: Mapping[str, Any], picture: 
     else:
         lines.append("- No zero-shot figure: the model has no text.")
     lines.append(f"- Chance: {100 * curve.chance:.2f}.")
+    if result.missing_count:
+        lines.append(f"- **Files of the data set that are missing here: {result.missing_count}.**")
     if result.skipped:
         lines.append(f"- **{len(result.skipped)} files skipped.**")
     if picture:
@@ -59,6 +61,7 @@ def as_json(result: FewShot, model: str, settings: Mapping[str, Any]) -> dict[st
         "class_names": list(result.class_names),
         "support_count": result.support_count,
         "test_count": result.test_count,
+        "missing_count": result.missing_count,
         **result.curve.as_dict(),
         "skipped": result.skipped,
         "notes": result.notes,

@@ -18,7 +18,7 @@ from bindplug_lab.evaluation.protocols import class_rows, mean_class_rows, zero_
 from bindplug_lab.few_shot.curve import DEFAULT_REPEATS, DEFAULT_SHOTS, Curve, curve_of_rows
 from bindplug_lab.few_shot.folders import read_support_and_test
 from bindplug_lab.few_shot.learners import LEARNERS
-from bindplug_lab.few_shot.supports import ensure_shots
+from bindplug_lab.few_shot.supports import ensure_disjoint, ensure_shots
 from bindplug_lab.statistics import DRAWS, LEVEL
 from bindplug_lab.tasks import FewShotItems
 
@@ -33,6 +33,7 @@ class FewShot:
         curve: accuracies over the number of examples.
         class_names: C names.
         support_count, test_count: files that were embedded.
+        missing_count: files of an incomplete data set that are not here, of support and test.
         skipped: ``{"item", "source", "reason"}`` of files that could not be.
         notes: ``{"item", "source", "note"}`` of what readers remarked.
     """
@@ -41,6 +42,7 @@ class FewShot:
     class_names: tuple[str, ...]
     support_count: int
     test_count: int
+    missing_count: int = 0
     skipped: list[dict[str, Any]] = field(default_factory=list)
     notes: list[dict[str, Any]] = field(default_factory=list)
 
@@ -79,7 +81,7 @@ def few_shot_curve(
         learners: ``"logistic"``, ``"prototypes"``, ``"cache"``.
         templates: prompts for the zero-shot line and the cache.
         seed: of what is drawn.
-        draws, level: of the bootstrap over supports and test items.
+        draws, level: of the intervals, for which supports and test items are resampled.
         name: of the model, for the cache.
         cache: of embeddings; None keeps none.
         batch_size, workers: as in :meth:`bindplug.Encoder.embed`.
@@ -102,6 +104,7 @@ def few_shot_curve(
     embedder = Embedder(model, name, cache, batch_size=batch_size, workers=workers, quiet=quiet)
     train = embedder.embed(items.support.queries, label="support", strict=strict)
     held_out = embedder.embed(items.test.queries, label="test", strict=strict)
+    ensure_disjoint(train.terms, held_out.terms, where)
     modalities = sorted({leaf.modality.value for _, leaf in items.test.queries[0].terms if leaf.modality})
     zero_shot: np.ndarray | None = None
     scale = 1.0
@@ -122,6 +125,7 @@ def few_shot_curve(
         learners=learners,
         zero_shot=zero_shot,
         scale=scale,
+        clusters=[items.test.clusters[place] for place in held_out.kept] if items.test.clusters else None,
         draws=draws,
         level=level,
         where=where,
@@ -134,7 +138,15 @@ def few_shot_curve(
         ]
         for kind in ("skipped", "notes")
     )
-    return FewShot(curve, items.class_names, len(train.kept), len(held_out.kept), skipped, notes)
+    return FewShot(
+        curve,
+        items.class_names,
+        len(train.kept),
+        len(held_out.kept),
+        items.missing_count,
+        skipped,
+        notes,
+    )
 
 
 def _items(

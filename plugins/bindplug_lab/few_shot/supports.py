@@ -8,7 +8,7 @@ import numpy as np
 
 from bindplug.errors import InputError
 
-__all__ = ["ensure_shots", "support_order"]
+__all__ = ["ensure_disjoint", "ensure_shots", "support_order"]
 
 
 def ensure_shots(
@@ -40,6 +40,27 @@ def ensure_shots(
             found=f"{named}{more}",
             expected=f"{most} readable examples of each class",
             remedy=remedy,
+        )
+
+
+def ensure_disjoint(
+    support: Sequence[tuple[str | None, ...]], test: Sequence[tuple[str | None, ...]], where: str
+) -> None:
+    """Return if no test item is learned from.
+
+    Args:
+        support, test: for each item the digests of its terms; None for one that cannot be compared.
+        where: the items, as errors name them.
+
+    Raises:
+        InputError: items are in both.
+    """
+    shared = {terms for terms in support if terms and None not in terms} & set(test)
+    if shared:
+        raise InputError(
+            where,
+            found=f"{len(shared)} files in the support and in the test",
+            expected="files of their own for each",
         )
 
 

@@ -19,7 +19,7 @@ from bindplug_lab.judging.anchors import check_anchors
 from bindplug_lab.judging.measures import MEASURES
 from bindplug_lab.judging.parts import Parts
 from bindplug_lab.judging.settings import SENSES, JudgeSettings
-from bindplug_lab.statistics import Interval, bootstrap, mean_interval, overlap
+from bindplug_lab.statistics import Interval, mean_interval, overlap, share_interval
 from bindplug_lab.world import open_world
 
 HEADLINE = next(iter(MEASURES))
@@ -175,7 +175,10 @@ def _measure(job: Job) -> None:
 def _judgement(parts: Parts, anchors: Sequence[str]) -> Judgement:
     own, emergent, by_seed = {}, {}, {}
     for name in anchors:
-        own[name] = {measure: bootstrap(right.astype(float)) for measure, right in parts.own(name).items()}
+        own[name] = {
+            measure: share_interval(float(right.mean()), len(right))
+            for measure, right in parts.own(name).items()
+        }
         right = {sense: parts.emergent(name, sense) for sense in SENSES}
         emergent[name] = {sense: seeds_interval(values) for sense, values in right.items()}
         by_seed[name] = {
@@ -192,9 +195,9 @@ def seeds_interval(right: NDArray[np.bool_]) -> Interval:
 
     Returns:
         The mean with the wider of two intervals: Student's over the seeds, which is for other trainings, and the
-        bootstrap over the scenes, which is for other scenes.
+        exact one over the scenes, which is for other scenes.
     """
-    over_scenes = bootstrap(right.mean(0))
+    over_scenes = share_interval(float(right.mean()), right.shape[1])
     if len(right) < 2:
         return over_scenes
     over_seeds = mean_interval(right.mean(1))

@@ -57,7 +57,6 @@ def place_options(command: Any) -> Any:
 @click.option(
     "--strict", is_flag=True, help="Stop at the first file that cannot be read instead of leaving it out."
 )
-@click.option("--seed", type=click.IntRange(min=0), default=0, show_default=True, help="Of the bootstrap.")
 @click.option(
     "--level", type=click.FloatRange(0.5, 0.999), default=0.95, show_default=True, help="Of the interval."
 )
@@ -71,7 +70,6 @@ def score(
     output: str | None,
     allow_unpaired: bool,
     strict: bool,
-    seed: int,
     level: float,
     cache: str | None,
     workers: int | None,
@@ -114,7 +112,7 @@ def score(
         embedder = Embedder(
             model, choice.name, rows, batch_size=choice.batch_size, workers=workers, quiet=quiet or None
         )
-        scores = score_pairs(pairs, embedder, seed=seed, level=level, strict=strict)
+        scores = score_pairs(pairs, embedder, level=level, strict=strict)
     if output is not None:
         _write(Path(output), pairs, scores, sides)
     _print(pairs, scores, sides, choice.name, as_json)

@@ -11,7 +11,7 @@ from bindplug.errors import InputError
 from bindplug_lab.evaluation.embedding import Embedder
 from bindplug_lab.evaluation.metrics import cosines, hits_at
 from bindplug_lab.scoring.pairs import Pairs
-from bindplug_lab.statistics import LEVEL, Interval, bootstrap
+from bindplug_lab.statistics import LEVEL, Interval, mean_interval
 
 __all__ = ["PairScores", "score_pairs"]
 
@@ -26,7 +26,7 @@ class PairScores:
     Attributes:
         names: of the pairs that could be embedded.
         values: (N,) cosine of each pair, in [-1, 1].
-        mean: of them, with its bootstrap interval.
+        mean: of them, with Student's interval.
         mismatched: the mean cosine of all pairs of different names, which is the level of chance; None of one pair.
         first_place: the share of items whose own partner scores highest among all, beside ``1 / N`` by chance.
         skipped: ``{"item", "source", "reason"}`` of pairs with a file that cannot be read.
@@ -43,14 +43,14 @@ class PairScores:
 
 
 def score_pairs(
-    pairs: Pairs, embedder: Embedder, *, seed: int = 0, level: float = LEVEL, strict: bool = False
+    pairs: Pairs, embedder: Embedder, *, level: float = LEVEL, strict: bool = False
 ) -> PairScores:
     """Score pairs.
 
     Args:
         pairs: of two sides.
         embedder: of the model.
-        seed, level: of the bootstrap over pairs.
+        level: of the interval over pairs.
         strict: raise at the first file that cannot be embedded.
 
     Raises:
@@ -71,7 +71,7 @@ def score_pairs(
         raise InputError("pairs", found="none whose two files can be read", expected="at least one")
     a, b = first.rows[of_first].astype(np.float64), second.rows[of_second].astype(np.float64)
     values = (a * b).sum(1)
-    mean = bootstrap(values, seed=seed, level=level)
+    mean = mean_interval(values, level, low=-1.0, high=1.0)
     names = tuple(pairs.names[place] for place in places.tolist())
     if len(names) < 2:
         return PairScores(names, values, mean, None, None, skipped, notes)

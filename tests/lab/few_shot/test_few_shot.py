@@ -17,6 +17,7 @@ from bindplug_lab.few_shot.folders import read_classes, read_support_and_test
 from bindplug_lab.few_shot.learners import LEARNERS, _chosen, cache_scores, logistic_scores, prototype_scores
 from bindplug_lab.few_shot.run import few_shot_curve
 from bindplug_lab.few_shot.supports import ensure_shots, support_order
+from bindplug_lab.tasks import load_task
 from tests.lab.planted import SPACE, small_model
 from tests.small import SMALL
 
@@ -246,6 +247,63 @@ def test_the_command_refuses(folders, tmp_path, capsys):
     ]:
         assert run(arguments) == code, arguments
         assert message in capsys.readouterr().err
+
+
+def tone_task(folders, support="train"):
+    """A few-shot task of the tones by a table, two windows of each test file."""
+    lines = ["path,label,part,begin,end"]
+    for path in sorted(folders.glob("*/*/*.wav")):
+        part, label = path.relative_to(folders).parts[:2]
+        for begin in (0.0,) if part == "train" else (0.0, 0.12):
+            lines.append(f"{path.relative_to(folders)},{label},{part},{begin},{begin + 0.12}")
+    (folders / "tones.csv").write_text("\n".join(lines) + "\n")
+    task = folders / "tones.toml"
+    task.write_text(
+        'name = "tones"\ntitle = "Tones"\nprotocol = "few_shot"\nmodalities = ["audio"]\nmetrics = ["accuracy"]\n'
+        'shots = [1, 2]\n[data]\nreader = "table"\nfile = "tones.csv"\nmodality = "audio"\nstart = "begin"\n'
+        f'end = "end"\nwhere = {{ part = "test" }}\n[support]\nwhere = {{ part = "{support}" }}\n'
+    )
+    return task
+
+
+def test_an_incomplete_task_is_refused_or_says_what_is_missing(folders, tmp_path, capsys):
+    model = save_directory(small_model(), tmp_path / "small", license="Apache-2.0")
+    task, out = tone_task(folders), tmp_path / "out"
+    (folders / "train" / "tone" / "0.wav").unlink()
+    command = ["few-shot", str(model), "--task", str(task), "--data", str(folders), "--no-cache", "--json"]
+    command += ["--device", "cpu", "--repeats", "2", "--learner", "prototypes"]
+    assert run(command) == 1
+    assert "1 of 15 files missing or empty" in (error := capsys.readouterr().err)
+    assert "--allow-missing" in error
+    assert run([*command, "--allow-missing", "-o", str(out)]) == 0
+    assert json.loads(capsys.readouterr().out)["missing_count"] == 1
+    assert "**Files of the data set that are missing here: 1.**" in (out / "few_shot.md").read_text()
+    folders_alone = [
+        "--support",
+        str(folders / "train"),
+        "--test",
+        str(folders / "test"),
+        "--modality",
+        "audio",
+    ]
+    assert run(["few-shot", str(model), *folders_alone, "--allow-missing"]) == 2
+    assert "folders hold what they hold" in capsys.readouterr().err
+
+
+def test_windows_of_one_test_file_are_no_independent_observations(folders):
+    items = load_task(tone_task(folders)).items(folders)
+    result = few_shot_curve(
+        small_model(), items, shots=[1], repeats=2, learners=["prototypes"], draws=20, quiet=True
+    )
+    assert result.test_count == 24
+    assert result.curve.learners["prototypes"][0].count == 12
+    assert result.curve.zero_shot.count == 12
+
+
+def test_a_task_whose_test_files_are_learned_from_is_refused(folders):
+    items = load_task(tone_task(folders, support="test")).items(folders)
+    with pytest.raises(InputError, match="24 files in the support and in the test"):
+        few_shot_curve(small_model(), items, shots=[1], repeats=1, quiet=True)
 
 
 def test_one_class_is_refused(folders, tmp_path, capsys):
