@@ -8,7 +8,8 @@ from bindplug_lab.datasets.annotations import read_csv
 from bindplug_lab.datasets.captions import Candidate, captioned_items
 from bindplug_lab.datasets.folder import DataFolder
 from bindplug_lab.datasets.labels import check_choice
-from bindplug_lab.datasets.youtube import SOUND_SUFFIXES, index_folder, segment_file
+from bindplug_lab.datasets.suffixes import SOUND_SUFFIXES
+from bindplug_lab.datasets.youtube import index_folder, segment_file
 from bindplug_lab.tasks.items import PairedItems
 
 __all__ = ["read_audiocaps"]

@@ -9,12 +9,9 @@ from pathlib import Path
 
 from bindplug.errors import InputError
 
-__all__ = ["AUDIO_SUFFIXES", "IMAGE_SUFFIXES", "VIDEO_SUFFIXES", "DataFolder", "FileIndex", "MissingData"]
+__all__ = ["DataFolder", "FileIndex", "MissingData"]
 
-IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".tif", ".tiff", ".webp")
-AUDIO_SUFFIXES = (".wav", ".flac", ".mp3", ".ogg", ".opus", ".m4a", ".aac")
-VIDEO_SUFFIXES = (".mp4", ".mkv", ".webm", ".avi", ".mov")
-SHOWN = 3
+EXAMPLES = 3
 """How many names of missing files an error lists."""
 
 
@@ -147,9 +144,9 @@ class DataFolder:
         if self.allow_missing and present > 0:
             return
         names = list(missing)
-        shown = ", ".join(names[:SHOWN]) + (", ..." if len(names) > SHOWN else "")
+        examples = ", ".join(names[:EXAMPLES]) + (", ..." if len(names) > EXAMPLES else "")
         found = f"{expected - present:,} of {expected:,} {what} missing or empty" + (
-            f" ({shown})" if shown else ""
+            f" ({examples})" if examples else ""
         )
         offer = (
             ""

@@ -10,9 +10,10 @@ from bindplug.errors import InputError
 from bindplug.lazy import require
 from bindplug.query import Query, image
 from bindplug_lab.datasets.annotations import read_csv, read_lines
-from bindplug_lab.datasets.folder import IMAGE_SUFFIXES, DataFolder, FileIndex, is_file, walk
+from bindplug_lab.datasets.folder import DataFolder, FileIndex, is_file, walk
 from bindplug_lab.datasets.labels import ClassList, Entry, labeled_items
 from bindplug_lab.datasets.matlab import read_mat
+from bindplug_lab.datasets.suffixes import IMAGE_SUFFIXES
 from bindplug_lab.tasks.items import LabeledItems
 
 __all__ = ["read_imagenet"]

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from bindplug.query import Query, video
 from bindplug_lab.datasets.annotations import read_csv
-from bindplug_lab.datasets.folder import VIDEO_SUFFIXES, DataFolder
+from bindplug_lab.datasets.folder import DataFolder
 from bindplug_lab.datasets.labels import ClassList, Entry, check_choice, labeled_items, spaced
+from bindplug_lab.datasets.suffixes import VIDEO_SUFFIXES
 from bindplug_lab.datasets.youtube import index_folder, segment_file
 from bindplug_lab.tasks.items import LabeledItems
 

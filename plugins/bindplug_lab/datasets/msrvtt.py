@@ -9,8 +9,9 @@ from bindplug.errors import InputError, OptionError
 from bindplug.query import Query, audio, video
 from bindplug_lab.datasets.annotations import read_csv, read_json
 from bindplug_lab.datasets.captions import Candidate, captioned_items
-from bindplug_lab.datasets.folder import VIDEO_SUFFIXES, DataFolder, FileIndex, is_file
+from bindplug_lab.datasets.folder import DataFolder, FileIndex, is_file
 from bindplug_lab.datasets.labels import check_choice
+from bindplug_lab.datasets.suffixes import VIDEO_SUFFIXES
 from bindplug_lab.tasks.items import PairedItems
 
 __all__ = ["read_msrvtt"]

@@ -9,30 +9,13 @@ from typing import Any
 
 from bindplug.errors import InputError, InputNote, OptionError
 from bindplug.query import Query, audio, depth, image, imu, thermal, video
-from bindplug_lab.datasets.folder import (
-    AUDIO_SUFFIXES,
-    IMAGE_SUFFIXES,
-    VIDEO_SUFFIXES,
-    DataFolder,
-    MissingData,
-    is_file,
-    walk,
-)
+from bindplug_lab.datasets.folder import DataFolder, MissingData, is_file, walk
 from bindplug_lab.datasets.labels import ClassList, Entry, check_choice, labeled_items, spaced
+from bindplug_lab.datasets.suffixes import SUFFIXES
 from bindplug_lab.tasks.items import LabeledItems
 
-__all__ = ["MAKERS", "SUFFIXES", "query_of_entry", "read_folder"]
+__all__ = ["MAKERS", "query_of_entry", "read_folder"]
 
-ARRAY_SUFFIXES = (".npy", ".npz", ".mat")
-SUFFIXES: Mapping[str, tuple[str, ...]] = {
-    "image": (*IMAGE_SUFFIXES, ".heic", ".heif", ".gif"),
-    "video": (*VIDEO_SUFFIXES, ".gif"),
-    "audio": (*AUDIO_SUFFIXES, *VIDEO_SUFFIXES),
-    "depth": (".png", ".tif", ".tiff", ".pgm", ".pfm", ".exr", ".dpt", *ARRAY_SUFFIXES),
-    "thermal": (*IMAGE_SUFFIXES, *ARRAY_SUFFIXES, ".csv"),
-    "imu": (".csv", ".tsv", ".txt", ".parquet", ".pq", ".json", ".jsonl", ".zip", ".npy", ".npz"),
-}
-"""Files of each modality. Others in a class's folder are noted and left out."""
 MAKERS = {"image": image, "video": video, "audio": audio, "depth": depth, "thermal": thermal, "imu": imu}
 
 

@@ -13,7 +13,8 @@ from bindplug.query import Query, text
 from bindplug_lab.datasets.annotations import Row, read_csv
 from bindplug_lab.datasets.folder import DataFolder, is_file
 from bindplug_lab.datasets.labels import ClassList, Entry, check_choice, labeled_items
-from bindplug_lab.datasets.own_folder import MAKERS, SUFFIXES, query_of_entry
+from bindplug_lab.datasets.own_folder import MAKERS, query_of_entry
+from bindplug_lab.datasets.suffixes import SUFFIXES
 from bindplug_lab.tasks.items import LabeledItems, PairedItems, Queries
 
 __all__ = ["read_pairs", "read_table"]

@@ -6,7 +6,8 @@ from bindplug_lab.datasets.annotations import read_csv
 from bindplug_lab.datasets.audioset import sound_of
 from bindplug_lab.datasets.folder import DataFolder
 from bindplug_lab.datasets.labels import ClassList, Entry, check_choice, labeled_items
-from bindplug_lab.datasets.youtube import SOUND_SUFFIXES, index_folder, segment_file
+from bindplug_lab.datasets.suffixes import SOUND_SUFFIXES
+from bindplug_lab.datasets.youtube import index_folder, segment_file
 from bindplug_lab.tasks.items import LabeledItems
 
 __all__ = ["read_vggsound"]

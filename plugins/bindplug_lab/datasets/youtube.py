@@ -4,12 +4,9 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from bindplug_lab.datasets.folder import AUDIO_SUFFIXES, VIDEO_SUFFIXES, DataFolder, FileIndex, is_file
+from bindplug_lab.datasets.folder import DataFolder, FileIndex, is_file
 
-__all__ = ["SOUND_SUFFIXES", "index_folder", "segment_file"]
-
-SOUND_SUFFIXES = (*AUDIO_SUFFIXES, *VIDEO_SUFFIXES)
-"""Sounds, else the sound tracks of videos."""
+__all__ = ["index_folder", "segment_file"]
 
 
 def segment_file(index: FileIndex, video: str, start: float, end: float) -> Path | None:

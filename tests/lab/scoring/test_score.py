@@ -145,10 +145,45 @@ def test_names_without_a_partner_are_an_error_that_names_them(folders, tmp_path)
     assert found.names == ("0",)
     assert len(found.unpaired) == 6
     (tmp_path / "0.flac").write_bytes((tmp_path / "0.wav").read_bytes())
-    with pytest.raises(InputError, match="two files named '0'"):
+    with pytest.raises(
+        InputError, match=r"2 files named '0' that may be audio: 0\.flac, 0\.wav; expected each name once$"
+    ):
         find_pairs(*sides)
     with pytest.raises(InputError, match="no such file or folder"):
         find_pairs(("audio", tmp_path / "none"), sides[1])
+
+
+def test_sides_may_share_a_folder(tmp_path, recwarn):
+    for i in range(3):
+        write_sound(tmp_path / "mixed" / f"{i}.WAV", tone_hz=300 + 200 * i)
+        write_picture(tmp_path / "mixed" / f"{i}.png", (80 * i, 90, 20))
+        write_text(tmp_path / "mixed" / f"{i}.txt", f"picture {i}")
+        np.save(tmp_path / "mixed" / f"{i}.npy", np.ones((4, 4), np.float32))
+    place = tmp_path / "mixed"
+    found = find_pairs(("audio", place), ("image", place))
+    assert [name.rpartition("/")[2] for name in found.first_sources] == ["0.WAV", "1.WAV", "2.WAV"]
+    assert [name.rpartition("/")[2] for name in found.second_sources] == ["0.png", "1.png", "2.png"]
+    assert find_pairs(("image", place), ("text", place)).second[1] == text("picture 1")
+    found = find_pairs(("image", place), ("depth", place))  # a map may be .png too, but there is an array
+    assert [name.rpartition("/")[2] for name in found.second_sources] == ["0.npy", "1.npy", "2.npy"]
+    assert any("neither audio nor image left out, as 0.npy" in str(w.message) for w in recwarn)
+
+
+def test_a_file_is_both_sides_of_a_pair_only_as_sight_and_sound_of_a_video(tmp_path):
+    for i in range(2):
+        write_picture(tmp_path / f"{i}.png")
+    with pytest.raises(
+        InputError, match=r"0\.png: the same file as image and as depth.*a folder of their own"
+    ):
+        find_pairs(("image", tmp_path), ("depth", tmp_path))
+    write_text(tmp_path / "clips" / "a.mp4", "not read here")
+    found = find_pairs(("video", tmp_path / "clips"), ("audio", tmp_path / "clips"))
+    assert found.first_sources == found.second_sources
+    with pytest.raises(InputError, match=r"no imu in the folder, only .* as a\.mp4.*\.csv"):
+        find_pairs(("imu", tmp_path / "clips"), ("image", tmp_path))
+    (tmp_path / "0.tif").write_bytes(b"x")
+    with pytest.raises(InputError, match=r"2 files named '0' .* a folder of their own"):
+        find_pairs(("image", tmp_path), ("thermal", tmp_path))
 
 
 def test_names_are_the_same_whichever_way_accents_are_written(tmp_path):
