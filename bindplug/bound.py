@@ -29,6 +29,7 @@ from bindplug.fingerprint import Fingerprint, same_fingerprints
 from bindplug.imagebind import ImageBind, load_directory, save_directory
 from bindplug.imagebind.checkpoint_files import open_safetensors
 from bindplug.modality import Modality
+from bindplug.plugins import registry
 from bindplug.space import EmbeddingSpace
 
 __all__ = ["BOUND", "ArrayTower", "BoundEncoder", "is_bound", "load_bound", "write_bound"]
@@ -107,10 +108,21 @@ def write_bound(
 
 def absolute_id(model: str) -> str:
     """A model's id that still holds from another working directory: paths become absolute."""
+    if model and model not in registry().models and Path(model).expanduser().exists():
+        return str(Path(model).expanduser().absolute())
     for prefix, place in _splits(model):
         looks_like_path = place.startswith((".", "~")) or os.sep in place
         if looks_like_path and Path(place).expanduser().exists():
             return prefix + str(Path(place).expanduser().absolute())
+    return model
+
+
+def relocated_id(directory: Path, model: str) -> str:
+    """The id that a directory keeps of another model; of one that moved together with the directory, its new place."""
+    for prefix, place in _splits(model):
+        beside = directory.absolute().parent / Path(place).name
+        if Path(place).is_absolute() and not Path(place).exists() and beside.exists():
+            return f"{prefix}{beside}"
     return model
 
 
@@ -179,7 +191,7 @@ def load_bound(
 
     def load_anchor() -> Encoder:
         others = names - {sense} or None
-        loaded = load(_anchor_id(path, anchor["id"]), modalities=others, device=device, dtype=dtype)
+        loaded = load(relocated_id(path, anchor["id"]), modalities=others, device=device, dtype=dtype)
         _ensure_same(loaded, space, text if isinstance(text, str) else None, path, anchor["id"])
         return loaded
 
@@ -197,15 +209,6 @@ def load_bound(
 
 def _is_scale(value: object) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and 0 < value < float("inf")
-
-
-def _anchor_id(path: Path, anchor: str) -> str:
-    """The anchor's id; that of a directory that moved together with the tower's."""
-    for prefix, place in _splits(anchor):
-        beside = path.absolute().parent / Path(place).name
-        if Path(place).is_absolute() and not Path(place).exists() and beside.exists():
-            return f"{prefix}{beside}"
-    return anchor
 
 
 def _ensure_same(

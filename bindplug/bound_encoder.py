@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Any
@@ -44,6 +45,7 @@ class BoundEncoder(nn.Module, Encoder):
         sense: as given.
         tower: as given.
         card: what is known of the run: recipe, data, losses, figures.
+        similarity_scales: of the sense, where one was fitted.
     """
 
     def __init__(
@@ -63,11 +65,13 @@ class BoundEncoder(nn.Module, Encoder):
         self.modalities = tuple(modalities)
         self.fingerprint = fingerprint
         self.card: Mapping[str, Any] = {}
-        self._scale, self._fitted_scale = scale, similarity_scale
+        self._scale = scale
         self._load_anchor = load_anchor
         self._anchor: Encoder | None = None
         self.anchor_network: nn.Module | None = None
-        self.similarity_scales = {} if similarity_scale is None else {sense: similarity_scale}
+        self.similarity_scales: Mapping[str, float] = (
+            {} if similarity_scale is None else {sense: similarity_scale}
+        )
         self.preprocess = _Readers(self)
         self.eval()
 
@@ -141,16 +145,28 @@ class BoundEncoder(nn.Module, Encoder):
         """The factor on cosines that the sense was trained with; of other modalities the anchor's."""
         return self._scale if modality == self.sense else self.anchor.scale_of(modality)
 
+    def set_scale(self, modality: str, scale: float) -> None:
+        """Set the factor on cosines that :meth:`scale_of` returns for the sense.
+
+        Raises:
+            ValueError: the scale is not positive, or the modality is not the sense.
+        """
+        if modality != self.sense or not (scale > 0 and math.isfinite(scale)):
+            raise ValueError(f"cannot set the output scale of {modality} to {scale}")
+        self._scale = float(scale)
+
     def _similarity_scale(self, modality: str) -> float:
         if modality != self.sense:
             return self.anchor._similarity_scale(modality)
-        if self._fitted_scale is None:
+        fitted = self.similarity_scales.get(modality)
+        if fitted is None:
             warnings.warn(
                 f"no scale was fitted on held-out pairs of {modality}; probabilities use the one of training",
                 NoTrainedScale,
                 stacklevel=outer_level(),
             )
-        return self._scale if self._fitted_scale is None else self._fitted_scale
+            return self._scale
+        return fitted
 
     @torch.inference_mode()
     def sense_queries(self, sources: Sequence[object], *, batch_size: int = 32) -> list[Query]:

@@ -24,7 +24,7 @@ __all__ = ["ModelCard", "find_model", "list_models", "load"]
 SCHEME = re.compile(r"[a-z][a-z0-9_-]+")
 """What may stand before the colon of a model's id."""
 
-DIRECTORIES = {"bindplug-adapters": "bindplug.training.adapter_directory:load_adapted"}
+DIRECTORIES = {"bindplug-adapters": "bindplug.training.adapted_models:load_adapted"}
 """Formats of directories that are no ImageBind -> target of a function ``(path, *, modalities, device, dtype)``."""
 
 CHECKPOINT_SUFFIXES = (".pth", ".pt", ".bin", ".ckpt", ".safetensors", ".json")

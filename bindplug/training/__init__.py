@@ -1,19 +1,21 @@
 """Binding a new modality to a frozen CLIP: the published recipe as small, separate pieces."""
 
+from bindplug.training.adapted_models import anchor_of, base_of
 from bindplug.training.adapter_directory import load_adapters, save_adapters
+from bindplug.training.adapters import (
+    add_adapters,
+    has_adapters,
+    merge_adapters,
+    recipe_of,
+    remove_adapters,
+    tower_of,
+)
 from bindplug.training.augment import frequency_mask, random_erase
 from bindplug.training.batches import Augmentation
 from bindplug.training.binding import BindingResult, bind, bind_tower
 from bindplug.training.data import PairDataset, TensorPairs
 from bindplug.training.initial import load_initial_weights
-from bindplug.training.lora import (
-    LoraRecipe,
-    add_adapters,
-    has_adapters,
-    merge_adapters,
-    remove_adapters,
-    tower_of,
-)
+from bindplug.training.lora_recipe import LoraRecipe
 from bindplug.training.loss import symmetric_info_nce
 from bindplug.training.memory import StepMemory, estimate_memory, step_memory
 from bindplug.training.options import Checkpoints, RunOptions
@@ -48,6 +50,8 @@ __all__ = [
     "TensorPairs",
     "Validation",
     "add_adapters",
+    "anchor_of",
+    "base_of",
     "bind",
     "bind_tower",
     "calibration_error",
@@ -68,6 +72,7 @@ __all__ = [
     "parameter_groups",
     "prepare_pairs",
     "random_erase",
+    "recipe_of",
     "remove_adapters",
     "save_adapters",
     "step_memory",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Collection, Mapping
+from collections.abc import Mapping
 from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
@@ -11,15 +11,16 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from bindplug.bound import absolute_id
+from bindplug.bound_encoder import BoundEncoder
 from bindplug.directories import Manifest, damage_named, is_finite, staged, verified, write_tensors
 from bindplug.errors import CheckpointError, InputError
 from bindplug.fingerprint import Fingerprint, joined, sample_positions
 from bindplug.imagebind import ImageBind, open_safetensors
 from bindplug.modality import Modality
-from bindplug.training.lora import (
+from bindplug.training.adapters import (
     ADAPTER,
     SPACE_TOWERS,
-    LoraRecipe,
     add_adapters,
     has_adapters,
     lora_config,
@@ -29,6 +30,7 @@ from bindplug.training.lora import (
     tower_of,
     tuner_layers,
 )
+from bindplug.training.lora_recipe import LoraRecipe
 
 MANIFEST = Manifest(
     "bindplug-adapters",
@@ -60,7 +62,8 @@ def save_adapters(
     peft reads it as well: ``PeftModel.from_pretrained(base_model, directory)``.
 
     Args:
-        target: an :class:`ImageBind`, or the tower itself, with adapters of :func:`add_adapters`.
+        target: an :class:`ImageBind`, the encoder of a bound tower, or the tower itself, with adapters of
+            :func:`add_adapters`.
         modality: of the tower.
         directory: to make; it may exist if it is empty.
         base: what :func:`bindplug.load` takes for the base, a name or a path, so that ``bindplug.load(directory)``
@@ -95,22 +98,20 @@ def save_adapters(
     # A target matches a layer or the layer that peft has put around it: the names are the same.
     config = lora_config(state.recipe, _layer_names(tower), prefix)
     config.inference_mode = True
-    space = target.embedding_space if isinstance(target, ImageBind) else None
+    model = target if isinstance(target, ImageBind | BoundEncoder) else None
     with staged(directory, overwrite=overwrite) as partial:
         config.save_pretrained(str(partial))
         card = {
-            "base": _absolute(base),
+            "base": absolute_id(str(base)),
             "base_fingerprint": str(tower_fingerprint(tower)),
             "modality": modality,
             "recipe": state.recipe.to_dict(),
             "adapters": write_tensors(tensors, partial / WEIGHTS),
             "parameters": sum(tensor.numel() for tensor in tensors.values()),
             "license": license,
-            "embedding_space": None if space is None else asdict(space),
+            "embedding_space": None if model is None else asdict(model.embedding_space),
             "scale": _scale(target, modality),
-            "similarity_scale": target.similarity_scales.get(modality)
-            if isinstance(target, ImageBind)
-            else None,
+            "similarity_scale": None if model is None else model.similarity_scales.get(modality),
             **(extra or {}),
         }
         MANIFEST.write(partial, card)
@@ -121,7 +122,8 @@ def load_adapters(target: nn.Module, directory: str | Path) -> nn.Module:
     """Put the adapters of a directory on the base that they were trained on.
 
     Args:
-        target: the base: an :class:`ImageBind` with the tower, or the tower itself; changed in place.
+        target: the base: an :class:`ImageBind` with the tower, the encoder of a bound tower, or the tower itself;
+            changed in place.
         directory: what :func:`save_adapters` wrote.
 
     Returns:
@@ -154,62 +156,15 @@ def load_adapters(target: nn.Module, directory: str | Path) -> nn.Module:
     except BaseException:
         remove_adapters(target)
         raise
-    if isinstance(target, ImageBind):
+    if isinstance(target, ImageBind | BoundEncoder):
         if scale is not None:
             target.set_scale(modality, scale)
         set_similarity_scale(target, modality, similarity_scale)
-        if Modality.parse(modality).tower in SPACE_TOWERS:
-            digest = str(card["adapters"]["sha256"])[:16]
-            target.embedding_space = replace(target.embedding_space, fingerprint=f"lora-{digest}")
+    if isinstance(target, ImageBind) and Modality.parse(modality).tower in SPACE_TOWERS:
+        digest = str(card["adapters"]["sha256"])[:16]
+        target.embedding_space = replace(target.embedding_space, fingerprint=f"lora-{digest}")
     target.eval()
     return target
-
-
-def load_adapted(
-    directory: str | Path,
-    *,
-    modalities: Collection[str] | None = None,
-    device: str | torch.device = "cpu",
-    dtype: torch.dtype | None = None,
-) -> ImageBind:
-    """The base that a directory of adapters names, with the adapters; what :func:`bindplug.load` does with one.
-
-    Args:
-        directory: what :func:`save_adapters` wrote.
-        modalities: as in :func:`bindplug.load`; the adapters are read only if their tower is among them.
-        device: where the weights go.
-        dtype: of the base's weights; adapters stay float32.
-
-    Raises:
-        CheckpointError: the card names no base or one that is no ImageBind, or the base is another than the
-            adapters were trained on.
-        UnknownModel, WeightsNotFound: the base is not on this machine.
-    """
-    from bindplug.models import load
-
-    directory = Path(directory)
-    card = MANIFEST.read(directory)
-    base = card["base"]
-    if not base:
-        raise CheckpointError(
-            f"{directory} does not say which base its adapters belong to; load the base, then call "
-            f"bindplug.training.load_adapters(base, {str(directory)!r})"
-        )
-    file = Path(base) / MANIFEST.file
-    if file.is_file() and is_adapter_directory(base):
-        raise CheckpointError(
-            f"the base of {directory} is {base}, which holds adapters itself; merge those first"
-        )
-    model = load(base, modalities=modalities, device=device, dtype=dtype)
-    if not isinstance(model, ImageBind):
-        raise CheckpointError(
-            f"the base of {directory} is {base!r}, a {type(model).__name__} and no ImageBind"
-        )
-    with damage_named(directory / MANIFEST.file):
-        tower = Modality.parse(card["modality"]).tower
-    if tower in model.towers:
-        load_adapters(model, directory)
-    return model.eval()
 
 
 def is_adapter_directory(directory: str | Path) -> bool:
@@ -280,11 +235,16 @@ def _layer_names(tower: nn.Module) -> tuple[str, ...]:
 
 
 def _prefix(target: nn.Module, modality: str) -> str:
+    """What stands before the names inside a tower: its place in the ImageBind that it is a part of."""
+    if isinstance(target, BoundEncoder):
+        return _prefix(target.tower, modality)
     return f"towers.{Modality.parse(modality).tower}." if isinstance(target, ImageBind) else ""
 
 
 def _scale(target: nn.Module, modality: str) -> float | None:
-    """The output scale that training set; None for images, which have none."""
+    """The output scale that training set; None for images and for a mere tower, which have none."""
+    if isinstance(target, BoundEncoder):
+        return target.scale_of(modality)
     if not isinstance(target, ImageBind) or Modality.parse(modality).tower == "vision":
         return None
     return target.scale_of(modality)
@@ -294,10 +254,3 @@ def _checked_scale(scale: Any) -> float | None:
     if scale is not None and not (type(scale) in (int, float) and 0 < scale < math.inf):
         raise ValueError(f"a scale is {scale!r}")
     return None if scale is None else float(scale)
-
-
-def _absolute(base: str | Path) -> str:
-    """A path made absolute, so that the adapters may be loaded from anywhere; a model's name as it is."""
-    path = Path(base).expanduser()
-    is_path = isinstance(base, Path) or str(base).startswith((".", "/", "~")) or "/" in str(base)
-    return str(path.resolve()) if str(base) and is_path and path.exists() else str(base)

@@ -12,11 +12,11 @@ from torch import Tensor, nn
 from bindplug.errors import InputError
 from bindplug.imagebind import ImageBind
 from bindplug.modality import Modality
+from bindplug.training.adapters import has_adapters
 from bindplug.training.augment import frequency_mask, random_erase
 from bindplug.training.batches import Augmentation
 from bindplug.training.data import PairDataset
 from bindplug.training.loop import Run
-from bindplug.training.lora import has_adapters
 from bindplug.training.options import RunOptions
 from bindplug.training.processes import Processes
 from bindplug.training.recipe import BindingRecipe

@@ -184,8 +184,8 @@ class CheckpointStore:
         differences = list(differing(content["identity"], self.identity))
         if differences:
             raise _OtherRunError(
-                f"{path} is a checkpoint of another run: {'; '.join(differences)}. Give another directory, or what the "
-                f"other run was given"
+                f"{path} is a checkpoint of another run: {'; '.join(differences)}. Give what that run was given, or "
+                f"begin anew in another directory (`bindplug bind`: --overwrite)"
             )
         tensors: dict[str, dict[str, Tensor]] = {}
         with damage_named(path):
@@ -233,6 +233,9 @@ def differing(there: Any, here: Any, name: str = "") -> list[str]:
 
 
 def _line(name: str, there: Any, here: Any) -> str:
+    if name.startswith("code.") and there is not None and here is not None:
+        file = name.removeprefix("code.")
+        return f"{file} has changed since (its SHA-256 was {there[:12]}... and is {here[:12]}...); restore it to go on"
     shown = ["missing" if value is None else str(value)[:80] for value in (there, here)]
     return f"{name} is {shown[0]} there and {shown[1]} here"
 

@@ -324,7 +324,8 @@ class Run:
             )
 
         def read() -> Snapshot | None:
-            self.store = CheckpointStore(checkpoints, identity)
+            code = {"code": dict(checkpoints.code)} if checkpoints.code else {}
+            self.store = CheckpointStore(checkpoints, identity | code)
             return self.store.read() if checkpoints.resume else None
 
         snapshot = self.processes.on_main(read)

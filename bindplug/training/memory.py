@@ -17,7 +17,8 @@ from torch.utils._pytree import tree_leaves
 
 from bindplug.imagebind import ImageBind, ImageBindConfig, Tower
 from bindplug.modality import Modality
-from bindplug.training.lora import LoraRecipe, add_adapters
+from bindplug.training.adapters import add_adapters
+from bindplug.training.lora_recipe import LoraRecipe
 from bindplug.training.loss import symmetric_info_nce
 
 ADAMW_STATES = 2

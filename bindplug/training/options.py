@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -33,6 +34,8 @@ class Checkpoints:
         keep: how many of the newest stay, at least 1.
         resume: go on from the newest checkpoint that is whole, or begin where there is none. False refuses a
             directory that holds checkpoints already.
+        code: digests of files that the tower's code stands in, by their names. A checkpoint of a run with other code
+            is refused; without, code is not compared.
 
     Raises:
         InputError: ``every_steps`` or ``keep`` is less than 1.
@@ -42,6 +45,7 @@ class Checkpoints:
     every_steps: int | None = None
     keep: int = 2
     resume: bool = False
+    code: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name in ("every_steps", "keep"):

@@ -12,6 +12,7 @@ import torch
 from torch import nn
 
 import bindplug
+from bindplug.bound import ArrayTower, write_bound
 from bindplug.errors import CheckpointError, InputError, ModalityNotLoaded, WeightsNotFound
 from bindplug.imagebind import ImageBind, save_directory
 from bindplug.training import (
@@ -19,6 +20,7 @@ from bindplug.training import (
     LoraRecipe,
     TensorPairs,
     add_adapters,
+    anchor_of,
     bind,
     bind_tower,
     has_adapters,
@@ -238,14 +240,92 @@ def test_load_says_what_is_wrong_with_the_base(model, tmp_path):
     nameless = save_adapters(model, "audio", tmp_path / "nameless")
     with pytest.raises(CheckpointError, match=r"does not say which base.*load_adapters\(base, "):
         bindplug.load(nameless)
-    stacked = save_adapters(model, "audio", tmp_path / "stacked", base=nameless)
-    with pytest.raises(CheckpointError, match="holds adapters itself"):
-        bindplug.load(stacked)
+    circle = save_adapters(model, "audio", tmp_path / "circle", base=nameless)
+    card = json.loads((circle / "config.json").read_text(encoding="utf-8"))
+    (circle / "config.json").write_text(json.dumps(card | {"base": str(circle)}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match="leads back to it"):
+        bindplug.load(circle)
+    with pytest.raises(CheckpointError, match="in a circle"):
+        anchor_of(str(circle))
     absent = save_adapters(model, "audio", tmp_path / "absent", base="./nowhere/model")
     with pytest.raises(WeightsNotFound, match="nowhere"):
         bindplug.load(absent)
     with pytest.raises(CheckpointError, match="exists"):
         save_adapters(model, "audio", absent)
+
+
+def test_adapters_stack_on_a_directory_of_adapters(model, tmp_path, monkeypatch):
+    """The ones below are merged, and a base of a bare name is found from anywhere."""
+    save_directory(model, tmp_path / "base")
+    monkeypatch.chdir(tmp_path)
+    for base, name, seed in (("base", "first", 5), ("first", "second", 6)):
+        lower = bindplug.load(f"./{base}")
+        add_adapters(merge_adapters(lower) if has_adapters(lower) else lower, "audio", KINDS["lora"])
+        train(lower, seed)
+        save_adapters(lower, "audio", name, base=base)
+    monkeypatch.chdir("/")
+    loaded = bindplug.load(tmp_path / "second")
+    torch.testing.assert_close(rows(loaded, "audio"), rows(lower, "audio"), rtol=0, atol=1e-5)
+    assert (rows(loaded, "audio") - rows(bindplug.load(tmp_path / "first"), "audio")).abs().max() > 1e-3
+    assert anchor_of(str(tmp_path / "second")) == str(tmp_path / "base")
+    (tmp_path / "moved").mkdir()
+    for name in ("base", "first", "second"):
+        (tmp_path / name).rename(tmp_path / "moved" / name)
+    moved = bindplug.load(tmp_path / "moved" / "second")
+    assert torch.equal(rows(moved, "audio"), rows(loaded, "audio"))
+
+
+@pytest.mark.parametrize("kind", ["imagebind", "array"])
+def test_a_bound_tower_takes_adapters(model, tmp_path, kind):
+    """Saved beside a reference to the bound directory; merged and removed on demand."""
+    save_directory(model, tmp_path / "base")
+    anchor = bindplug.load(tmp_path / "base")
+    sense, tower = "audio", ImageBind(SMALL, {"audio"}, space=anchor.embedding_space)
+    recipe = LoraRecipe(rank=3)
+    if kind == "array":
+        sense, tower = "sonar", ArrayTower((16,), 16)
+        recipe = LoraRecipe(rank=2, targets=("all-layers",))
+    (tmp_path / "bound").mkdir()
+    write_bound(
+        tmp_path / "bound",
+        sense=sense,
+        tower=tower,
+        anchor=anchor,
+        anchor_id=str(tmp_path / "base"),
+        scale=20.0,
+        similarity_scale=9.0,
+    )
+    x = torch.randn(SHAPES.get(sense, (2, 16)), generator=torch.Generator().manual_seed(4))
+
+    def embedded(encoder: bindplug.Encoder) -> torch.Tensor:
+        with torch.no_grad():
+            return encoder.encode(sense, x)
+
+    adapted = bindplug.load(tmp_path / "bound")
+    before = embedded(adapted)
+    assert add_adapters(adapted, sense, recipe) is adapted
+    train(adapted)
+    adapted.set_scale(sense, 30.0)
+    adapted.similarity_scales = {sense: 12.0}
+    save_adapters(adapted, sense, tmp_path / "lora", base=tmp_path / "bound")
+    loaded = bindplug.load(tmp_path / "lora")
+    assert type(loaded) is type(adapted)
+    assert torch.equal(embedded(loaded), embedded(adapted))
+    assert (embedded(loaded) - before).abs().max() > 1e-3
+    assert loaded.scale_of(sense) == 30.0
+    assert loaded.similarity_scales == {sense: 12.0}
+    assert anchor_of(str(tmp_path / "lora")) == str(tmp_path / "base")
+    merged = merge_adapters(bindplug.load(tmp_path / "lora"))
+    assert not has_adapters(merged)
+    torch.testing.assert_close(embedded(merged), embedded(adapted), rtol=0, atol=1e-5)
+    assert torch.equal(embedded(remove_adapters(loaded)), before)
+    assert (loaded.scale_of(sense), loaded.similarity_scales) == (20.0, {sense: 9.0})
+    with pytest.raises(InputError, match=f"bound for {sense}; its anchor embeds the rest"):
+        add_adapters(loaded, "image")
+    card = json.loads((tmp_path / "lora" / "config.json").read_text(encoding="utf-8"))
+    (tmp_path / "lora" / "config.json").write_text(json.dumps(card | {"modality": "depth"}), encoding="utf-8")
+    with pytest.raises(CheckpointError, match=f"of depth, .* is bound for {sense}"):
+        bindplug.load(tmp_path / "lora")
 
 
 def test_adapters_on_image_or_text_make_another_space(model, small, tmp_path):

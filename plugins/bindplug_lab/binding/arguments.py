@@ -22,27 +22,32 @@ def settings_of(options: dict[str, Any]) -> BindSettings:
     Raises:
         click.UsageError: options contradict each other.
     """
-    from bindplug.training import is_own_sense
+    from bindplug.bound import is_bound
+    from bindplug.training import anchor_of, is_own_sense
     from bindplug_lab.binding.settings import BindSettings
 
     for name, value in options.items():
         if isinstance(value, float) and not math.isfinite(value):  # which ranges let through
             raise click.BadParameter(f"{value} is no number", param_hint=f"--{name.replace('_', '-')}")
     check_windows(options["windows"], options["hop"])
-    anchor, init = options["anchor"] or options["init"], options["init"] or ""
+    init = options["init"] or ""
+    anchor = options["anchor"] or (anchor_of(init) if init else "")
     if not anchor:
         raise click.UsageError(
             "say what to bind to: --anchor ID, or --init ID to go on with a model's own tower"
         )
     shape = {name: options[name] for name in ("width", "blocks", "heads") if options[name] is not None}
     sense = options["sense"].lower()
-    if init and (shape or options["tower"]):
+    has_own_code = options["tower"] not in (None, "small", "base")
+    if init and (shape or (options["tower"] and not (has_own_code and is_bound(Path(init).expanduser())))):
         raise click.UsageError(
             "--init brings the tower's shape with it; leave out --tower, --width, --blocks, --heads"
         )
-    if init and is_own_sense(sense):
-        raise click.UsageError(f"--init has no tower for {sense}; say --tower FILE.py:function, or nothing")
-    if options["tower"] not in (None, "small", "base") and shape:
+    if init and is_own_sense(sense) and not Path(init).expanduser().is_dir():
+        raise click.UsageError(
+            f"{init} has no tower for {sense}; leave out --init, or give a directory that was bound for {sense}"
+        )
+    if has_own_code and shape:
         raise click.UsageError("your own tower has its own shape; leave out --width, --blocks and --heads")
     reader = parse_reader_options(options["reader"])
     strangers = sorted(set(reader) - {sense})
@@ -82,7 +87,7 @@ def settings_of(options: dict[str, Any]) -> BindSettings:
 
 
 def _lora(options: dict[str, Any], init: str) -> dict[str, Any] | None:
-    """Fields of the LoRA recipe; None without ``--lora``."""
+    """The fields of the LoRA recipe that are stated; None without ``--lora``."""
     from bindplug.training import LoraRecipe
 
     if options["lora"] is None:
@@ -97,12 +102,15 @@ def _lora(options: dict[str, Any], init: str) -> dict[str, Any] | None:
         raise click.UsageError(
             "--head builds a new projection, which --lora does not train; leave out one of them"
         )
-    recipe = LoraRecipe(
-        rank=options["lora"], alpha=options["lora_alpha"], dora=options["dora"], seed=options["seed"]
-    )
-    targets = options["lora_targets"]
-    names = recipe.targets if targets is None else [name.strip() for name in targets.split(",")]
-    return recipe.to_dict() | {"targets": list(names)}
+    fields: dict[str, Any] = {"rank": options["lora"], "seed": options["seed"]}
+    if options["lora_alpha"] is not None:
+        fields["alpha"] = options["lora_alpha"]
+    if options["dora"]:
+        fields["dora"] = True
+    if options["lora_targets"] is not None:
+        fields["targets"] = [name.strip() for name in options["lora_targets"].split(",")]
+    LoraRecipe(**fields)  # raises where a value is out of its range
+    return fields
 
 
 def _columns(assignments: Sequence[str]) -> dict[str, str]:

@@ -158,7 +158,8 @@ class GroupedCommand(click.Command):
 @click.option(
     "--init",
     metavar="ID",
-    help="ImageBind whose tower the training starts from; the anchor too, if none is given.",
+    help="Model whose tower the training starts from: an ImageBind, or a directory that `bindplug bind` wrote. Its "
+    "anchor is the run's, if none is given.",
 )
 @click.option(
     "--tower",
@@ -185,7 +186,8 @@ class GroupedCommand(click.Command):
     "--lora",
     type=click.IntRange(min=1),
     metavar="RANK",
-    help="Train adapters of this rank on the tower of --init, which stays as it is, and write them alone.",
+    help="Train adapters of this rank on the tower of --init, which stays as it is, and write them alone. Adapters "
+    "of that rank in --init are trained further.",
 )
 @click.option(
     "--lora-alpha",
@@ -195,8 +197,8 @@ class GroupedCommand(click.Command):
 @click.option(
     "--lora-targets",
     metavar="NAMES",
-    help="Layers to adapt, separated by commas: names of the tower, head, all-linear; the blocks' projections by "
-    "default.",
+    help="Layers to adapt, separated by commas: names of the tower, head, all-linear, all-layers; the blocks' "
+    "projections by default.",
 )
 @click.option("--dora", is_flag=True, help="DoRA: learn each weight's magnitude beside the update.")
 @click.option("--merge", is_flag=True, help="Add the adapters to the weights and write a whole tower.")
@@ -300,7 +302,7 @@ def _run(settings: BindSettings, machine: Machine, directory: Path, options: Map
     ready = run.get_ready(settings, machine, load, directory, speak)
     if machine.is_main:
         _report_problems(ready.prepared.problems, directory, options["quiet"])
-    for line in (*ready.notes, f"{ready.recipe_line}: {_recipe_text(ready)}", f"tower: {ready.tower_line}"):
+    for line in (*ready.notes, f"{ready.recipe_line}: {_recipe_text(ready)}", f"tower: {ready.built.line}"):
         speak(line)
     speak(
         f"{len(ready.train)} pairs to train on, {0 if ready.held_out is None else len(ready.held_out)} held out"

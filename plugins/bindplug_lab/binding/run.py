@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from bindplug import Encoder, list_models
-from bindplug.bound import ArrayTower, write_bound
+from bindplug.bound import BOUND, ArrayTower, is_bound, write_bound
 from bindplug.directories import staged
 from bindplug.errors import BindplugError, InputError
 from bindplug.imagebind import ImageBind
@@ -43,7 +43,7 @@ from bindplug_lab.binding.figures import HeldOutFigures, measure
 from bindplug_lab.binding.machine import Machine, main_process_first
 from bindplug_lab.binding.places import run_directory
 from bindplug_lab.binding.settings import BindSettings, choose_recipe
-from bindplug_lab.binding.towers import build_tower
+from bindplug_lab.binding.towers import BuiltTower, build_tower, require_sense
 
 FEWEST_HELD_OUT = 2
 """Pairs that can be contrasted."""
@@ -69,9 +69,8 @@ class ReadyRun:
         prepared: the pairs, and what was left out.
         train, held_out: to train on, and to validate on.
         anchor: model that is bound to.
-        tower: to train.
-        recipe: of the run, and a line that names it.
-        tower_line: a line that describes the tower.
+        built: the tower to train, with its recipe and a line that describes it.
+        recipe_line: a line that names the recipe.
         estimate: of time and memory.
         notes: remarks for a person.
     """
@@ -80,12 +79,20 @@ class ReadyRun:
     train: FilePairs
     held_out: FilePairs | None
     anchor: Encoder
-    tower: nn.Module
-    recipe: BindingRecipe
+    built: BuiltTower
     recipe_line: str
-    tower_line: str
     estimate: Estimate
     notes: list[str]
+
+    @property
+    def tower(self) -> nn.Module:
+        """The network to train."""
+        return self.built.network
+
+    @property
+    def recipe(self) -> BindingRecipe:
+        """Of the run."""
+        return self.built.recipe
 
     def encode(self, sense: str) -> Callable[[Tensor], Tensor]:
         """(B, ...) inputs -> (B, D) rows of the tower."""
@@ -117,7 +124,10 @@ def get_ready(
     say(f"{len(pairs)} pairs of a picture and {sense}, {len(pairs.problems)} items left out so far")
     anchor = _load_with(load, settings.anchor, "image")
     ensure_sees(anchor)
-    init = _load_with(load, settings.init, sense) if settings.init else None
+    init = None  # a tower of the user's own code is built before its weights are read
+    if settings.init and settings.tower is None:
+        init = _load_init(load, settings.init, sense)
+        require_sense(init, settings)
     preprocess: Preprocess | None = None
     if not own:
         preprocess = (
@@ -156,9 +166,9 @@ def get_ready(
         )
     recipe, recipe_line, remarks = choose_recipe(settings, len(train))
     sample = train.samples(torch.tensor([0]), torch.Generator().manual_seed(0))[0]
-    tower, recipe, tower_line = build_tower(settings, recipe, anchor, init, len(train), sample)
-    tower.to(machine.device)
-    if isinstance(tower, ArrayTower):
+    built = build_tower(settings, recipe, anchor, init, len(train), sample)
+    tower, recipe = built.network.to(machine.device), built.recipe
+    if isinstance(tower, ArrayTower) and init is None:
         indices = torch.arange(min(len(train), NORMALIZED_BY))
         tower.fit_normalization(train.samples(indices, torch.Generator().manual_seed(seed)))
     steps = max(1, round(recipe.epochs * (len(train) // recipe.batch_size)))
@@ -167,10 +177,8 @@ def get_ready(
         train,
         held_out,
         anchor,
-        tower,
-        recipe,
+        built,
         recipe_line,
-        tower_line,
         Estimate(steps),
         notes + remarks,
     )
@@ -198,6 +206,18 @@ def _load_with(load: LoadModel, name: str, modality: str) -> Encoder:
         return load(name, None)
 
 
+def _load_init(load: LoadModel, name: str, sense: str) -> Encoder:
+    path = Path(name).expanduser()
+    if is_bound(path) and BOUND.read(path)["tower"].get("kind") == "own":
+        raise InputError(
+            f"--init {name}",
+            found="the weights of a tower that was built by your own code",
+            expected="that code too",
+            remedy="Add --tower FILE.py:function",
+        )
+    return load(name, None) if is_own_sense(sense) else _load_with(load, name, sense)
+
+
 def train(settings: BindSettings, machine: Machine, ready: ReadyRun, directory: Path) -> BindingResult:
     """Train the tower; a killed run leaves its checkpoints."""
     validation = None
@@ -213,6 +233,7 @@ def train(settings: BindSettings, machine: Machine, ready: ReadyRun, directory: 
             directory / "checkpoints",
             every_steps=machine.checkpoint_steps or _checkpoint_steps(ready),
             resume=machine.resume,
+            code=ready.built.code,
         ),
         trackers=machine.trackers,
         log_directory=directory / "logs" if machine.trackers else None,
@@ -246,14 +267,17 @@ def write(
             ready.notes.append(
                 "the held-out pairs have one picture only, so that retrieval cannot be measured"
             )
-    if isinstance(tower, ImageBind) and figures is not None:
-        tower.similarity_scales = {sense: figures.similarity_scale}
+    similarity_scale = None if figures is None else figures.similarity_scale
+    if isinstance(tower, ImageBind) and similarity_scale is not None:
+        tower.similarity_scales = {sense: similarity_scale}
     license = license_of(settings.anchor, ready.anchor)
     card = _card(settings, ready, result, figures, license, device)
     try:
         with staged(settings.output, overwrite=machine.overwrite) as partial:
             if settings.lora is not None and not settings.merge:
-                save_adapters(tower, sense, partial, base=settings.init, license=license)
+                scales = {"scale": result.scale, "similarity_scale": similarity_scale}
+                base = ready.built.base
+                save_adapters(tower, sense, partial, base=base, license=license, extra=scales)
             else:
                 write_bound(
                     partial,
@@ -263,7 +287,7 @@ def write(
                     anchor_id=settings.anchor,
                     anchor_modalities=modalities_of(settings.anchor, ready.anchor, load),
                     scale=result.scale,
-                    similarity_scale=None if figures is None else figures.similarity_scale,
+                    similarity_scale=similarity_scale,
                     license=license,
                 )
             has_curve = draw_curve(
@@ -303,7 +327,8 @@ def _card(
             "license": license,
         },
         "license_note": license_note(license, settings.anchor),
-        "tower": ready.tower_line,
+        "tower": ready.built.line,
+        "tower_code": dict(ready.built.code),
         "recipe_name": ready.recipe_line,
         "recipe": ready.recipe.to_dict(),
         "settings": settings.to_dict(),
@@ -341,7 +366,7 @@ def summary(ready: ReadyRun, settings: BindSettings) -> dict[str, Any]:
         "trained": len(ready.train),
         "held_out": 0 if ready.held_out is None else len(ready.held_out),
         "problems": [asdict(problem) for problem in problems],
-        "tower": ready.tower_line,
+        "tower": ready.built.line,
         "recipe": ready.recipe_line,
         "recipe_values": ready.recipe.to_dict(),
         "steps": ready.estimate.steps,

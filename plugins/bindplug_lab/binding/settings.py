@@ -65,7 +65,7 @@ class BindSettings:
         augment: of pictures.
         validation: share of recordings held out.
         patience: validations without progress after which the run stops; None never does.
-        lora: fields of :class:`bindplug.training.LoraRecipe`; None trains the whole tower.
+        lora: those fields of :class:`bindplug.training.LoraRecipe` that were stated; None trains the whole tower.
         merge: write a whole tower instead of adapters.
     """
 

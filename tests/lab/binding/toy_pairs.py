@@ -1,4 +1,4 @@
-"""A folder of toy-world scenes as pairs of files."""
+"""A folder of toy-world scenes as pairs of files, and the command that binds them."""
 
 from __future__ import annotations
 
@@ -6,8 +6,17 @@ from pathlib import Path
 
 import numpy as np
 
+from bindplug.cli.app import run
 from bindplug_toyworld import scene_at
 from bindplug_toyworld.files import write_wav
+
+TINY = ("--width", "32", "--blocks", "1", "--heads", "2", "--batch", "8", "--epochs", "2")
+"""Options of a run of seconds."""
+
+
+def bind(*arguments: object) -> int:
+    """The command in this process; its exit code."""
+    return run(["bind", *map(str, arguments)])
 
 
 def write_scenes(folder: Path, count: int, *, split: str = "train", array: bool = False) -> Path:

@@ -7,11 +7,13 @@ from pathlib import Path
 
 import pytest
 import torch
+from PIL import Image
 
 import bindplug
 from bindplug.bound import is_bound
 from bindplug.cli.app import run
-from bindplug.training import has_adapters, load_adapters, merge_adapters
+from bindplug.training import LoraRecipe, has_adapters, load_adapters, merge_adapters
+from bindplug_lab.binding.towers import is_same_lora
 from bindplug_toyworld import scene_at
 from bindplug_toyworld.files import write_wav
 
@@ -42,11 +44,6 @@ def pairs(tmp_path_factory) -> Path:
         scene.image.save(folder / f"{index:03d}.jpg")
         write_wav(folder / f"{index:03d}.wav", scene.audio, scene.sample_rate_hz)
     return folder
-
-
-@pytest.fixture(autouse=True)
-def _own_cache(tmp_path_factory, monkeypatch):
-    monkeypatch.setenv("BINDPLUG_HOME", str(tmp_path_factory.getbasetemp() / "lora_home"))
 
 
 def bind(pairs: Path, output: Path, *options: str) -> int:
@@ -123,15 +120,94 @@ def test_what_cannot_work_is_refused_before_training(pairs, tmp_path, capsys, op
     assert not (tmp_path / "out").exists()
 
 
-def test_a_run_goes_on_from_adapters_with_their_updates(adapters, pairs, tmp_path, capsys):
-    options = ("--init", str(adapters), "--batch", "6", "--epochs", "1", "--lr", "1e-9", "--validation", "0")
-    assert bind(pairs, tmp_path / "whole", *options) == 0
-    assert "new head" not in capsys.readouterr().err
-    torch.testing.assert_close(
-        rows(bindplug.load(tmp_path / "whole", modalities={"audio"}), pairs),
-        rows(bindplug.load(adapters, modalities={"audio"}), pairs),
-        rtol=0,
-        atol=1e-4,
+GENTLE = ("--batch", "6", "--epochs", "1", "--lr", "1e-9", "--validation", "0")
+"""Trains so little that rows stay what they were."""
+
+
+def manifest(directory: Path) -> dict:
+    return json.loads((directory / "config.json").read_text(encoding="utf-8"))
+
+
+def alone(directory: Path, pairs: Path) -> torch.Tensor:
+    return rows(bindplug.load(directory, modalities={"audio"}), pairs)
+
+
+@pytest.mark.parametrize(
+    ("options", "line", "rank"),
+    [
+        ((), "M parameters", None),
+        (("--lora", "4"), "with its own LoRA of rank 4", 4),
+        (("--lora", "2"), "with LoRA of rank 2", 2),
+        (("--lora", "4", "--merge"), "with its own LoRA of rank 4", None),
+    ],
+    ids=["whole", "continued", "stacked", "merged"],
+)
+def test_a_run_goes_on_from_adapters_with_their_updates(adapters, pairs, tmp_path, options, line, rank):
+    output = tmp_path / "further"
+    assert bind(pairs, output, "--init", str(adapters), *GENTLE, *options, "-q") == 0
+    torch.testing.assert_close(alone(output, pairs), alone(adapters, pairs), rtol=0, atol=1e-4)
+    card = json.loads((output / "card.json").read_text(encoding="utf-8"))
+    assert line in card["tower"]
+    assert "new head" not in card["tower"]
+    assert card["anchor"]["id"] == "imagebind_tiny"
+    assert is_bound(output) == (rank is None)
+    if rank is not None:
+        assert manifest(output)["recipe"]["rank"] == rank
+        base = "imagebind_tiny" if "its own" in line else str(adapters)
+        assert manifest(output)["base"] == base
+
+
+@pytest.mark.parametrize(
+    ("stated", "is_same"),
+    [
+        ({"rank": 4}, True),
+        ({"rank": 4, "seed": 9}, True),
+        ({"rank": 4, "alpha": 8.0, "targets": ["fc1", "q_proj"]}, True),
+        ({"rank": 8}, False),
+        ({"rank": 4, "alpha": 4.0}, False),
+        ({"rank": 4, "dora": True}, False),
+        ({"rank": 4, "targets": ["q_proj"]}, False),
+    ],
+)
+def test_adapters_go_on_where_nothing_else_is_asked_for(stated, is_same):
+    stored = LoraRecipe(rank=4, alpha=8, targets=("q_proj", "fc1"))
+    assert is_same_lora(stated, stored) == is_same
+
+
+def test_a_bound_tower_gets_adapters(ear, pairs, tmp_path, monkeypatch, capsys):
+    """They are saved beside a reference to its directory, whose anchor is theirs too."""
+    monkeypatch.chdir(ear.parent)
+    output = tmp_path / "my-lora"
+    assert bind(pairs, output, "--init", ear.name, "--lora", "4", "--batch", "6", "--epochs", "2", "-q") == 0
+    card = json.loads((output / "card.json").read_text(encoding="utf-8"))
+    assert (card["anchor"]["id"], card["anchor"]["license"]) == ("imagebind_tiny", "Apache-2.0")
+    assert manifest(output)["base"] == str(ear)
+    monkeypatch.chdir(tmp_path)
+    model, base = bindplug.load("my-lora"), bindplug.load(ear)
+    assert has_adapters(model)
+    assert (rows(model, pairs) - rows(base, pairs)).abs().max() > 1e-4
+    text = [bindplug.text("a dog")]
+    assert torch.equal(model.embed(text), base.embed(text))
+    assert model.scale_of("audio") == card["training"]["scale"]
+    assert model.similarity_scales["audio"] == card["held_out"]["similarity_scale"]
+    expected = rows(model, pairs)
+    torch.testing.assert_close(rows(merge_adapters(model), pairs), expected, rtol=0, atol=1e-5)
+    assert (
+        run(["classify", "--audio", str(pairs / "000.wav"), "--labels", "dog,car", "--model", "my-lora"]) == 0
     )
-    assert bind(pairs, tmp_path / "stacked", *options, "--lora", "2") != 0
-    assert "holds adapters itself" in capsys.readouterr().err.replace("\n", " ")
+    capsys.readouterr()
+    assert (
+        bind(pairs, tmp_path / "out", "--init", str(ear), "--lora", "4", "--anchor", "toy_foreign_clip") == 1
+    )
+    assert "another space" in capsys.readouterr().err
+    assert bind(pairs, tmp_path / "merged", "--init", str(ear), *GENTLE, "--lora", "4", "--merge", "-q") == 0
+    torch.testing.assert_close(alone(tmp_path / "merged", pairs), rows(base, pairs), rtol=0, atol=1e-4)
+
+
+def test_a_tower_that_was_bound_for_another_sense_is_no_start(ear, tmp_path, capsys):
+    command = ["bind", str(tmp_path), "--sense", "depth", "--init", str(ear), "-o", str(tmp_path / "out")]
+    for name in ("a", "b"):
+        Image.new("RGB", (8, 8)).save(tmp_path / f"{name}.jpg")
+        Image.effect_noise((32, 32), 9).save(tmp_path / f"{name}.png")
+    assert run([*command, "--lora", "2"]) == 1
+    assert "bound for audio" in capsys.readouterr().err

@@ -1,113 +1,31 @@
-"""LoRA and DoRA adapters on a tower: add, save, load, merge, remove. The layers are peft's."""
+"""LoRA and DoRA adapters on a tower: add, merge, remove. The layers are peft's."""
 
 from __future__ import annotations
 
-import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass, fields, replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor, nn
 
+from bindplug.bound_encoder import BoundEncoder
 from bindplug.errors import InputError, ModalityNotLoaded
 from bindplug.imagebind import ImageBind
 from bindplug.lazy import require
 from bindplug.modality import Modality
+from bindplug.training.lora_recipe import LoraRecipe, target_layers
 
 if TYPE_CHECKING:
     from bindplug.space import EmbeddingSpace
 
-PROJECTIONS = ("q_proj", "k_proj", "v_proj", "out_proj", "fc1", "fc2")
-"""The linear layers of every block of ImageBind's towers."""
-
-HEAD = "head"
-"""Names the linear layers of a tower's head as a target."""
-
-ALL_LINEAR = "all-linear"
-"""Names every linear layer of a tower as a target."""
-
 SPACE_TOWERS = ("vision", "text")
 """Towers that define the embedding space: with adapters on one of them the rows live in another space."""
 
-MAX_RANK = 1 << 16
 ADAPTER = "default"
 """The name that peft's layers keep the adapter under."""
-
-
-@dataclass(frozen=True)
-class LoraRecipe:
-    """What adapters look like.
-
-    Attributes:
-        rank: of the update of each weight, at least 1.
-        alpha: the update is scaled by ``alpha / rank``; None takes the rank, so that the scale is 1.
-        dropout: rate at which an adapter's inputs are dropped in training, in [0, 1).
-        dora: DoRA: learn each weight's magnitude beside the update of its direction.
-        targets: the layers that get an adapter, by the last parts of their names, as ``"q_proj"`` or ``"mlp.fc1"``;
-            ``"head"`` for the head of an ImageBind tower, ``"all-linear"`` for every linear layer.
-        seed: of the adapters' first numbers.
-
-    Raises:
-        InputError: a value is out of its range.
-
-    Source: LoRA (arXiv 2106.09685), section 4; DoRA (arXiv 2402.09353), section 4.
-    """
-
-    rank: int = 16
-    alpha: float | None = None
-    dropout: float = 0.0
-    dora: bool = False
-    targets: tuple[str, ...] = PROJECTIONS
-    seed: int = 0
-
-    def __post_init__(self) -> None:
-        if isinstance(self.targets, str):
-            object.__setattr__(self, "targets", tuple(self.targets.split(",")))
-        object.__setattr__(self, "targets", tuple(self.targets))
-        whole = isinstance(self.rank, int) and not isinstance(self.rank, bool)
-        if not whole or not 1 <= self.rank <= MAX_RANK:
-            raise InputError(
-                "LoraRecipe(rank=)", found=repr(self.rank), expected="a whole number of at least 1"
-            )
-        if self.alpha is not None and not (_is_number(self.alpha) and self.alpha > 0):
-            raise InputError("LoraRecipe(alpha=)", found=repr(self.alpha), expected="a number above 0")
-        if not (_is_number(self.dropout) and 0 <= self.dropout < 1):
-            raise InputError("LoraRecipe(dropout=)", found=repr(self.dropout), expected="a number in [0, 1)")
-        if not isinstance(self.dora, bool):
-            raise InputError("LoraRecipe(dora=)", found=repr(self.dora), expected="True or False")
-        if not self.targets or not all(isinstance(name, str) and name.strip() for name in self.targets):
-            raise InputError(
-                "LoraRecipe(targets=)",
-                found=repr(self.targets),
-                expected=f"names of layers, such as {', '.join(PROJECTIONS)}",
-            )
-
-    @property
-    def scale(self) -> float:
-        """Factor on the update: alpha / rank."""
-        return 1.0 if self.alpha is None else self.alpha / self.rank
-
-    def to_dict(self) -> dict[str, Any]:
-        """Plain values, ready for JSON."""
-        return asdict(self) | {"targets": list(self.targets)}
-
-    @classmethod
-    def from_dict(cls, values: Mapping[str, Any]) -> LoraRecipe:
-        """The inverse of :meth:`to_dict`.
-
-        Raises:
-            ValueError: a field is unknown or has a value that it does not take.
-        """
-        unknown = set(values) - {field.name for field in fields(cls)}
-        if unknown:
-            raise ValueError(f"a LoRA recipe has no {', '.join(sorted(unknown))}")
-        try:
-            return cls(**values)
-        except InputError as error:  # of content that nobody vouches for, which its reader names
-            raise ValueError(str(error)) from error
 
 
 @dataclass(frozen=True)
@@ -118,6 +36,7 @@ class BaseState:
     requires_grad: Mapping[str, bool]
     log_scale: float | None
     similarity_scale: float | None
+    bound_scale: float | None
     space: EmbeddingSpace | None
     without_fast_path: tuple[str, ...]
 
@@ -129,8 +48,9 @@ def add_adapters(target: nn.Module, modality: str, recipe: LoraRecipe | None = N
     else of it.
 
     Args:
-        target: an :class:`ImageBind`, or any network, which is then the tower itself; changed in place.
-        modality: whose tower of an ImageBind; for another network a name for messages.
+        target: an :class:`ImageBind`; the encoder of a bound tower; or any network, which is then the tower itself.
+            Changed in place.
+        modality: whose tower of an ImageBind, or the bound sense; for another network a name for messages.
         recipe: rank, targets, DoRA; a plain LoRA of rank 16 for None.
 
     Returns:
@@ -156,6 +76,7 @@ def add_adapters(target: nn.Module, modality: str, recipe: LoraRecipe | None = N
         {name: parameter.requires_grad for name, parameter in tower.named_parameters()},
         _log_scale(tower),
         _similarity_scale(target, modality),
+        target.scale_of(modality) if isinstance(target, BoundEncoder) else None,
         target.embedding_space if isinstance(target, ImageBind) else None,
         _switch_fast_paths_off(tower),
     )
@@ -173,7 +94,8 @@ def merge_adapters(target: nn.Module) -> nn.Module:
     """Add the adapters' updates to the weights and drop the adapters: equal rows, plain layers.
 
     Args:
-        target: an :class:`ImageBind`, of which every tower with adapters is merged, or a tower; changed in place.
+        target: an :class:`ImageBind`, of which every tower with adapters is merged, the encoder of a bound tower, or a
+            tower; changed in place.
 
     Returns:
         ``target``.
@@ -200,7 +122,7 @@ def remove_adapters(target: nn.Module) -> nn.Module:
     """Drop the adapters: weights, output scales and gradients' flags are again what they were before, bit for bit.
 
     Args:
-        target: an :class:`ImageBind` or a tower; changed in place.
+        target: an :class:`ImageBind`, the encoder of a bound tower, or a tower; changed in place.
 
     Returns:
         ``target``.
@@ -219,6 +141,10 @@ def remove_adapters(target: nn.Module) -> nn.Module:
             set_similarity_scale(target, modality, state.similarity_scale)
             if modality in SPACE_TOWERS and state.space is not None:
                 target.embedding_space = state.space
+        elif isinstance(target, BoundEncoder):
+            set_similarity_scale(target, target.sense, state.similarity_scale)
+            if state.bound_scale is not None:
+                target.set_scale(target.sense, state.bound_scale)
         _unwrap(tower)
     return target
 
@@ -229,11 +155,21 @@ def has_adapters(target: nn.Module) -> bool:
 
 
 def tower_of(target: nn.Module, modality: str) -> nn.Module:
-    """The tower of an ImageBind that embeds ``modality``; any other network is its own.
+    """The tower of an ImageBind or a bound encoder that embeds ``modality``; any other network is its own.
 
     Raises:
+        InputError: another model embeds the modality, to which the tower of a bound encoder was bound.
         ModalityNotLoaded: the model was built without it.
     """
+    if isinstance(target, BoundEncoder):
+        if modality != target.sense:
+            raise InputError(
+                f"the tower of {modality}",
+                found=f"a tower that was bound for {target.sense}; its anchor embeds the rest",
+                expected=f"the sense {target.sense}",
+                remedy=f"Adapt the anchor's tower of {modality} instead",
+            )
+        return tower_of(target.tower, modality)
     if not isinstance(target, ImageBind):
         return target
     name = _tower_name(modality)
@@ -281,71 +217,21 @@ def lora_config(recipe: LoraRecipe, layers: tuple[str, ...], prefix: str = "") -
     )
 
 
-def target_layers(tower: nn.Module, recipe: LoraRecipe) -> tuple[str, ...]:
-    """Names inside the tower of the layers that the recipe's targets name.
+def recipe_of(target: nn.Module, modality: str) -> LoraRecipe | None:
+    """The recipe of the adapters on the tower of ``modality``; None where there are none.
 
     Raises:
-        InputError: a target names no layer, or one that cannot be adapted.
+        InputError: peft added the adapters by itself.
+        ModalityNotLoaded: the model was built without the tower.
     """
-    modules = dict(tower.named_modules())
-    linear = [
-        name for name, module in modules.items() if isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d))
-    ]
-    layers: dict[str, None] = {}
-    for target in recipe.targets:
-        if target == ALL_LINEAR:
-            names = [
-                name
-                for name in linear
-                if isinstance(modules[name], nn.Linear) and not _inside_attention(modules, name)
-            ]
-        elif (
-            target == HEAD
-            and isinstance(modules.get(HEAD), nn.Module)
-            and not isinstance(modules[HEAD], nn.Linear)
-        ):
-            names = [name for name in linear if name.startswith(f"{HEAD}.")]
-        else:
-            names = [name for name in modules if name == target or name.endswith(f".{target}")]
-        if not names:
-            raise InputError(
-                f"the target {target!r} of a LoRA",
-                found="no layer of that name in the tower",
-                expected=f"the end of a layer's name; the tower has {_some(linear)}",
-                remedy='Name layers of the tower, or use targets=("all-linear",)',
-            )
-        for name in names:
-            _require_adaptable(modules, name)
-            layers[name] = None
-    return tuple(layers)
+    tower = tower_of(target, modality)
+    return state_of(tower).recipe if has_adapters(tower) else None
 
 
-def set_similarity_scale(model: ImageBind, modality: str, scale: float | None) -> None:
+def set_similarity_scale(model: ImageBind | BoundEncoder, modality: str, scale: float | None) -> None:
     """Set or drop the factor on cosines that a model keeps for a modality."""
     others = {name: value for name, value in model.similarity_scales.items() if name != modality}
     model.similarity_scales = others if scale is None else others | {modality: scale}
-
-
-def _require_adaptable(modules: Mapping[str, nn.Module], name: str) -> None:
-    module = modules[name]
-    if _inside_attention(modules, name):
-        raise InputError(
-            f"the target {name!r} of a LoRA",
-            found="a part of torch.nn.MultiheadAttention, which reads that layer's weight without calling it",
-            expected="a layer that is called",
-            remedy='Target other layers, such as "linear1,linear2", or use separate q_proj, k_proj and v_proj',
-        )
-    if not isinstance(module, (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)):
-        raise InputError(
-            f"the target {name!r} of a LoRA",
-            found=f"a {type(module).__name__}",
-            expected="a linear or convolution layer",
-            remedy="Target the layers inside it",
-        )
-
-
-def _inside_attention(modules: Mapping[str, nn.Module], name: str) -> bool:
-    return isinstance(modules.get(name.rpartition(".")[0]), nn.MultiheadAttention)
 
 
 def _switch_fast_paths_off(tower: nn.Module) -> tuple[str, ...]:
@@ -374,7 +260,10 @@ def _unwrap(tower: nn.Module) -> None:
 
 
 def _adapted_towers(target: nn.Module, verb: str) -> list[nn.Module]:
-    towers = list(target.towers.values()) if isinstance(target, ImageBind) else [target]
+    if isinstance(target, BoundEncoder):
+        towers = [tower_of(target, target.sense)]
+    else:
+        towers = list(target.towers.values()) if isinstance(target, ImageBind) else [target]
     adapted = [tower for tower in towers if has_adapters(tower)]
     if not adapted:
         raise InputError(
@@ -398,18 +287,7 @@ def _log_scale(tower: nn.Module) -> float | None:
 
 
 def _similarity_scale(target: nn.Module, modality: str) -> float | None:
-    return target.similarity_scales.get(modality) if isinstance(target, ImageBind) else None
-
-
-def _is_number(value: object) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _some(names: list[str], most: int = 6) -> str:
-    return (
-        ", ".join(names[:most]) + (f" and {len(names) - most} more" if len(names) > most else "")
-        or "no linear layer"
-    )
+    return target.similarity_scales.get(modality) if isinstance(target, ImageBind | BoundEncoder) else None
 
 
 def _peft() -> Any:
