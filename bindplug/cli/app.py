@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import Any
 
 import click
@@ -43,6 +44,14 @@ BUILTIN = {
 class Root(SuggestingGroup):
     """A group whose commands are imported when they are used."""
 
+    def make_context(self, *arguments: Any, **options: Any) -> click.Context:
+        with _answered_by_run():
+            return super().make_context(*arguments, **options)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _answered_by_run():
+            return super().invoke(ctx)
+
     def list_commands(self, ctx: click.Context) -> list[str]:
         return [*BUILTIN, *sorted(name for name in plugins.registry().commands if name not in BUILTIN)]
 
@@ -59,6 +68,15 @@ class Root(SuggestingGroup):
             formatter.write_dl(
                 [(n, texts.get(n) or registered[n].card.description) for n in self.list_commands(ctx)]
             )
+
+
+@contextmanager
+def _answered_by_run() -> Iterator[None]:
+    """Broken pipes lose their number, by which click would know them and exit with 1."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise BrokenPipeError from None
 
 
 def _as_command(name: str, entry: plugins.Entry[Any]) -> click.Command:
@@ -87,7 +105,7 @@ def _as_command(name: str, entry: plugins.Entry[Any]) -> click.Command:
 def root() -> None:
     """ImageBind as a CLIP-compatible encoder: images, video, text, sound, depth, heat and motion in one space.
 
-    Every command takes --json and --quiet; those that load a model take --model, --device, --dtype and
+    Every command takes --json and --quiet, and most of those that load a model take --model, --device, --dtype and
     --batch-size.
     """
 

@@ -18,6 +18,7 @@ from bindplug.cli.options import (
     on_error_option,
     output_options,
     overwrite_option,
+    split_names,
 )
 from bindplug.cli.outputs import as_utf8, is_utf8, rows_schema, rows_table
 from bindplug.cli.sources import (
@@ -87,6 +88,7 @@ __all__ = [
     "say",
     "short_names",
     "source_options",
+    "split_names",
     "term_options",
     "window_options",
 ]

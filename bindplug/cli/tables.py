@@ -26,13 +26,20 @@ def console() -> Console:
 
     Elsewhere lines end with their last character: rich fills them up to the width.
     """
-    out = Console(soft_wrap=False, highlight=False)
+    out = _Console(soft_wrap=False, highlight=False)
     if out.is_terminal:
         return out
     out.file = cast("IO[str]", _TrimmedLines(out.file))
     if "COLUMNS" not in os.environ:
         out.width = UNLIMITED
     return out
+
+
+class _Console(Console):
+    """A console whose reader may leave early, as ``head`` does: rich would exit with 1."""
+
+    def on_broken_pipe(self) -> None:
+        raise BrokenPipeError  # `bindplug.cli.app.run` ends the command
 
 
 class _TrimmedLines:

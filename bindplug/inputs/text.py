@@ -26,7 +26,8 @@ CONTEXT_LENGTH = 77
 VOCABULARY_SIZE = 49408
 VOCABULARY_FILE = "data/bpe_simple_vocab_16e6.txt.gz"
 """Source: OpenAI's CLIP, MIT license, see ``data/LICENSE-clip.txt``."""
-START, END = "<start_of_text>", "<end_of_text>"
+START = "<start_of_text>"
+END = "<end_of_text>"
 MERGES = VOCABULARY_SIZE - 2 * 256 - 2
 WORD_END = "</w>"
 PIECES = rf"{START}|{END}|'s|'t|'re|'ve|'m|'ll|'d|[\p{{L}}]+|[\p{{N}}]|[^\s\p{{L}}\p{{N}}]+"

@@ -9,7 +9,15 @@ from typing import TYPE_CHECKING
 
 import click
 
-from bindplug.cli.building import OK, ModelChoice, model_options, output_options, print_json, say
+from bindplug.cli.building import (
+    OK,
+    ModelChoice,
+    model_options,
+    output_options,
+    print_json,
+    say,
+    split_names,
+)
 from bindplug.errors import InputError
 
 if TYPE_CHECKING:
@@ -51,10 +59,12 @@ TOY_DETECTOR, TOY_PIPELINE = "toy_detic", "toy_unclip"
     "--bridge", metavar="NAME|DIR", help="A bridge from the model's space to the detector's, by name or path."
 )
 @click.option(
+    "--modalities",
     "--modality",
     "modalities",
     multiple=True,
-    help="Load the towers of these only. Repeatable; all by default.",
+    metavar="A,B,...",
+    help="Load the towers of these only, joined by commas; all by default. Repeatable.",
 )
 @model_options
 @output_options
@@ -129,7 +139,7 @@ def _finder(
     from bindplug_app.finder import Finder
     from bindplug_search import open_index
 
-    names = {Modality.parse(name).value for name in modalities} or None
+    names = {Modality.parse(name).value for name in split_names(modalities)} or None
     if path is not None:
         choice = replace(choice, name=_model_of(path, choice))
     model = choice.load(names)

@@ -14,7 +14,7 @@ def register_commands(register: Callable[[CommandCard], None]) -> None:
     register(
         CommandCard(
             name="app",
-            description="open a page that searches your files by sound, picture, depth, heat, motion and words",
+            description="Open a page that searches your files by sound, picture, depth, heat, motion and words.",
             target="bindplug_app.command:app",
             requires=("click", "gradio", "lancedb"),
             extra="app",

@@ -62,7 +62,7 @@ def register_commands(register: Callable[[CommandCard], None]) -> None:
     register(
         CommandCard(
             name="detect",
-            description="find in pictures what sounds, words, depth maps or other pictures point at",
+            description="Find in pictures what sounds, words, depth maps or other pictures point at.",
             target="bindplug_detic.command:detect",
             requires=("click", "rich", "torchvision"),
             extra="detic",

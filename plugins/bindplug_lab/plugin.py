@@ -14,7 +14,7 @@ def register_commands(register: Callable[[CommandCard], None]) -> None:
     register(
         CommandCard(
             name="bind",
-            description="train a tower on pairs of a picture and another sense",
+            description="Train a tower on pairs of a picture and another sense.",
             target="bindplug_lab.binding.command:bind",
             requires=("click", "accelerate"),
             extra="train",
@@ -23,7 +23,7 @@ def register_commands(register: Callable[[CommandCard], None]) -> None:
     register(
         CommandCard(
             name="eval",
-            description="evaluate a model on benchmarks, with intervals",
+            description="Evaluate models on benchmarks, with intervals.",
             target="bindplug_lab.evaluation.command:evaluate",
             requires=("click",),
             extra="lab",
@@ -32,7 +32,7 @@ def register_commands(register: Callable[[CommandCard], None]) -> None:
     register(
         CommandCard(
             name="few-shot",
-            description="classify from a few examples a class, and draw the curve",
+            description="Classify from a few examples a class, and draw the curve.",
             target="bindplug_lab.few_shot.command:few_shot",
             requires=("click", "matplotlib", "sklearn"),
             extra="lab",
@@ -41,7 +41,7 @@ def register_commands(register: Callable[[CommandCard], None]) -> None:
     register(
         CommandCard(
             name="ablate",
-            description="run a grid of binding experiments, and draw each",
+            description="Run a grid of binding experiments, and draw each.",
             target="bindplug_lab.ablations.command:ablate",
             requires=("click", "accelerate", "matplotlib"),
             extra="lab",
@@ -50,7 +50,7 @@ def register_commands(register: Callable[[CommandCard], None]) -> None:
     register(
         CommandCard(
             name="judge",
-            description="compare image encoders by what other senses learn from them",
+            description="Compare image encoders by what other senses learn from them.",
             target="bindplug_lab.judging.command:judge",
             requires=("click", "accelerate", "matplotlib", "sklearn"),
             extra="lab",
@@ -59,7 +59,7 @@ def register_commands(register: Callable[[CommandCard], None]) -> None:
     register(
         CommandCard(
             name="score",
-            description="score generated files against prompts of another sense",
+            description="Score generated files against prompts of another sense.",
             target="bindplug_lab.scoring.command:score",
             requires=("click",),
             extra="lab",

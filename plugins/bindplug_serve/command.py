@@ -14,7 +14,16 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bindplug.cli.building import FAILED, OK, ModelChoice, model_options, output_options, print_json, say
+from bindplug.cli.building import (
+    FAILED,
+    OK,
+    ModelChoice,
+    model_options,
+    output_options,
+    print_json,
+    say,
+    split_names,
+)
 from bindplug.errors import InputError
 from bindplug_serve.guards import LOOPBACK_NAMES
 from bindplug_serve.limits import MIB, Limits
@@ -49,10 +58,12 @@ DEFAULTS = Limits()
     "--bridge", metavar="NAME|DIR", help="A bridge from the model's space to the detector's, by name or path."
 )
 @click.option(
+    "--modalities",
     "--modality",
     "modalities",
     multiple=True,
-    help="Load the towers of these only. Repeatable; all by default.",
+    metavar="A,B,...",
+    help="Load the towers of these only, joined by commas; all by default. Repeatable.",
 )
 @click.option("--name", "served_name", help="What clients call the model; its own name by default.")
 @click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
@@ -222,7 +233,7 @@ def _service(
     from bindplug_serve.detection import Detector
     from bindplug_serve.service import Service
 
-    names = {Modality.parse(name).value for name in modalities} or None
+    names = {Modality.parse(name).value for name in split_names(modalities)} or None
     if index is not None:
         if not Path(index).exists():
             remedy = f"Make one: bindplug index add {index} FOLDER --image '*.jpg'"

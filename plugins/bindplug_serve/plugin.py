@@ -14,7 +14,7 @@ def register_commands(register: Callable[[CommandCard], None]) -> None:
     register(
         CommandCard(
             name="serve",
-            description="serve a model over HTTP and MCP: embeddings, search, classes, detections",
+            description="Serve a model over HTTP and MCP: embeddings, search, classes, detections.",
             target="bindplug_serve.command:serve",
             requires=("click", "fastapi", "httptools", "mcp", "prometheus_client", "uvicorn"),
             extra="serve",

@@ -108,7 +108,7 @@ def register_commands(register: Callable[[CommandCard], None]) -> None:
     register(
         CommandCard(
             name="demo",
-            description="six kinds of sensor files through the bundled model, with a report",
+            description="Send six kinds of sensor files through the bundled model, and write a report.",
             target="bindplug_toyworld.demo:demo",
             requires=("click", "rich", "soundfile", "av"),
             extra="demo",

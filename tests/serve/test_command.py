@@ -104,6 +104,7 @@ def _until_told(capfd, open_end):
         (["--mcp", "carrier-pigeon"], "carrier-pigeon"),
         (["--api-key", " "], "is empty"),
         (["--modality", "smell"], "unknown modality 'smell'"),
+        (["--modalities", "text,smell"], "unknown modality 'smell'"),
         (["--device", "cuda:99"], "cuda:99"),
     ],
 )

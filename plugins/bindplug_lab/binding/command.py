@@ -90,7 +90,7 @@ class GroupedCommand(click.Command):
         records = {
             parameter.name: record
             for parameter in self.get_params(ctx)
-            if (record := parameter.get_help_record(ctx)) is not None
+            if isinstance(parameter, click.Option) and (record := parameter.get_help_record(ctx)) is not None
         }
         for title, names in GROUPS.items():
             with formatter.section(title):
@@ -209,7 +209,11 @@ class GroupedCommand(click.Command):
 )
 @click.option("--epochs", type=click.FloatRange(min=0, min_open=True), help="Passes over the pairs.")
 @click.option(
-    "--batch", type=click.IntRange(min=2), help="Pairs in a step, each of which is contrasted with all."
+    "--batch-size",
+    "--batch",
+    "batch",
+    type=click.IntRange(min=2),
+    help="Pairs in a step, each of which is contrasted with all.",
 )
 @click.option("--lr", type=click.FloatRange(min=0, min_open=True), help="Peak learning rate.")
 @click.option("--weight-decay", type=click.FloatRange(min=0), help="Of matrices.")

@@ -32,6 +32,14 @@ if TYPE_CHECKING:
     from bindplug_lab.scoring.score import PairScores
 
 NAMES = tuple(modality.value for modality in Modality)
+PLURALS = {
+    "image": "pictures",
+    "video": "videos",
+    "audio": "sounds",
+    "depth": "depth maps",
+    "thermal": "thermal pictures",
+    "imu": "motion logs",
+}
 MEANING = (
     "The score is the mean cosine between the rows of both sides. It is low between modalities even for good pairs: "
     "what counts is how far it is above that of mismatched pairs."
@@ -42,9 +50,9 @@ def place_options(command: Any) -> Any:
     """Add an option for every modality, each a folder or a file."""
     for name in reversed(NAMES):
         help_text = (
-            f"A folder of {name}, or a file."
+            f"A folder of {PLURALS[name]}, or a file."
             if name != "text"
-            else ("A folder of .txt files, or a file with name<TAB>sentence on each line.")
+            else "A folder of .txt files, or a file with name<TAB>sentence on each line."
         )
         command = click.option(f"--{name}", multiple=True, metavar="PATH", help=help_text)(command)
     return command

@@ -16,6 +16,13 @@ from tests import small_foreign
 from tests.lab.binding.toy_pairs import TINY, bind
 
 
+def test_help_lists_options_alone_and_the_usual_name_of_the_batch_size(capsys):
+    assert run(["bind", "--help"]) == 0
+    sections = capsys.readouterr().out.split("Other options:")
+    assert "--batch-size, --batch" in sections[0]
+    assert [line.split()[0] for line in sections[1].strip().splitlines()] == ["-h,"]
+
+
 def test_the_directory_is_whole_and_nothing_else_is_left(ear):
     assert sorted(path.name for path in ear.iterdir()) == [
         "README.md",
