@@ -21,13 +21,14 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
 from bindplug.errors import BindplugError, CheckpointError, WeightsNotFound
+from bindplug.files import lock_file
 
 __all__ = [
     "DTYPES",
@@ -196,25 +197,6 @@ def staged(path: str | Path, *, overwrite: bool = False) -> Iterator[Path]:
 def is_occupied(path: Path) -> bool:
     """Whether there is anything at ``path`` but an empty directory."""
     return path.exists() and (not path.is_dir() or any(path.iterdir()))
-
-
-def lock_file(file: IO[bytes]) -> bool:
-    """Lock an open file for this process; the system unlocks it when the process ends, however it ends.
-
-    Returns:
-        False if another process has locked it. True also where the system or the file system knows no locks.
-    """
-    try:
-        import fcntl
-    except ImportError:  # Windows
-        return True
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:  # a file system without locks
-        return True
-    return True
 
 
 def check_dtype(dtype: torch.dtype) -> None:

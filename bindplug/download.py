@@ -20,6 +20,7 @@ from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
 from bindplug.errors import BindplugError, CheckpointError
+from bindplug.files import lock_file
 from bindplug.progress import iterate_with_progress
 
 MIB = 1 << 20
@@ -396,16 +397,8 @@ def _ensure_room(file: BinaryIO, needed: int, url: str) -> None:
 @contextmanager
 def _exclusive(file: BinaryIO, destination: Path) -> Iterator[None]:
     """Only one process at a time writes a ``.part``."""
-    fcntl: Any
-    try:
-        import fcntl
-    except ImportError:  # Windows refuses a second writer's rename by itself
-        yield
-        return
-    try:
-        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        raise DownloadError(f"another process is fetching {destination}; wait until it is done") from error
+    if not lock_file(file):
+        raise DownloadError(f"another process is fetching {destination}; wait until it is done")
     yield
 
 

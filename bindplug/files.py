@@ -1,9 +1,13 @@
-"""Files that appear whole or not at all.
+"""Files that appear whole or not at all, and locks on files.
 
 write_whole(Path("report.json"), b"{}")
 
 with staged_file(Path("rows.npy")) as temporary, temporary.open("wb") as file:
     np.save(file, rows)
+
+with Path("rows.lock").open("ab") as file:
+    if not lock_file(file):
+        raise SystemExit("another process is writing")
 """
 
 from __future__ import annotations
@@ -12,8 +16,9 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
-__all__ = ["staged_file", "write_whole"]
+__all__ = ["lock_file", "staged_file", "write_whole"]
 
 
 @contextmanager
@@ -50,3 +55,26 @@ def write_whole(path: Path, content: bytes) -> None:
     """
     with staged_file(path) as temporary:
         temporary.write_bytes(content)
+
+
+def lock_file(file: IO[bytes]) -> bool:
+    """Lock an open file for this process; the lock ends when the file is closed, or with the process however it ends.
+
+    Args:
+        file: open for writing, as by ``path.open("ab")``.
+
+    Returns:
+        False if another process, or this one by another open file, has locked it. True also where the system (Windows)
+        or the file system knows no such locks.
+    """
+    try:
+        import fcntl
+    except ImportError:  # Windows
+        return True
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:  # a file system without locks
+        return True
+    return True

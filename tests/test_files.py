@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import sys
 from contextlib import suppress
 
 import pytest
 
-from bindplug.files import staged_file, write_whole
+from bindplug.files import lock_file, staged_file, write_whole
 
 
 def test_a_file_takes_the_place_of_another_and_its_parents_are_made(tmp_path):
@@ -33,3 +35,28 @@ def test_a_place_that_is_a_directory_is_an_error(tmp_path):
     with pytest.raises(OSError, match="taken"):
         write_whole(tmp_path / "taken", b"x")
     assert [path.name for path in tmp_path.iterdir()] == ["taken"]
+
+
+def test_a_lock_ends_when_its_file_is_closed(tmp_path):
+    fcntl = pytest.importorskip("fcntl")
+    assert fcntl
+    path = tmp_path / "lock"
+    with path.open("ab") as first, path.open("ab") as second:
+        assert lock_file(first)
+        assert lock_file(first)  # again by the same file
+        assert not lock_file(second)
+        first.close()
+        assert lock_file(second)
+
+
+def test_a_system_or_file_system_without_locks_lets_everyone_in(tmp_path, monkeypatch):
+    fcntl = pytest.importorskip("fcntl")
+    with (tmp_path / "lock").open("ab") as file:
+
+        def no_locks(*_):
+            raise OSError(errno.ENOLCK, "No locks available")
+
+        monkeypatch.setattr(fcntl, "flock", no_locks)
+        assert lock_file(file)
+        monkeypatch.setitem(sys.modules, "fcntl", None)
+        assert lock_file(file)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from bindplug.cli.engines import EmbedJob, EmbedSummary
 from bindplug.cli.groups import SuggestingGroup
-from bindplug.cli.journal import file_state, job_difference, lock_file, part_of
+from bindplug.cli.journal import file_state, job_difference, part_of
 from bindplug.cli.lists import expand
 from bindplug.cli.messages import FAILED, INTERRUPTED, OK, SKIPPED, USAGE, report_notes, report_skipped, say
 from bindplug.cli.options import (
@@ -71,7 +71,6 @@ __all__ = [
     "in_windows",
     "is_utf8",
     "job_difference",
-    "lock_file",
     "model_options",
     "on_error_option",
     "output_options",

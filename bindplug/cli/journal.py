@@ -15,12 +15,13 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
 from bindplug.cli.sources import Source
 from bindplug.errors import InputError
+from bindplug.files import lock_file
 
 if TYPE_CHECKING:
     from bindplug.sums import Embedded
@@ -115,7 +116,7 @@ class Journal:
         self.directory = output.with_name(f"{output.name}.partial")
         self.items, self.step, self.keep_skipped = items, step, keep_skipped
         self.identity = {**job, "format": FORMAT, "count": len(items), "items_sha256": digest_of(items)}
-        self._lock: int | None = None
+        self._lock: IO[bytes] | None = None
         self._open(restart)
 
     @property
@@ -170,8 +171,11 @@ class Journal:
         """Let go of the directory; remove it once the job is ``finished``, or if it holds no part."""
         if finished or not any(self.directory.glob("*.npz")):
             shutil.rmtree(self.directory, ignore_errors=True)
+        self._release()
+
+    def _release(self) -> None:
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.close()
             self._lock = None
 
     def _path(self, start: int) -> Path:
@@ -181,20 +185,20 @@ class Journal:
         self._ensure_own()
         try:
             self.directory.mkdir(parents=True, exist_ok=True)
-            self._lock = lock_file(self.directory / "lock")
-        except BlockingIOError:
+            self._lock = (self.directory / "lock").open("ab")
+        except OSError as error:
+            raise not_writable(self.directory, error) from None
+        if not lock_file(self._lock):
+            self._release()
             raise InputError(
                 str(self.directory),
                 found="another process writing there",
                 expected="one process for an output",
-            ) from None
-        except OSError as error:
-            raise not_writable(self.directory, error) from None
+            )
         try:
             self._resume(restart)
         except InputError:
-            os.close(self._lock) if self._lock is not None else None
-            self._lock = None
+            self._release()
             raise
 
     def _ensure_own(self) -> None:
@@ -306,18 +310,3 @@ def job_difference(
         plain = typed[key].startswith("-") and key != "reader_options"
         words.append(f"{typed[key]} {earlier.get(key)}" if plain else typed[key])
     return f"that differs in {', '.join(dict.fromkeys(words))}" if words else ""
-
-
-def lock_file(path: Path) -> int | None:
-    """A lock that ends with this process however it ends; None where the system has none of that kind."""
-    try:
-        import fcntl
-    except ImportError:
-        return None
-    handle = os.open(path, os.O_RDWR | os.O_CREAT, 0o644)
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise
-    return handle

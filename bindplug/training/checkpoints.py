@@ -18,8 +18,9 @@ from safetensors import SafetensorError
 from safetensors.torch import load_file
 from torch import Tensor
 
-from bindplug.directories import Manifest, damage_named, lock_file, staged, verified, write_tensors
+from bindplug.directories import Manifest, damage_named, staged, verified, write_tensors
 from bindplug.errors import CheckpointError, CheckpointNote, InputError, WeightsNotFound
+from bindplug.files import lock_file
 from bindplug.training.options import Checkpoints
 
 MANIFEST = Manifest(

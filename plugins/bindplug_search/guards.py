@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-import os
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from bindplug.errors import BindplugError, InputError
+from bindplug.files import lock_file
 
 LOCK_FILE = "lock"
 
@@ -54,33 +55,22 @@ def reading(path: Path) -> Iterator[None]:
         ) from error
 
 
-def lock(path: Path) -> int:
-    """The lock that one writer of an index has; it ends with this process however it ends.
-
-    Returns:
-        A file descriptor to close; -1 where the system has no such locks.
+def lock(path: Path) -> IO[bytes]:
+    """The lock that one writer of an index has, until the file is closed or this process ends, however it ends.
 
     Raises:
         InputError: another process has it, or the index cannot be written.
     """
     try:
-        import fcntl
-    except ImportError:
-        return -1
-    try:
-        handle = os.open(path / LOCK_FILE, os.O_RDWR | os.O_CREAT, 0o644)
+        file = (path / LOCK_FILE).open("ab")
     except OSError as error:
         raise InputError(
             str(path), found=error.strerror or str(error), expected="an index that can be written"
         ) from None
-    try:
-        fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError:
-        os.close(handle)
-        raise InputError(
-            str(path), found="another process writing there", expected="one writer at a time"
-        ) from None
-    return handle
+    if not lock_file(file):
+        file.close()
+        raise InputError(str(path), found="another process writing there", expected="one writer at a time")
+    return file
 
 
 @contextmanager

@@ -13,8 +13,8 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from bindplug.files import write_whole
 from bindplug.indexes import MetadataValue
-from bindplug_search.index_files import write_json
 from bindplug_search.manifest import Folder
 from bindplug_search.metadata import Changes, Metadata, present
 
@@ -81,7 +81,8 @@ class JoinedTable:
         Raises:
             OSError: it cannot be written.
         """
-        write_json(self.record, {"table": self.table, "directory": self.directory, "files": self.files})
+        values = {"table": self.table, "directory": self.directory, "files": self.files}
+        write_whole(self.record, json.dumps(values).encode("ascii"))
 
 
 def folder_record(index: Path, folder: Folder) -> Path:

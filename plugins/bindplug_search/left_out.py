@@ -7,8 +7,8 @@ from collections.abc import Iterable
 from pathlib import Path
 
 from bindplug.errors import InputError
+from bindplug.files import write_whole
 from bindplug_search.guards import committing
-from bindplug_search.index_files import write_json
 
 FILE = "left_out.json"
 
@@ -60,4 +60,4 @@ def take_in(index: Path, files: Iterable[FileKey]) -> None:
 def _replace(index: Path, earlier: set[FileKey], files: set[FileKey]) -> None:
     if files != earlier:
         with committing(index):
-            write_json(index / FILE, sorted(files))
+            write_whole(index / FILE, json.dumps(sorted(files)).encode("ascii"))

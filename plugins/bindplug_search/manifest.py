@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from bindplug.errors import InputError
+from bindplug.files import write_whole
 from bindplug.space import EmbeddingSpace
-from bindplug_search.index_files import write_json
 
 FILE = "bindplug.json"
 FORMAT_VERSION = 1
@@ -81,7 +81,8 @@ class Manifest:
         Raises:
             OSError: it cannot be written.
         """
-        write_json(directory / FILE, {"format_version": FORMAT_VERSION, **asdict(self)}, indent=1)
+        values = {"format_version": FORMAT_VERSION, **asdict(self)}
+        write_whole(directory / FILE, json.dumps(values, indent=1).encode("ascii"))
 
     @classmethod
     def read(cls, directory: Path) -> Manifest:

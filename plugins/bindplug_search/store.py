@@ -6,14 +6,13 @@ at a time; any number search.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import asdict, replace
 from datetime import timedelta
 from functools import cached_property
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 import pyarrow as pa
@@ -75,7 +74,7 @@ class LanceIndex:
     def __init__(self, path: Path) -> None:
         self.path = Path(path)
         self.manifest = Manifest.read(self.path)
-        self._lock: int | None = None
+        self._lock: IO[bytes] | None = None
         check_columns(self._table, self.manifest.space.width, self.path)
 
     @property
@@ -425,6 +424,5 @@ class LanceIndex:
         try:
             yield
         finally:
-            if self._lock >= 0:
-                os.close(self._lock)
+            self._lock.close()
             self._lock = None

@@ -8,8 +8,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from bindplug.directories import is_occupied, lock_file
+from bindplug.directories import is_occupied
 from bindplug.errors import InputError
+from bindplug.files import lock_file
 from bindplug_lab.binding.machine import Machine
 from bindplug_lab.binding.settings import BindSettings
 

@@ -9,7 +9,6 @@ the rows.
 from __future__ import annotations
 
 import json
-import os
 import posixpath
 import re
 from collections.abc import Iterable, Iterator, Mapping
@@ -21,8 +20,9 @@ from typing import IO, Any
 import pyarrow as pa
 from pyarrow import fs
 
-from bindplug.cli.building import as_utf8, lock_file
+from bindplug.cli.building import as_utf8
 from bindplug.errors import InputError
+from bindplug.files import lock_file
 from bindplug_search.engine.addresses import open_place, whole_file
 from bindplug_search.engine.partition import MOST_REMARKS, PartitionReport
 
@@ -50,7 +50,7 @@ class Destination:
     def __init__(self, output: str) -> None:
         self.output = output
         self.filesystem, self.path = open_place(self._parts_of(output))
-        self._lock: int | None = None
+        self._lock: IO[bytes] | None = None
 
     def _parts_of(self, output: str) -> str:
         """The place of the partitions."""
@@ -81,19 +81,22 @@ class Destination:
         try:
             self.filesystem.create_dir(self.path, recursive=True)
             if isinstance(self.filesystem, fs.LocalFileSystem):
-                self._lock = lock_file(Path(self.path) / "_lock")
+                self._lock = (Path(self.path) / "_lock").open("ab")
+                if not lock_file(self._lock):
+                    self.close()
+                    raise InputError(
+                        self.output,
+                        found="another process writing there",
+                        expected="one process for an output",
+                    )
             self.clear()
-        except BlockingIOError:
-            raise InputError(
-                self.output, found="another process writing there", expected="one process for an output"
-            ) from None
         except OSError as error:
             raise self._not_writable(error) from None
 
     def close(self) -> None:
         """Let go of the directory."""
         if self._lock is not None:
-            os.close(self._lock)
+            self._lock.close()
             self._lock = None
 
     def read_job(self) -> dict[str, Any] | None:
