@@ -94,7 +94,7 @@ def ablate(
 
         print_json(grid_record(grid, results))
     else:
-        _show(grid, results)
+        _print_tables(grid, results)
         if not quiet:
             say(f"report: {directory / 'README.md'}")
     return SKIPPED if any(result.failed for result in results.values()) else OK
@@ -166,7 +166,7 @@ def _plan(grid: Grid, output: str | None, jobs: int | None, as_json: bool) -> in
     return OK
 
 
-def _show(grid: Grid, results: dict[str, RunResult]) -> None:
+def _print_tables(grid: Grid, results: dict[str, RunResult]) -> None:
     from rich.table import Table
     from rich.text import Text
 
@@ -174,8 +174,8 @@ def _show(grid: Grid, results: dict[str, RunResult]) -> None:
     from bindplug_lab.ablations.verdicts import cells, experiment_outcomes, verdicts
 
     out = console()
-    decided = verdicts(grid, results)
-    outcomes = experiment_outcomes(decided)
+    grid_verdicts = verdicts(grid, results)
+    outcomes = experiment_outcomes(grid_verdicts)
     for experiment in grid.experiments:
         outcome = outcomes.get(experiment.name)
         title = experiment.title + (f": {outcome}" if outcome else "")
@@ -196,7 +196,7 @@ def _show(grid: Grid, results: dict[str, RunResult]) -> None:
                 figures = ["" if figure is None else f"{figure:.1f}" for figure in published]
                 table.add_row(Text(f"{sense}, the paper", style="dim"), *figures)
         out.print(table)
-        for verdict in decided:
+        for verdict in grid_verdicts:
             if verdict.experiment == experiment.name:
                 direction = verdict.direction
                 line = f"{direction.sense}: {direction.higher} above {direction.lower}: {verdict.outcome}"

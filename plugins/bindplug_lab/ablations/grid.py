@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from difflib import get_close_matches
@@ -11,15 +10,10 @@ from typing import Any
 
 from bindplug.errors import InputError
 from bindplug_lab.ablations.settings import KEYS, SENSES, RunSettings, check_values
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from bindplug_lab.toml_files import read_toml
 
 METRICS = ("accuracy", "accuracy_top5")
 """What variants are compared by."""
-LONGEST_FILE = 1 << 20
 _SMOKE = {
     "scenes": 20, "views": 2, "epochs": 2.0, "batch_size": 16, "width": 32, "evaluation_scenes": 20,
     "encoder_scenes": 128, "encoder_steps": 1,
@@ -165,7 +159,7 @@ def read_grid(path: str | Path) -> Grid:
             allowed; says where, and what there is.
     """
     path = Path(path)
-    table = _parse(path)
+    table = read_toml(path, "a TOML file of experiments")
     where = str(path)
     _check_keys(where, table, ("title", "seeds", "base", "experiments"), ("seeds", "base", "experiments"))
     seeds = table["seeds"]
@@ -174,7 +168,7 @@ def read_grid(path: str | Path) -> Grid:
     bases = _tables(where, "base", table["base"])
     _check_keys(f"{where}: base", bases, SENSES)
     shared = {
-        sense: _checked(f"{where}: base.{sense}", values) | {"sense": sense}
+        sense: _read_settings(f"{where}: base.{sense}", values) | {"sense": sense}
         for sense, values in bases.items()
     }
     entries = table["experiments"]
@@ -212,7 +206,8 @@ def _experiment(where: str, entry: dict[str, Any], shared: Mapping[str, dict[str
     _check_keys(f"{where}: base", changes, senses)
     bases = {
         sense: RunSettings.from_mapping(
-            shared[sense] | _checked(f"{where}: base.{sense}", changes.get(sense, {})), f"{where}: {sense}"
+            shared[sense] | _read_settings(f"{where}: base.{sense}", changes.get(sense, {})),
+            f"{where}: {sense}",
         )
         for sense in senses
     }
@@ -244,7 +239,7 @@ def _variants(where: str, entries: object, senses: Sequence[str]) -> tuple[Varia
         _check_keys(here, entry, _VARIANT_KEYS, ("name", "set"))
         if not isinstance(entry["set"], dict):
             raise InputError(f"{here}: set", found=repr(entry["set"]), expected="a table of settings")
-        changes = _checked(here, entry["set"])
+        changes = _read_settings(here, entry["set"])
         for reserved in ("seed", "sense"):
             if reserved in changes:
                 raise InputError(f"{here}: set", found=repr(reserved), expected="a setting that a recipe has")
@@ -287,24 +282,7 @@ def _directions(
     return tuple(directions)
 
 
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        content = path.read_bytes()[: LONGEST_FILE + 1]
-    except OSError as error:
-        raise InputError(
-            str(path), found=error.strerror or "unreadable", expected="a TOML file of experiments"
-        ) from None
-    if len(content) > LONGEST_FILE:
-        raise InputError(str(path), found="more than 1 MiB", expected="a TOML file of experiments")
-    try:
-        return tomllib.loads(content.decode("utf-8-sig").replace("\r\n", "\n"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            str(path), found=f"damaged TOML ({error})", expected="a TOML file of experiments"
-        ) from None
-
-
-def _checked(where: str, values: object) -> dict[str, Any]:
+def _read_settings(where: str, values: object) -> dict[str, Any]:
     if not isinstance(values, dict):
         raise InputError(where, found=repr(values)[:80], expected="a table of settings")
     for name in values:

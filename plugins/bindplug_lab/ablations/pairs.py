@@ -25,6 +25,8 @@ VIEW_SEED = 11
 BATCH = 256
 _AREAS = {"none": (1.0, 1.0), "basic": (0.6, 1.0), "strong": (0.15, 1.0)}
 """Smallest and largest part of a picture that a crop shows."""
+_HOLES = 3
+"""Rectangles that a depth sensor misses."""
 _FIRST_SCENE = {"depth": 0, "audio": 1_000_000}
 """Each sense is bound on scenes of its own."""
 
@@ -87,7 +89,7 @@ class ViewPairs:
             if not settings.spatial_alignment:
                 boxes = random_boxes(len(row), generator, area=_AREAS[settings.image_augmentation])
             inputs = crop(self.recordings[row], boxes, DEPTH_SIDE)
-        return _noisy(inputs, settings.input_noise, generator)
+        return _add_noise(inputs, settings.input_noise, generator)
 
 
 def training_pairs(settings: RunSettings, cache: Path) -> ViewPairs:
@@ -101,22 +103,22 @@ def training_pairs(settings: RunSettings, cache: Path) -> ViewPairs:
 def _recordings(world: World, sense: str) -> Tensor:
     """(R, 1, H, W) filter banks as they are; depth maps equalized, so that far things stand out as near ones do."""
     recordings = world.tensor(sense)
-    return recordings if sense == "audio" else equalized(recordings)
+    return recordings if sense == "audio" else equalize(recordings)
 
 
-def equalized(maps: Tensor) -> Tensor:
+def equalize(maps: Tensor) -> Tensor:
     """Each value of a map (B, 1, H, W) replaced by its rank among the map's, from -1.7 to 1.7: unit deviation."""
     # (B, 1, H, W) -> (B, H * W)
     flat = maps.float().flatten(1)
-    ordered = flat.sort(dim=1).values
+    values = flat.sort(dim=1).values
     # equal values share the middle of their ranks
-    ranks = torch.searchsorted(ordered, flat) + torch.searchsorted(ordered, flat, right=True)
-    scaled = 1.732 * (ranks / flat.shape[1] - 1)
-    return scaled.to(torch.float16).view_as(maps)
+    ranks = torch.searchsorted(values, flat) + torch.searchsorted(values, flat, right=True)
+    centered_ranks = 1.732 * (ranks / flat.shape[1] - 1)
+    return centered_ranks.to(torch.float16).view_as(maps)
 
 
 def _boxes(settings: RunSettings, count: int) -> Tensor:
-    """(R, V, 4)"""
+    """(R, V, 4) where each view is cut out."""
     generator = torch.Generator().manual_seed(VIEW_SEED)
     flip = 0.0 if settings.image_augmentation == "none" else 0.5
     boxes = random_boxes(
@@ -143,7 +145,7 @@ def _view_rows(
             pictures = images[indices].repeat_interleave(settings.views, dim=0)
             crops = crop(pictures, boxes[indices].flatten(0, 1), SIDE)
             if settings.image_augmentation == "strong":
-                crops = strongly_changed(crops, generator)
+                crops = augment_strongly(crops, generator)
             views.append(embed_images(encoder, crops.clamp(0, 255).to(torch.uint8)))
         rows = torch.cat(views).unflatten(0, (-1, settings.views))
         with staged_file(path) as temporary, temporary.open("wb") as file:
@@ -151,7 +153,7 @@ def _view_rows(
     return torch.from_numpy(np.load(path))
 
 
-def strongly_changed(images: Tensor, generator: torch.Generator) -> Tensor:
+def augment_strongly(images: Tensor, generator: torch.Generator) -> Tensor:
     """Colors, light and contrast changed, and now and then a rectangle erased.
 
     Args:
@@ -164,8 +166,8 @@ def strongly_changed(images: Tensor, generator: torch.Generator) -> Tensor:
     gain = 1 + 0.8 * (torch.rand(count, 3, 1, 1, generator=generator) - 0.5)
     contrast = 1 + 1.2 * (torch.rand(count, 1, 1, 1, generator=generator) - 0.5)
     light = 100 * (torch.rand(count, 1, 1, 1, generator=generator) - 0.5)
-    changed = ((images * gain - 127.5) * contrast + 127.5 + light).clamp(0, 255)
-    return random_erase(changed, 0.25, generator)
+    images = ((images * gain - 127.5) * contrast + 127.5 + light).clamp(0, 255)
+    return random_erase(images, 0.25, generator)
 
 
 def evaluation_inputs(settings: RunSettings, cache: Path) -> tuple[Tensor, Tensor]:
@@ -177,8 +179,8 @@ def evaluation_inputs(settings: RunSettings, cache: Path) -> tuple[Tensor, Tenso
         whole = torch.tensor([[0.0, 0.0, 1.0, 1.0]]).expand(len(recordings), 4)
         inputs = with_holes(crop(recordings, whole, DEPTH_SIDE), settings.evaluation_holes, generator)
     else:
-        inputs = partly_deaf(recordings.float(), settings.evaluation_deaf, generator)
-    return _noisy(inputs, settings.evaluation_noise, generator), torch.from_numpy(world.labels.copy())
+        inputs = with_deaf_band(recordings.float(), settings.evaluation_deaf, generator)
+    return _add_noise(inputs, settings.evaluation_noise, generator), torch.from_numpy(world.labels.copy())
 
 
 def with_holes(maps: Tensor, share: float, generator: torch.Generator) -> Tensor:
@@ -193,22 +195,18 @@ def with_holes(maps: Tensor, share: float, generator: torch.Generator) -> Tensor
         return maps
     count, _, height, width = maps.shape
     rows, columns = torch.arange(height), torch.arange(width)
-    filled = maps.mean(dim=(-1, -2), keepdim=True)
+    mean = maps.mean(dim=(-1, -2), keepdim=True)  # (B, 1, 1, 1)
     half = round((share / _HOLES) ** 0.5 * height)
     for _ in range(_HOLES):
         top = torch.randint(height - half + 1, (count, 1), generator=generator)
         left = torch.randint(width - half + 1, (count, 1), generator=generator)
         hole_rows = (rows >= top) & (rows < top + half)
         hole_columns = (columns >= left) & (columns < left + half)
-        maps = torch.where((hole_rows[:, :, None] & hole_columns[:, None])[:, None], filled, maps)
+        maps = torch.where((hole_rows[:, :, None] & hole_columns[:, None])[:, None], mean, maps)
     return maps
 
 
-_HOLES = 3
-"""Rectangles that a depth sensor misses."""
-
-
-def partly_deaf(banks: Tensor, share: float, generator: torch.Generator) -> Tensor:
+def with_deaf_band(banks: Tensor, share: float, generator: torch.Generator) -> Tensor:
     """Filter banks of a microphone that misses one band, filled with the bank's mean.
 
     Args:
@@ -222,11 +220,11 @@ def partly_deaf(banks: Tensor, share: float, generator: torch.Generator) -> Tens
         return banks
     start = torch.randint(bins - width + 1, (len(banks), 1), generator=generator)
     position = torch.arange(bins)
-    hidden = (position >= start) & (position < start + width)
-    return torch.where(hidden[:, None, :, None], banks.mean(dim=(-1, -2), keepdim=True), banks)
+    in_band = (position >= start) & (position < start + width)  # (B, M)
+    return torch.where(in_band[:, None, :, None], banks.mean(dim=(-1, -2), keepdim=True), banks)
 
 
-def _noisy(inputs: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
+def _add_noise(inputs: Tensor, deviation: float, generator: torch.Generator) -> Tensor:
     if not deviation:
         return inputs
     return inputs + deviation * torch.randn(inputs.shape, generator=generator)

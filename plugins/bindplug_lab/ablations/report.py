@@ -19,6 +19,7 @@ from bindplug_lab.ablations.verdicts import (
     experiment_outcomes,
     verdicts,
 )
+from bindplug_lab.output import markdown_row
 
 INTERVALS = (
     "Intervals hold 95 %: Student's over seeds, with the deviation of all variants of a sense pooled. A direction is "
@@ -30,10 +31,10 @@ INTERVALS = (
 def experiment_markdown(experiment: Experiment, grid: Grid, results: Mapping[str, RunResult]) -> str:
     """An experiment's table, figure, notes and settings."""
     table = cells(experiment, results, grid.seeds)
-    decided = [verdict for verdict in verdicts(grid, results) if verdict.experiment == experiment.name]
+    own_verdicts = [verdict for verdict in verdicts(grid, results) if verdict.experiment == experiment.name]
     lines = [f"## {experiment.title}", ""]
     lines += [*_table(experiment, table), "", f"![{experiment.title}]({experiment.name}.png)", ""]
-    lines += [_sentence(verdict) for verdict in decided]
+    lines += [_sentence(verdict) for verdict in own_verdicts]
     failures = [
         f"- failed: {sense}, {name}: {_one_line(error)}"
         for (sense, name), cell in table.items()
@@ -50,16 +51,15 @@ def experiment_markdown(experiment: Experiment, grid: Grid, results: Mapping[str
     return "\n".join(lines)
 
 
-def grid_markdown(grid: Grid, results: Mapping[str, RunResult], pages: bool = False) -> str:
+def grid_markdown(grid: Grid, results: Mapping[str, RunResult]) -> str:
     """The summary of a grid: every direction with its outcome.
 
     Args:
         grid: the experiments.
         results: by the keys of their settings.
-        pages: append each experiment's page.
     """
-    decided = verdicts(grid, results)
-    outcomes = experiment_outcomes(decided)
+    grid_verdicts = verdicts(grid, results)
+    outcomes = experiment_outcomes(grid_verdicts)
     runs = grid.runs()
     seconds = sum(results[settings.key].seconds for settings in runs if settings.key in results)
     complete = sum(1 for settings in runs if settings.key in results and not results[settings.key].failed)
@@ -67,38 +67,34 @@ def grid_markdown(grid: Grid, results: Mapping[str, RunResult], pages: bool = Fa
     lines = [f"# {grid.title}", ""]
     if outcomes:
         counts = {outcome: list(outcomes.values()).count(outcome) for outcome in (REPRODUCED, "in part")}
-        directions = sum(verdict.outcome == REPRODUCED for verdict in decided)
+        directions = sum(verdict.outcome == REPRODUCED for verdict in grid_verdicts)
         lines += [
             f"{counts[REPRODUCED]} of {len(outcomes)} experiments reproduced in all their directions, "
-            f"{counts['in part']} in part; {directions} of {len(decided)} directions.",
+            f"{counts['in part']} in part; {directions} of {len(grid_verdicts)} directions.",
             "",
         ]
     lines += [INTERVALS, ""]
     lines += [
-        "| experiment | sense | the paper: higher > lower | paper | here | outcome |",
-        "|---|---|---|--:|--:|---|",
+        markdown_row(["experiment", "sense", "the paper: higher > lower", "paper", "here", "outcome"]),
+        markdown_row(["---", "---", "---", "--:", "--:", "---"]),
     ]
-    for verdict in decided:
+    for verdict in grid_verdicts:
         title = next(e.title for e in grid.experiments if e.name == verdict.experiment)
         direction = verdict.direction
-        lines.append(
-            f"| [{title}]({verdict.experiment}.md) | {direction.sense} | {direction.higher} > {direction.lower} "
-            f"| {_points(verdict.published)} | {_points(verdict.difference)} | {verdict.outcome} |"
-        )
+        link, variants = f"[{title}]({verdict.experiment}.md)", f"{direction.higher} > {direction.lower}"
+        figures = [_points(verdict.published), _points(verdict.difference)]
+        lines.append(markdown_row([link, direction.sense, variants, *figures, verdict.outcome]))
     lines += [
         "",
         f"{complete} of {len(runs)} runs, {failed} failed; together they took {seconds / 60:.0f} minutes.",
         "",
     ]
-    text = "\n".join(lines)
-    if pages:
-        text += "\n" + "\n".join(experiment_markdown(e, grid, results) for e in grid.experiments)
-    return text
+    return "\n".join(lines)
 
 
 def grid_record(grid: Grid, results: Mapping[str, RunResult]) -> dict[str, Any]:
     """Plain values of everything in the report."""
-    decided = verdicts(grid, results)
+    grid_verdicts = verdicts(grid, results)
     return {
         "title": grid.title,
         "seeds": list(grid.seeds),
@@ -129,9 +125,9 @@ def grid_record(grid: Grid, results: Mapping[str, RunResult]) -> dict[str, Any]:
                 "difference": _number(verdict.difference),
                 "published": _number(verdict.published),
             }
-            for verdict in decided
+            for verdict in grid_verdicts
         ],
-        "outcomes": experiment_outcomes(decided),
+        "outcomes": experiment_outcomes(grid_verdicts),
     }
 
 
@@ -146,14 +142,13 @@ def _number(value: float) -> float | None:
 
 def _table(experiment: Experiment, table: Mapping[tuple[str, str], Cell]) -> list[str]:
     names = [variant.name for variant in experiment.variants]
-    lines = [f"| {experiment.axis} | {' | '.join(names)} |", f"|---|{'--:|' * len(names)}"]
+    lines = [markdown_row([experiment.axis, *names]), markdown_row(["---", *["--:"] * len(names)])]
     for sense in experiment.bases:
-        entries = [_text(table[sense, name]) for name in names]
-        lines.append(f"| {sense} | {' | '.join(entries)} |")
+        lines.append(markdown_row([sense, *(_text(table[sense, name]) for name in names)]))
         published = [variant.published.get(sense) for variant in experiment.variants]
         if any(figure is not None for figure in published):
             texts = ["" if figure is None else f"{figure:.1f}" for figure in published]
-            lines.append(f"| {sense}, the paper | {' | '.join(texts)} |")
+            lines.append(markdown_row([f"{sense}, the paper", *texts]))
     return lines
 
 

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import FIRST_COMPLETED, Future, ThreadPoolExecutor, wait
+from concurrent.futures import Future, ThreadPoolExecutor, as_completed
 from pathlib import Path
 from queue import SimpleQueue
 from typing import Any
@@ -120,11 +120,8 @@ class _Workers:
         futures: dict[Future[str], RunSettings] = {
             self._threads.submit(self._do, kind, settings): settings for settings in runs
         }
-        waiting = set(futures)
-        while waiting:
-            ended, waiting = wait(waiting, return_when=FIRST_COMPLETED)
-            for future in ended:
-                yield futures[future], future.result()
+        for future in as_completed(futures):
+            yield futures[future], future.result()
 
     def _do(self, kind: str, settings: RunSettings) -> str:
         process = self._idle.get()

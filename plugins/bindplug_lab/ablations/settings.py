@@ -115,13 +115,13 @@ class RunSettings:
             "seed",
         )
         limits |= {name: (getattr(self, name) >= 0, "0 or more") for name in not_negative}
-        learned = self.temperature == "learned"
+        is_learned = self.temperature == "learned"
         limits |= {
             "sense": (self.sense in SENSES, f"one of {', '.join(SENSES)}"),
             "things": (1 <= self.things <= 5, "1 to 5"),
             "image_augmentation": (self.image_augmentation in AUGMENTATIONS, f"one of {', '.join(AUGMENTATIONS)}"),
             "temperature": (
-                learned or (not isinstance(self.temperature, str) and self.temperature > 0),
+                is_learned or (not isinstance(self.temperature, str) and self.temperature > 0),
                 'a positive number or "learned"',
             ),
             "image_encoder": (self.image_encoder in IMAGE_ENCODERS, f"one of {', '.join(IMAGE_ENCODERS)}"),
@@ -171,7 +171,7 @@ def check_values(values: Mapping[str, Any], where: str) -> dict[str, Any]:
         InputError: a key is none of the settings, or a value is of another type.
     """
     hints = get_type_hints(RunSettings)
-    checked = {}
+    settings = {}
     for name, value in values.items():
         if name not in hints:
             raise InputError(
@@ -186,5 +186,5 @@ def check_values(values: Mapping[str, Any], where: str) -> dict[str, Any]:
             raise InputError(f"{where}: {name}", found=repr(value), expected=expected)
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"{where}: {name}", found=repr(value), expected="a finite number")
-        checked[name] = value
-    return checked
+        settings[name] = value
+    return settings

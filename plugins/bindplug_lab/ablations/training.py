@@ -23,7 +23,7 @@ from bindplug_lab.ablations.pairs import (
 )
 from bindplug_lab.ablations.settings import RunSettings
 
-LEARNED_FROM = 0.07
+INITIAL_TEMPERATURE = 0.07
 """The temperature that a learned one starts from. Source: CLIP (arXiv 2103.00020), section 2.5."""
 BATCH = 250
 _KERNELS = {"depth": (8, 8), "audio": (16, 17)}
@@ -52,33 +52,33 @@ def run(settings: RunSettings, cache: Path) -> dict[str, Any]:
     with sdpa_kernel(SDPBackend.MATH):  # faster than the fused kernel on short sequences on CPUs
         result = bind(model, settings.sense, pairs, binding_recipe(settings), quiet=True)
     inputs, labels = evaluation_inputs(settings, cache)
-    started = time.perf_counter()
+    start_s = time.perf_counter()
     # (N, K): the classes in the order of their nearness to each input
     order = cosines(model, settings.sense, inputs, encoder.classifier).argsort(dim=1, descending=True)
-    right = order[:, 0] == labels
+    is_right = order[:, 0] == labels  # (N,)
     things = encoder.classifier.shape[0]
     return {
-        "accuracy": float(right.float().mean()),
+        "accuracy": float(is_right.float().mean()),
         "accuracy_top5": float((order[:, :5] == labels[:, None]).any(dim=1).float().mean()),
-        "class_accuracy": [float(right[labels == thing].float().mean()) for thing in range(things)],
+        "class_accuracy": [float(is_right[labels == thing].float().mean()) for thing in range(things)],
         "final_loss": result.losses[-1],
         "scale": result.scale,
         "steps": result.steps,
         "seconds": round(result.seconds, 2),
-        "evaluation_seconds": round(time.perf_counter() - started, 2),
+        "evaluation_seconds": round(time.perf_counter() - start_s, 2),
     }
 
 
 def binding_recipe(settings: RunSettings) -> BindingRecipe:
     """The recipe of a run, whose epochs count views instead of scenes."""
-    learned = settings.temperature == "learned"
+    is_learned = settings.temperature == "learned"
     return BindingRecipe(
         epochs=settings.epochs / settings.views,
         batch_size=settings.batch_size,
         learning_rate=settings.learning_rate,
         weight_decay=settings.weight_decay,
-        temperature=LEARNED_FROM if learned else float(settings.temperature),
-        learn_temperature=learned,
+        temperature=INITIAL_TEMPERATURE if is_learned else float(settings.temperature),
+        learn_temperature=is_learned,
         warmup_epochs=settings.warmup_epochs / settings.views,
         drop_path=settings.drop_path,
         head=settings.head,
@@ -90,15 +90,15 @@ def binding_recipe(settings: RunSettings) -> BindingRecipe:
 
 def build_model(settings: RunSettings, embed_dim: int) -> ImageBind:
     """A network with the tower to be trained alone, freshly initialized from the run's seed."""
-    trained = TowerConfig(
+    tower = TowerConfig(
         settings.width, settings.blocks, settings.width // 32,
         kernel=_KERNELS[settings.sense], drop_path=settings.drop_path, head=settings.head,
     )  # fmt: skip
     config = ImageBindConfig(
         vision=_unused(2, 16, 16),
         text=_unused(),
-        audio=trained if settings.sense == "audio" else _unused(16, 17),
-        depth=trained if settings.sense == "depth" else _unused(16, 16),
+        audio=tower if settings.sense == "audio" else _unused(16, 17),
+        depth=tower if settings.sense == "depth" else _unused(16, 16),
         thermal=_unused(16, 16),
         imu=_unused(20),
         embed_dim=embed_dim,

@@ -115,7 +115,7 @@ def _figures(
 
 def verdicts(grid: Grid, results: Mapping[str, RunResult]) -> list[Verdict]:
     """What became of every direction of a grid."""
-    decided = []
+    grid_verdicts = []
     for experiment in grid.experiments:
         table = cells(experiment, results, grid.seeds)
         published = {variant.name: variant.published for variant in experiment.variants}
@@ -130,14 +130,14 @@ def verdicts(grid: Grid, results: Mapping[str, RunResult]) -> list[Verdict]:
                 difference = higher.value - lower.value
                 if not overlap(higher, lower):
                     outcome = REPRODUCED if difference > 0 else OPPOSITE
-            decided.append(Verdict(experiment.name, direction, outcome, difference, gap))
-    return decided
+            grid_verdicts.append(Verdict(experiment.name, direction, outcome, difference, gap))
+    return grid_verdicts
 
 
-def experiment_outcomes(decided: Sequence[Verdict]) -> dict[str, str]:
+def experiment_outcomes(grid_verdicts: Sequence[Verdict]) -> dict[str, str]:
     """The outcome of each experiment with directions: reproduced if all of them are, ``"in part"`` if some are."""
     by_name: dict[str, list[str]] = {}
-    for verdict in decided:
+    for verdict in grid_verdicts:
         by_name.setdefault(verdict.experiment, []).append(verdict.outcome)
     outcomes = {}
     for name, several in by_name.items():

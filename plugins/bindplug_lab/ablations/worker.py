@@ -39,7 +39,7 @@ def do(job: dict[str, Any]) -> dict[str, Any]:
     from bindplug_lab.ablations.training import PREPARATIONS, run
 
     settings, cache = RunSettings(**job["settings"]), Path(job["cache"])
-    started = time.perf_counter()
+    start_s = time.perf_counter()
     figures: dict[str, Any] = {}
     error = ""
     try:
@@ -49,7 +49,7 @@ def do(job: dict[str, Any]) -> dict[str, Any]:
             PREPARATIONS[job["kind"]](settings, cache)
     except Exception as problem:  # whatever it is, the other runs go on
         error = f"{type(problem).__name__}: {problem}"
-    seconds = round(time.perf_counter() - started, 2)
+    seconds = round(time.perf_counter() - start_s, 2)
     if job["kind"] == "run":
         ResultStore(job["results"]).write(RunResult(settings, figures, error, seconds))
     return {"error": error}

@@ -103,7 +103,7 @@ def test_mistakes_are_errors_that_say_what_there_is(tmp_path, old, new, message)
 
 
 def test_a_missing_file():
-    with pytest.raises(InputError, match="No such file"):
+    with pytest.raises(InputError, match="no such file"):
         read_grid("nowhere.toml")
 
 

@@ -70,6 +70,12 @@ def test_tables_hold_figures_intervals_and_the_papers(grid_file, tmp_path):
     assert "4 of 4 runs, 0 failed" in summary
 
 
+def test_a_bar_in_a_name_splits_no_column(grid_file, tmp_path):
+    grid = read_grid(write_grid(tmp_path, TINY.replace('"1.0"', '"1|0"')))
+    text = experiment_markdown(grid.experiments[0], grid, {})
+    assert "| temperature | 0.05 | 1\\|0 |" in text
+
+
 def test_failures_are_named(grid_file, tmp_path):
     grid = read_grid(grid_file)
     results = invent_results(
@@ -95,9 +101,9 @@ def test_an_experiment_is_reproduced_if_all_its_directions_are(grid_file, tmp_pa
     )
     grid = read_grid(write_grid(tmp_path, text))
     results = invent_results(grid, tmp_path / "results", {"0.05": [0.60, 0.61], "1.0": [0.30, 0.31]})
-    decided = verdicts(grid, results)
-    assert [verdict.outcome for verdict in decided] == ["opposite", "reproduced"]
-    assert experiment_outcomes(decided) == {"temperature": "in part"}
+    grid_verdicts = verdicts(grid, results)
+    assert [verdict.outcome for verdict in grid_verdicts] == ["opposite", "reproduced"]
+    assert experiment_outcomes(grid_verdicts) == {"temperature": "in part"}
 
 
 def test_the_figure_shows_both(grid_file, tmp_path):
