@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import csv
 import re
 import zipfile
 from collections.abc import Callable
@@ -9,6 +10,7 @@ from collections.abc import Callable
 import numpy as np
 
 from bindplug.errors import InputError
+from bindplug.inputs.gzipped import is_gzip, unzipped
 from bindplug.inputs.limits import MOST_BYTES, MOST_PIXELS, check_limit
 from bindplug.inputs.matlab import read_variables
 from bindplug.inputs.notes import note
@@ -20,12 +22,32 @@ MATLAB_MAGIC = b"MATLAB 5.0 MAT-file"
 MATLAB_HDF5_MAGIC = b"MATLAB 7.3 MAT-file"
 TEXT_SUFFIXES = (".csv", ".txt", ".tsv", ".asc", ".dat")
 NUMBER_BYTES = frozenset(b"0123456789+-.,;eE \t\r\nNnAaIiFf")
+OTHER_TEXTS = (
+    b"P1",
+    b"P2",
+    b"P3",
+    b"P4",
+    b"P5",
+    b"P6",
+    b"P7",
+    b"Pf",
+    b"PF",
+    b"#?",
+    b"#define",
+    b"/*",
+    b"<",
+    b"%",
+    b"{",
+)
+"""How pictures and documents begin that are text too."""
+CONTROLS = frozenset(range(32)) - frozenset(b"\t\r\n")
 MISSING = frozenset(("", "nan", "na", "n/a", "null", "none", "-", "--"))
 NARROWEST_TEXT = 8
 """Fewest rows and columns of a text file that is a map and not a table of points."""
 MOST_TEXT_SIDE, LONGEST_TEXT_LINE = 1 << 16, 1 << 21
 """Most rows and columns of a text file, and characters of one of its lines."""
 POINTS_REMEDY = "Points in a row each have to be projected to a map first."
+_QUOTED = re.compile(r'"[^"\n]*"')
 MASK_NAMES = ("mask", "valid", "valid_mask", "depth_mask")
 
 
@@ -82,6 +104,14 @@ def read_map(
     Raises:
         InputError: the file is damaged, or which of its arrays is meant is not clear.
     """
+    if is_gzip(source):
+        inner = read_map(unzipped(source, expected), expected, names=names, array=array)
+        if inner is None:
+            problem = "a gzip file of no array and no numbers"
+            raise InputError(
+                describe_source(source), found=problem, expected=expected, remedy="Unpack it first."
+            )
+        return inner
     if is_array_file(source):
         arrays = read_arrays(source, expected)
         key = choose_array(list(arrays), describe_source(source), names, array)
@@ -89,9 +119,24 @@ def read_map(
     head = peek(source, 512)
     if suffix_of(source) == ".mat" or head.startswith((MATLAB_MAGIC, MATLAB_HDF5_MAGIC)):
         return _read_matlab(source, expected, names, array)
-    if suffix_of(source) in TEXT_SUFFIXES or (len(head) > 2 and NUMBER_BYTES.issuperset(head)):
+    if suffix_of(source) in TEXT_SUFFIXES or _is_table(head):
         return read_text_matrix(source, expected)
     return None
+
+
+def _is_table(head: bytes) -> bool:
+    """Whether a file that begins with ``head`` is text with rows of numbers, perhaps below lines of words."""
+    if len(head) < 3:
+        return False
+    if NUMBER_BYTES.issuperset(head):
+        return True
+    if head.startswith(OTHER_TEXTS) or CONTROLS.intersection(head):
+        return False
+    text = head.decode("utf-8", "ignore")
+    return (
+        re.search(rf"^[^A-Za-z]*\d(?:[\d\s.,;+\"-]*[,;\t ]){{{NARROWEST_TEXT - 1}}}", text, re.MULTILINE)
+        is not None
+    )
 
 
 def choose_array(arrays: list[str], name: str, names: tuple[str, ...], array: str | None) -> str:
@@ -139,7 +184,8 @@ def read_text_matrix(source: object, expected: str) -> tuple[np.ndarray, str]:
     """The numbers of a text file (H, W), and the lines before them.
 
     Columns are separated by commas, semicolons, tabs or spaces; a decimal comma is understood where the comma
-    does not separate. Empty fields become NaN. Rows and columns that only number the others are dropped.
+    does not separate, or stands within quotes. Empty fields become NaN. Rows and columns that only number the others
+    are dropped, and so are blank columns at the end. Of several maps that blank lines divide the first is read.
 
     Returns:
         int64 where all fields are whole numbers, else float64; and the lines before the first full row.
@@ -170,12 +216,14 @@ def read_text_matrix(source: object, expected: str) -> tuple[np.ndarray, str]:
     check_limit(name, width, MOST_TEXT_SIDE, "columns of text", POINTS_REMEDY)
     check_limit(name, width * len(lines), MOST_PIXELS, "fields of text", "Scale the map down.")
     rows: list[np.ndarray] = []
+    places: list[int] = []
     first = 0
     for place, (number, line) in enumerate(lines):
         row = _numbers(split(line))
         if row is not None and len(row) == width:
             first = first if rows else place
             rows.append(np.array(row))
+            places.append(number)
         elif rows:
             detail = "words among the numbers" if row is None else f"{len(row)} columns, before {width}"
             raise InputError(name, found=f"line {number}: {detail}", expected=f"rows of {width} numbers")
@@ -183,8 +231,10 @@ def read_text_matrix(source: object, expected: str) -> tuple[np.ndarray, str]:
             detail = f"{len(row)} columns, later {width}"
             raise InputError(name, found=f"line {number}: {detail}", expected=f"rows of {width} numbers")
     if len(rows) < NARROWEST_TEXT:
-        raise _no_map(f"{len(rows)} rows of {width} numbers", name)
-    matrix = np.array(rows)
+        example = next((field for field in split(lines[len(lines) // 2][1]) if _numbers([field]) is None), "")
+        words = f", whose fields are as {example[:20]!r}" if example else ""
+        raise _no_map(f"{len(rows)} rows of {width} numbers{words}", name)
+    matrix = np.array(rows[: _first_frame(places)])
     if first:  # below lines of words, blank rows and a blank column are of the layout
         blank = np.isnan(matrix)
         top, left = int(np.argmin(blank.all(axis=1))), int(blank[:, 0].all() and not blank.all())
@@ -197,6 +247,22 @@ def read_text_matrix(source: object, expected: str) -> tuple[np.ndarray, str]:
         whole = matrix.astype(np.int64)
         matrix = whole if np.array_equal(whole, matrix) else matrix
     return matrix, "\n".join(line for _, line in lines[:first])
+
+
+def _first_frame(places: list[int]) -> int:
+    """Rows of the first of several frames, which blank lines divide; else all rows.
+
+    Args:
+        places: number of each row's line.
+    """
+    starts = [0, *(np.flatnonzero(np.diff(places) > 1) + 1).tolist(), len(places)]
+    sizes = set(np.diff(starts).tolist())
+    if len(starts) < 3 or len(sizes) > 1 or min(sizes) < NARROWEST_TEXT:
+        return len(places)
+    note(
+        f"the first of {len(starts) - 1} maps was read, which blank lines divide; pass the others by themselves"
+    )
+    return int(starts[1])
 
 
 def _no_map(content: str, name: str) -> InputError:
@@ -216,20 +282,32 @@ def _decoded(data: bytes) -> str:
 def _splitter(lines: list[str]) -> Callable[[str], list[str]]:
     """How the lines are split into fields, decimal commas made points."""
     text = "\n".join(lines)
-    mark = ";" if ";" in text else "\t" if "\t" in text else None
-    spaced_decimal_commas = re.search(r"\d,\d+ +[-+]?\d+,\d", text) is not None
-    if mark is None and "," in text and not spaced_decimal_commas:
+    bare = _QUOTED.sub("0", text)  # a comma within quotes separates nothing
+    mark = ";" if ";" in bare else "\t" if "\t" in bare else None
+    spaced_decimal_commas = re.search(r"\d,\d+ +[-+]?\d+,\d", bare) is not None
+    if mark is None and "," in bare and not spaced_decimal_commas:
         mark = ","
-    comma = mark != "," and re.search(r"\d,\d", text) is not None
-    ended = mark is not None and all(line.rstrip(" \r").endswith(mark) for line in lines[:-1])
+    comma = re.search(r"\d,\d", text if mark != "," else "".join(_QUOTED.findall(text))) is not None
+    quoted = mark is not None and bare != text
+
+    def fields_of(line: str) -> list[str]:
+        fields = next(csv.reader([line], delimiter=mark), []) if quoted and mark else line.split(mark)
+        return [field.strip().strip('"') for field in fields]
+
+    # separators that end every line, as spreadsheets write blank columns
+    blanks = min((_blank_end(fields_of(line)) for line in lines[:-1]), default=0) if mark is not None else 0
 
     def split(line: str) -> list[str]:
-        fields = [field.strip().strip('"') for field in line.split(mark)]
-        if ended and not fields[-1]:
-            fields.pop()  # the separator that ends every line
-        return [field.replace(",", ".") for field in fields] if comma else fields
+        fields = fields_of(line)
+        end = len(fields) - min(blanks, _blank_end(fields))
+        return [field.replace(",", ".") for field in fields[:end]] if comma else fields[:end]
 
     return split
+
+
+def _blank_end(fields: list[str]) -> int:
+    """How many blank fields a line ends with."""
+    return next((count for count, field in enumerate(reversed(fields)) if field), len(fields))
 
 
 def _numbers(fields: list[str]) -> list[float] | None:

@@ -10,19 +10,24 @@ from PIL import Image
 
 from bindplug.errors import InputError
 from bindplug.inputs.notes import note
-from bindplug.inputs.tiff import BITS, PHOTOMETRIC
+from bindplug.inputs.tiff import BITS, PHOTOMETRIC, SAMPLE_FORMAT, SIGNED
 
-FULL_16_BITS, TWELVE_BITS = 65535, 4095
+FULL_16_BITS, FULL_15_BITS, TWELVE_BITS = 65535, 32767, 4095
 MAX_SAMPLE_VALUE, S_MAX_SAMPLE_VALUE = 281, 341
 WHITE_LEVELS = tuple(2**bits - 1 for bits in range(9, 16))
 """Largest values of 9 to 15 bits: a tag that holds another is a statistic of the picture."""
 
 
 def white_level(picture: Image.Image) -> int:
-    """The value that is white in a picture of one 16-bit channel: 65535, or less if a TIFF's tags say so."""
+    """The value that is white in a picture of one 16-bit channel: 65535, or less if a TIFF's tags say so.
+
+    Of signed 16-bit integers it is 32767.
+    """
     tags: Any = getattr(picture, "tag_v2", {})
     bits = _numbers(tags, BITS)[:1]
     levels = [2**number - 1 for number in bits if 8 < number < 16]
+    if _numbers(tags, SAMPLE_FORMAT)[:1] == [SIGNED] and bits == [16]:
+        levels.append(FULL_15_BITS)
     levels += [level for tag in (S_MAX_SAMPLE_VALUE, MAX_SAMPLE_VALUE) for level in _numbers(tags, tag)[:1]]
     return next((level for level in levels if level in WHITE_LEVELS), FULL_16_BITS)
 

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from bindplug.errors import InputError
 from bindplug.inputs.base import Preprocess, to_device
-from bindplug.inputs.bit_depth import FULL_16_BITS, is_white_zero, note_darkness, white_level
+from bindplug.inputs.bit_depth import FULL_15_BITS, FULL_16_BITS, is_white_zero, note_darkness, white_level
 from bindplug.inputs.pictures import is_sixteen_bit, load_pixels, open_picture, refuse_programs
 from bindplug.inputs.source import check_choice, describe_source, is_file_like, to_numpy
 from bindplug.inputs.spatial import IMAGE_SIZE, center_crop, check_scaled_size, resize_short_side
@@ -78,8 +78,8 @@ class ImagePreprocess(Preprocess):
             raise InputError(name, found=f"an object of type {type(source).__name__}", expected=EXPECTED)
         check_scaled_size(*picture.size, self.image_size, name)
         white = white_level(picture)  # a turned copy has no tags
-        if is_sixteen_bit(picture) and white == FULL_16_BITS:
-            note_darkness(int(np.asarray(picture).max()))
+        if is_sixteen_bit(picture) and white in (FULL_16_BITS, FULL_15_BITS):
+            note_darkness(int(np.asarray(picture).max()), white)
         rgb = to_rgb(ImageOps.exif_transpose(picture) if exif else picture, alpha, name, white=white)
         return ImageOps.invert(rgb) if is_white_zero(picture) else rgb
 

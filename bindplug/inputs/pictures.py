@@ -14,6 +14,7 @@ from bindplug.inputs.bit_depth import as_stored, has_deep_channels, note_darknes
 from bindplug.inputs.decoder_messages import decoder_messages
 from bindplug.inputs.notes import note
 from bindplug.inputs.optional import import_optional
+from bindplug.inputs.other_formats import AVIF_BRANDS, describe_other
 from bindplug.inputs.pillow_warnings import suppress_pillow_warnings
 from bindplug.inputs.source import describe_source, open_source
 from bindplug.inputs.tiff import check_pixels, check_strips, count_pages, describe_pixels, no_data_value
@@ -25,7 +26,6 @@ SUBFILE_TYPE_TAG, REDUCED = 254, 1
 REFUSED_FORMATS = ("EPS", "WMF", "MPEG", "BUFR", "GRIB", "HDF5")
 """EPS would be run by Ghostscript, WMF by Windows; Pillow identifies the others without decoding them."""
 HEIF_BRANDS = (b"heic", b"heix", b"heim", b"heis", b"hevc", b"hevx", b"mif1", b"msf1")
-AVIF_BRANDS = (b"avif", b"avis")
 JPEG_FILL, JPEG_BLOCK = 128, 8
 """The grey that libjpeg puts where data is missing, and the rows of one block."""
 CHANNELS_OF_16_BITS = {"RGB;16B": 3, "RGBA;16B": 4, "LA;16B": 2}
@@ -200,7 +200,8 @@ def identify(file: BinaryIO, name: str, expected: str) -> Image.Image:
             check_strips(picture, file, name)
             check_pixels(picture, name)
     except UnidentifiedImageError:
-        raise _unidentified(head, describe_pixels(file, start), name, expected) from None
+        detail, remedy = describe_other(head, describe_pixels(file, start))
+        raise InputError(name, found=detail, expected=expected, remedy=remedy) from None
     except Image.DecompressionBombError as error:
         remedy = "Scale it down; or, if you trust it, raise PIL.Image.MAX_IMAGE_PIXELS."
         raise InputError(
@@ -212,20 +213,6 @@ def identify(file: BinaryIO, name: str, expected: str) -> Image.Image:
         detail = f"a damaged picture ({error or type(error).__name__})"
         raise InputError(name, found=detail, expected=expected) from None
     return picture
-
-
-def _unidentified(head: bytes, pixels: str, name: str, expected: str) -> InputError:
-    detail, remedy = "data in no picture format that Pillow knows", ""
-    if head[4:8] == b"ftyp" and any(brand in head[8:] for brand in AVIF_BRANDS):
-        detail = "an AVIF picture that this Pillow cannot read (damaged, or built without AVIF)"
-        remedy = 'pip install "pillow>=11.3", or export it as PNG.'
-    elif head.startswith((b"II*\x00", b"MM\x00*", b"II+\x00", b"MM\x00+")):
-        detail = f"a TIFF with {pixels or 'a kind of pixels'}, which Pillow does not read"
-        remedy = (
-            "Pass the array that tifffile.imread(path) gives; or save one channel of 16-bit integers or 32-bit floats, "
-            "or 8-bit RGB."
-        )
-    return InputError(name, found=detail, expected=expected, remedy=remedy)
 
 
 def _program_text(form: str | None) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import ClassVar
@@ -51,6 +52,8 @@ HOTTEST_C, COLDEST_C = 5000.0, -KELVIN_AT_ZERO_CELSIUS
 PLAUSIBLE_C = (-80.0, 1000.0)
 KELVIN_LIKE = (230.0, 400.0)
 """Floats of which hardly one is below and the median not above these look like Kelvin."""
+_FAHRENHEIT = re.compile(r"fahrenheit|°\s?f\b|[(\[]\s*f\s*[)\]]|\bunits?\b[^\n]*\bf\b", re.IGNORECASE)
+"""How the lines above a table of temperatures say their unit."""
 NO_DATA_FROM, NO_DATA_VALUES = 1e9, (-9999.0, -10000.0, -32768.0)
 NOTABLE_HOLES = 0.1
 
@@ -183,7 +186,10 @@ class ThermalPreprocess(Preprocess):
         low, high = window if window is not None else np.percentile(values[~holes], percentiles)
         low, high = float(low), float(high)
         if window is not None and (values.max() <= low or values.min() >= high):
-            note(f"all of {values.min():.4g} to {values.max():.4g} is outside range={window}")
+            note(
+                f"all of {values.min():.4g} to {values.max():.4g} is outside range={window}; are they in another unit? "
+                "Then say unit="
+            )
         if holes.any():
             values = fill_nearest(values, ~holes, "bindplug.inputs.thermal")
         scaled = (values - low) / (high - low) if high > low else np.full_like(values, 0.5)
@@ -242,7 +248,7 @@ def _read_stored(
         content = read_map(source, EXPECTED, names=ARRAY_NAMES, array=channel)
         if content is not None:
             values, heading = content
-            if unit is None and ("°f" in heading.lower() or "fahrenheit" in heading.lower()):
+            if unit is None and _FAHRENHEIT.search(heading):
                 detail = "a heading that says Fahrenheit"
                 raise InputError(
                     name, found=detail, expected="a stated unit", remedy="Say unit='fahrenheit'."

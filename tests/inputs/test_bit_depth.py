@@ -16,7 +16,7 @@ from bindplug.inputs.tiff import count_pages
 RAMP = np.arange(64 * 48).reshape(48, 64)
 TWELVE_BITS = (RAMP + 1000).astype("<u2")
 IN_EIGHT_BITS = TWELVE_BITS.astype(np.int64) * 255 // 4095
-INTEGER, FLOAT = 1, 3
+INTEGER, SIGNED, FLOAT = 1, 2, 3
 image, depth, thermal = ImagePreprocess(), DepthPreprocess(), ThermalPreprocess()
 
 
@@ -178,3 +178,36 @@ def test_sun_png_of_other_values_is_noted(values, text):
 def test_sun_png_of_its_own_bits_is_not_noted():
     rotated = (TWELVE_BITS << 3) | (TWELVE_BITS >> 13)
     assert depth.read(rotated, preset="sun_png").preset == "sun_png"
+
+
+def test_signed_sixteen_bits_end_at_32767():
+    """As scanners and scientific tools write them; taken as unsigned, they would be half as bright."""
+    bright = (TWELVE_BITS * 8).astype(np.int16)
+    picture = image.read(tiff(bright, 16, SIGNED))
+    np.testing.assert_allclose(np.asarray(picture)[..., 0], bright / 32767 * 255, atol=1)
+    with pytest.warns(InputNote, match="nearly black"):
+        image.read(tiff(TWELVE_BITS // 2, 16, SIGNED))
+    with pytest.raises(InputError, match="integers from -1000"):
+        image.read(tiff(bright - 9000, 16, SIGNED))
+
+
+OTHERS = [
+    (b"\x1f\x8b\x08" + bytes(60), r"a gzip file.*Unpack it first"),
+    (b"%PDF-1.7\n", "a PDF document"),
+    (b"\n<svg xmlns='http://www.w3.org/2000/svg'>", "an SVG drawing.*Render it"),
+    (b"<!DOCTYPE html><title>404</title>", "a web page, as a failed download leaves it"),
+    (b"\xff\x0a" + bytes(60), "a JPEG XL picture"),
+    (b"#?RADIANCE\n", "a Radiance HDR picture"),
+    (b"\x93NUMPY\x01\x00", r"a numpy file.*numpy\.load"),
+    (b"II*\x00\x10\x00\x00\x00CR\x02\x00" + bytes(60), "a raw camera file.*Develop it"),
+    (b"\0\0\0\x18ftypcrx " + bytes(60), "a raw camera file"),
+    (b"\0\0\0\x18ftypisom" + bytes(60), "an MP4 or QuickTime file.*as a video"),
+    (b"RIFF\x10\0\0\0WAVEfmt " + bytes(60), "a RIFF file that is no WebP"),
+    (bytes(100), "in no picture format that Pillow knows"),
+]
+
+
+@pytest.mark.parametrize(("data", "message"), OTHERS)
+def test_data_of_other_formats_is_called_by_its_name(data, message):
+    with pytest.raises(InputError, match=message):
+        image.read(data)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import struct
 from concurrent.futures import ThreadPoolExecutor
@@ -362,4 +363,86 @@ def test_numbers_of_another_width_before_the_map_are_refused(tmp_path):
     rows = [",".join(f"{value:.4f}" for value in row) for row in SCENE_M]
     path.write_text("\n".join([",".join(rows[0].split(",")[:50]), *rows[1:]]))
     with pytest.raises(InputError, match="line 1: 50 columns, later 80"):
+        preprocess.read(path)
+
+
+def quoted(values, separator):
+    return "\n".join(separator.join(f'"{value:.4f}"'.replace(".", ",") for value in row) for row in values)
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+def test_decimal_commas_within_quotes(separator, tmp_path):
+    path = tmp_path / "depth.csv"
+    path.write_text(quoted(SCENE_M, separator))
+    np.testing.assert_allclose(preprocess.read(path, unit="m").values, SCENE_M, atol=1e-4)
+
+
+@pytest.mark.parametrize("ending", [",", ",,", ",,,"])
+def test_blank_columns_at_the_end_are_left_out(ending, tmp_path):
+    path = tmp_path / "depth.csv"
+    path.write_text("\n".join(line + ending for line in as_text(SCENE_M).splitlines()))
+    depth = preprocess.read(path)
+    assert depth.values.shape == SCENE_M.shape
+    assert depth.holes == 0
+
+
+def test_the_first_of_several_text_maps_is_read(tmp_path):
+    path = tmp_path / "depth.csv"
+    path.write_text("\n\n".join(as_text(values) for values in (SCENE_M, SCENE_M + 1, SCENE_M + 2)))
+    with pytest.warns(InputNote, match="the first of 3 maps was read"):
+        depth = preprocess.read(path)
+    np.testing.assert_allclose(depth.values, SCENE_M, atol=1e-4)
+    lines = as_text(SCENE_M).splitlines()
+    path.write_text("\n".join([*lines[:20], "", *lines[20:]]))  # a stray blank line divides nothing
+    np.testing.assert_allclose(preprocess.read(path).values, SCENE_M, atol=1e-4)
+    path.write_text("\n\n".join(lines))
+    np.testing.assert_allclose(preprocess.read(path).values, SCENE_M, atol=1e-4)
+
+
+def test_packed_maps(tmp_path):
+    buffer = io.BytesIO()
+    np.save(buffer, SCENE_M)
+    for name, data in (
+        ("a.csv.gz", as_text(SCENE_M).encode()),
+        ("b.npy.gz", buffer.getvalue()),
+        ("c.gz", buffer.getvalue()),
+    ):
+        path = tmp_path / name
+        path.write_bytes(gzip.compress(data))
+        for source in (path, path.read_bytes()):
+            np.testing.assert_allclose(preprocess.read(source).values, SCENE_M, atol=1e-4)
+    path.write_bytes(gzip.compress(data)[:-20])
+    with pytest.raises(InputError, match=r"c\.gz: a damaged gzip file"):
+        preprocess.read(path)
+    path.write_bytes(gzip.compress(b"words"))
+    with pytest.raises(InputError, match=r"c\.gz: a gzip file of no array and no numbers"):
+        preprocess.read(path)
+
+
+def test_a_packed_map_is_bounded(tmp_path, monkeypatch):
+    path = tmp_path / "depth.csv.gz"
+    path.write_bytes(gzip.compress(b"0," * (1 << 22)))
+    monkeypatch.setattr("bindplug.inputs.gzipped.MOST_UNPACKED_BYTES", 1 << 22)
+    with pytest.raises(InputError, match="bytes or more unpacked"):
+        preprocess.read(path)
+
+
+def test_text_is_known_without_a_name():
+    heading = "Emissivity: 0.95\nUnits: m\n\n"
+    np.testing.assert_allclose(
+        preprocess.read((heading + as_text(SCENE_M)).encode()).values, SCENE_M, atol=1e-4
+    )
+    for data in (
+        b"words and no numbers\n" * 30,
+        b"<html>1,2,3,4,5,6,7,8,9</html>",
+        b'{"a": [1, 2, 3, 4, 5, 6, 7, 8, 9]}',
+    ):
+        with pytest.raises(InputError, match=r"no picture format|a web page"):
+            preprocess.read(data)
+
+
+def test_fields_with_units_are_shown_in_the_error(tmp_path):
+    path = tmp_path / "depth.csv"
+    path.write_text("\n".join(",".join(f"{value:.2f}m" for value in row) for row in SCENE_M))
+    with pytest.raises(InputError, match=r"whose fields are as '\d\.\d\dm'"):
         preprocess.read(path)

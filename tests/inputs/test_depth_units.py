@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import warnings
 from pathlib import Path
 
 import numpy as np
@@ -97,8 +98,12 @@ NORMALIZED = (INVERSE - INVERSE.min()) / np.ptp(INVERSE)
         (np.round(NORMALIZED * 255) * 256, r"8-bit levels.*preset='relative'"),
         (np.round(SCENE_M * 1000).astype(np.uint16).byteswap(), r"bytes are in the wrong order.*byteswap"),
         (np.where(COLUMNS < 40, 2047, 400 + 4 * COLUMNS), r"raw disparity"),
+        (np.where(INVERSE > 0.5, 65535, INVERSE * 90_000), r"beside areas of 65535.*preset='relative'"),
+        (np.round(NORMALIZED * 4095), r"to exactly 4095, as normalized.*preset='relative'"),
+        (np.round(NORMALIZED * 10_000), r"to exactly 10000, as normalized"),
     ],
 )  # fmt: skip
+@pytest.mark.filterwarnings("ignore:.*hold no measurement")
 def test_integers_that_are_no_millimetres_are_refused(counts, message):
     with pytest.raises(InputError, match=message):
         preprocess.read(png(counts))
@@ -112,6 +117,8 @@ def test_integers_that_are_no_millimetres_are_refused(counts, message):
         (SCENE_M * 10_000, r"a median depth of 27.5 m.*unit="),
         (FAR_M * 1000, r"a median depth of 24.8 m.*unit="),
         (SCENE_M * 10, r"a median depth of 0.027 m.*unit="),
+        (SCENE_M * 100, r"all within 1 m .*unit='cm'"),
+        (NORMALIZED * 9000, r"under 40 mm, nearer than any camera measures.*preset='relative'"),
         (np.round(SCENE_M * 300) * 5, r"multiple of 5.*unit='tum'"),
         (np.where((ROWS + COLUMNS) % 4, 0, SCENE_M * 1000), r"25% of the pixels are measured.*unit='kitti'"),
         (np.tile(SCENE_M * 1000, (4, 8))[:375, :1242], r"KITTI's size.*unit='kitti'"),
@@ -127,6 +134,12 @@ def test_integers_that_are_doubtful_are_noted(counts, message):
 def test_plausible_millimetres_are_read_in_silence():
     outliers = SCENE_M * 1000
     outliers[:2, :40] = np.linspace(20_000, 65_000, 80).reshape(2, 40)  # as stereo cameras give them
+    scattered = np.where((ROWS * 7 + COLUMNS * 3) % 23, SCENE_M * 1000, 65535)
+    for counts in (scattered, np.where(SCENE_M > 3, 65535, SCENE_M * 1000)):  # 65535 is no data
+        with warnings.catch_warnings():
+            warnings.filterwarnings("ignore", message=".*hold no measurement")
+            read = preprocess.read(png(counts)).values
+        assert np.abs(read - counts / 1000)[counts < 65535].max() < 0.001
     for counts in (SCENE_M * 1000, outliers, np.full((9, 9), 2000), np.round(SCENE_M * 100) * 10):
         assert np.abs(preprocess.read(png(counts)).values - np.round(counts) / 1000).max() < 1e-5
 
@@ -170,3 +183,8 @@ def test_floats_that_are_doubtful_are_noted(tmp_path):
         with pytest.warns(InputNote, match=message):
             preprocess.read(source)
         preprocess.read(source, unit="m")
+    stored = io.BytesIO()
+    np.save(stored, INVERSE)
+    with pytest.warns(InputNote, match="all within 1 m; say preset='relative'"):
+        preprocess.read(stored.getvalue())
+    preprocess.read(SCENE_M / 10)  # an array's unit is its caller's word

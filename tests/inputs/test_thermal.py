@@ -189,10 +189,19 @@ def test_text_of_temperatures(tmp_path):
     rows = "\n".join(";".join(f"{value:.2f}".replace(".", ",") for value in row) for row in RAMP_C)
     path.write_text(f"Thermogram;320x240\nUnit;°C\n{rows}\n", encoding="utf-8")
     torch.testing.assert_close(preprocess(path), preprocess(RAMP_C), atol=1e-3, rtol=0)
-    path.write_text(f"Unit;°F\n{rows}\n", encoding="utf-8")
-    with pytest.raises(InputError, match="unit='fahrenheit'"):
-        preprocess(path)
-    preprocess(path, unit="fahrenheit")
+    for heading in ("Unit;°F", "Temperature (F)", "Units;Temperature [F]", "in degrees Fahrenheit", "Unit;F"):
+        path.write_text(f"{heading}\n{rows}\n", encoding="utf-8")
+        with pytest.raises(InputError, match="unit='fahrenheit'"):
+            preprocess(path)
+        preprocess(path, unit="fahrenheit")
+    for heading in ("File;FLIR0001.jpg", "Focus (mm);35", "Emissivity;0,95"):
+        path.write_text(f"{heading}\n{rows}\n", encoding="utf-8")
+        torch.testing.assert_close(preprocess(path), preprocess(RAMP_C), atol=1e-3, rtol=0)
+
+
+def test_a_range_beside_all_temperatures_is_noted():
+    with pytest.warns(InputNote, match=r"outside range=\(0, 40\); are they in another unit"):
+        preprocess(RAMP_C * 1.8 + 132, range=(0, 40))
 
 
 def test_counts_keep_their_own_range():

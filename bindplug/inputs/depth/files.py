@@ -41,7 +41,6 @@ CONTAINERS = (
     (b"ply\n", "a point cloud", "Project it to a map first."),
     (b"ply\r\n", "a point cloud", "Project it to a map first."),
     (b"# .PCD", "a point cloud", "Project it to a map first."),
-    (b"\x1f\x8b", "a gzip file", "Unpack it first."),
 )  # fmt: skip
 
 

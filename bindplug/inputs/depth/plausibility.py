@@ -15,6 +15,7 @@ import numpy as np
 from bindplug.errors import InputError
 from bindplug.inputs.depth.units import CONVENTIONS
 from bindplug.inputs.notes import note
+from bindplug.inputs.source import is_file_like
 
 MOST_FOR_MEDIAN = 1 << 20
 FEWEST_LEVELS = 16
@@ -23,6 +24,13 @@ SIXTEEN_BIT = 65536
 CAMERA_RANGE_M = (0.1, 12.0)
 """Medians that depth cameras give: structured light and time of flight measure from about 0.1 to 10 m, and stereo
 cameras have a scene's median there too."""
+WITHIN_M = 1.0
+"""Maps that lie within it are normalized, inverse or in centimetres as often as pictures of what is near."""
+NEAREST_COUNTS, FEW_TINY = 40, 1e-3
+"""Millimetres that no depth camera measures (the nearest, RealSense's D405, begins at 70), and the part that may be."""
+FULL_SCALES = (*(2**bits - 1 for bits in range(10, 16)), 1000, 10_000, 50_000)
+CUT_OFF_FROM, CUT_OFF_PERCENTILE = 20_000, 80
+"""Where depth is cut off at 65535, what lies beside is beyond the reach of cameras, and among a map's largest."""
 IMPLAUSIBLE_M = 100.0
 PFM_IMPLAUSIBLE_M = 10.0
 """PFM holds disparities of stereo data sets and inverse depth of networks as often as metres."""
@@ -56,6 +64,7 @@ def check_integers(raw: np.ndarray, valid: np.ndarray, name: str, source: object
     measurements = raw[valid]
     if not measurements.size:
         return
+    _check_saturation(raw, valid, name, expected)
     if measurements.max() < SIXTEEN_BIT:
         histogram = np.bincount(measurements.astype(np.int64), minlength=SIXTEEN_BIT)
         found, remedy = _pattern(histogram)
@@ -74,7 +83,12 @@ def check_integers(raw: np.ndarray, valid: np.ndarray, name: str, source: object
         found, remedy = f"a median depth of {median:.0f} m if these integers are millimetres", "Say unit=."
         raise InputError(name, found=found, expected=expected, remedy=remedy)
     low, high = CAMERA_RANGE_M
-    if not low <= median <= high:
+    if np.percentile(measurements[:: max(1, measurements.size // MOST_FOR_MEDIAN)], 99) <= WITHIN_M * 1000:
+        note(
+            f"a median depth of {median:.3g} m and all within {WITHIN_M:g} m if these integers are millimetres; say "
+            "unit='cm' or another if they are not, preset='relative' if they are inverse depth, or unit='mm'"
+        )
+    elif not low <= median <= high:
         text = f"a median depth of {median:.3g} m, which depth cameras do not give; integers are taken as millimetres"
         note(f"{text}, say unit= (metres a count, 'cm', 'tum', 'kitti', ...) or unit='mm'")
 
@@ -116,14 +130,39 @@ def check_floats(
                 "a stereo pair's disparity d (Middlebury) is baseline * focal / (d + doffs) in metres."
             )
         raise InputError(name, found=detail, expected=expected, remedy=remedy)
-    if high <= 1.0 and high - float(measurements.min()) > 0.9:
-        note(
-            "values from about 0 to 1 taken as metres; say preset='relative' if they are normalized, or unit='m'"
-        )
-    elif DISPARITY_WORDS.intersection([*_words(Path(_path(source)).stem), *_words(array)]):
+    if DISPARITY_WORDS.intersection([*_words(Path(_path(source)).stem), *_words(array)]):
         note("its name says disparity and its values are taken as metres; say preset='relative', or unit='m'")
-    elif median < CAMERA_RANGE_M[0] / 2:
-        note(f"a median depth of {median:.3g} m; say unit='m' if that is right")
+    elif high <= WITHIN_M and (
+        is_file_like(source) or high - float(measurements.min()) > 0.9 or median < 0.05
+    ):
+        # an array's near objects are its caller's word
+        note(
+            f"a median depth of {median:.3g} m and all within {WITHIN_M:g} m; say preset='relative' if it is "
+            "normalized or inverse depth, or unit='m'"
+        )
+
+
+def _check_saturation(raw: np.ndarray, valid: np.ndarray, name: str, expected: str) -> None:
+    """Refuse a map whose 65535 is no hole but its largest values, cut off: those beside it are the next largest.
+
+    Raises:
+        InputError: it is such a map.
+    """
+    full = raw == SIXTEEN_BIT - 1
+    beside = np.zeros_like(full)
+    beside[1:] |= full[:-1]
+    beside[:-1] |= full[1:]
+    beside[:, 1:] |= full[:, :-1]
+    beside[:, :-1] |= full[:, 1:]
+    beside &= valid & ~full
+    if np.count_nonzero(beside) < FEWEST_LEVELS:
+        return
+    measurements = raw[valid]
+    top = int(measurements.max())
+    if top > CUT_OFF_FROM and np.median(raw[beside]) >= np.percentile(measurements, CUT_OFF_PERCENTILE):
+        detail = f"16-bit values up to {top} beside areas of 65535, as where normalized or inverse depth is cut off"
+        remedy = f"{RELATIVE_REMEDY}'mm', 'vkitti' or another; 65535 is then no data."
+        raise InputError(name, found=detail, expected=expected, remedy=remedy)
 
 
 def median_of(values: np.ndarray) -> float:
@@ -191,6 +230,16 @@ def _pattern(histogram: np.ndarray) -> tuple[str, str]:
     if top >= 60_000 and (levels[0] < 100 or far > 0.1):
         detail = f"16-bit values from {levels[0]} to {top}, nearly all of their range, as normalized or inverse depth"
         return detail, f"{RELATIVE_REMEDY}'mm' or another."
+    tiny = histogram[:NEAREST_COUNTS].sum() / total
+    beyond = histogram[int(WITHIN_M * 1000) + 1 :].sum() / total
+    if tiny > FEW_TINY and top in FULL_SCALES:
+        detail = f"integers from {levels[0]} to exactly {top}, as normalized depth"
+        return detail, f"{RELATIVE_REMEDY}'mm' or another."
+    if tiny > FEW_TINY and beyond > 0.01:  # else a note on the whole map follows
+        note(
+            f"{tiny:.1%} of the depth is under {NEAREST_COUNTS} mm, nearer than any camera measures: normalized or "
+            "inverse depth (preset='relative'), another unit (unit=), or holes that were blurred by resizing"
+        )
     if np.gcd.reduce(levels) == 5:
         note(
             "every value is a multiple of 5, as in TUM's files; taken as millimetres, say unit='tum' or 'mm'"

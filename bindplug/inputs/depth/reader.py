@@ -180,6 +180,7 @@ class DepthPreprocess(Preprocess):
         valid = _is_measured(raw, preset)
         if mask is not None:
             valid &= read_mask(mask, raw.values.shape, name)
+        is_stated = depth_unit is not None
         if preset in METRIC_PRESETS:
             depth_unit = depth_unit or _default_unit(raw, valid, preset, name, source)
             values = depth_unit.to_metres(raw.values, focal)
@@ -193,8 +194,9 @@ class DepthPreprocess(Preprocess):
         check_scaled_size(values.shape[1], values.shape[0], self.image_size, name)
         cap_m = float(cap or (RESTORED_CAP_M if preset == "sun_restored" else FARTHEST / SUN_PNG_FACTOR))
         if preset in METRIC_PRESETS and median_of(values) > max(cap_m, CAMERA_RANGE_M[1]):
+            doubt = "" if is_stated else ", unit= says if it is in no metres"
             note(
-                f"more than half of the map is beyond {cap_m:g} m, where preset {preset!r} ends; cap= moves that"
+                f"more than half of the map is beyond {cap_m:g} m, where preset {preset!r} ends; cap= moves that{doubt}"
             )
         focal_px = KINECT_FOCAL_PX * values.shape[1] / KINECT_WIDTH_PX if focal is None else float(focal)
         return DepthMap(values, holes, preset, name, focal_px, float(baseline), cap_m)
