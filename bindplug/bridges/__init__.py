@@ -19,9 +19,9 @@ from bindplug.bridges.mapping import (
     map_leaves,
     map_queries,
 )
+from bindplug.bridges.pairs_report import PairsReport
 from bindplug.bridges.protocol import AnyBridge
 from bindplug.bridges.quality import BridgeQuality, BridgeReport, Retrieval
-from bindplug.bridges.refining import PairsReport
 from bindplug.bridges.targets import open_target, read_names
 from bindplug.bridges.vocabulary import VocabularyBridge
 

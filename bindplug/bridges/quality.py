@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bindplug.bridges.refining import PairsReport
+from bindplug.bridges.pairs_report import PairsReport
 
 POOR_TOP1, POOR_TOP10 = 0.25, 0.5
 """Below either share of held-out items retrieved across a bridge, it is called poor."""
