@@ -6,13 +6,14 @@ import os
 import sys
 from collections.abc import Callable, Iterable
 from contextlib import redirect_stdout
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from importlib.metadata import EntryPoint, entry_points
 from typing import Any, Generic, TypeVar
 
 import pluggy
 
 from bindplug import hookspecs
+from bindplug.card_checks import check_card
 from bindplug.cards import (
     AdapterCard,
     BridgeCard,
@@ -46,11 +47,6 @@ BUILTIN = (EntryPoint("imagebind", "bindplug.builtin", GROUP),)
 
 DISABLE_VARIABLE = "BINDPLUG_DISABLE"
 """Environment variable with names of plugins to leave out, joined by commas."""
-
-RESERVED_COMMANDS = frozenset(
-    ("bench", "bridge", "classify", "compare", "convert", "cutoffs", "embed", "models", "plugins", "verify")
-)
-"""Names of the core's own commands, which no plugin may take."""
 
 OWN_DISTRIBUTION = "bindplug"
 """The distribution whose plugins come before all others, so that none can take a name of theirs."""
@@ -129,8 +125,8 @@ class Entry(Generic[C]):
         except (Exception, KeyboardInterrupt):
             raise
         except BaseException as error:
-            leaving = isinstance(error, SystemExit)
-            reason = f"it called sys.exit({error.code!r})" if leaving else describe_error(error)  # type: ignore[attr-defined]
+            is_exit = isinstance(error, SystemExit)
+            reason = f"it called sys.exit({error.code!r})" if is_exit else describe_error(error)  # type: ignore[attr-defined]
             raise PluginError(f"plugin {self.plugin.name!r}: {target!r} failed: {reason}") from error
 
 
@@ -159,7 +155,7 @@ class Registry:
 
         What it prints while it is loaded goes to stderr, and its ``reason`` says so.
         """
-        plugin = _described(entry_point)
+        plugin = _plugin_of(entry_point)
         if entry_point.name in self.plugins:
             other = self.plugins[entry_point.name]
             plugin.status = "broken"
@@ -173,9 +169,9 @@ class Registry:
         if entry_point.name in blocked:
             plugin.status, plugin.reason = "blocked", f"named in {DISABLE_VARIABLE}"
             return plugin
-        printed = CapturedOutput(keep=True)
+        output = CapturedOutput(keep=True)
         try:
-            with contained(printed):
+            with contained(output):
                 self._register(plugin, entry_point.load())
         except MissingDependency as error:
             plugin.status, plugin.reason, plugin.remedy = "unavailable", one_line(str(error)), error.remedy
@@ -185,9 +181,9 @@ class Registry:
             plugin.status, plugin.reason = "broken", describe_error(error)
         except Failure as error:
             plugin.status, plugin.reason = "broken", str(error)
-        if printed.getvalue():
-            print(one_line(printed.getvalue()), file=sys.stderr)
-            note = f"it prints while it is loaded: {one_line(printed.getvalue())!r}"
+        if output.getvalue():
+            print(one_line(output.getvalue()), file=sys.stderr)
+            note = f"it prints while it is loaded: {one_line(output.getvalue())!r}"
             plugin.reason = f"{plugin.reason}; {note}" if plugin.reason else note
         return plugin
 
@@ -236,8 +232,7 @@ def _receiver(
             raise PluginError(
                 f"plugin {plugin.name!r}: {hook} registered a {type(card).__name__}; expected {expected.__name__}"
             )
-        _check_name(hook, card, plugin)
-        _check_fields(hook, card, plugin)
+        check_card(hook, card, plugin.name)
         rivals: list[Entry[Any]] = [entries[card.name]] if card.name in entries else []
         rivals += [entry for shelf, entry in pending if shelf is entries and entry.card.name == card.name]
         if any(not _same_space(rival.card, card) for rival in rivals):
@@ -252,47 +247,6 @@ def _receiver(
     return register
 
 
-def _check_name(hook: str, card: Any, plugin: Plugin) -> None:
-    name = card.name
-    if not isinstance(name, str) or not name or not name.isprintable() or name != name.strip():
-        raise PluginError(
-            f"plugin {plugin.name!r}: {hook} registered the name {name!r}; expected printable text"
-        )
-    if isinstance(card, CommandCard) and name in RESERVED_COMMANDS:
-        raise PluginError(
-            f"plugin {plugin.name!r}: {hook} registered {name!r}, which is a command of bindplug itself; expected "
-            f"another name"
-        )
-
-
-FIELD_TYPES: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    "str": ("a text", lambda value: isinstance(value, str)),
-    "bool": ("True or False", lambda value: isinstance(value, bool)),
-    "tuple[str, ...]": (
-        "a tuple of texts",
-        lambda value: isinstance(value, (tuple, list)) and all(isinstance(item, str) for item in value),
-    ),
-    "EmbeddingSpace": ("an EmbeddingSpace", lambda value: isinstance(value, EmbeddingSpace)),
-    "Recognises": ("a function", callable),
-}
-"""Annotations of the fields of cards -> what they stand for, and whether a value is that."""
-
-
-def _check_fields(hook: str, card: Any, plugin: Plugin) -> None:
-    for one in fields(card):
-        annotation = str(one.type)
-        kind = annotation.removesuffix(" | None")
-        value = getattr(card, one.name)
-        if kind not in FIELD_TYPES or (value is None and kind != annotation):
-            continue
-        expected, fits = FIELD_TYPES[kind]
-        if not fits(value):
-            raise PluginError(
-                f"plugin {plugin.name!r}: {hook} registered {card.name!r} with {one.name}={value!r}; "
-                f"expected {expected}"
-            )
-
-
 def _same_space(first: Any, second: Any) -> bool:
     """A space is a fact and not anyone's property: two plugins may name the same one."""
     return isinstance(first, EmbeddingSpace) and first == second
@@ -302,7 +256,7 @@ def _owner(plugin: Plugin) -> str:
     return f"{plugin.name!r} ({plugin.distribution or plugin.module})"
 
 
-def _described(entry_point: EntryPoint) -> Plugin:
+def _plugin_of(entry_point: EntryPoint) -> Plugin:
     name, value = one_line(entry_point.name), one_line(entry_point.value)
     if entry_point.dist is None:
         return Plugin(name, value, distribution=one_line(entry_point.module.partition(".")[0]))
@@ -350,15 +304,15 @@ def registry() -> Registry:
     ``BINDPLUG_DISABLE`` is read at every call. Discovery itself runs once for each of its values; after
     installing a package in a running process call :func:`refresh`.
     """
-    disabled = tuple(
+    disabled_names = tuple(
         sorted(name.strip() for name in os.environ.get(DISABLE_VARIABLE, "").split(",") if name.strip())
     )
-    if disabled not in _cache:
-        registered = Registry()
+    if disabled_names not in _cache:
+        contents = Registry()
         for entry_point in (*BUILTIN, *sorted(entry_points(group=GROUP), key=_precedence)):
-            registered.add(entry_point, blocked=disabled)
-        _cache[disabled] = registered
-    return _cache[disabled]
+            contents.add(entry_point, blocked=disabled_names)
+        _cache[disabled_names] = contents
+    return _cache[disabled_names]
 
 
 def _precedence(entry_point: EntryPoint) -> tuple[bool, str, str]:

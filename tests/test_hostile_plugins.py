@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
+from bindplug.card_checks import RESERVED_COMMANDS
 from bindplug.cli.app import BUILTIN
-from bindplug.plugins import RESERVED_COMMANDS
 
 ROOT = Path(__file__).parents[1]
 HOOK = """
