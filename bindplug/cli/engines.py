@@ -25,9 +25,6 @@ if TYPE_CHECKING:
 LOCAL = "local"
 """The engine that embeds in this process."""
 
-MOST_SKIPPED = 1000
-"""Skipped inputs, and notes, that a summary holds; of further ones it has the number."""
-
 
 @dataclass(frozen=True)
 class EmbedJob:

@@ -26,7 +26,6 @@ if TYPE_CHECKING:
 
 logger = logging.getLogger("bindplug.serve")
 AnyItemValue = str | Item | Sum
-ON_ERROR = ("raise", "skip")
 CONDITIONS = ("the condition on", "metadata", "search")
 """What errors of a search call the part of the request that is at fault."""
 

@@ -123,12 +123,6 @@ class Backdrop:
         """The kind of place."""
         return SETTINGS[self.name]
 
-    def color_at(self, row: float) -> Color:
-        """The color at a row, before uneven tones."""
-        up, share = self._share(np.array([row]))
-        a, b = self.upper if up[0] else self.lower
-        return mix(a, b, float(share[0]))
-
     def _share(self, rows: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         up = rows < self.horizon
         above = rows / max(self.horizon, 1.0)

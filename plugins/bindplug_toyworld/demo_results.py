@@ -223,7 +223,7 @@ def run_demo(
     rows = _embed(model, results.exhibits, batch_size, quiet)
     results.answers = _answers(model, results.exhibits, rows, quiet)
     results.matches = [_match(query, candidate, results.exhibits, rows) for query, candidate in MATCHES]
-    results.sums = _sums(model, results.exhibits, rows, gallery, batch_size)
+    results.sums = _sums(model, results.exhibits, gallery, batch_size)
     results.seconds = time.monotonic() - started
     return results
 
@@ -272,7 +272,6 @@ def _match(query: str, candidate: str, exhibits: Sequence[Exhibit], rows: Rows) 
 def _sums(
     model: Encoder,
     exhibits: Sequence[Exhibit],
-    rows: Rows,
     gallery: Sequence[GalleryPicture],
     batch_size: int,
 ) -> list[Sum]:
