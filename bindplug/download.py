@@ -5,21 +5,31 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-import re
 import shutil
 import ssl
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.client import HTTPException, HTTPResponse
-from ipaddress import ip_address
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import BinaryIO
 from urllib.error import HTTPError, URLError
-from urllib.parse import urlsplit
-from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
+from urllib.request import Request
 
-from bindplug.errors import BindplugError, CheckpointError
+from bindplug.download_checks import (
+    DownloadError,
+    check_reply,
+    check_url,
+    checked_opener,
+    content_length,
+    is_changed,
+    is_web_page,
+    printable,
+    resumed_total,
+    retry_after_s,
+    validator_of,
+)
+from bindplug.errors import CheckpointError
 from bindplug.files import lock_file
 from bindplug.progress import iterate_with_progress
 
@@ -29,19 +39,8 @@ ATTEMPTS = 5
 """Connections made for one file before giving up, after ones that broke off or met a busy server."""
 TRANSIENT_STATUS = frozenset((408, 425, 429, 500, 502, 503, 504))
 """Answers after which the same request may succeed later."""
-MOST_WAIT_S = 60.0
-"""Longest wait that a server's ``Retry-After`` is granted."""
-HTML_STARTS = (b"<!doctype", b"<!--", b"<html", b"<head", b"<?xml")
-BYTE_ORDER_MARK = b"\xef\xbb\xbf"
-HTML_SNIFF = 16
-PAGE_TYPES = ("text/html", "application/xhtml+xml", "application/json", "application/problem+json")
-"""Types of pages and of error messages; weights are none of them."""
 SIZE_FACTOR = 2
 """A file may have half to twice the size that is known of it, which is said to one digit or two."""
-
-
-class DownloadError(BindplugError, OSError):
-    """A file could not be fetched; what arrived is kept, and the next attempt resumes there."""
 
 
 def download(
@@ -193,9 +192,9 @@ def _fetch_all(
                 _restart(file, note)
                 continue
             if error.code not in TRANSIENT_STATUS:
-                raise DownloadError(f"{url}: HTTP {error.code} {_printable(error.reason)}") from error
-            reason = f"answered HTTP {error.code} {_printable(error.reason)}"
-            wait_s = _retry_after_s(error)
+                raise DownloadError(f"{url}: HTTP {error.code} {printable(error.reason)}") from error
+            reason = f"answered HTTP {error.code} {printable(error.reason)}"
+            wait_s = retry_after_s(error)
         except URLError as error:
             if attempt == 0 or attempt == ATTEMPTS - 1:
                 raise DownloadError(f"{url}: {error.reason}") from error
@@ -205,7 +204,7 @@ def _fetch_all(
             raise
         except ValueError as error:  # of an address that urllib cannot take apart
             raise DownloadError(
-                f"{url}: the server's reply makes no sense ({_printable(error)}); expected the file"
+                f"{url}: the server's reply makes no sense ({printable(error)}); expected the file"
             ) from error
         except OSError as error:
             raise DownloadError(f"{url}: cannot write {file.name}: {error.strerror or error}") from error
@@ -223,23 +222,23 @@ def _fetch_rest(url: str, file: BinaryIO, note: _Note, quiet: bool | None, most:
     headers = {"User-Agent": "bindplug", "Accept-Encoding": "identity"}
     if have:
         headers |= {"Range": f"bytes={have}-", "If-Range": note.validator}
-    with _opener().open(Request(url, headers=headers), timeout=TIMEOUT_S) as response:
-        _check_reply(url, response, resumed=bool(have))
-        length = _content_length(url, response)
+    with checked_opener().open(Request(url, headers=headers), timeout=TIMEOUT_S) as response:
+        check_reply(url, response, resumed=bool(have))
+        length = content_length(url, response)
         if response.status == 206:
-            total = _resumed_total(response, have)
-            if total is None or _is_changed(response, note.validator) or total != (note.total or total):
+            total = resumed_total(response, have)
+            if total is None or is_changed(response, note.validator) or total != (note.total or total):
                 _restart(file, note)  # another version, or another part, than was asked for
                 return False
         else:
             _restart(file, note)
-            note.keep(length, _validator(response))
+            note.keep(length, validator_of(response))
         _ensure_room(file, length or 0, url)
         name = url.rsplit("/", 1)[-1]
         count = None if length is None else -(-length // MIB)
         blocks = _blocks(response)
         for block in iterate_with_progress(blocks, label=f"fetching {name}, MiB", total=count, quiet=quiet):
-            if not file.tell() and _is_web_page(block):
+            if not file.tell() and is_web_page(block):
                 raise DownloadError(f"{url}: the server sent a web page instead of the file")
             file.write(block)
             if most is not None and file.tell() > most:  # a server may send without end
@@ -256,132 +255,9 @@ def _restart(file: BinaryIO, note: _Note) -> None:
     note.keep(None, "")
 
 
-def _check_reply(url: str, response: HTTPResponse, *, resumed: bool) -> None:
-    """Return if the reply holds the file itself, or the part of it that was asked for.
-
-    Raises:
-        DownloadError: it holds something else.
-    """
-    status = response.status
-    if status not in ((200, 206) if resumed else (200,)):
-        raise DownloadError(f"{url}: HTTP {status} {_printable(response.reason)}, which is no file")
-    encoding = (response.headers.get("Content-Encoding") or "identity").strip().lower()
-    if encoding != "identity":
-        raise DownloadError(
-            f"{url}: the server sent it with the encoding {encoding!r}; expected the file as it is"
-        )
-    if response.headers.get_content_type() in PAGE_TYPES:
-        raise DownloadError(
-            f"{url}: the server sent a web page instead of the file; a login or a network's own page may stand "
-            f"between"
-        )
-
-
-def _printable(text: object) -> str:
-    """What a server wrote, for a message: one line, shortened, control characters as escapes."""
-    line = " ".join(str(text).split())[:200]
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
-
-
-def _is_web_page(start: bytes) -> bool:
-    """Whether a file's first block is that of a web page or an XML message."""
-    return start.removeprefix(BYTE_ORDER_MARK).lstrip()[:HTML_SNIFF].lower().startswith(HTML_STARTS)
-
-
-def _content_length(url: str, response: HTTPResponse) -> int | None:
-    """How many bytes the reply announces; None if it does not.
-
-    Raises:
-        DownloadError: it announces no number, or several.
-    """
-    values = {value.strip() for value in response.headers.get_all("Content-Length") or ()}
-    if not values:
-        return None
-    (value,) = values if len(values) == 1 else ("several",)
-    if not (value.isascii() and value.isdigit() and len(value) < 20):
-        raise DownloadError(f"{url}: the server announced a Content-Length of {', '.join(sorted(values))!r}")
-    return int(value)
-
-
-def _resumed_total(response: HTTPResponse, start: int) -> int | None:
-    """The whole file's size, from the reply to a request from ``start`` on; None if it holds another part."""
-    match = re.fullmatch(r"bytes (\d+)-(\d+)/(\d+)", response.headers.get("Content-Range", "").strip())
-    if match is None or int(match[1]) != start or int(match[2]) + 1 != int(match[3]):
-        return None
-    return int(match[3])
-
-
-def _retry_after_s(error: HTTPError) -> float:
-    """The wait that a busy server asks for, at most :data:`MOST_WAIT_S`; 0 if it asks for none."""
-    value = (error.headers.get("Retry-After") or "").strip() if error.headers else ""
-    return min(float(value), MOST_WAIT_S) if value.isascii() and value.isdigit() else 0.0
-
-
-def check_url(url: str) -> str:
-    """``url``, if files may be fetched from there: by https, or by http from this machine itself.
-
-    Raises:
-        DownloadError: it is anything else.
-    """
-    try:
-        if not url.isascii() or not url.isprintable() or " " in url:
-            raise ValueError("a letter that an address cannot hold; write it as %NN")
-        parts = urlsplit(url)
-        host = parts.hostname or ""
-        host.encode("idna")
-        _ = parts.port  # a ValueError where it is no number
-    except ValueError as error:  # UnicodeError, of labels that are empty or too long, is one
-        raise DownloadError(f"{url!r} is no address ({error})") from None
-    if parts.scheme == "https" and host:
-        return url
-    if parts.scheme == "http" and _is_loopback(host):
-        return url
-    raise DownloadError(
-        f"{url}: expected an https address; what plain {parts.scheme or 'text'} brings can be altered"
-    )
-
-
-def _is_loopback(host: str) -> bool:
-    if host == "localhost":
-        return True
-    try:
-        return ip_address(host).is_loopback
-    except ValueError:
-        return False
-
-
-class _CheckedRedirects(HTTPRedirectHandler):
-    """Follows redirects to addresses that :func:`check_url` accepts."""
-
-    def redirect_request(
-        self, req: Request, fp: Any, code: int, msg: str, headers: Any, newurl: str
-    ) -> Request | None:
-        check_url(newurl)
-        return super().redirect_request(req, fp, code, msg, headers, newurl)
-
-
-def _opener() -> OpenerDirector:
-    return build_opener(_CheckedRedirects)
-
-
 def _blocks(response: HTTPResponse) -> Iterator[bytes]:
     while block := response.read(MIB):
         yield block
-
-
-def _validator(response: HTTPResponse) -> str:
-    """What a range request must quote; a weak entity tag does not promise equal bytes."""
-    tag = response.headers.get("ETag") or ""
-    return (tag if not tag.startswith("W/") else "") or response.headers.get("Last-Modified") or ""
-
-
-def _is_changed(response: HTTPResponse, validator: str) -> bool:
-    """Whether a part is not certain to be of the version that ``validator`` names.
-
-    A part has to repeat a strong entity tag, and may leave a date of change out. Source: RFC 9110, section 15.3.7.
-    """
-    has_tag = validator.startswith('"')
-    return _validator(response) not in ((validator,) if has_tag else ("", validator))
 
 
 def _ensure_room(file: BinaryIO, needed: int, url: str) -> None:

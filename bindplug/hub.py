@@ -8,7 +8,8 @@ from importlib.util import find_spec
 from pathlib import Path
 
 from bindplug.cards import ModelCard
-from bindplug.download import DownloadError, check_record, download
+from bindplug.download import check_record, download
+from bindplug.download_checks import DownloadError
 from bindplug.errors import PluginError, WeightsNotFound
 
 __all__ = [
