@@ -242,10 +242,13 @@ class EngineCard(Card):
         target: function ``(job) -> summary`` from a :class:`bindplug.cli.building.EmbedJob` to a
             :class:`bindplug.cli.building.EmbedSummary`.
         options: names that ``--engine-option NAME=VALUE`` takes.
+        finds_modality: whether it takes sources that no modality was stated of, with an empty ``modality``, and finds
+            out or refuses what they are.
     """
 
     target: str
     options: tuple[str, ...] = ()
+    finds_modality: bool = False
 
 
 def resolve(target: str, owner: str) -> Any:

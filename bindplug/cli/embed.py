@@ -123,10 +123,12 @@ def embed(
     bindplug embed sounds/ --modality audio -o sounds.parquet
     bindplug embed --image a.png --text "a dog" -o mixed.npz
     bindplug embed calls/ --modality audio --windows 2 --hop 1 -o calls.parquet
-    bindplug embed --engine ray --address auto s3://bucket/prefix --modality image -o s3://bucket/rows
+    bindplug embed --engine ray --address auto s3://bucket/prefix -o s3://bucket/rows
     """
     if engine != LOCAL:
         entry = find_engine(engine)
+        if modality is None and entry.card.finds_modality:
+            modality = ""
         whole = EmbedJob(
             gather(by_option, files, modality, lists, reader, as_typed=True),
             output,

@@ -32,7 +32,8 @@ class EmbedJob:
 
     Attributes:
         sources: what to embed as typed, and options of the readers: directories, patterns and addresses such as
-            ``s3://bucket/prefix`` are not expanded.
+            ``s3://bucket/prefix`` are not expanded. The modality of a source is empty where none was stated and the
+            engine's card says that it finds it out.
         output: where to, as typed.
         choice: model, device, dtype and batch size.
         recursive, include: how directories are to be expanded, as in :func:`bindplug.cli.building.expand`.

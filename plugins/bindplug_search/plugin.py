@@ -77,5 +77,6 @@ def register_engines(register: Callable[[EngineCard], None]) -> None:
             requires=("ray",),
             extra="ray",
             options=("actors", "cpus", "gpus", "column", "id"),
+            finds_modality=True,
         )
     )

@@ -22,7 +22,7 @@ def embed_with_ray(
     dtype: str | None = None,
     batch_size: int = 32,
     workers: int | None = None,
-    on_error: str = "skip",
+    on_error: str | None = None,
     save_every: int | None = None,
     windows: float | None = None,
     hop: float | None = None,
@@ -48,10 +48,11 @@ def embed_with_ray(
             ``modality``, or ``(modality, source)``.
         output: a directory for Parquet files, or the name of a Lance dataset that ends in ``.lance``; or the
             address of one.
-        modality: of the sources that state none.
+        modality: of the sources that state none; by default what the names of files tell, as ``.jpg`` and ``.wav``.
         model, device, dtype, batch_size: which model to load and how; device is "auto", "cpu" or "cuda".
         workers: threads that read files, for each actor.
-        on_error: "skip" lists bad items in the table ``_errors``; "raise" stops at the first.
+        on_error: "skip" lists bad items in the table ``_errors``, "raise" stops at the first; by default, files that
+            cannot be read are listed, and paths that are not there are an error.
         save_every: items in a partition; 4,096 by default, 64 recordings with windows.
         windows, hop: length of windows of recordings, and from the start of one to that of the next, in seconds.
         reader_options: for each modality, options of its reader.
@@ -73,12 +74,10 @@ def embed_with_ray(
     items = []
     for source in sources:
         kind, value = (modality, source) if isinstance(source, str) else source
-        if kind is None:
-            raise InputError(str(value), found="no modality", expected="modality=, or (modality, source)")
-        items.append(Source(Modality.parse(kind).value, value))
+        items.append(Source("" if kind is None else Modality.parse(kind).value, value))
     if not items:
         raise InputError("embed_with_ray()", found="no sources", expected="at least one")
-    if on_error not in ("raise", "skip"):
+    if on_error not in (None, "raise", "skip"):
         raise InputError("embed_with_ray()", found=f"on_error={on_error!r}", expected='"raise" or "skip"')
     if hop is not None and windows is None:
         raise InputError("embed_with_ray()", found="hop without windows", expected="both")

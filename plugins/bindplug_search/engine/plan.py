@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Protocol
@@ -15,6 +16,7 @@ from typing import Protocol
 from bindplug.cli.building import EmbedJob, Source, file_state
 from bindplug.errors import InputError
 from bindplug_search.engine.addresses import is_address, list_files, local_path
+from bindplug_search.engine.file_kinds import described, kind_of_name
 
 PARTITION_ITEMS = 4096
 """Items in a partition: rows of 1,024 numbers make a file of 16 MB."""
@@ -123,20 +125,40 @@ def list_items(job: EmbedJob) -> tuple[list[Source], list[tuple[int, ...]]]:
     """The sources that a job names, directories and prefixes expanded, and the state of their files.
 
     Raises:
-        InputError: a directory, pattern or prefix stands for no file; or a text or a motion log of several files
-            that cannot be.
+        InputError: a directory, pattern or prefix stands for no file; a file is not there, unless bad ones are to be
+            skipped; or the names of files of no stated modality do not tell it.
     """
     items: list[Source] = []
     states: list[tuple[int, ...]] = []
+    by_name: list[str] = []
     for source in job.sources.items:
         if source.is_text or source.files:
             items.append(source)
             states.append(tuple(file_state(source)))
             continue
         for entry in list_files(source.value, recursive=job.recursive, include=job.include):
-            items.append(replace(source, value=entry.name))
-            states.append(entry.state or _local_state(items[-1]))
+            states.append(entry.state or _local_state(replace(source, value=entry.name)))
+            kind = source.modality
+            if not kind and (states[-1] or is_address(entry.name)):
+                kind = kind_of_name(entry.name)
+                by_name.append(entry.name)
+            items.append(replace(source, modality=kind, value=entry.name))
+    _ensure_known(items, states)
+    if job.on_error != "skip":
+        ensure_present(items)
+    if by_name and not job.quiet:
+        warnings.warn(
+            f"taken by their names for {described(by_name)}; say --modality to read them otherwise",
+            stacklevel=2,
+        )
     return items, states
+
+
+def _ensure_known(items: Sequence[Source], states: Sequence[Sequence[int]]) -> None:
+    """Raise :class:`InputError` for the first file that is not there and has no modality either."""
+    for source, state in zip(items, states, strict=True):
+        if not source.modality and not state:
+            raise InputError(source.value, found="no such file or directory", expected="files that exist")
 
 
 def ensure_present(items: Sequence[Source]) -> None:
@@ -149,7 +171,7 @@ def ensure_present(items: Sequence[Source]) -> None:
                 source.value,
                 found="no such file",
                 expected="files that exist",
-                remedy="Or leave out --on-error raise: it is then listed in the table of errors",
+                remedy="Or say --on-error skip: it is then listed in the table of errors",
             )
 
 

@@ -36,7 +36,6 @@ from bindplug_search.engine.plan import (
     Partition,
     Plan,
     digest_of,
-    ensure_present,
     list_items,
     plan_items,
 )
@@ -119,8 +118,6 @@ def _plan(job: EmbedJob, settings: Settings, step: int) -> Plan:
     if settings.column is not None:
         return plan_tables(job, settings.column, settings.id_column, step)
     items, states = list_items(job)
-    if job.on_error == "raise":
-        ensure_present(items)
     return Plan(
         plan_items(items, states, step),
         len(items),

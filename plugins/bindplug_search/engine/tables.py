@@ -130,6 +130,13 @@ def plan_tables(job: EmbedJob, column: str, id_column: str | None, step: int) ->
     modalities: dict[str, None] = {}
     count = 0
     for source in job.sources.items:
+        if not source.modality:
+            raise InputError(
+                source.value,
+                found="a table of items of no stated modality",
+                expected="one",
+                remedy="Say what the column holds: --modality image|video|text|audio|depth|thermal|imu",
+            )
         modalities[source.modality] = None
         for entry in _list_tables(source.value, job):
             kind = kind_of(entry.name)

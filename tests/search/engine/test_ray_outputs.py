@@ -70,7 +70,9 @@ def test_rows_are_those_of_the_local_path(small_model, pictures, local_rows, tmp
 def test_bad_items_are_in_the_table_of_errors(small_model, pictures, tmp_path):
     absent = tmp_path / "absent.png"
     sources = [*map(str, pictures[8:12]), str(absent)]
-    summary = embed_with_ray(sources, tmp_path / "rows", modality="image", model=small_model, save_every=2)
+    summary = embed_with_ray(
+        sources, tmp_path / "rows", modality="image", model=small_model, save_every=2, on_error="skip"
+    )
     errors = pq.read_table(tmp_path / "rows" / "_errors").to_pylist()
     assert [row["path"] for row in errors] == [str(pictures[10]), str(absent)]
     assert [row["modality"] for row in errors] == ["image", "image"]
@@ -395,3 +397,71 @@ def twice(call):
         return call(actor, batch)
 
     return repeated
+
+
+@pytest.fixture
+def mixed(tmp_path):
+    """A folder of two JPEGs, a sound and a folder below."""
+    folder = tmp_path / "prefix"
+    folder.mkdir()
+    for name in ("a.jpg", "b.JPEG"):
+        Image.new("RGB", (24, 24), "red").save(folder / name, "JPEG")
+    with wave.open(str(folder / "c.wav"), "wb") as file:
+        file.setparams((1, 2, 16_000, 0, "NONE", ""))
+        file.writeframes(np.arange(32_000, dtype="<i2").tobytes())
+    return folder
+
+
+@pytest.mark.parametrize("place", ["{}", "file://{}"])
+def test_files_whose_names_tell_what_they_are(small_model, mixed, tmp_path, command, place):
+    prefix, output = place.format(mixed), place.format(tmp_path / "rows")
+    line = ("embed", "--engine", "ray", "--address", "auto", prefix, "-o", output, "--model", small_model)
+    code, _, err = command(*line)
+    assert (code, "2 image (.jpeg, .jpg), 1 audio (.wav)" in " ".join(err.split())) == (0, True), err
+    rows = rows_of(tmp_path / "rows")
+    assert rows["modality"] == ["image", "image", "audio"]
+    assert command(*line)[0] == 0  # the same job again
+    stated = embed_with_ray(
+        [("image", str(mixed / "a.jpg")), ("image", str(mixed / "b.JPEG")), ("audio", str(mixed / "c.wav"))],
+        tmp_path / "stated",
+        model=small_model,
+    )
+    assert stated.rows == 3
+    np.testing.assert_array_equal(rows["embedding"], rows_of(tmp_path / "stated")["embedding"])
+
+
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("d.png", "the suffix '.png', which pictures, depth maps and thermal pictures have"),
+        ("d.unknown", "the suffix '.unknown'; expected files whose names tell"),
+        ("d", "a name without a suffix"),
+    ],
+)
+def test_a_name_that_does_not_tell_is_refused(small_model, mixed, tmp_path, command, name, words):
+    (mixed / name).write_bytes(b"?")
+    line = ("embed", "--engine", "ray", mixed, "-o", tmp_path / "rows", "--model", small_model)
+    code, _, err = command(*line)
+    text = " ".join(err.split())
+    assert (code, words in text, "--modality image|" in text) == (1, True, True), err
+    assert not (tmp_path / "rows").exists()
+    assert command(*line, "--include", "*.jpg", "--quiet")[0] == 0
+    assert rows_of(tmp_path / "rows")["modality"] == ["image"]
+
+
+@pytest.mark.parametrize(
+    "arguments", [["never.jpg"], ["never"], ["never", "--modality", "image"], ["--audio", "never.wav"]]
+)
+def test_a_path_that_is_not_there_is_an_error(small_model, mixed, tmp_path, command, monkeypatch, arguments):
+    monkeypatch.chdir(tmp_path)
+    line = ("embed", "--engine", "ray", *arguments, "-o", tmp_path / "rows", "--model", small_model)
+    for more in ([], ["--audio", mixed / "c.wav"]):
+        code, _, err = command(*line, *more)
+        assert (code, "no such file" in err) == (1, True), err
+    assert not (tmp_path / "rows").exists()
+    with pytest.raises(InputError, match=r"never\.jpg: no such file"):
+        embed_with_ray([str(mixed / "a.jpg"), "never.jpg"], tmp_path / "rows", model=small_model)
+    code, _, _ = command(*line, "--on-error", "skip", "--audio", mixed / "c.wav")
+    assert code == (
+        3 if {"--modality", "--audio"} & set(arguments) else 1
+    )  # an error of no modality is no bad item
