@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 from collections.abc import Sequence
 from typing import Any
 
@@ -57,6 +58,7 @@ class ImageBindScore(Metric):
 
     total: Tensor
     count: Tensor
+    identity: Tensor
 
     def __init__(
         self,
@@ -79,11 +81,36 @@ class ImageBindScore(Metric):
         self._shared = _Shared(encoder)
         self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
+        # A MetricCollection updates metrics of equal states only once; metrics of other models or modalities, which
+        # have equal states after a first batch without pairs, must differ in one.
+        names = [modality.value for modality in Modality]
+        identity = [names.index(self.first), names.index(self.second), *self._shared.token]
+        self.add_state("identity", torch.tensor(identity), dist_reduce_fx="max")
 
     @property
     def model(self) -> Encoder:
         """The encoder."""
         return self._shared.encoder
+
+    def extra_repr(self) -> str:
+        """The two modalities."""
+        return f"{self.first}, {self.second}"
+
+    def set_dtype(self, dst_type: str | torch.dtype) -> ImageBindScore:
+        """The metric as it is: sums and counts of half precision would stop growing."""
+        return self
+
+    def plot(self, val: Any = None, ax: Any = None) -> Any:
+        """Draw one value or several with matplotlib, as metrics of torchmetrics do.
+
+        Args:
+            val: what ``compute()`` or ``forward()`` returned, or a list of it; the current value by default.
+            ax: matplotlib's axes to draw into; new ones by default.
+
+        Returns:
+            The figure and the axes.
+        """
+        return self._plot(val, ax)
 
     def update(self, first: Batch, second: Batch) -> None:
         """Take in pairs.
@@ -140,10 +167,17 @@ class ImageBindScore(Metric):
 
 
 class _Shared:
-    """Holds the encoder outside of the metric's modules; copies of the metric share it."""
+    """Holds the encoder outside of the metric's modules; copies of the metric share it.
+
+    Args:
+        encoder: of the metric.
+
+    Attributes:
+        token: bytes that no other encoder has.
+    """
 
     def __init__(self, encoder: Encoder) -> None:
-        self.encoder = encoder
+        self.encoder, self.token = encoder, secrets.token_bytes(8)
 
     def __deepcopy__(self, memo: dict[int, Any]) -> _Shared:
         return self

@@ -1,13 +1,17 @@
 """Scores of pairs: against a hand computation, pairing by name, and the torchmetrics metric."""
 
+import copy
 import csv
 import json
 import pickle
 import shutil
+import warnings
 
+import matplotlib.pyplot
 import numpy as np
 import pytest
 import torch
+from torchmetrics import MetricCollection
 
 from bindplug import audio, depth, embedding, text
 from bindplug.cli.app import run
@@ -114,6 +118,120 @@ def test_the_metric_is_a_good_citizen():
     assert metric(rows[:1], [-1 * rows[0]]).item() == pytest.approx(-1.0)  # not clipped at 0
     assert metric.compute().item() == pytest.approx(0.0, abs=1e-6)
     assert pickle.loads(pickle.dumps(metric)).count.item() == 2
+    assert repr(metric) == "ImageBindScore(audio, text)"
+
+
+def test_forward_is_of_its_batch_and_compute_of_all():
+    rows = [embedding(row, SPACE) for row in unit_rows(6)]
+    metric, whole = (ImageBindScore(small_model(), "audio", "text") for _ in range(2))
+    parts = [metric(rows[:2], rows[1:3]).item(), metric(rows[2:5], rows[3:6]).item()]
+    whole.update(rows[:5], rows[1:6])
+    assert metric.compute().item() == pytest.approx(whole.compute().item())
+    assert whole.compute().item() == pytest.approx((2 * parts[0] + 3 * parts[1]) / 5)
+    metric.update([], [])
+    assert metric.compute().item() == pytest.approx(whole.compute().item())
+
+
+def test_copies_count_for_themselves_and_share_the_encoder():
+    rows = [embedding(row, SPACE) for row in unit_rows(4)]
+    metric = ImageBindScore(small_model(), "audio", "text")
+    metric.update(rows[:2], rows[1:3])
+    for other in (copy.deepcopy(metric), metric.clone(), pickle.loads(pickle.dumps(metric))):
+        other.update(rows[2:3], rows[3:4])
+        assert (metric.count.item(), other.count.item()) == (2, 3)
+        other.reset()
+        assert other.count.item() == 0
+    assert copy.deepcopy(metric).model is metric.model
+    metric.persistent(True)
+    other = ImageBindScore(metric.model, "audio", "text")
+    other.persistent(True)
+    other.load_state_dict(metric.state_dict())
+    other.update(rows[2:3], rows[3:4])
+    assert other.count.item() == 3
+
+
+@pytest.mark.parametrize("change", ["half", "bfloat16", "float16"])
+def test_sums_keep_their_precision(change):
+    rows = [embedding(row, SPACE) for row in unit_rows(3)]
+    metric = ImageBindScore(small_model(), "audio", "text")
+    metric = metric.half() if change == "half" else metric.set_dtype(getattr(torch, change))
+    for _ in range(3):
+        metric.update(rows[:1] * 1000, rows[1:2] * 1000)
+    assert (metric.count.item(), metric.total.dtype, metric.count.dtype) == (3000, torch.float64, torch.int64)
+    expected = torch.nn.functional.cosine_similarity(*torch.tensor(unit_rows(3)[:2]).double(), dim=0)
+    assert metric.compute().item() == pytest.approx(expected.item(), abs=1e-6)
+    assert metric.to("meta").total.device.type == "meta"
+
+
+def test_a_collection_keeps_metrics_of_other_models_and_modalities_apart():
+    model, other = small_model(), copy.deepcopy(small_model())
+    with torch.no_grad():
+        for parameter in other.parameters():
+            parameter.add_(0.1 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    collection = MetricCollection(
+        {
+            "text": ImageBindScore(model, "text", "text"),
+            "same": ImageBindScore(model, "text", "text"),
+            "other": ImageBindScore(other, "text", "text"),
+        }
+    )
+    collection.update([], [])  # all sums and counts are equal after this
+    batch = (["a dog", "rain"], ["a cat", "a dog"])
+    collection.update(*batch)
+    values = collection.compute()
+    alone = ImageBindScore(other, "text", "text")
+    alone.update(*batch)
+    assert values["text"] == values["same"]
+    assert values["other"].item() == pytest.approx(alone.compute().item(), abs=1e-6)
+    assert abs(values["other"] - values["text"]) > 1e-3
+    senses = MetricCollection(
+        {name: ImageBindScore(model, name, "text") for name in ("audio", "text")}, compute_groups=True
+    )
+    senses.update([], [])
+    assert len(senses.compute_groups) == 2
+
+
+def test_the_metric_draws_itself():
+    matplotlib.use("agg")
+    metric = ImageBindScore(small_model(), "audio", "text")
+    rows = [embedding(row, SPACE) for row in unit_rows(2)]
+    figure, axes = metric.plot([metric(rows[:1], rows[1:]), metric(rows[:1], rows[:1])])
+    assert len(axes.lines) >= 1
+    matplotlib.pyplot.close(figure)
+
+
+SIZES = ((5, 2), (7, 0))
+"""Pairs of each of two processes."""
+
+
+def _process(rank, place):
+    rows = [embedding(row, SPACE) for row in unit_rows(8)]
+    torch.distributed.init_process_group("gloo", init_method=f"file://{place}/store", rank=rank, world_size=2)
+    results = []
+    for sizes in SIZES:
+        metric = ImageBindScore(small_model(), "audio", "text")
+        start, stop = sum(sizes[:rank]), sum(sizes[: rank + 1])
+        if sizes[rank]:
+            metric.update(rows[start:stop], rows[start + 1 : stop + 1])
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # compute() before update(), in the process without a pair
+            results.append([metric.compute().item(), metric.count.item()])
+    (place / f"{rank}.json").write_text(json.dumps(results))
+    torch.distributed.destroy_process_group()
+
+
+@pytest.mark.slow
+def test_two_processes_compute_what_one_does(tmp_path):
+    torch.multiprocessing.spawn(_process, (tmp_path,), nprocs=2)
+    rows = [embedding(row, SPACE) for row in unit_rows(8)]
+    metric = ImageBindScore(small_model(), "audio", "text")
+    metric.update(rows[:7], rows[1:])
+    for rank in range(2):
+        for (value, count), sizes in zip(
+            json.loads((tmp_path / f"{rank}.json").read_text()), SIZES, strict=True
+        ):
+            assert value == pytest.approx(metric.compute().item(), abs=1e-9)
+            assert count == sizes[rank]  # states are its own again after compute()
 
 
 def test_wrong_use_of_the_metric_is_refused(folders):
