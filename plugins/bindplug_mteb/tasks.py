@@ -58,11 +58,12 @@ def sensors_of(name: str, prompt_type: PromptType | None = None) -> Mapping[str,
     """For each of mteb's modalities the sensor that it carries in a task.
 
     Args:
-        name: of the task; in tasks of others, an image is an image and a sound a sound.
+        name: of the task, perhaps with its number of recordings; in tasks of others, an image is an image and a sound a
+            sound.
         prompt_type: queries or documents.
     """
     sensors = {"text": "text", "image": "image", "audio": "audio"}
-    task = _BY_NAME.get(name)
+    task = _BY_NAME.get(name.partition("-")[0])
     if task is None:
         return sensors
     sensor = task.document if prompt_type == PromptType.document and task.document else task.query
@@ -74,7 +75,8 @@ def senses_tasks(names: Sequence[str] | None = None, *, count: int = COUNT) -> l
 
     Args:
         names: of :data:`TASKS`; all for None.
-        count: recordings of each sensor.
+        count: recordings of each sensor. Tasks of another number than the benchmark's have it in their name, as
+            ``"BindplugSenses1MotionToText-40"``, so that mteb's cache does not confuse their results.
 
     Raises:
         InputError: there is no such task, or ``count`` is below 1.
@@ -88,9 +90,9 @@ def senses_tasks(names: Sequence[str] | None = None, *, count: int = COUNT) -> l
     return [(_retrieval if task.document else _classification)(task, count) for task in tasks]
 
 
-def _metadata(task: SensesTask, description: str, **fields: Any) -> TaskMetadata:
+def _metadata(task: SensesTask, count: int, description: str, **fields: Any) -> TaskMetadata:
     return TaskMetadata(
-        name=task.name,
+        name=task.name if count == COUNT else f"{task.name}-{count}",
         description=description,
         reference=None,
         dataset={"path": "bindplug/senses-v1", "revision": "1"},
@@ -120,6 +122,7 @@ def _classification(task: SensesTask, count: int) -> AbsTask:
         input_column_name = carrier
         metadata = _metadata(
             task,
+            count,
             f"Names of things by {task.query}, on scenes of bindplug's toy world.",
             type="AudioZeroshotClassification" if carrier == "audio" else "ZeroShotClassification",
             category=f"{_LETTERS[carrier]}2t",
@@ -150,6 +153,7 @@ def _retrieval(task: SensesTask, count: int) -> AbsTask:
     class Retrieval(AbsTaskRetrieval):
         metadata = _metadata(
             task,
+            count,
             f"Recordings by {task.document} of the thing that {task.query} recorded, in bindplug's toy world.",
             type="Any2AnyRetrieval",
             category=f"{_LETTERS[query]}2{_LETTERS[document]}",

@@ -7,11 +7,12 @@ import warnings
 import mteb
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 import bindplug
 from bindplug.errors import InputError, UnknownWords
-from bindplug.imagebind import ImageBind
+from bindplug.imagebind import ImageBind, save_directory
 from bindplug_lab.senses import query_of, recordings
 from bindplug_mteb import TASKS, senses_tasks, wrap
 from bindplug_mteb.carrying import CARRIERS, pack, unpack
@@ -109,14 +110,72 @@ def test_a_picture_with_a_text_is_their_sum(tiny):
     assert np.allclose(rows, tiny.model.embed([query], progress=False).numpy(), atol=1e-5)
 
 
-def test_a_batch_that_the_model_cannot_read_is_refused():
+def encode(model, batch, task="MockSTSTask"):
     from mteb.mocks import MockSTSTask
 
+    metadata = MockSTSTask.metadata.model_copy(update={"name": task})
+    return model.encode([batch], task_metadata=metadata, hf_split="test", hf_subset="default")
+
+
+def test_a_batch_that_the_model_cannot_read_is_refused(model):
     deaf = wrap(ImageBind(SMALL, {"image"}).eval(), name="tests/deaf")
-    with pytest.raises(InputError, match="that the model reads"):
-        deaf.encode(
-            [{"text": ["a"]}], task_metadata=MockSTSTask.metadata, hf_split="test", hf_subset="default"
-        )
+    for batch, task, message in [
+        ({"text": ["a"]}, "Some", "Some: items of text; expected what the model reads.*: image$"),
+        ({"image": [1], "label": [0]}, "BindplugSenses1DepthToText", "items of depth; .*: image$"),
+        ({"video": [1]}, "Some", "items of video"),
+        ({"image": [None]}, "Some", "an item that is empty"),
+    ]:
+        with pytest.raises(InputError, match=message):
+            encode(deaf, batch, task)
+
+
+@pytest.mark.filterwarnings("error")
+def test_columns_that_the_model_cannot_read_are_told_of_and_blank_ones_left_out():
+    picture = Image.fromarray(recordings("image", 1)[0].values())
+    deaf = wrap(ImageBind(SMALL, {"image"}).eval(), name="tests/deaf")
+    with pytest.warns(UserWarning, match="Some: text left out of its items"):
+        rows = encode(deaf, {"image": [picture], "text": ["a dog"]}, "Some")
+    assert np.allclose(rows, encode(deaf, {"image": [picture]}))
+    reader = wrap(ImageBind(SMALL, {"image", "text"}).eval(), name="tests/reader")
+    rows = encode(reader, {"image": [picture, None], "text": [None, "a dog"]})
+    assert np.allclose(rows[:1], encode(reader, {"image": [picture]}), atol=1e-6)
+    assert np.allclose(rows[1:], encode(reader, {"text": ["a dog"]}), atol=1e-6)
+
+
+def test_results_of_other_weights_are_not_found_again(tmp_path):
+    from mteb.mocks import MockSTSTask
+
+    first, second, copy_of_first = ImageBind(SMALL).eval(), ImageBind(SMALL).eval(), ImageBind(SMALL).eval()
+    copy_of_first.load_state_dict(first.state_dict())
+    with torch.no_grad():
+        for parameter in second.parameters():
+            parameter.add_(0.3 * torch.randn(parameter.shape, generator=torch.Generator().manual_seed(0)))
+    revisions = [wrap(m, name="tests/one").mteb_model_meta.revision for m in (first, second, copy_of_first)]
+    assert revisions[0] == revisions[2] != revisions[1]
+    cache = mteb.ResultCache(tmp_path)
+    options = {"cache": cache, "show_progress_bar": False, "co2_tracker": False}
+    scores = [
+        mteb.evaluate(wrap(m, name="tests/one"), [MockSTSTask()], **options).task_results[0].get_score()
+        for m in (first, second, copy_of_first)
+    ]
+    assert scores[0] == pytest.approx(scores[2])
+    assert len(list(tmp_path.rglob("MockSTSTask.json"))) == 2
+
+
+def test_names_have_an_organization(tmp_path):
+    network = ImageBind(SMALL)
+    with pytest.raises(InputError, match="organization/model"):
+        wrap(network, name="small")
+    assert wrap(network).mteb_model_meta.name == "bindplug/imagebind-unnamed"
+    path = save_directory(network, tmp_path / "my ear", license="Apache-2.0")
+    assert wrap(path).mteb_model_meta.name.endswith("my-ear")
+
+
+def test_a_model_of_depth_alone_takes_the_tasks_of_depth():
+    seeing = wrap(ImageBind(SMALL, {"depth", "text"}).eval(), name="tests/depth")
+    assert seeing.mteb_model_meta.modalities == ["text", "image"]
+    (result,) = evaluate(seeing, senses_tasks(["BindplugSenses1DepthToText"], count=2))
+    assert np.isfinite(result.get_score())
 
 
 # -- carrying -------------------------------------------------------------------------------------------------------
@@ -174,7 +233,10 @@ def test_each_task_says_what_carries_what():
     assert len({task.name for task in TASKS}) == len(TASKS) == 10
     assert sensors_of("BindplugSenses1HeatToText") == {"text": "text", "image": "thermal", "audio": "audio"}
     assert sensors_of("SomeoneElses")["image"] == "image"
+    assert sensors_of("BindplugSenses1HeatToText-40")["image"] == "thermal"
+    assert [task.metadata.name for task in senses_tasks()] == [task.name for task in TASKS]
     for task in senses_tasks(count=1):
+        assert task.metadata.name.endswith("-1")
         assert "test" in task.metadata.eval_splits
         assert task.metadata.category[0] in "ia"
 
