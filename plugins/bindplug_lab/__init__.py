@@ -15,6 +15,7 @@ from bindplug.lazy import lazy_names
 if TYPE_CHECKING:
     from bindplug_lab.datasets import MissingData
     from bindplug_lab.encoders import ImageEncoder, train_image_encoder
+    from bindplug_lab.evaluation.identity import digest_of_model
     from bindplug_lab.evaluation.results import Result, Settings
     from bindplug_lab.evaluation.run import Evaluation, evaluate
     from bindplug_lab.few_shot.curve import Curve
@@ -43,6 +44,7 @@ __all__ = [
     "Settings",
     "Task",
     "class_names_of",
+    "digest_of_model",
     "evaluate",
     "few_shot_curve",
     "judge",
@@ -72,6 +74,7 @@ _MODULES = {
     "Settings": "evaluation.results",
     "Task": "tasks",
     "class_names_of": "senses",
+    "digest_of_model": "evaluation.identity",
     "evaluate": "evaluation.run",
     "few_shot_curve": "few_shot.run",
     "judge": "judging",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import re
 import secrets
@@ -22,7 +23,7 @@ from numpy.typing import NDArray
 import bindplug
 from bindplug import Encoder, Query
 from bindplug.errors import InputError
-from bindplug_lab.evaluation.identity import digest_of_model, digest_of_values
+from bindplug_lab import digest_of_model
 from bindplug_mteb.carrying import CARRIERS, unpack
 from bindplug_mteb.tasks import sensors_of
 
@@ -147,8 +148,8 @@ def revision_of(encoder: Encoder) -> str:
 
     Of a model whose weights cannot be read, such as a packed one, it is another each time.
     """
-    digests = [digest_of_model(encoder, modality) for modality in encoder.modalities]
-    digest = secrets.token_hex(6) if None in digests else digest_of_values(digests)[:12]
+    digests = [digest_of_model(encoder, modality) or secrets.token_hex() for modality in encoder.modalities]
+    digest = hashlib.sha256(" ".join(digests).encode()).hexdigest()[:12]
     return f"bindplug-{version('bindplug')}-{digest}"
 
 
