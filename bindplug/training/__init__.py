@@ -21,8 +21,10 @@ from bindplug.training.memory import StepMemory, estimate_memory, step_memory
 from bindplug.training.options import Checkpoints, RunOptions
 from bindplug.training.pair_anchors import RowCache, default_row_cache, embed_anchors, ensure_sees
 from bindplug.training.pair_dataset import FilePairs, PreparedPairs, prepare_pairs
-from bindplug.training.pair_items import PairItem, PairList, PairProblem, PairSource
-from bindplug.training.pair_reading import cut_windows, is_own_sense, open_pairs
+from bindplug.training.pair_items import PairItem, PairList, PairProblem
+from bindplug.training.pair_reading import is_own_sense, open_pairs
+from bindplug.training.pair_sources import PairSource
+from bindplug.training.pair_windows import cut_windows
 from bindplug.training.processes import join_processes
 from bindplug.training.recipe import PUBLISHED, BindingRecipe
 from bindplug.training.scales import HeldOut, calibration_error, fit_scale

@@ -237,6 +237,10 @@ def _line(name: str, there: Any, here: Any) -> str:
     if name.startswith("code.") and there is not None and here is not None:
         file = name.removeprefix("code.")
         return f"{file} has changed since (its SHA-256 was {there[:12]}... and is {here[:12]}...); restore it to go on"
+    if name == "pairs.files":
+        return "the files of the pairs, or their order, have changed since"
+    if name == "pairs.part":
+        return "which of the pairs are held out has changed since"
     shown = ["missing" if value is None else str(value)[:80] for value in (there, here)]
     return f"{name} is {shown[0]} there and {shown[1]} here"
 

@@ -25,8 +25,8 @@ class PairDataset(Protocol):
     generator gets the same numbers on one GPU and on many, with and without reader threads, and after a resume.
 
     A data set may also have an attribute ``identity``, a string that names its content (a hash of its files' names, for
-    instance). A checkpoint keeps it, and a run on other pairs does not resume from it. Without one, the loop compares
-    figures of three pairs.
+    instance), or several in a mapping. A checkpoint keeps it, and a run on other pairs does not resume from it. Without
+    one, the loop compares figures of three pairs.
     """
 
     def __len__(self) -> int:

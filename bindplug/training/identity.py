@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -56,9 +57,11 @@ def identity_of(
 
 
 def identity_of_pairs(pairs: PairDataset) -> dict[str, Any]:
-    """Their number, and their own ``identity`` where they have one; else figures of the first, middle and last."""
+    """Their number, and their own ``identity`` where they have any; else figures of the first, middle and last."""
     count = len(pairs)
     own = getattr(pairs, "identity", None)
+    if isinstance(own, Mapping):
+        return {"count": count, **{str(name): str(value) for name, value in own.items()}}
     if own is not None:
         return {"count": count, "identity": str(own)}
     indices = torch.tensor([0, count // 2, count - 1])

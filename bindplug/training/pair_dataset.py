@@ -26,6 +26,7 @@ from bindplug.training.pair_samples import (
     CACHE_BYTES,
     SampleReader,
     StoredSamples,
+    content_of,
     identity_of,
     read_picture,
     store_samples,
@@ -46,7 +47,7 @@ class FilePairs:
         rows: (N, D) rows of their pictures.
         reader: of their samples.
         stored: the samples' model input, in the order of the pairs; read anew each time for None.
-        identity: names the content, so that a checkpoint of other pairs is refused.
+        identity: what decides on the pairs' numbers, by name, so that a checkpoint of other pairs is refused.
         anchor: embeds augmented pictures; None without augmentation.
         crops: of the pictures.
         places: for each pair its place in ``rows`` and ``stored``; its own index for None.
@@ -59,13 +60,13 @@ class FilePairs:
         reader: SampleReader,
         stored: StoredSamples | None = None,
         *,
-        identity: str = "",
+        identity: Mapping[str, str] | None = None,
         anchor: Encoder | None = None,
         crops: PictureCrops | None = None,
         places: Sequence[int] | None = None,
     ) -> None:
         self.items, self.rows, self.reader, self.stored = list(items), torch.as_tensor(rows), reader, stored
-        self.identity, self.anchor, self.crops = identity, anchor, crops
+        self.identity, self.anchor, self.crops = dict(identity or {}), anchor, crops
         self.places = list(range(len(self.items))) if places is None else list(places)
 
     def __len__(self) -> int:
@@ -109,7 +110,7 @@ class FilePairs:
             self.rows,
             self.reader,
             self.stored,
-            identity=f"{self.identity}|{identity_of([], list(indices))[:16]}",
+            identity=self.identity | {"part": identity_of([], list(indices))[:16]},
             anchor=self.anchor,
             crops=self.crops,
             places=[self.places[index] for index in indices],
@@ -229,7 +230,13 @@ def prepare_pairs(
         rows,
         reader,
         stored,
-        identity=f"{identity}|{augment}",
+        identity={
+            "files": content_of(items)[:16],
+            "reader": str(reader.options),
+            "anchor": str(anchor.fingerprint),
+            "augment": augment,
+            "samples": "read anew each time" if stored is None else f"kept, {stored.clips} clips",
+        },
         anchor=anchor if crops else None,
         crops=crops,
     )

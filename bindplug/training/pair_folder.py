@@ -13,12 +13,12 @@ from bindplug.training.pair_items import (
     MAPS,
     PIXELS,
     VIDEOS,
-    FileSource,
     PairItem,
     PairList,
     PairProblem,
     suffixes_of,
 )
+from bindplug.training.pair_sources import FileSource
 
 PICTURE_WORDS = frozenset(
     (

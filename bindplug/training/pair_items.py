@@ -2,17 +2,13 @@
 
 from __future__ import annotations
 
-import hashlib
-import io
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, Protocol
 
 import torch
 
-from bindplug.directories import sha256_of
 from bindplug.errors import InputError
+from bindplug.training.pair_sources import PairSource, contents_of
 
 PIXELS = frozenset(
     (
@@ -68,174 +64,6 @@ SUFFIXES_OF = {
 def suffixes_of(sense: str) -> frozenset[str]:
     """File endings, with the dot, that may hold samples of a sense; those of arrays for a sense of one's own."""
     return frozenset(SUFFIXES_OF.get(sense, ARRAYS))
-
-
-class PairSource(Protocol):
-    """One side of a pair, opened when it is read.
-
-    Attributes:
-        name: how messages name it.
-    """
-
-    @property
-    def name(self) -> str:
-        """How messages name it."""
-        ...
-
-    @property
-    def identity(self) -> str:
-        """A text that changes when the content does: what caches of rows go by."""
-        ...
-
-    def open(self) -> Any:
-        """What a reader takes: a path, or a file object with the content."""
-        ...
-
-
-@dataclass(frozen=True)
-class FileSource:
-    """A file.
-
-    Args:
-        path: where it is.
-    """
-
-    path: str
-
-    @property
-    def name(self) -> str:
-        """The path."""
-        return self.path
-
-    @property
-    def identity(self) -> str:
-        """Absolute path, size, time of the last change and inode, which moves along when files swap names.
-
-        The path alone of a file that is not there.
-        """
-        absolute = Path(self.path).absolute()
-        try:
-            status = absolute.stat()
-        except OSError:
-            return str(absolute)
-        return f"{absolute}|{status.st_size}|{status.st_mtime_ns}|{status.st_ino}"
-
-    def open(self) -> str:
-        """The path."""
-        return self.path
-
-
-class NamedBytes(io.BytesIO):
-    """A file in memory with a name, by whose ending readers know the format."""
-
-    def __init__(self, content: bytes, name: str) -> None:
-        super().__init__(content)
-        self.name = name
-
-
-@dataclass(frozen=True)
-class ShardMember:
-    """A file inside an uncompressed tar, read where it lies; nothing is ever unpacked to disk.
-
-    Args:
-        path: of the tar.
-        member: its name inside.
-        offset, size: of its bytes.
-    """
-
-    path: str
-    member: str
-    offset: int
-    size: int
-
-    @property
-    def name(self) -> str:
-        """``shard.tar:member``."""
-        return f"{self.path}:{self.member}"
-
-    @property
-    def identity(self) -> str:
-        """That of the tar, and the place in it."""
-        return f"{FileSource(self.path).identity}|{self.member}|{self.offset}|{self.size}"
-
-    def open(self) -> NamedBytes:
-        """The member's bytes, with its name.
-
-        Raises:
-            InputError: the tar is gone or shorter than it was.
-        """
-        try:
-            with Path(self.path).open("rb") as file:
-                file.seek(self.offset)
-                content = file.read(self.size)
-        except OSError as error:
-            raise InputError(self.name, found=str(error), expected="the tar that was listed") from error
-        if len(content) < self.size:
-            raise InputError(
-                self.name, found=f"{len(content)} of {self.size} bytes", expected="a tar that is not cut off"
-            )
-        return NamedBytes(content, Path(self.member).name)
-
-
-@dataclass(frozen=True, eq=False)
-class DatasetCell:
-    """A cell of a Hugging Face data set, whose bytes are read from the mapped table when it is opened.
-
-    Args:
-        table: the data set, its media columns undecoded.
-        row, column: of the cell.
-        folder: which paths in cells are relative to.
-        title: of the data set, for messages.
-    """
-
-    table: Any
-    row: int
-    column: str
-    folder: str
-    title: str
-
-    @property
-    def name(self) -> str:
-        """``title[row].column``."""
-        return f"{self.title}[{self.row}].{self.column}"
-
-    @property
-    def identity(self) -> str:
-        """A digest of the content."""
-        opened = self.open()
-        if isinstance(opened, NamedBytes):
-            return hashlib.sha256(opened.getvalue()).hexdigest()
-        if isinstance(opened, str):
-            return FileSource(opened).identity
-        return hashlib.sha256(opened.tobytes()).hexdigest()
-
-    def open(self) -> Any:
-        """The content as a file object, a path inside the data set's directory, or an array of numbers.
-
-        Raises:
-            InputError: the cell is empty, of another kind, or names a file outside the directory.
-        """
-        import numpy as np
-
-        cell = self.table[self.row][self.column]
-        if isinstance(cell, (bytes, bytearray)):
-            return NamedBytes(bytes(cell), self.name)
-        if isinstance(cell, Mapping) and isinstance(cell.get("bytes"), bytes):
-            path = cell.get("path")
-            return NamedBytes(cell["bytes"], Path(path).name if isinstance(path, str) else self.name)
-        path = cell.get("path") if isinstance(cell, Mapping) else cell
-        if isinstance(path, str) and path:
-            root = Path(self.folder).resolve()
-            file = (root / path).resolve()
-            if file.is_relative_to(root):
-                return str(file)
-            raise InputError(
-                self.name, found=f"the path {path!r}", expected=f"bytes, or a file inside {self.folder}"
-            )
-        if isinstance(cell, list) and cell:
-            return np.asarray(cell)
-        kind = "an empty cell" if not cell else f"a {type(cell).__name__}"
-        raise InputError(self.name, found=kind, expected="bytes, a path, or an array")
 
 
 @dataclass(frozen=True)
@@ -327,7 +155,7 @@ class PairList:
         if share == 0 or not self.items:
             return self.with_items(self.items), self.with_items([])
         groups = joined_groups(self.items)
-        names = sorted(set(groups))
+        names = list(dict.fromkeys(groups))  # in the pairs' order, which is the same wherever the files lie
         if len(names) < 2:
             raise InputError(
                 self.source or "pairs",
@@ -354,7 +182,7 @@ def joined_groups(items: Sequence[PairItem]) -> list[str]:
             key = parents[key]
         return key
 
-    content_of = _contents({source.name: source for item in items for source in (item.anchor, item.sample)})
+    content_of = contents_of({source.name: source for item in items for source in (item.anchor, item.sample)})
     for item in items:
         first = root(f"group {item.group}")
         for other in (f"file {content_of[item.anchor.name]}", f"file {content_of[item.sample.name]}"):
@@ -362,31 +190,3 @@ def joined_groups(items: Sequence[PairItem]) -> list[str]:
             parents[second] = joined
             first = joined
     return [root(f"group {item.group}") for item in items]
-
-
-def _contents(sources: Mapping[str, PairSource]) -> dict[str, str]:
-    """For each source's name a text that is the same for copies; only sources of one size are read."""
-    by_size: dict[int, list[str]] = {}
-    contents = {name: name for name in sources}
-    for name, source in sources.items():
-        try:
-            if isinstance(source, DatasetCell):
-                contents[name] = source.identity
-            elif isinstance(source, (FileSource, ShardMember)):
-                size = source.size if isinstance(source, ShardMember) else Path(source.path).stat().st_size
-                by_size.setdefault(size, []).append(name)
-        except (OSError, InputError):  # gone, or no media: it stands for itself
-            continue
-    for names in by_size.values():
-        for name in names if len(names) > 1 else ():
-            try:
-                contents[name] = _digest(sources[name].open())
-            except (OSError, InputError):
-                continue
-    return contents
-
-
-def _digest(opened: str | NamedBytes) -> str:
-    if isinstance(opened, NamedBytes):
-        return hashlib.sha256(opened.getbuffer()).hexdigest()
-    return sha256_of(Path(opened))

@@ -1,36 +1,24 @@
-"""Pairs from whatever holds them, and recordings cut into windows."""
+"""Pairs from whatever holds them."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 from bindplug.errors import InputError, WeightsNotFound
-from bindplug.inputs import make_preprocess
-from bindplug.inputs.clips import span_within, window_count, window_span
-from bindplug.inputs.notes import collected_notes
 from bindplug.modality import Modality
-from bindplug.progress import iterate_with_progress
 from bindplug.training.pair_datasets import is_dataset, read_dataset
 from bindplug.training.pair_folder import read_folder
-from bindplug.training.pair_items import PairItem, PairList, PairProblem
+from bindplug.training.pair_items import PairList
 from bindplug.training.pair_shards import is_shards, read_shards
 from bindplug.training.pair_table import TABLES, read_table
 
 FORMATS = ("folder", "table", "shards", "dataset")
 """What pairs may lie in."""
 
-RECORDED = frozenset(("audio", "imu"))
-"""Senses whose samples have a length in time."""
-
 SENSES = ("audio", "depth", "thermal", "imu")
 """Modalities that a tower can be bound for."""
-
-VIDEO_WINDOW_S = {"audio": 2.0, "imu": 5.0}
-"""Length of the windows that videos are cut into by default: that of a clip."""
 
 
 def open_pairs(
@@ -143,76 +131,3 @@ def _has_media(file: Path) -> bool:
     except Exception:  # absent or damaged: the table's reader says which
         return False
     return any(types.is_struct(field.type) or types.is_binary(field.type) for field in schema)
-
-
-def cut_windows(
-    pairs: PairList,
-    sense: str,
-    *,
-    seconds: float | None = None,
-    hop: float | None = None,
-    options: Mapping[str, Any] | None = None,
-    quiet: bool | None = None,
-) -> PairList:
-    """The pairs with every recording replaced by its windows, each with the picture of its moment.
-
-    A window of a video is paired with the frame in its middle. A window of a sound beside a picture is paired with
-    that picture. Without ``seconds`` recordings stay whole, but for videos, which are cut into windows of a clip's
-    length. All windows of a recording are of one group.
-
-    Args:
-        pairs: to cut.
-        sense: of the samples.
-        seconds: length of a window; None for whole recordings.
-        hop: from the start of one window to that of the next; ``seconds`` by default.
-        options: of the sense's reader, which tell the length of some recordings.
-        quiet: True shows no progress.
-
-    Returns:
-        The windows; recordings whose length cannot be read are among the problems.
-
-    Raises:
-        InputError: the sense has no length in time.
-    """
-    if seconds is not None and sense not in RECORDED:
-        raise InputError(
-            "windows", found=f"{sense}, whose samples have no length in time", expected="audio or imu"
-        )
-    if sense not in RECORDED or (seconds is None and not any(item.is_video for item in pairs)):
-        return pairs
-    length = VIDEO_WINDOW_S[sense] if seconds is None else seconds
-    step = length if hop is None else hop
-    reader = make_preprocess([sense])[sense]
-    items: list[PairItem] = []
-    problems = list(pairs.problems)
-    cut = 0
-    for item in iterate_with_progress(pairs.items, label="measuring recordings", quiet=quiet):
-        if seconds is None and not item.is_video:
-            items.append(item)
-            continue
-        try:
-            with collected_notes():
-                duration_s = reader.duration(item.sample.open(), **(options or {}))
-            first, last = span_within(item.start_s, item.end_s, duration_s, item.sample.name)
-        except InputError as error:
-            problems.append(PairProblem(item.sample.name, str(error)))
-            continue
-        cut += item.is_video
-        for index in range(window_count(last - first, length, step)):
-            start, end = window_span(index, last - first, length, step)
-            moment = first + (start + end) / 2 if item.is_video else None
-            items.append(
-                replace(
-                    item,
-                    name=f"{item.name} at {first + start:g} s",
-                    start_s=first + start,
-                    end_s=first + end,
-                    moment_s=moment,
-                )
-            )
-    result = PairList(items, problems, pairs.format, pairs.source, list(pairs.notes))
-    if seconds is None and cut:
-        result.notes.append(
-            f"{cut} videos were cut into windows of {length:g} s, each with the frame in its middle"
-        )
-    return result

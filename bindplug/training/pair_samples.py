@@ -25,7 +25,8 @@ from bindplug.inputs.source import is_file_like
 from bindplug.inputs.video import VideoPreprocess
 from bindplug.prefetch import run_ahead
 from bindplug.progress import iterate_with_progress
-from bindplug.training.pair_items import PairItem, PairProblem, PairSource
+from bindplug.training.pair_items import PairItem, PairProblem
+from bindplug.training.pair_sources import PairSource, sampled_digest
 
 T = TypeVar("T")
 
@@ -213,11 +214,24 @@ class StoredSamples:
 
 
 def identity_of(items: Sequence[PairItem], *more: object) -> str:
-    """A digest of what pairs are read from, and of whatever else decides on their numbers."""
+    """A digest of the files on this machine that pairs are read from, and of whatever else decides on their numbers."""
     digest = hashlib.sha256(repr(more).encode())
     for item in items:
         fields = (item.anchor.identity, item.sample.identity, item.moment_s, item.start_s, item.end_s)
         digest.update(repr(fields).encode("utf-8", errors="surrogatepass"))
+    return digest.hexdigest()
+
+
+def content_of(items: Sequence[PairItem]) -> str:
+    """A digest of the content of pairs in their order, wherever their files lie; see :func:`sampled_digest`."""
+    digest = hashlib.sha256()
+    of_sources: dict[str, str] = {}  # windows of one recording share it
+    for item in items:
+        for source in (item.anchor, item.sample):
+            if source.name not in of_sources:
+                of_sources[source.name] = sampled_digest(source)
+        files = (of_sources[item.anchor.name], of_sources[item.sample.name])
+        digest.update(repr((files, item.moment_s, item.start_s, item.end_s)).encode())
     return digest.hexdigest()
 
 

@@ -16,9 +16,9 @@ from bindplug.training.pair_items import (
     PairItem,
     PairList,
     PairProblem,
-    ShardMember,
     suffixes_of,
 )
+from bindplug.training.pair_sources import ShardMember
 
 MOST_TEXT_BYTES = 1 << 16
 """Of a class or caption beside a sample; longer ones are left out."""
@@ -38,7 +38,7 @@ def shard_files(source: str) -> list[Path]:
     path = Path(source).expanduser()
     folder = Path()
     if path.is_dir():
-        names = [str(file) for file in sorted(path.glob("*.tar"))]
+        names = [str(file) for file in _tars_of(path)]
     elif path.suffix == ".txt" and path.is_file():
         lines = path.read_text(encoding="utf-8-sig").splitlines()
         names, folder = (
@@ -96,11 +96,10 @@ def read_shards(source: str, sense: str, columns: Mapping[str, str] | None = Non
 
 
 def _samples(file: Path, pairs: PairList) -> Iterator[tuple[str, dict[str, ShardMember]]]:
-    """Consecutive members of one name, by their endings without the first dot, in lower case."""
+    """Members of one name, by their endings without the first dot, in lower case; they need not lie side by side."""
     split_name = require("webdataset.tariterators", owner="reading shards", extra="webdataset").base_plus_ext
-    key: str | None = None
-    members: dict[str, ShardMember] = {}
-    doubled: set[str | None] = set()
+    by_key: dict[str, dict[str, ShardMember]] = {}
+    doubled: dict[str, str] = {}
     try:
         with tarfile.open(file, "r:") as archive:
             for info in archive:
@@ -114,23 +113,23 @@ def _samples(file: Path, pairs: PairList) -> Iterator[tuple[str, dict[str, Shard
                 base, ending = split_name(info.name)
                 if base is None or PurePosixPath(base).name.startswith("."):
                     continue
-                if base != key:
-                    if key is not None and key not in doubled:
-                        yield f"{file}:{key}", members
-                    key, members = base, {}
-                if ending.lower() in members and key not in doubled:
-                    doubled.add(key)
-                    problem = f"two members {ending.lower()} of one name"
-                    pairs.problems.append(PairProblem(f"{file}:{key}", problem, "unpaired"))
+                members = by_key.setdefault(base, {})
+                if ending.lower() in members:
+                    doubled.setdefault(base, ending.lower())
                 members[ending.lower()] = ShardMember(str(file), info.name, info.offset_data, info.size)
     except (tarfile.TarError, OSError, ValueError) as error:
-        if key is None:
+        if not by_key:
             raise InputError(
                 str(file), found=f"no readable tar ({error})", expected="an uncompressed .tar"
             ) from error
-        pairs.problems.append(PairProblem(str(file), f"the tar breaks off after {key} ({error})"))
-    if key is not None and key not in doubled:
-        yield f"{file}:{key}", members
+        last = next(reversed(by_key))
+        pairs.problems.append(PairProblem(str(file), f"the tar breaks off after {last} ({error})"))
+    for key, members in by_key.items():
+        if key in doubled:
+            problem = f"two members {doubled[key]} of one name"
+            pairs.problems.append(PairProblem(f"{file}:{key}", problem, "unpaired"))
+        else:
+            yield f"{file}:{key}", members
 
 
 def _pair(
@@ -206,12 +205,12 @@ def _text(members: Mapping[str, ShardMember], ending: str) -> str:
     """The text of a small member; of ``group`` and ``cls`` also a field of ``json``."""
     member = members.get(ending)
     if member is not None and member.size <= MOST_TEXT_BYTES:
-        return member.open().getvalue().decode("utf-8", errors="replace").strip()
+        return _content(member).decode("utf-8", errors="replace").strip()
     described = members.get("json")
     if described is None or described.size > MOST_TEXT_BYTES:
         return ""
     try:
-        content = json.loads(described.open().getvalue())
+        content = json.loads(_content(described))
     except (ValueError, RecursionError):
         return ""
     field = {"cls": "label", "txt": "caption", "group": "group"}[ending]
@@ -219,9 +218,19 @@ def _text(members: Mapping[str, ShardMember], ending: str) -> str:
     return str(value) if isinstance(value, (str, int)) else ""
 
 
+def _content(member: ShardMember) -> bytes:
+    with member.open() as file:
+        return file.read()
+
+
+def _tars_of(folder: Path) -> list[Path]:
+    """The tars of a folder, compressed ones included, which are then refused by name."""
+    return sorted(file for file in folder.iterdir() if file.name.endswith((".tar", *COMPRESSED)))
+
+
 def is_shards(source: str) -> bool:
     """Whether a text names shards by its ending or its pattern, or a folder that holds tars and nothing else of use."""
     path = Path(source).expanduser()
     if path.is_dir():
-        return any(path.glob("*.tar"))
+        return bool(_tars_of(path))
     return source.endswith((".tar", *COMPRESSED)) or (path.suffix == ".txt" and path.is_file())

@@ -13,7 +13,8 @@ from typing import Any
 
 from bindplug.errors import InputError, WeightsNotFound
 from bindplug.lazy import require
-from bindplug.training.pair_items import VIDEOS, FileSource, PairItem, PairList, PairProblem
+from bindplug.training.pair_items import VIDEOS, PairItem, PairList, PairProblem
+from bindplug.training.pair_sources import FileSource
 
 TABLES = (".csv", ".tsv", ".jsonl", ".ndjson", ".parquet")
 """Endings of tables."""
@@ -41,6 +42,10 @@ class Columns:
     anchor: str
     sample: str
     others: Mapping[str, str]
+
+    def cell(self, row: Mapping[str, Any], role: str) -> Any:
+        """The cell of one of the other columns; None where there is no such column."""
+        return row.get(self.others[role]) if role in self.others else None
 
 
 def read_table(file: Path, sense: str, columns: Mapping[str, str] | None = None) -> PairList:
@@ -146,12 +151,15 @@ def _rows(file: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
     elif suffix in (".jsonl", ".ndjson"):
         yield from _json_rows(file)
     else:
-        yield from _csv_rows(file, "\t" if suffix == ".tsv" else ",")
+        yield from _csv_rows(file, "\t" if suffix == ".tsv" else None)
 
 
-def _csv_rows(file: Path, delimiter: str) -> Iterator[tuple[int, dict[str, Any] | str]]:
+def _csv_rows(file: Path, delimiter: str | None) -> Iterator[tuple[int, dict[str, Any] | str]]:
     try:
         with file.open(encoding="utf-8-sig", newline="") as stream:
+            if delimiter is None:
+                delimiter = _delimiter(stream.readline(LONGEST_LINE))
+                stream.seek(0)
             reader = csv.reader(stream, delimiter=delimiter, strict=True)
             header = [cell.strip() for cell in next(reader, [])]
             if len(set(header)) < len(header):
@@ -167,8 +175,16 @@ def _csv_rows(file: Path, delimiter: str) -> Iterator[tuple[int, dict[str, Any] 
                     yield number, dict(zip(header, (cell.strip() for cell in line), strict=True))
     except (OSError, UnicodeError, csv.Error) as error:
         raise InputError(
-            str(file), found=f"no readable CSV ({error})", expected="UTF-8 text with a header"
+            str(file),
+            found=f"no readable CSV ({error})",
+            expected="UTF-8 text with a header",
+            remedy="Save the table as UTF-8" if isinstance(error, UnicodeError) else "",
         ) from None
+
+
+def _delimiter(header: str) -> str:
+    """What separates the columns: a comma, or what spreadsheets write instead where there is none in the header."""
+    return next((mark for mark in (",", ";", "\t") if mark in header), ",")
 
 
 def _json_rows(file: Path) -> Iterator[tuple[int, dict[str, Any] | str]]:
@@ -212,7 +228,10 @@ def _pair(place: str, row: Mapping[str, Any], columns: Columns, folder: Path) ->
                 place, f"the address {cell[:120]}; expected a file of this machine: download it first"
             )
         try:
-            paths.append(os.path.normpath(folder / Path(cell).expanduser()))
+            path = folder / Path(cell).expanduser()
+            if "\\" in cell and not path.is_file():  # written on Windows
+                path = folder / cell.replace("\\", "/")
+            paths.append(os.path.normpath(path))
             is_there = Path(paths[-1]).is_file()
         except (OSError, RuntimeError) as error:  # a name that is too long, a home that nobody has
             return PairProblem(place, f"no path in the column {column} ({str(error)[:80]})")
@@ -222,7 +241,7 @@ def _pair(place: str, row: Mapping[str, Any], columns: Columns, folder: Path) ->
         start, end = stretch_of(row, columns)
     except ValueError as error:
         return PairProblem(place, str(error))
-    text = {name: _text(row.get(columns.others.get(name, ""))) for name in ("label", "caption", "group")}
+    text = {role: _text(columns.cell(row, role)) for role in ("label", "caption", "group")}
     is_video = Path(paths[0]).suffix.lower() in VIDEOS
     middle = None if not is_video or start is None or end is None else (start + end) / 2
     return PairItem(
@@ -247,7 +266,7 @@ def stretch_of(row: Mapping[str, Any], columns: Columns) -> tuple[float | None, 
     """
     times: list[float | None] = []
     for role in ("start", "end"):
-        cell = row.get(columns.others.get(role, ""))
+        cell = columns.cell(row, role)
         try:
             value = None if cell is None or cell == "" else float(cell)
         except (TypeError, ValueError, OverflowError):

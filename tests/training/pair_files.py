@@ -7,6 +7,7 @@ import io
 import json
 import tarfile
 import wave
+from fractions import Fraction
 from pathlib import Path
 from typing import Any
 
@@ -129,3 +130,44 @@ def write_dataset(folder: Path) -> Path:
     sounds = [{"bytes": sound_bytes(seed), "path": f"{name}.wav"} for seed, name in enumerate(NAMES)]
     data_set(images, sounds).save_to_disk(str(folder))
     return folder
+
+
+def write_video(
+    file: Path, *, seconds: float = 6, sound_s: float | None = None, sound_at_s: float = 0.0, fps: int = 10
+) -> Path:
+    """A video that is red, then green, then blue, a third each, with a tone.
+
+    Args:
+        file: whose ending names the container.
+        seconds: of pictures.
+        sound_s: length of the tone; that of the pictures for None, no track for 0.
+        sound_at_s: when the sound track starts.
+        fps: pictures a second; 0 for a rate that varies.
+    """
+    import av
+
+    count = int(seconds * (fps or 25))
+    if fps:
+        times = [number / fps for number in range(count)]
+    else:  # 25 a second at first, then two
+        times = [number / 25 for number in range(count // 3)] + list(np.arange(seconds / 3, seconds, 0.5))
+    with av.open(str(file), "w") as container:
+        video = container.add_stream("mpeg4", rate=fps or 25)
+        video.width, video.height, video.pix_fmt = 64, 48, "yuv420p"
+        video.codec_context.time_base = Fraction(1, 1000)
+        has_sound = sound_s is None or sound_s > 0
+        track = container.add_stream("aac", rate=RATE_HZ, layout="mono") if has_sound else None
+        for time in times:
+            pixels = np.zeros((48, 64, 3), np.uint8)
+            pixels[..., int(3 * time / seconds + 1e-6)] = 250
+            frame = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+            frame.pts, frame.time_base = round(1000 * time), Fraction(1, 1000)
+            container.mux(video.encode(frame))
+        container.mux(video.encode())
+        if track is not None:
+            samples = (sound(1, seconds if sound_s is None else sound_s) / 32768).astype(np.float32)[None]
+            chunk = av.AudioFrame.from_ndarray(samples, format="fltp", layout="mono")
+            chunk.sample_rate, chunk.pts = RATE_HZ, int(sound_at_s * RATE_HZ)
+            container.mux(track.encode(chunk))
+            container.mux(track.encode())
+    return file

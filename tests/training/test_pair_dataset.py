@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -16,8 +17,17 @@ from bindplug.errors import InputError
 from bindplug.inputs import AudioPreprocess, ImagePreprocess
 from bindplug.space import EmbeddingSpace
 from bindplug.training import PairDataset, RowCache, embed_anchors, open_pairs, prepare_pairs
+from bindplug.training.checkpoints import differing
 from bindplug.training.pair_anchors import PictureCrops
-from tests.training.pair_files import NAMES, RATE_HZ, picture_bytes, sound, write_folder, write_sound
+from tests.training.pair_files import (
+    NAMES,
+    RATE_HZ,
+    picture_bytes,
+    sound,
+    sound_bytes,
+    write_folder,
+    write_sound,
+)
 
 
 class ColorAnchor(Encoder):
@@ -216,11 +226,32 @@ def test_parts_of_pairs_have_an_identity_of_their_own(tmp_path):
     result = prepared(write_folder(tmp_path / "files"), tmp_path / "run", ColorAnchor())
     train, held = result.split(0.25)
     assert (len(train), len(held)) == (3, 1)
-    assert len({train.identity, held.identity, result.pairs.identity}) == 3
+    assert len({str(pairs.identity) for pairs in (train, held, result.pairs)}) == 3
     names = [item.name for item in (*train.items, *held.items)]
     assert sorted(names) == sorted(NAMES)
     assert train.anchors(torch.tensor([0]), draws()).shape == (1, 3)
     assert result.split(0)[1] is None
+
+
+def test_pairs_have_the_same_identity_and_split_wherever_their_files_lie(tmp_path):
+    """A run goes on where its files were copied to, and does not where their content is another."""
+    names = tuple(f"n{index}" for index in range(9))
+    first = write_folder(tmp_path / "files", names)
+    moved = tmp_path / "elsewhere" / "of another name"
+    shutil.copytree(first, moved, copy_function=shutil.copy)  # with other times
+    here, there = (
+        prepared(folder, tmp_path / folder.name, ColorAnchor()).split(0.3) for folder in (first, moved)
+    )
+    for pairs, others in zip(here, there, strict=True):
+        assert pairs.identity == others.identity
+        assert [item.name for item in pairs.items] == [item.name for item in others.items]
+    (moved / "n3.wav").write_bytes(sound_bytes(20))
+    changed = prepared(moved, tmp_path / "changed", ColorAnchor()).pairs
+    before = prepared(first, tmp_path / "run", ColorAnchor()).pairs
+    assert {name for name, value in changed.identity.items() if value != before.identity[name]} == {"files"}
+    assert differing({"pairs": before.identity}, {"pairs": changed.identity}) == [
+        "the files of the pairs, or their order, have changed since"
+    ]
 
 
 def test_a_damaged_cache_of_rows_is_refused_in_words(tmp_path):
@@ -231,8 +262,6 @@ def test_a_damaged_cache_of_rows_is_refused_in_words(tmp_path):
 
 
 def test_a_full_disk_is_an_error_and_not_a_crash(tmp_path, monkeypatch):
-    import shutil
-
     folder = write_folder(tmp_path / "files")
     monkeypatch.setattr(shutil, "disk_usage", lambda _: SimpleNamespace(free=1000))
     pairs = prepared(folder, tmp_path / "run", ColorAnchor()).pairs
