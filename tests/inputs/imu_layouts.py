@@ -2,7 +2,12 @@
 
 from __future__ import annotations
 
-from tests.inputs.imu_logs import DEG, Builder, G, integers, log, motion, times
+import gzip
+import json
+
+import numpy as np
+
+from tests.inputs.imu_logs import DEG, G, Logs, integers, log, motion, number, times, zip_of
 
 T = times(100)
 X = motion(T)
@@ -71,7 +76,106 @@ def in_language(time, acceleration, rotation, sep=","):
     return log(sep.join(names), [T, *X[:3], *(X[3:] * DEG)], sep=sep)
 
 
-LAYOUTS: dict[str, tuple[Builder, dict[str, object]]] = {
+PLAIN = "time,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z"
+
+
+def merged_events():
+    """One reading a row: those of the other sensor are blank, and the gyroscope's first comes 5 ms later."""
+    t = times(200)
+    x = motion(t - t[1])
+    own = np.arange(t.size) % 2 == 0
+    cells = [[number(v) if mine else "" for v, mine in zip(row, mask, strict=True)]
+             for row, mask in zip(x, [own] * 3 + [~own] * 3, strict=True)]  # fmt: skip
+    return log("timestamp_ms,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z", [t * 1000, *cells])
+
+
+def plain(**layout):
+    t = times(100)
+    sep = layout.get("sep", ",")
+    return log(PLAIN.replace(",", sep), [t, *motion(t)], **layout)
+
+
+def trailing_commas():
+    t = times(100)
+    return log(PLAIN, [t, *motion(t)], trailing=",")
+
+
+def semicolons_and_commas():
+    return plain(sep=";", decimal=",", encoding="utf-16", end="\r\n")
+
+
+def whole_numbers_first():
+    t = times(100)
+    x = motion(t)
+    rows = [[f"{v:.6f}".replace(".", ",") for v in row] for row in x]
+    return log(PLAIN.replace("time", "time_ms").replace(",", ";"), [integers(t * 1000), *rows], ";")
+
+
+def blank_row():
+    t = times(100)
+    cells = [[number(v) for v in row] for row in motion(t)]
+    for row in cells:
+        row[300] = "nan"
+    return log(PLAIN, [t, *cells])
+
+
+def brackets():
+    t = times(100)
+    x = motion(t)
+    return log("Time [ms],acc(x),acc(y),acc(z),gyro[x],gyro[y],gyro[z]", [t * 1000, *x])
+
+
+def levels():
+    """Columns of two levels, as pandas writes them."""
+    rows = [",acc,acc,acc,gyro,gyro,gyro", "time_s,x,y,z,x,y,z"]
+    return log(rows[1], [T, *X], before=rows[:1])
+
+
+ROWS = X.T.tolist()
+
+
+def nested_rows(form):
+    """JSON rows whose sensors are mappings or lists, alone or below other keys."""
+    rows = [
+        {"time_ms": 1000 * at, "accelerometer": row[:3], "gyroscope": row[3:], "quaternion": [1, 0, 0, 0]}
+        if form == "lists"
+        else {"time_ms": 1000 * at, "imu": {"acc": dict(zip("xyz", row[:3], strict=True)),
+                                            "gyro": dict(zip("xyz", row[3:], strict=True))}}
+        for at, row in zip(T.tolist(), ROWS, strict=True)
+    ]  # fmt: skip
+    return json.dumps({"session": {"device": "a", "events": [{"name": "start"}], "samples": rows}}).encode()
+
+
+def nested_columns(form):
+    x = [row.tolist() for row in X]
+    sensors = {
+        "lists": {"acc": X[:3].T.tolist(), "gyro": X[3:].T.tolist()},
+        "mappings": {
+            "acc": dict(zip("xyz", x[:3], strict=True)),
+            "gyro": dict(zip("xyz", x[3:], strict=True)),
+        },
+    }
+    return json.dumps({"time_s": T.tolist(), **sensors[form]}).encode()
+
+
+def lists_by_sensor():
+    rows = [
+        {"timestamp": round(1000 * at), "sensor": sensor, "values": values}
+        for at, row in zip(T.tolist(), ROWS, strict=True)
+        for sensor, values in (("accelerometer", row[:3]), ("gyroscope", row[3:]))
+    ]
+    return json.dumps(rows).encode()
+
+
+LAYOUTS: Logs = {
+    "merged events": (merged_events, {}),
+    "trailing commas": (trailing_commas, {}),
+    "spaces": (lambda: plain(sep=" "), {}),
+    "semicolons, decimal commas, UTF-16": (semicolons_and_commas, {}),
+    "whole numbers first": (whole_numbers_first, {}),
+    "blank row": (blank_row, {}),
+    "axes in brackets": (brackets, {}),
+    "byte order mark, CRLF": (lambda: plain(encoding="utf-8-sig", end="\r\n"), {}),
     "units without separators": (suffixes, {}),
     "units behind the axis": (lambda: suffixes("{}{axis}{unit}", "XYZ"), {}),
     "PX4 sensor_combined": (px4, {}),
@@ -116,5 +220,12 @@ LAYOUTS: dict[str, tuple[Builder, dict[str, object]]] = {
     ),
     "Chinese": (lambda: in_language("时间(s)", "加速度{}(m/s²)", "陀螺仪{}(°/s)"), {}),
     "Korean": (lambda: in_language("시간(s)", "가속도 {}(m/s²)", "자이로 {}(deg/s)"), {}),
+    "two levels of names": (levels, {}),
+    "JSON rows of lists": (lambda: nested_rows("lists"), {}),
+    "JSON rows of mappings": (lambda: nested_rows("mappings"), {}),
+    "JSON columns of lists": (lambda: nested_columns("lists"), {}),
+    "JSON columns of mappings": (lambda: nested_columns("mappings"), {}),
+    "JSON rows by sensor": (lists_by_sensor, {}),
+    "packed by gzip": (lambda: gzip.compress(plain()), {}),
+    "JSON in a zip": (lambda: zip_of({"log.json": nested_rows("lists")}), {}),
 }
-"""As :data:`tests.inputs.imu_logs.LOGS`."""

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from bindplug.errors import InputError, InputNote
+from bindplug.errors import InputError, InputNote, OptionError
 from bindplug.inputs import ImuPreprocess
 from bindplug.inputs.imu.columns import CHANNELS, match_columns
 from bindplug.inputs.imu.names import parse_name
@@ -329,3 +329,31 @@ def test_a_few_broken_lines_are_left_out_where_there_is_a_clock(broken):
         preprocess(clockless, sample_rate=100)
     with pytest.raises(InputError, match="Take broken lines out"):
         preprocess("\n".join([*lines[:250], *["1,2"] * 50, *lines[300:]]).encode())
+
+
+def test_one_column_for_two_channels_is_refused():
+    data = log(None, [T, *X])
+    with pytest.raises(OptionError, match="'acc_x' more than once"):
+        preprocess(data, columns=["time", "acc_x", "acc_x", "acc_z", "gyro_x", "gyro_y", "gyro_z"])
+    named = log("time,a,b,c,d,e,f", [T, *X])
+    with pytest.raises(OptionError, match="'a' more than once"):
+        preprocess(named, columns={"acc_x": "a", "acc_y": "a", "acc_z": "c"})
+    with pytest.raises(InputError, match=r"none of which is an axis.*Call the axes acc_x"):
+        preprocess(data, columns=["x"] * 7)
+    wide = log(None, [T, *X, *X[:2]])
+    names = ["time", "acc_x", "acc_y", "acc_z", "gyro_x", "gyro_y", "gyro_z", "other", "other"]
+    np.testing.assert_allclose(preprocess(wide, columns=names).numpy(), EXPECTED, **CLOSE)
+
+
+def test_repeated_axes_without_a_group_are_refused():
+    for header in ("time,x,y,z,x,y,z", "time,left,x,y,z,right,x,y,z"):
+        filler = [[0] * T.size] * header.count("t,")
+        rows = [T, *filler[:1], *X[:3], *filler[1:], *X[3:]]
+        with pytest.raises(InputError, match=r"x, y and z more than once.*columns="):
+            preprocess(log(header, rows))
+
+
+def test_a_unit_of_time_on_an_axis_that_is_no_clock_is_refused():
+    with pytest.raises(InputError, match="in 'ms', which is no known unit of acceleration"):
+        preprocess({"time (s)": T} | {f"acc {a} (ms)": row for a, row in zip("xyz", X[:3], strict=True)}
+                   | {f"gyro {a} (rad/s)": row for a, row in zip("xyz", X[3:], strict=True)})  # fmt: skip

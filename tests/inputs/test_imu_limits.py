@@ -9,13 +9,14 @@ import zipfile
 import numpy as np
 import pytest
 
-import bindplug.inputs.imu.archives as archives
 import bindplug.inputs.imu.files as files
 import bindplug.inputs.imu.tables as tables
 import bindplug.inputs.imu.text as text
 from bindplug.errors import InputError
 from bindplug.inputs import ImuPreprocess
-from tests.inputs.imu_logs import log, motion, plain, times, zip_of
+from bindplug.inputs.imu import archives, json_logs
+from tests.inputs.imu_layouts import plain
+from tests.inputs.imu_logs import log, motion, times, zip_of
 
 preprocess = ImuPreprocess()
 HEADER = "time_s,acc_x,acc_y,acc_z,gyro_x,gyro_y,gyro_z"
@@ -127,7 +128,7 @@ def test_rows_are_limited(monkeypatch, tmp_path):
 
 
 def test_json_is_limited(monkeypatch):
-    monkeypatch.setattr(archives, "MOST_JSON_BYTES", 1000)
+    monkeypatch.setattr(json_logs, "MOST_JSON_BYTES", 1000)
     rows = [{"time_s": t, "acc_x": 1.0} for t in T.tolist()]
     with pytest.raises(InputError, match="bytes or more of JSON"):
         preprocess(json.dumps(rows).encode())

@@ -9,10 +9,13 @@ import pytest
 
 from bindplug.inputs import ImuPreprocess
 from tests.inputs.conftest import REPOSITORY
+from tests.inputs.imu_device_logs import DEVICES
 from tests.inputs.imu_layouts import LAYOUTS
-from tests.inputs.imu_logs import LOGS, motion
+from tests.inputs.imu_logs import motion
+from tests.inputs.imu_phone_logs import PHONES
+from tests.inputs.imu_robot_logs import ROBOTS
 
-ALL_LOGS = LOGS | LAYOUTS
+ALL_LOGS = PHONES | DEVICES | ROBOTS | LAYOUTS
 preprocess = ImuPreprocess()
 EXPECTED = motion(np.arange(2000) / 400)
 

@@ -99,7 +99,7 @@ def _joined_seconds(table: Table, candidates: list[ColumnName]) -> list[tuple[np
             (
                 other
                 for other in candidates
-                if other.words == column.words
+                if _words_beside_unit(other) == _words_beside_unit(column)
                 and unit and unit.scale == 1 and (fine := units[other.name]) and fine.scale == 1e-9
             ),
             None,
@@ -119,6 +119,11 @@ def _joined_seconds(table: Table, candidates: list[ColumnName]) -> list[tuple[np
         if column.name not in used:
             readings.append((cells, column))
     return readings
+
+
+def _words_beside_unit(column: ColumnName) -> tuple[str, ...]:
+    """A clock's words without its unit, which is all of ``secs`` and ``nsecs``."""
+    return tuple(word for word in column.words if parse_unit(word) is None)
 
 
 def _exact(cells: np.ndarray) -> np.ndarray | None:

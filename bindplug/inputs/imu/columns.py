@@ -18,7 +18,7 @@ from bindplug.inputs.imu.names import (
     parse_name,
     word_set,
 )
-from bindplug.inputs.imu.units import ACCELERATION, TURN_RATE, parse_unit
+from bindplug.inputs.imu.units import ACCELERATION, TIME, TURN_RATE, parse_unit
 
 ACCELEROMETER, GYROSCOPE, GRAVITY, CLOCK = "accelerometer", "gyroscope", "gravity", "time"
 SENSORS = (ACCELEROMETER, GYROSCOPE, GRAVITY)
@@ -33,7 +33,7 @@ _GYROSCOPE_PAIRS = frozenset(
      ("rotation", "speed"), ("turn", "rate")}
 )  # fmt: skip
 _GRAVITY_FREE_WORDS = word_set(
-    "linear lin linearacceleration linacc user useracceleration free body freeacc lineare nogravity"
+    "linear lin linearacceleration linacc linacce user useracceleration free body freeacc lineare nogravity"
 )
 _OTHER_WORDS = word_set(
     "mag magn magnetometer magnetic magnetfeld quat quaternion euler angle angles attitude orientation ori roll pitch "
@@ -46,7 +46,7 @@ _CLOCK_RANKS = (
     "datetime index", "seconds elapsed", "elapsed", "chip time", "header stamp",
     "canonical timestamp", "sample time fine", "timestamp", "time stamp", "time", "t",
     "time since start", "timestamp unix", "timestamp shimmer", "accelerometer timestamp since reboot", "unix time",
-    "epoch", "unix timestamp", "sensor time", "sensor timestamp", "component timestamp", "cts", "stamp",
+    "epoch", "utime", "unix timestamp", "sensor time", "sensor timestamp", "component timestamp", "cts", "stamp",
     "logging time", "date time", "datetime", "date",
 )  # fmt: skip
 """Clock names by preference; of two that can be read the earlier is used."""
@@ -158,7 +158,7 @@ def _match_by_name(names: list[str], sensor: str | None) -> Columns:
     triples: dict[str, dict[tuple[str, ...], Triple]] = {}
     clocks: list[tuple[int, ColumnName]] = []
     for column in parsed:
-        role = _sensor_of(column, sensor) if column.axis else None
+        role = _sensor_of(column, sensor) if column.axis and not _is_time_of_axis(column) else None
         if role is None:
             rank = _clock_rank(column)
             if rank is not None:
@@ -176,6 +176,12 @@ def _match_by_name(names: list[str], sensor: str | None) -> Columns:
             triple.axes[column.axis] = column
     ordered = {name: sorted(group.values(), key=lambda t: t.rank) for name, group in triples.items()}
     return Columns(_without_rivals(ordered), [column for _, column in sorted(clocks, key=lambda c: c[0])])
+
+
+def _is_time_of_axis(column: ColumnName) -> bool:
+    """Whether a column with an axis is the clock of that axis, as Delsys' ``X[s]`` and ``ACC X Time Series (s)``."""
+    parsed = parse_unit(column.unit or "")
+    return parsed is not None and parsed.kind == TIME and (not column.words or "time" in column.name.lower())
 
 
 def _sensor_of(column: ColumnName, sensor: str | None) -> tuple[str, bool] | None:
@@ -198,7 +204,7 @@ def _sensor_of(column: ColumnName, sensor: str | None) -> tuple[str, bool] | Non
         return None
     free = "gravity-free" in column.qualifiers or bool(present & _GRAVITY_FREE_WORDS)
     moving = bool(present & ACCELERATION_WORDS) or bool(
-        present & {"linearacceleration", "useracceleration", "linacc", "freeacc"}
+        present & {"linearacceleration", "useracceleration", "linacc", "linacce", "freeacc"}
     )
     if turning:
         return None if moving else (GYROSCOPE, False)
@@ -241,6 +247,8 @@ def _without_rivals(triples: dict[str, list[Triple]]) -> dict[str, list[Triple]]
 
 def _clock_rank(column: ColumnName) -> int | None:
     words = [word for word in column.words if word not in ("field", "raw", "imu", "data")]
+    if column.axis and _is_time_of_axis(column):
+        return len(_CLOCK_RANKS) + 1
     if not set(words) & (CLOCK_WORDS | {"t"}) or set(words) & _OTHER_CLOCKS:
         return None
     joined = " ".join(words)

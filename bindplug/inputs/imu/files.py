@@ -11,9 +11,12 @@ import torch
 
 from bindplug.errors import InputError
 from bindplug.inputs.arrayfiles import NPY_MAGIC, ZIP_MAGIC, read_arrays
-from bindplug.inputs.imu.archives import EXPECTED, Tables, read_json, read_zip
+from bindplug.inputs.gzipped import is_gzip, unzipped
+from bindplug.inputs.imu.archives import read_zip
 from bindplug.inputs.imu.columns import ACCELEROMETER, GRAVITY, GYROSCOPE, match_columns
+from bindplug.inputs.imu.json_logs import read_json
 from bindplug.inputs.imu.rows_by_sensor import sensor_column
+from bindplug.inputs.imu.sensor_logs import EXPECTED, Tables
 from bindplug.inputs.imu.tables import ColumnChoice, as_array, frame_columns, table_of_arrays
 from bindplug.inputs.imu.text import read_text
 from bindplug.inputs.limits import MOST_COLUMNS, MOST_ROWS, check_limit
@@ -84,6 +87,8 @@ def _read_source(
         return {"": table_of_arrays(frame_columns(source), name, layout, columns, sensor)}
     if not is_file_like(source):
         raise InputError(name, found=f"an object of type {type(source).__name__}", expected=EXPECTED)
+    if is_gzip(source):
+        return _read_source(unzipped(source, EXPECTED), name, layout, columns, sensor)
     suffix, head = suffix_of(source), peek(source, len(NPY_MAGIC))
     if suffix == ".npy" or head.startswith(NPY_MAGIC):
         return {"": table_of_arrays(read_arrays(source, EXPECTED), name, layout, columns, sensor)}
@@ -96,7 +101,7 @@ def _read_source(
         if head.startswith(PARQUET_MAGIC) or suffix in (".parquet", ".pq"):
             return {"": table_of_arrays(_read_parquet(file, name, columns), name, layout, columns, sensor)}
         if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[") or suffix in (".json", ".jsonl"):
-            return read_json(file, name, columns, sensor)
+            return read_json(file, name, layout, columns, sensor)
         return {"": read_text(file, name, sensor=sensor, columns=columns)}
 
 

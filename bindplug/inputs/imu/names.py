@@ -16,7 +16,7 @@ def word_set(text: str) -> frozenset[str]:
 
 
 ACCELERATION_WORDS = word_set(
-    "acc accel accels accl accelero accelerometer accelerometers acceleration accelerations rawacc imuacc "
+    "acc acce accel accels accl accelero accelerometer accelerometers acceleration accelerations rawacc imuacc "
     "beschleunigung accelerometeracceleration gf gforce"
 )
 GYROSCOPE_WORDS = word_set(
@@ -61,7 +61,7 @@ _PX4_GYROSCOPE = re.compile(r"(.*/)?gyro_rad[.\[]0?[012]\]?$")
 """Rates of turn in rad/s. Source: PX4's message sensor_combined."""
 CLOCK_WORDS = word_set(
     "timestamp timestamps time times elapsed stamp tstamp ts epoch cts date datetime zeit clock sampletimefine "
-    "millis micros nanos ms msec milliseconds us usec microseconds ns nsec nanoseconds sec secs seconds"
+    "millis micros nanos ms msec milliseconds us usec utime microseconds ns nsec nanoseconds nanosec nsecs usecs msecs sec secs seconds"
 )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
 from bindplug.errors import OptionError
-from bindplug.inputs.imu.columns import CHANNELS, CLOCK, GYROSCOPE
+from bindplug.inputs.imu.columns import CHANNELS, CLOCK, GYROSCOPE, match_columns
 from bindplug.inputs.imu.tables import ColumnChoice
 from bindplug.inputs.imu.units import ACCELERATION, TIME, TURN_RATE, parse_unit
 
@@ -41,12 +42,27 @@ class SignalOptions:
             unknown = [key for key in self.columns if key not in keys]
             if unknown:
                 raise OptionError(f"columns={dict(self.columns)!r}; expected keys among {', '.join(keys)}")
+            _refuse_repeats(list(self.columns.values()))
         elif isinstance(self.columns, str):
             raise OptionError(f"columns={self.columns!r}; expected a mapping by channel or a list of names")
+        elif self.columns is not None:
+            roles = set(match_columns(self.columns).names)
+            _refuse_repeats([name for name in self.columns if name in roles])
 
     def unit(self, sensor: str) -> UnitOption:
         """The unit stated for a sensor."""
         return self.gyro_unit if sensor == GYROSCOPE else self.acc_unit
+
+
+def _refuse_repeats(names: list[str]) -> None:
+    """Refuse one column for several channels.
+
+    Raises:
+        OptionError: a name stands twice.
+    """
+    repeats = [name for name, count in Counter(names).items() if count > 1]
+    if repeats:
+        raise OptionError(f"columns= has {repeats[0]!r} more than once; expected a column for each channel")
 
 
 def option_scale(option: str, unit: str | float, kind: str) -> float:

@@ -18,10 +18,10 @@ from torch import Tensor
 from bindplug.errors import OptionError
 from bindplug.inputs.base import Preprocess, decoding, to_device
 from bindplug.inputs.clips import check_span, clip_starts, span_within
-from bindplug.inputs.imu.archives import EXPECTED
 from bindplug.inputs.imu.files import describe_recording, read_tables
 from bindplug.inputs.imu.grid import Track, cut_track
 from bindplug.inputs.imu.options import SignalOptions, UnitOption
+from bindplug.inputs.imu.sensor_logs import EXPECTED
 from bindplug.inputs.imu.signals import read_tracks
 from bindplug.inputs.imu.tables import LAYOUTS, ColumnChoice
 from bindplug.inputs.limits import check_limit

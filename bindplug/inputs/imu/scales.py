@@ -12,11 +12,11 @@ from collections.abc import Mapping
 import numpy as np
 
 from bindplug.errors import InputError
-from bindplug.inputs.imu.archives import Tables
 from bindplug.inputs.imu.clocks import Clock
 from bindplug.inputs.imu.columns import ACCELEROMETER, GRAVITY, GYROSCOPE, Table, Triple
 from bindplug.inputs.imu.grid import Track
 from bindplug.inputs.imu.options import SignalOptions, option_scale
+from bindplug.inputs.imu.sensor_logs import Tables
 from bindplug.inputs.imu.units import ACCELERATION, STANDARD_GRAVITY, TURN_RATE, parse_unit
 
 KINDS = {ACCELEROMETER: ACCELERATION, GYROSCOPE: TURN_RATE, GRAVITY: ACCELERATION}

@@ -9,7 +9,6 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from bindplug.errors import InputError
-from bindplug.inputs.imu.archives import Tables
 from bindplug.inputs.imu.cells import BLANK_CELLS
 from bindplug.inputs.imu.clocks import Clock, read_clock
 from bindplug.inputs.imu.columns import (
@@ -34,6 +33,7 @@ from bindplug.inputs.imu.scales import (
     notes_on_magnitudes,
     unit_of_gravity,
 )
+from bindplug.inputs.imu.sensor_logs import Tables
 
 RATE_TOLERANCE = 0.05
 LEAST_OVERLAP = 0.5

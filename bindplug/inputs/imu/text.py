@@ -30,6 +30,7 @@ HEADER_WITHIN = 80
 MOST_UNIT_ROWS = 4
 MOST_NAMES = 1 << 15
 """Names that are looked at in search of a header."""
+AXES = ("x", "y", "z", "w")
 LONGEST_LINE = 1 << 20
 CHUNK_ROWS = 1 << 16
 LINES_PER_BROKEN = 100
@@ -168,9 +169,11 @@ def _find_header(head: list[str], sensor: str | None, choice: Mapping[str, str] 
             name_count += len(names)
             if name_count > MOST_NAMES:
                 return best
-            matches = match_columns(names, sensor, choice)
-            if matches.channel_count > (best.matches.channel_count if best else 0):
-                best = _Header(at, separator, names, matches)
+            groups = head[at - 1] if at else ""
+            for titles in (names, _with_groups(names, _names(groups, separator)), _with_groups(names, names)):
+                matches = match_columns(titles, sensor, choice)
+                if matches.channel_count > (best.matches.channel_count if best else 0):
+                    best = _Header(at, separator, titles, matches)
     if best is None and sensor is None and choice is None:
         best = _find_sensor_column(head, separators)
     if best is not None and best.line + 1 < len(head):
@@ -196,6 +199,24 @@ def _names(line: str, separator: str) -> list[str]:
     return names
 
 
+def _with_groups(names: list[str], groups: list[str]) -> list[str]:
+    """Axes that occur several times, with the name of their group: in the line above them, or before them in theirs.
+
+    pandas writes two lines of names for columns of two levels; rosbag_to_csv writes ``angular_velocity,x,y,z``.
+    """
+    if sum(name.lower() == AXES[0] for name in names) < 2:
+        return names
+    own, group = groups is names, ""
+    titles = []
+    for index, name in enumerate(names):
+        label = groups[index] if index < len(groups) else ""
+        is_axis = name.lower() in AXES
+        if label and not (own and is_axis):
+            group = label
+        titles.append(f"{group}.{name}" if is_axis and group else name)
+    return titles
+
+
 def _separator_of_body(line: str, header: _Header) -> str:
     """The header's separator, unless only another splits the first row into as many cells."""
     width = len(header.names)
@@ -213,7 +234,14 @@ def _place_names(head: list[str], names: Sequence[str], sensor: str | None, name
             while cells and not cells[-1].strip():
                 cells.pop()
             if len(cells) == len(names) and sum(map(is_number, cells)) >= len(cells) - 1:
-                return _Header(at - 1, separator, list(names), match_columns(names, sensor))
+                matches = match_columns(names, sensor)
+                if not matches.channel_count:
+                    problem = f"columns={list(names)!r}, none of which is an axis"
+                    remedy = f"Call the axes {', '.join(CHANNELS)}."
+                    raise InputError(
+                        name, found=problem, expected="accelerometer and gyroscope", remedy=remedy
+                    )
+                return _Header(at - 1, separator, list(names), matches)
     problem = f"no line of {len(names)} numbers among the first {len(head)}"
     raise InputError(name, found=problem, expected=f"as many cells as columns={list(names)!r} has names")
 

@@ -89,7 +89,7 @@ _WHOLE = {
     "°s-1": "deg/s", "°s^-1": "deg/s", "radps": "rad/s", "radpers": "rad/s", "radpersec": "rad/s", "radsec": "rad/s",
     "degps": "deg/s", "degpers": "deg/s", "degpersec": "deg/s", "degsec": "deg/s", "mradps": "mrad/s",
     "mdegps": "mdeg/s", "cmps2": "cm/s^2", "mmps2": "mm/s^2", "mpers2": "m/s^2", "mpersec2": "m/s^2", "msec2": "m/s^2",
-    "ftps2": "ft/s^2",
+    "ftps2": "ft/s^2", "d/s": "deg/s",
 }  # fmt: skip
 """Spellings run together, or without the stroke because a column name can't hold it."""
 _TOKEN = re.compile(

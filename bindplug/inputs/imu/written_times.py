@@ -21,6 +21,21 @@ _MINUTES = re.compile(r"^\d{1,3}:\d{2}\.\d+$")
 _YEAR_FIRST = re.compile(r"^\d{4}[-/.]\d{1,2}[-/.]\d{1,2}")
 _DAY_FIRST = re.compile(r"^\d{1,2}[-/.]\d{1,2}[-/.]\d{2,4}")
 _ZONE = re.compile(r"(?:Z|UTC|GMT|:\d\d(?:\.\d+)? ?[+-]\d\d(?::?\d\d)?)(?:\[.*\])?$")
+_ZONE_NAME = re.compile(r"(?<=[\d\]]) ?(?!AM|PM|am|pm)([A-Z][A-Za-z]{1,4}|[A-Z][A-Za-z]+/[A-Za-z_/]+)$")
+"""A zone by its name: CET, Europe/Berlin."""
+_ZONE_HOURS = r" ?(?:UTC|GMT)([+-])(\d{1,2})(?::?(\d\d))?$"
+_DAY = r"^(?:[A-Z][a-z]{2,8},? +)?"
+_MONTH = r"([A-Z][a-z]{2})[a-z]*\.?"
+_NAMED_MONTHS = (
+    (rf"{_DAY}(\d{{1,2}})[- ]{_MONTH}[- ](\d{{4}})[T, ]+(.*)$", (3, 2, 1, 4)),  # 01-Mar-2024 12:00:00
+    (rf"{_DAY}{_MONTH} +(\d{{1,2}}),? +(\d{{4}})[, ]+(.*)$", (3, 1, 2, 4)),  # Mar 1, 2024 12:00:00
+    (
+        rf"{_DAY}{_MONTH} +(\d{{1,2}}) +([\d:.]+(?: [A-Z]+)?) +(\d{{4}})$",
+        (4, 1, 2, 3),
+    ),  # Fri Mar 1 12:00:00 CET 2024
+)
+"""Forms with the month's name, and where year, month, day and time stand in them."""
+_MONTHS = ("Jan", "Feb", "Mar", "Apr", "May", "Jun", "Jul", "Aug", "Sep", "Oct", "Nov", "Dec")
 _HALF_DAY = re.compile(r"^\d{1,2}:\d{2}:\d{2}(\.\d+)? ?[AaPp][Mm]$")
 
 
@@ -41,7 +56,9 @@ def text_nanoseconds(
         MissingDependency: pandas is absent.
     """
     pandas = import_optional("pandas", "bindplug.inputs.imu", "imu")
-    texts = pandas.Series(cells.astype(object)).str.strip()
+    texts = _without_zone_name(
+        _with_numeric_month(pandas.Series(cells.astype(object)).str.strip()), column, name
+    )
     first = str(texts.iloc[0]) if len(texts) else ""
     try:
         parsed = _parse_text(pandas, texts)
@@ -59,6 +76,43 @@ def text_nanoseconds(
     kind = "timedelta64[ns]" if parsed.dtype.kind == "m" else "datetime64[ns]"
     nanoseconds: np.ndarray = parsed.to_numpy().astype(kind).astype(np.int64)
     return nanoseconds, () if zones.any() else _wraps(first)
+
+
+def _with_numeric_month(texts: Any) -> Any:
+    """Dates whose month is written out, year first."""
+    first = str(texts.iloc[0]) if len(texts) else ""
+    for form, places in _NAMED_MONTHS:
+        match = re.match(form, first)
+        if match and match.group(places[1]) in _MONTHS:
+
+            def numeric(match: re.Match[str], places: tuple[int, ...] = places) -> str:
+                year, month, day, time = (match.group(place) for place in places)
+                number = _MONTHS.index(month) + 1 if month in _MONTHS else 0  # 0 is refused as no date
+                return f"{year}-{number:02}-{int(day):02} {time}"
+
+            return texts.str.replace(form, numeric, regex=True)
+    return texts
+
+
+def _without_zone_name(texts: Any, column: str, name: str) -> Any:
+    """Times without the name of their zone, which is one for all and moves them alike; GMT+1 as an offset.
+
+    Raises:
+        InputError: they name several zones.
+    """
+    texts = texts.str.replace(
+        _ZONE_HOURS, lambda match: f"{match[1]}{int(match[2]):02}:{match[3] or '00'}", regex=True
+    )
+    if not len(texts) or _ZONE.search(str(texts.iloc[0])):
+        return texts
+    zones = texts.str.extract(_ZONE_NAME, expand=False).dropna().unique()
+    if not len(zones):
+        return texts
+    if len(zones) > 1:
+        problem = f"a clock {column!r} whose times name several zones ({', '.join(map(str, zones[:4]))})"
+        remedy = "Write offsets from UTC in place of names: 12:00:00.010+01:00."
+        raise InputError(name, found=problem, expected="times of one zone", remedy=remedy)
+    return texts.str.replace(_ZONE_NAME, "", regex=True)
 
 
 def _wraps(first: str) -> tuple[tuple[float, str], ...]:
