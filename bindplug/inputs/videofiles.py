@@ -202,6 +202,7 @@ class _Reader:
         self.before: Any = None  # the frame before the pending one
         self.frames: Iterator[Any] = iter(())
         self.decoded = self.faults = 0
+        self.after_seek = False
 
     def duration(self) -> Fraction:
         """Length of the stream in seconds: its packets', where the header disagrees; 0 without time stamps."""
@@ -270,7 +271,7 @@ class _Reader:
         before, self.before = self.pending, None
         for back in SEEK_BACK_S:
             seek(self.container, self.stream, time - back)
-            self.frames = self.container.decode(self.stream)
+            self.frames, self.after_seek = self.container.decode(self.stream), True
             first = self._next()
             if first is not None and self._time(first) <= max(time, Fraction(0)):
                 break
@@ -283,14 +284,18 @@ class _Reader:
         error = import_av(OWNER).error
         while True:
             try:
-                return next(self.frames, None)
+                frame = next(self.frames, None)
             except error.EOFError:
                 return None
-            except error.InvalidDataError:
-                self.faults += 1
+            except (error.InvalidDataError, error.ArgumentError) as failure:
+                # Theora's decoder refuses what comes before the key frame after a seek
+                self.faults += not (self.after_seek and isinstance(failure, error.ArgumentError))
                 if self.faults > MOST_FAULTS:
                     raise
                 self.frames = self.container.decode(self.stream)
+            else:
+                self.after_seek = False
+                return frame
 
     def _time(self, frame: Any) -> Fraction:
         return stamp(frame, self.stream) or Fraction(0)

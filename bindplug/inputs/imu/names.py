@@ -61,7 +61,8 @@ _PX4_GYROSCOPE = re.compile(r"(.*/)?gyro_rad[.\[]0?[012]\]?$")
 """Rates of turn in rad/s. Source: PX4's message sensor_combined."""
 CLOCK_WORDS = word_set(
     "timestamp timestamps time times elapsed stamp tstamp ts epoch cts date datetime zeit clock sampletimefine "
-    "millis micros nanos ms msec milliseconds us usec utime microseconds ns nsec nanoseconds nanosec nsecs usecs msecs sec secs seconds"
+    "millis micros nanos ms msec milliseconds us usec utime usecs microseconds ns nsec nsecs nanoseconds nanosec "
+    "sec secs seconds msecs"
 )
 
 
