@@ -45,6 +45,9 @@ SEEK_BACK_S = (0, 2, 10, 60, 1_000_000)
 """Seconds before the target to seek to; the next one is tried where the first frame comes after the target."""
 INSTANT_S = Fraction(1, 1000)
 """How far before a time to seek, so that the frame before that time is decoded too."""
+THEORA = ("theora", "vp3", "vp4")
+"""Codecs whose packets may be empty, where a frame repeats the one before: FFmpeg refuses these as arguments. Decoded
+by several threads after a seek, their frames are torn in some runs."""
 MATRIX_BYTES = 36
 MOTION_JPEG = (".mjpeg", ".mjpg")
 """Streams of JPEGs, the first of which Pillow would take for the whole."""
@@ -189,7 +192,12 @@ def _stream(container: Any, name: str) -> Any:
         kinds = ", ".join(sorted({stream.type for stream in container.streams})) or "no streams"
         raise InputError(name, found=f"no video stream (it has: {kinds})", expected=EXPECTED)
     stream = container.streams.video[0]
-    stream.thread_type = "AUTO"
+    aspect = stream.sample_aspect_ratio
+    if aspect and aspect != 1:
+        note(
+            f"its pixels are not square ({aspect.numerator}:{aspect.denominator}); frames are read without stretching"
+        )
+    stream.thread_type = "NONE" if stream.codec_context.name in THEORA else "AUTO"
     return stream
 
 
@@ -202,7 +210,6 @@ class _Reader:
         self.before: Any = None  # the frame before the pending one
         self.frames: Iterator[Any] = iter(())
         self.decoded = self.faults = 0
-        self.after_seek = False
 
     def duration(self) -> Fraction:
         """Length of the stream in seconds: its packets', where the header disagrees; 0 without time stamps."""
@@ -271,7 +278,7 @@ class _Reader:
         before, self.before = self.pending, None
         for back in SEEK_BACK_S:
             seek(self.container, self.stream, time - back)
-            self.frames, self.after_seek = self.container.decode(self.stream), True
+            self.frames = self.container.decode(self.stream)
             first = self._next()
             if first is not None and self._time(first) <= max(time, Fraction(0)):
                 break
@@ -288,13 +295,14 @@ class _Reader:
             except error.EOFError:
                 return None
             except (error.InvalidDataError, error.ArgumentError) as failure:
-                # Theora's decoder refuses what comes before the key frame after a seek
-                self.faults += not (self.after_seek and isinstance(failure, error.ArgumentError))
+                repeats = (
+                    isinstance(failure, error.ArgumentError) and self.stream.codec_context.name in THEORA
+                )
+                self.faults += not repeats
                 if self.faults > MOST_FAULTS:
                     raise
                 self.frames = self.container.decode(self.stream)
             else:
-                self.after_seek = False
                 return frame
 
     def _time(self, frame: Any) -> Fraction:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import math
 import struct
 import warnings
 from fractions import Fraction
@@ -303,3 +304,29 @@ def test_a_stream_of_jpegs_is_a_video(tmp_path):
     assert preprocess.duration(path) == pytest.approx(2, abs=0.1)
     reading = preprocess.read(path, start=0.2, end=1.8, clips=1)
     assert np.abs(np.subtract(levels_of(reading), [60, 180])).max() <= 3
+
+
+def test_theora_repeats_frames_by_empty_packets(golden):
+    """25 frames of one grey each at 8 a second; every other one is like the one before and stored as nothing."""
+    reading = preprocess.read(golden / "theora.ogv")
+    assert reading.duration_s == 25 / 8
+    levels = reading.frames[list(reading.order)].mean(axis=(1, 2, 3))
+    starts = [Fraction(9, 8) * index / 5 for index in range(5)]
+    places = [place for start in starts for place in (math.ceil(start * 8), math.ceil((start + 2) * 8) - 1)]
+    np.testing.assert_allclose(levels, [20 + 16 * (place // 2) for place in places], atol=4)
+
+
+def test_pixels_that_are_not_square_are_noted():
+    import av
+
+    buffer = io.BytesIO()
+    with av.open(buffer, "w", format="matroska") as container:
+        stream = container.add_stream("mpeg4", rate=10)
+        stream.height, stream.width, stream.pix_fmt = 48, 64, "yuv420p"
+        stream.codec_context.sample_aspect_ratio = Fraction(4, 3)
+        for level in range(10):
+            pixels = np.full((48, 64, 3), 10 * level, np.uint8)
+            container.mux(stream.encode(av.VideoFrame.from_ndarray(pixels, format="rgb24")))
+        container.mux(stream.encode())
+    with pytest.warns(InputNote, match=r"not square \(4:3\)"):
+        assert preprocess.read(buffer.getvalue()).frames.shape[1:3] == (48, 64)

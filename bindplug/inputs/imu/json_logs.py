@@ -85,7 +85,7 @@ def _gopro(loaded: Any, name: str) -> dict[str, Columns]:
         InputError: a stream does not state the order of its axes.
     """
     devices = loaded.values() if isinstance(loaded, dict) else []
-    streams = next(
+    streams: dict[str, Any] = next(
         (
             device["streams"]
             for device in devices
