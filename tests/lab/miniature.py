@@ -331,7 +331,7 @@ def make_ego4d(root: Path) -> Path:
         },
         {
             "video_uid": "bbbb-2",
-            "duration_sec": 60.0,
+            "duration_sec": 8.0,
             "scenarios": ["Biking"],
             "has_imu": True,
             "split_fho": "train",

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from bindplug.errors import InputError
+from bindplug_lab.datasets.leftovers import is_lfs_pointer
 
 __all__ = ["Row", "read_csv", "read_json", "read_lines", "read_text", "seconds"]
 
@@ -92,22 +93,29 @@ def seconds(value: object, what: str, place: str) -> float:
     return number
 
 
-def read_text(path: Path) -> str:
+def read_text(path: Path, what: str = "annotations") -> str:
     """The text of a file in UTF-8 or UTF-16, with or without a byte order mark, line ends as ``\\n``.
+
+    Args:
+        path: the file.
+        what: it should hold, for errors.
 
     Raises:
         InputError: the file is missing, empty, too large, or neither.
     """
     try:
         if path.stat().st_size > MOST_BYTES:
-            raise InputError(str(path), found="more than 2 GiB", expected="a file of annotations")
+            raise InputError(str(path), found="more than 2 GiB", expected=f"a file of {what}")
         data = path.read_bytes()
     except OSError as error:
         found = f"a file that cannot be read ({error.strerror})"
         raise InputError(str(path), found=found, expected="a readable file") from None
     if not data.strip():
         raise InputError(
-            str(path), found="an empty file", expected="annotations", remedy="Download it again."
+            str(path),
+            found="an empty file",
+            expected=what,
+            remedy="Download it again." if what == "annotations" else "",
         )
     is_utf16 = data.startswith((b"\xff\xfe", b"\xfe\xff"))
     try:
@@ -121,20 +129,23 @@ def read_text(path: Path) -> str:
     if "\0" in text:
         found, remedy = "bytes of zero", "It is damaged or no text; download it again."
         raise InputError(str(path), found=found, expected="text", remedy=remedy)
+    if is_lfs_pointer(path):
+        remedy = "Fetch the file with git lfs pull."
+        raise InputError(str(path), found="a pointer of Git LFS", expected=what, remedy=remedy)
     head = text.lstrip()[:200].casefold()
     if head.startswith(("<!doctype html", "<html")):
         remedy = "A login or error page was saved in its place; download it again."
-        raise InputError(str(path), found="a web page", expected="annotations", remedy=remedy)
+        raise InputError(str(path), found="a web page", expected=what, remedy=remedy)
     return text.replace("\r\n", "\n").replace("\r", "\n")
 
 
-def read_lines(path: Path) -> list[tuple[str, str]]:
+def read_lines(path: Path, what: str = "annotations") -> list[tuple[str, str]]:
     """The lines of a file that are not blank, each with its place for errors.
 
     Raises:
         InputError: see :func:`read_text`.
     """
-    lines = enumerate(read_text(path).split("\n"), start=1)
+    lines = enumerate(read_text(path, what).split("\n"), start=1)
     return [(line.strip(), f"{path}, line {number}") for number, line in lines if line.strip()]
 
 
@@ -145,6 +156,7 @@ def read_csv(
     header: bool = True,
     delimiter: str = ",",
     comment: str = "",
+    clock: str = "",
     rename: Mapping[str, str] | None = None,
 ) -> Iterator[Row]:
     """Rows of a CSV file, one at a time.
@@ -157,6 +169,8 @@ def read_csv(
         header: whether its first line names the columns.
         delimiter: between cells.
         comment: lines that start with it are skipped.
+        clock: without a header, a column of times. Some copies name the columns in a first line, which has a name
+            that begins with this one there, and is skipped.
         rename: other names under which a column is met, in lower case, and the name to read it by.
 
     Raises:
@@ -175,14 +189,18 @@ def read_csv(
             if not any(cell.strip() for cell in cells) or (comment and cells[0].lstrip().startswith(comment)):
                 continue
             if not is_named:
-                is_named, names = True, _header(cells, columns, rename or {}, path)
+                is_named, names = True, _header(cells, columns, rename or {}, path, delimiter)
                 continue
             if len(cells) != len(names):
                 expected = f"{len(names)} cells ({', '.join(names[:6])})"
                 remedy = "Cells that hold commas must be in quotes." if len(cells) > len(names) else ""
                 raise InputError(place, found=f"{len(cells)} cells", expected=expected, remedy=remedy)
+            row = Row(dict(zip(names, map(str.strip, cells), strict=True)), place)
+            if count == 0 and clock and row[clock].casefold().startswith(clock):
+                clock = ""
+                continue
             count += 1
-            yield Row({name: cell.strip() for name, cell in zip(names, cells, strict=True)}, place)
+            yield row
     except csv.Error as error:
         place = f"{path}, line {reader.line_num}"
         remedy = "The file may have been cut off; download it again."
@@ -191,7 +209,9 @@ def read_csv(
         raise InputError(str(path), found="no rows", expected="at least one row of annotations")
 
 
-def _header(cells: Sequence[str], columns: Sequence[str], rename: Mapping[str, str], path: Path) -> list[str]:
+def _header(
+    cells: Sequence[str], columns: Sequence[str], rename: Mapping[str, str], path: Path, delimiter: str
+) -> list[str]:
     names = [cell.strip().casefold() for cell in cells]
     names = [
         rename[name].casefold() if name in rename and rename[name].casefold() not in names else name
@@ -200,7 +220,10 @@ def _header(cells: Sequence[str], columns: Sequence[str], rename: Mapping[str, s
     missing = [column for column in columns if column.casefold() not in names]
     if missing:
         found = f"no column {missing[0]!r} among {', '.join(cells[:12])}"
-        raise InputError(f"{path}, line 1", found=found, expected=f"the columns {', '.join(columns)}")
+        other = next((mark for mark in ",;\t|" if mark in "".join(cells) and len(cells) <= 2), "")
+        remedy = f"Its cells seem to be parted by {other!r}: save it with {delimiter!r}." if other else ""
+        expected = f"the columns {', '.join(columns)}"
+        raise InputError(f"{path}, line 1", found=found, expected=expected, remedy=remedy)
     repeated = [name for name in names if name and names.count(name) > 1]
     if repeated:
         raise InputError(f"{path}, line 1", found=f"two columns {repeated[0]!r}", expected="each column once")

@@ -33,7 +33,9 @@ def read_audiocaps(folder: DataFolder, *, split: str = "test") -> PairedItems:
         InputError: the table is damaged, a caption is blank, or an audiocap_id stands twice.
     """
     check_choice("split", split, ("test", "val", "train"))
-    table = folder.find(f"dataset/{split}.csv", f"{split}.csv")
+    table = folder.find(
+        *(f"{base}{split}.csv" for base in ("dataset/", "", "csv_files_v1/", "csv_files/", "csv/"))
+    )
     index = index_folder(folder, f"audio/{split}", split, "audio", suffixes=SOUND_SUFFIXES)
     captions: dict[tuple[str, float], list[str]] = {}
     numbers: set[str] = set()

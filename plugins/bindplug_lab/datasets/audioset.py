@@ -53,7 +53,9 @@ def read_audioset(
         folder, f"{split}_segments", split, f"audio/{split}", "audio", suffixes=SOUND_SUFFIXES
     )
     entries = []
-    for row in read_csv(segments, ("ytid", "start", "end", "labels"), header=False, comment="#"):
+    for row in read_csv(
+        segments, ("ytid", "start", "end", "labels"), header=False, comment="#", clock="start"
+    ):
         start, end = row.seconds("start"), row.seconds("end")
         if end <= start:
             raise InputError(row.place, found=f"{start:g} to {end:g} s", expected="an end after the start")

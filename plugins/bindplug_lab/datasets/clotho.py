@@ -7,6 +7,7 @@ from bindplug_lab.datasets.annotations import read_csv
 from bindplug_lab.datasets.captions import Candidate, captioned_items
 from bindplug_lab.datasets.folder import DataFolder, FileIndex, is_file
 from bindplug_lab.datasets.labels import check_choice
+from bindplug_lab.datasets.suffixes import AUDIO_SUFFIXES
 from bindplug_lab.tasks.items import PairedItems
 
 __all__ = ["read_clotho"]
@@ -32,12 +33,12 @@ def read_clotho(folder: DataFolder, *, split: str = "evaluation") -> PairedItems
     """
     check_choice("split", split, SPLITS)
     table = folder.find(
-        *(f"{base}clotho_captions_{split}.csv" for base in ("", "captions/", "clotho_csv_files/"))
+        *(f"{base}clotho_captions_{split}.csv" for base in ("", "captions/", "clotho_csv_files/", "csv/"))
     )
     sounds = folder.find(
         f"clotho_audio_{split}/{split}/", f"clotho_audio_{split}/", f"{split}/", what="the sounds"
     )
-    index = FileIndex(sounds, (".wav", ".flac"))
+    index = FileIndex(sounds, AUDIO_SUFFIXES)
     candidates = []
     for row in read_csv(table, ("file_name", *CAPTIONS)):
         name = row.text("file_name")

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from bindplug.errors import InputError
+from bindplug.errors import InputError, InputNote
 from bindplug.query import Query, imu
 from bindplug_lab.datasets.annotations import read_json, seconds
 from bindplug_lab.datasets.folder import DataFolder, is_file
@@ -50,6 +51,9 @@ def read_ego4d(
         MissingData: the JSON or recordings are missing.
         InputError: the JSON or a recording is damaged.
         OptionError: an option has a value that it does not take.
+
+    Warns:
+        InputNote: recordings are shorter than their videos; there are fewer clips of these.
     """
     check_choice("split", split, SPLITS)
     check_choice("several", several, ("leave_out", "first", "any"))
@@ -62,12 +66,15 @@ def read_ego4d(
         raise InputError(str(listing), found=found, expected="at least one")
     class_list = ClassList(scenarios, source=str(listing)).expect(classes)
     entries = []
+    short: list[str] = []
     for uid, duration, labels in videos:
         if len(labels) > 1 and several == "leave_out":
             continue
         path = recordings / f"{uid}.csv"
         present = is_file(path)
         length = min(duration, _recorded_seconds(path)) if present else duration
+        if length < duration - CLIP_SECONDS:
+            short.append(f"{uid} ({length:.0f} of {duration:.0f} s)")
         places = tuple(class_list.place(label, uid) for label in (labels if several == "any" else labels[:1]))
         starts = _starts(int(length // CLIP_SECONDS), clips_per_video)
         entries += [
@@ -81,6 +88,9 @@ def read_ego4d(
             )
             for start in starts
         ]
+    if short:
+        message = f"{len(short)} recordings are shorter than their videos, as {short[0]}: were they cut off?"
+        warnings.warn(InputNote(f"{recordings}: {message}"), stacklevel=2)
     return labeled_items(folder, entries, class_list, _clip, f"clips of {CLIP_SECONDS:g} s")
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from pathlib import Path
 
 from bindplug.errors import InputError, OptionError
 from bindplug.query import Query, audio
 from bindplug_lab.datasets.annotations import read_csv
-from bindplug_lab.datasets.folder import DataFolder, is_file
+from bindplug_lab.datasets.folder import DataFolder, FileIndex, is_file
 from bindplug_lab.datasets.labels import ClassList, Entry, labeled_items, spaced
+from bindplug_lab.datasets.suffixes import AUDIO_SUFFIXES
 from bindplug_lab.tasks.items import LabeledItems
 
 __all__ = ["read_esc50"]
@@ -19,8 +21,9 @@ FOLDS = (1, 2, 3, 4, 5)
 def read_esc50(folder: DataFolder, *, folds: Sequence[int] = FOLDS, classes: int | None = 50) -> LabeledItems:
     """The sounds of some folds.
 
-    Layout: ``meta/esc50.csv`` (filename, fold, target, category, ...) beside ``audio/``, as the archive unpacks, in
-    the folder itself or in ``ESC-50-master``.
+    Layout: ``meta/esc50.csv`` or ``esc50.csv`` (filename, fold, target, category, ...) beside ``audio/``, as the
+    archive unpacks, in the folder itself or in ``ESC-50-master``. Sounds may lie deeper in ``audio/``, in another
+    format too.
 
     Args:
         folder: the data set.
@@ -34,7 +37,7 @@ def read_esc50(folder: DataFolder, *, folds: Sequence[int] = FOLDS, classes: int
     """
     if not folds or not set(folds) <= set(FOLDS):
         raise OptionError(f"folds = {list(folds)!r}; expected some of 1, 2, 3, 4, 5")
-    table = folder.find("meta/esc50.csv")
+    table = folder.find("meta/esc50.csv", "esc50.csv")
     sounds = folder.find("audio/", what="the folder of sounds")
     rows = list(read_csv(table, ("filename", "fold", "target", "category")))
     categories: dict[int, str] = {}
@@ -45,12 +48,13 @@ def read_esc50(folder: DataFolder, *, folds: Sequence[int] = FOLDS, classes: int
             raise InputError(row.place, found=found, expected="a category for each target")
         if row.number("fold") not in FOLDS:
             row.refuse("fold", "1 to 5")
+    index = FileIndex(sounds, AUDIO_SUFFIXES)
     keys = [categories[target] for target in sorted(categories)]
     class_list = ClassList(keys, [spaced(key) for key in keys], str(table)).expect(classes)
     entries = [
         Entry(
             row.text("filename"),
-            path if is_file(path := sounds / row["filename"]) else None,
+            path if (path := index.get(Path(row["filename"]).stem)) and is_file(path) else None,
             (class_list.place(row["category"], row.place),),
             row.number("fold"),
             _recording(row["filename"]),

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 from bindplug.errors import InputError
+from bindplug_lab.datasets.leftovers import explain_missing, is_lfs_pointer
 
 __all__ = ["DataFolder", "FileIndex", "MissingData"]
 
@@ -52,8 +53,9 @@ class DataFolder:
 
     @property
     def remedy(self) -> str:
-        """Where to get the data, under which terms, and where its files belong."""
-        parts = []
+        """What is still to be unpacked or downloaded; where to get the data, under which terms, where files belong."""
+        hint = explain_missing(self.root) if self.root.is_dir() else ""
+        parts = [hint] if hint else []
         if self.url:
             parts.append(
                 f"Get {self.title} from {self.url} (terms: {self.terms.rstrip('.') or 'see there'})."
@@ -178,9 +180,12 @@ def layout_paths(layout: str) -> list[str]:
 class FileIndex:
     """Files below a folder by their stem without blanks at its ends, listed once.
 
+    A second suffix, as downloaders leave it in ``video.mp4.webm``, is no part of the stem.
+
     Args:
         folder: where to look, at any depth; symbolic links to folders are not followed.
-        suffixes: which files, in the order of preference where one stem has several.
+        suffixes: which files, in the order of preference where one stem has several. Empty files and pointers of
+            Git LFS come last.
     """
 
     def __init__(self, folder: Path, suffixes: Sequence[str]) -> None:
@@ -191,9 +196,10 @@ class FileIndex:
             rank = ranks.get(path.suffix.lower())
             if rank is None:
                 continue
-            stem = path.stem.strip()
+            inner = Path(path.stem)
+            stem = (inner.stem if inner.suffix.lower() in ranks else path.stem).strip()
             other = self._by_stem.get(stem)
-            if other is None or rank < ranks[other.suffix.lower()]:
+            if other is None or (not is_file(path), rank) < (not is_file(other), ranks[other.suffix.lower()]):
                 self._by_stem[stem] = path
 
     def __len__(self) -> int:
@@ -224,9 +230,9 @@ def _letters(name: str) -> str:
 
 
 def is_file(path: Path) -> bool:
-    """Whether a path is a file that is not empty; half-downloaded files often are."""
+    """Whether a path is a file that is neither empty, as half-downloaded files often are, nor a pointer of Git LFS."""
     try:
-        return path.is_file() and path.stat().st_size > 0
+        return path.is_file() and path.stat().st_size > 0 and not is_lfs_pointer(path)
     except OSError:
         return False
 

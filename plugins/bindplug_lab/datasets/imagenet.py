@@ -19,7 +19,7 @@ from bindplug_lab.tasks.items import LabeledItems
 __all__ = ["read_imagenet"]
 
 SYNSET = re.compile(r"n\d{8}")
-FOLDERS = ("val/", "ILSVRC2012_img_val/", "ILSVRC/Data/CLS-LOC/val/", "Data/CLS-LOC/val/")
+FOLDERS = ("val/", "validation/", "ILSVRC2012_img_val/", "ILSVRC/Data/CLS-LOC/val/", "Data/CLS-LOC/val/")
 TRUTH = "ILSVRC2012_validation_ground_truth.txt"
 DEVKITS = ("ILSVRC2012_devkit_t12/data/", "devkit/data/", "data/", "")
 
@@ -27,8 +27,9 @@ DEVKITS = ("ILSVRC2012_devkit_t12/data/", "devkit/data/", "data/", "")
 def read_imagenet(folder: DataFolder, *, count: int | None = 50000) -> LabeledItems:
     """The validation pictures with CLIP's 1,000 class names.
 
-    Three layouts: ``val/`` with a folder for each synset; pictures directly in ``val/`` with Kaggle's
-    ``LOC_val_solution.csv``; the same with the development kit's ground truth, whose ids ``meta.mat`` explains.
+    Four layouts: ``val/`` with a folder for each synset; pictures directly in ``val/`` whose names end in the synset
+    (``ILSVRC2012_val_00000293_n01440764.JPEG``), as on Hugging Face; with Kaggle's ``LOC_val_solution.csv``; with the
+    development kit's ground truth, whose ids ``meta.mat`` explains.
     Synsets are those of timm in their order, and names those of open_clip.
 
     Args:
@@ -56,7 +57,7 @@ def read_imagenet(folder: DataFolder, *, count: int | None = 50000) -> LabeledIt
         ]
     else:
         index = FileIndex(pictures, IMAGE_SUFFIXES)
-        labels = _listed_labels(folder)
+        labels = _labels_of_names(index, str(pictures)) or _listed_labels(folder)
         entries = [
             Entry(
                 name,
@@ -87,6 +88,14 @@ def _classes() -> ClassList:
         for key, name in zip(synsets, names, strict=True)
     ]
     return ClassList(synsets, shown, "ImageNet-1k", synonyms=[(name,) for name in names])
+
+
+def _labels_of_names(index: FileIndex, source: str) -> list[tuple[str, str, str]]:
+    """As :func:`_listed_labels`, of pictures whose names end in their synset; none if one's does not."""
+    ends = [stem.rpartition("_")[2] for stem in index.stems]
+    if not all(SYNSET.fullmatch(end) for end in ends):
+        return []
+    return [(stem, end, source) for stem, end in zip(index.stems, ends, strict=True)]
 
 
 def _listed_labels(folder: DataFolder) -> list[tuple[str, str, str]]:

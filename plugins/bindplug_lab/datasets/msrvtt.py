@@ -16,7 +16,7 @@ from bindplug_lab.tasks.items import PairedItems
 
 __all__ = ["read_msrvtt"]
 
-BASES = ("", "annotation/", "annotations/", "msrvtt_data/")
+BASES = ("", "annotation/", "annotations/", "msrvtt_data/", "test_annotation/")
 SENSES = {"video": video, "audio": audio}
 
 

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 from bindplug.errors import InputError
 from bindplug.query import Query, image
 from bindplug_lab.datasets.annotations import read_lines
-from bindplug_lab.datasets.folder import DataFolder, is_file
+from bindplug_lab.datasets.folder import DataFolder, FileIndex, is_file
 from bindplug_lab.datasets.labels import ClassList, Entry, labeled_items
+from bindplug_lab.datasets.suffixes import IMAGE_SUFFIXES
 from bindplug_lab.tasks.items import LabeledItems
 
 __all__ = ["read_places365"]
@@ -19,8 +22,9 @@ def read_places365(folder: DataFolder, *, classes: int | None = 365) -> LabeledI
     """The validation pictures.
 
     Layout: ``categories_places365.txt`` (``/a/airfield 0``) and ``places365_val.txt`` (``Places365_val_00000001.jpg
-    165``), in the folder or in ``filelist_places365-standard/``, beside ``val_256/`` or ``val_large/``. A class is
-    named by its words: ``/a/apartment_building/outdoor`` is "apartment building outdoor".
+    165``), in the folder or in ``filelist_places365-standard/``, beside ``val_256/`` or ``val_large/``, with a folder
+    for each class or without. A class is named by its words: ``/a/apartment_building/outdoor`` is "apartment building
+    outdoor".
 
     Args:
         folder: the data set.
@@ -51,14 +55,16 @@ def read_places365(folder: DataFolder, *, classes: int | None = 365) -> LabeledI
     class_list = ClassList(
         keys, [w or key for w, key in zip(words, keys, strict=True)], str(categories)
     ).expect(classes)
+    index = FileIndex(pictures, IMAGE_SUFFIXES)
     entries = []
     for line, place in read_lines(listing):
         name, label = _pair(line, place)
         if label not in names:
             expected = f"one of the {len(names)} labels of {categories.name}"
             raise InputError(place, found=f"label {label}", expected=expected)
-        path = pictures / name.lstrip("/")
-        entries.append(Entry(name, path if is_file(path) else None, (class_list.place(names[label], place),)))
+        path = index.get(Path(name).stem)
+        present = path is not None and is_file(path)
+        entries.append(Entry(name, path if present else None, (class_list.place(names[label], place),)))
     return labeled_items(folder, entries, class_list, _picture, "pictures")
 
 

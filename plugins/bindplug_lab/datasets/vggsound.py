@@ -38,11 +38,7 @@ def read_vggsound(
     check_choice("cut", cut, (False, True))
     table = folder.find("vggsound.csv", "data/vggsound.csv")
     index = index_folder(folder, "audio", "video", "videos", suffixes=SOUND_SUFFIXES)
-    rows = [
-        row
-        for number, row in enumerate(read_csv(table, ("ytid", "start", "label", "split"), header=False))
-        if number > 0 or row["split"].casefold() != "split"  # some copies name the columns
-    ]
+    rows = list(read_csv(table, ("ytid", "start", "label", "split"), header=False, clock="start"))
     for row in rows:
         if row["split"] not in ("train", "test"):
             row.refuse("split", "train or test")

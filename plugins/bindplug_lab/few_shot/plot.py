@@ -58,7 +58,7 @@ def plot_curve(curve: Curve, title: str = "", form: str = "png") -> bytes:
     axes.set_title(title, fontsize=10)
     axes.grid(axis="y", alpha=0.25)
     axes.spines[["top", "right"]].set_visible(False)
-    axes.legend(fontsize=8, loc="lower right", facecolor="white", edgecolor="none", framealpha=0.9)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False, fontsize=8)  # never over the curves
     content = io.BytesIO()
     metadata = (
         {"Software": None} if form == "png" else {"Date": None} if form == "svg" else {"CreationDate": None}

@@ -14,6 +14,7 @@ from bindplug import Query, text
 from bindplug.errors import InputError, InputNote
 from bindplug.modality import Modality
 from bindplug.query import Leaf
+from bindplug_lab.datasets.annotations import read_lines, read_text
 from bindplug_lab.datasets.suffixes import SUFFIXES
 
 __all__ = ["Pairs", "find_pairs"]
@@ -171,7 +172,7 @@ def _side(modality: str, place: Path, partner: str) -> dict[str, str]:
                 if any(_fits(partner, path) for path in paths)
                 else "",
             )
-        sources[name] = _read(own[0]) if modality == "text" else str(own[0])
+        sources[name] = read_text(own[0], "a sentence").strip() if modality == "text" else str(own[0])
     if others and modality != "text":  # pictures often lie beside their prompts
         warnings.warn(InputNote(f"{place}: {left_out} left out, as {others[0]}"), stacklevel=3)
     return sources
@@ -188,33 +189,17 @@ def _fits(modality: str, path: Path) -> bool:
 
 def _sentences(path: Path) -> dict[str, str]:
     sentences: dict[str, str] = {}
-    for number, line in enumerate(_read(path).splitlines(), start=1):
-        if not line.strip():
-            continue
+    for line, where in read_lines(path, "name<TAB>sentence on each line"):
         name, tab, sentence = line.partition("\t")
         name = _composed(name.strip())
-        where = f"{path}, line {number}"
         if not tab or not sentence.strip():
             raise InputError(where, found=repr(line[:60]), expected="name<TAB>sentence")
         if name in sentences:
             raise InputError(where, found=f"{name!r} a second time", expected="each name once")
         sentences[name] = sentence.strip()
-    if not sentences:
-        raise InputError(str(path), found="no sentence", expected="name<TAB>sentence on each line")
     return sentences
 
 
 def _composed(name: str) -> str:
     """The name with accents composed: macOS writes them apart, other systems do not."""
     return unicodedata.normalize("NFC", name)
-
-
-def _read(path: Path) -> str:
-    try:
-        content = path.read_text(encoding="utf-8-sig").strip()
-    except (OSError, UnicodeDecodeError) as error:
-        reason = getattr(error, "strerror", None) or str(error)
-        raise InputError(str(path), found=reason, expected="a UTF-8 text file") from None
-    if not content:
-        raise InputError(str(path), found="nothing in it", expected="a sentence")
-    return content

@@ -318,6 +318,9 @@ def test_sentences_come_from_a_table_or_a_folder(folders, tmp_path):
     for i in range(6):
         write_text(tmp_path / f"{i}.txt", f"a dog {'and a cat ' * i}\n")
         write_picture(tmp_path / f"{i}.png")  # pictures may lie beside their prompts
+    (tmp_path / "3.txt").write_bytes(
+        ("\ufeff" + (tmp_path / "3.txt").read_text() + "\r\n").encode("utf-16-le")
+    )
     of_table = find_pairs(("audio", folders / "generated"), ("text", folders / "prompts.tsv"))
     of_folder = find_pairs(("audio", folders / "generated"), ("text", tmp_path))
     assert of_table.second == of_folder.second
@@ -325,7 +328,7 @@ def test_sentences_come_from_a_table_or_a_folder(folders, tmp_path):
     for content, message in [
         ("0 a dog", "name<TAB>sentence"),
         ("0\ta\n0\tb", "a second time"),
-        ("", "nothing in it"),
+        ("", "an empty file; expected name<TAB>sentence on each line$"),
     ]:
         with pytest.raises(InputError, match=message):
             find_pairs(("audio", folders / "generated"), ("text", write_text(tmp_path / "t.tsv", content)))
