@@ -27,7 +27,7 @@ def bridge() -> None:
     """Maps between embedding spaces, fitted from text and refined with pairs."""
 
 
-@bridge.command()
+@bridge.command(short_help="Fit a bridge, and write it to a directory.")
 @click.option(
     "--source",
     "--model",
@@ -181,7 +181,7 @@ def list_bridges(as_json: bool, quiet: bool) -> None:
         click.echo("no bridge is registered; fit one with `bindplug bridge fit`", err=True)
 
 
-@bridge.command()
+@bridge.command(short_help="What a bridge was fitted with, and how well it maps.")
 @click.argument("name", metavar="BRIDGE")
 @output_options
 def report(name: str, as_json: bool, quiet: bool) -> None:

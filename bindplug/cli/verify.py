@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any, TypeGuard
 import click
 
 from bindplug.cli.options import device_option, output_options
-from bindplug.errors import BindplugError, CheckpointError, InputError
+from bindplug.errors import BindplugError, CheckpointError, InputError, MissingDependency
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -45,12 +45,13 @@ def verify(
     """
     from bindplug.cli.messages import FAILED, OK
 
-    names = [*models, *further] or _names_here()
+    chosen = [*models, *further]
+    names = chosen or _names_here()
     if not names:
         raise CheckpointError("no weights are on this machine; name a model or a path")
     if samples and not Path(samples).is_dir():
         raise InputError(samples, found="no such directory", expected="the original's six sample files")
-    results = [report_on(name, samples, device) for name in names]
+    results = [report_on(name, samples, device, optional=not chosen) for name in names]
     if as_json:
         from bindplug.cli.tables import print_json
 
@@ -60,15 +61,22 @@ def verify(
     return OK if all(result["passed"] for result in results) else FAILED
 
 
-def report_on(name: str, samples: str | None = None, device: str = "cpu") -> dict[str, Any]:
-    """Every check that fits one model: ``{"model", "passed", "checks": [{"name", "passed", "note"}]}``."""
+def report_on(
+    name: str, samples: str | None = None, device: str = "cpu", *, optional: bool = False
+) -> dict[str, Any]:
+    """Every check that fits one model: ``{"model", "passed", "checks": [{"name", "passed", "note"}]}``.
+
+    With ``optional``, a model whose package is not installed is no failure.
+    """
     checks: list[dict[str, Any]] = []
     try:
         path = _weights_of(name)
         if path is not None and path.is_dir():
             checks += _checksums(path)
-        if all(check["passed"] for check in checks):
+        if all(check["passed"] is not False for check in checks):
             checks += _loading(name, samples, device)
+    except MissingDependency as error:
+        checks.append({"name": "loads", "passed": None if optional else False, "note": str(error)})
     except BindplugError as error:
         checks.append({"name": "weights", "passed": False, "note": str(error)})
     passed = bool(checks) and all(check["passed"] is not False for check in checks)
@@ -110,8 +118,13 @@ def _checksums(directory: Path) -> list[dict[str, Any]]:
     from bindplug.directories import sha256_of
     from bindplug.imagebind import read_manifest
 
+    try:
+        towers = read_manifest(directory)["towers"]
+    except CheckpointError:  # another library's layout, a bound tower's, or damage, which loading tells
+        note = "none are recorded in this layout"
+        return [{"name": "checksums", "passed": None, "note": note}]
     checks = []
-    for tower, entry in read_manifest(directory)["towers"].items():
+    for tower, entry in towers.items():
         file = directory / f"{tower}.safetensors"
         expected = entry.get("sha256") if isinstance(entry, dict) else None
         right = file.is_file() and sha256_of(file) == expected

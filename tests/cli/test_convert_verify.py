@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import shutil
+import sys
 
 import pytest
 import torch
@@ -151,6 +152,25 @@ def test_verify_finds_damage(bindplug, model_directory, tmp_path):
     assert "FAIL depth.safetensors" in ran.out
     assert "FAIL imu.safetensors: missing" in ran.out
     assert "ok   audio.safetensors" in ran.out
+
+
+def test_verify_loads_other_layouts_though_they_record_no_checksums(bindplug):
+    ran = bindplug("verify", "toy_clap", "--json")
+    assert ran.code == 0
+    assert [(check["name"], check["passed"]) for check in ran.json[0]["checks"]] == [
+        ("checksums", None),
+        ("loads", True),
+    ]
+
+
+def test_verify_of_all_passes_over_models_whose_package_is_absent(bindplug, monkeypatch):
+    monkeypatch.setattr("bindplug.cli.verify._names_here", lambda: ["toy_clap"])
+    monkeypatch.setitem(sys.modules, "transformers", None)
+    ran = bindplug("verify")
+    assert ran.code == 0
+    assert "skip loads" in ran.out
+    assert "bindplug[transformers]" in ran.out
+    assert bindplug("verify", "toy_clap").code == 1
 
 
 def test_verify_of_something_absent(bindplug, tmp_path):
