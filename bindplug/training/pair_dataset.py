@@ -241,6 +241,11 @@ def prepare_pairs(
         crops=crops,
     )
     notes = list(pairs.notes)
+    if stored is None and most_bytes > 0:
+        notes.append(
+            f"samples are not kept on disk, where they need more than {most_bytes / 2**30:g} GB or have no room; they "
+            f"are read anew each time"
+        )
     labels = {item.label for item in items if item.label}
     if len(labels) == 1:
         notes.append(

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import IO, Any, TypeVar
 
 import numpy as np
 import torch
@@ -262,11 +262,10 @@ def store_samples(
 
     Returns:
         Places of the good pairs, problems of the others, and the stored samples in the order of the good pairs; None
-        where none are kept.
+        where none are kept: they are too many, or there is no room for them.
 
     Raises:
         InputError: ``strict``, and a sample cannot be read.
-        OSError: the disk is full.
     """
     count = clips or _clips_of(items, reader.sense)
     file, record = directory / "samples.f32", directory / "samples.json"
@@ -280,7 +279,7 @@ def store_samples(
     keep = most_bytes > 0
     record.unlink(missing_ok=True)
     file.unlink(missing_ok=True)  # a new file: others may have the old one mapped
-    with file.open("wb") as stream:
+    with file.open("wb", buffering=0) as stream:
         results = read_all(
             items,
             lambda item: reader.read(item, count),
@@ -307,8 +306,7 @@ def store_samples(
                     raise InputError(items[place].sample.name, found=problem, expected="one shape")
                 continue
             good.append(place)
-            if keep:
-                stream.write(sample.contiguous().numpy().tobytes())
+            keep = keep and _written(stream, sample)
     if not keep or not good or shape is None:
         file.unlink(missing_ok=True)
         return good, problems, None
@@ -319,9 +317,22 @@ def store_samples(
         "problems": [[problem.source, problem.reason] for problem in problems],
     }
     partial = record.with_suffix(".partial")
-    partial.write_text(json.dumps(fields), encoding="utf-8")
-    partial.replace(record)
+    try:
+        partial.write_text(json.dumps(fields), encoding="utf-8")
+        partial.replace(record)
+    except OSError:
+        file.unlink(missing_ok=True)
+        return good, problems, None
     return good, problems, StoredSamples(_mapped(file, (len(good), *shape)))
+
+
+def _written(stream: IO[bytes], sample: Tensor) -> bool:
+    """Append a sample's numbers; whether there was room for all of them."""
+    content = sample.contiguous().numpy().tobytes()
+    try:
+        return stream.write(content) == len(content)
+    except OSError:  # a full disk, a quota: samples are kept to save time only
+        return False
 
 
 def _clips_of(items: Sequence[PairItem], sense: str) -> int:

@@ -12,7 +12,7 @@ from bindplug.training.interrupts import ONE_EVENT_S, StopSignals
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_a_signal_that_comes_twice_at_once_is_one_event(monkeypatch, number):
-    """As from the terminal and from a launcher: the step goes on to its checkpoint; a later one has its usual effect."""
+    """As from the terminal and a launcher: the step goes on to its checkpoint. A later one has its usual effect."""
     now = [100.0]
     monkeypatch.setattr(interrupts.time, "monotonic", lambda: now[0])
     ended = []

@@ -269,6 +269,23 @@ def test_a_full_disk_is_an_error_and_not_a_crash(tmp_path, monkeypatch):
     assert pairs.samples(torch.tensor([1]), draws()).shape == (1, 1, 128, 204)
 
 
+def test_samples_are_read_anew_where_there_is_no_room_for_all(tmp_path):
+    """With a limit that stands for a quota, which no look at the disk foretells."""
+    resource = pytest.importorskip("resource")
+    folder = write_folder(tmp_path / "files")
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (400_000, before[1]))
+    try:
+        result = prepared(folder, tmp_path / "run", ColorAnchor())
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert result.pairs.stored is None
+    assert any("read anew each time" in note for note in result.notes)
+    assert len(result.pairs) == len(NAMES)
+    assert list((tmp_path / "run").iterdir()) == []
+    assert prepared(folder, tmp_path / "run", ColorAnchor()).pairs.stored is not None
+
+
 def test_files_that_swap_names_are_not_taken_for_what_was_stored(tmp_path):
     folder = write_folder(tmp_path / "files")
     for file in folder.iterdir():
