@@ -237,10 +237,10 @@ class Preprocess(ABC):
             total=len(sources) if isinstance(sources, Sized) else None,
             quiet=None if progress else True,
         )
-        for index, (source, chosen) in steps:
+        for index, (source, reader_options) in steps:
             try:
                 with collected_notes() as notes:
-                    reading = self.read(source, **chosen)
+                    reading = self.read(source, **reader_options)
                 if self.joint:
                     readings.append(reading)
                     names.append(source)

@@ -110,7 +110,7 @@ def is_chained_ogg(file: BinaryIO, start: int) -> bool:
 def _sizes(file: BinaryIO, start: int, size: int, head: bytes) -> tuple[int, int]:
     """Bytes of sound that the header declares, and those that are there; zeros if it says nothing."""
     if head[:4] == b"RIFF" and head[8:] == b"AVI ":
-        return _known(int.from_bytes(head[4:8], "little"), size - start - 8)
+        return _sizes_if_stated(int.from_bytes(head[4:8], "little"), size - start - 8)
     if head[4:8] == b"ftyp":
         return _boxes(file, start, size)
     if head[:4] in RIFF and head[8:] == b"WAVE":
@@ -121,7 +121,7 @@ def _sizes(file: BinaryIO, start: int, size: int, head: bytes) -> tuple[int, int
         return _chunks(file, start + 8, size, b"data", 8, "big")
     if head[:4] == b".snd":
         begin, declared = int.from_bytes(head[4:8], "big"), int.from_bytes(head[8:12], "big")
-        return _known(declared, size - start - begin)
+        return _sizes_if_stated(declared, size - start - begin)
     if head[:8] == W64_RIFF:
         return _w64(file, start + 40, size)
     if head[:4] == MATROSKA:
@@ -129,7 +129,7 @@ def _sizes(file: BinaryIO, start: int, size: int, head: bytes) -> tuple[int, int
     return 0, 0
 
 
-def _known(declared: int, stored: int, limit: int = STREAMED_FROM) -> tuple[int, int]:
+def _sizes_if_stated(declared: int, stored: int, limit: int = STREAMED_FROM) -> tuple[int, int]:
     return (declared, max(0, stored)) if 0 < declared < limit else (0, 0)
 
 
@@ -161,7 +161,7 @@ def _chunks(
         length = int.from_bytes(head[4:], "big" if order == "big" else "little")
         if head[:4] == kind:
             limit = STREAMED_FROM if width == 4 and not declared else 1 << 63
-            return _known(declared or length, size - place - len(head), limit)
+            return _sizes_if_stated(declared or length, size - place - len(head), limit)
         place += len(head) + length + (length % 2 if width == 4 else 0)
     return 0, 0
 
@@ -174,7 +174,7 @@ def _w64(file: BinaryIO, place: int, size: int) -> tuple[int, int]:
             return 0, 0
         length = int.from_bytes(head[16:], "little")
         if head[:8] == W64_DATA:
-            return _known(length - 24, size - place - 24, 1 << 63)
+            return _sizes_if_stated(length - 24, size - place - 24, 1 << 63)
         place += max(24, -(-length // 8) * 8)
     return 0, 0
 
@@ -191,7 +191,7 @@ def _boxes(file: BinaryIO, place: int, size: int) -> tuple[int, int]:
         if length < 8:
             return 0, 0
         if head[4:8] == b"mdat" and place + length > size:
-            return _known(length, size - place, 1 << 63)
+            return _sizes_if_stated(length, size - place, 1 << 63)
         place += length
     return 0, 0
 
@@ -220,7 +220,7 @@ def _matroska(file: BinaryIO, start: int, size: int) -> tuple[int, int]:
     if file.read(4) != SEGMENT:
         return 0, 0
     declared, width = _ebml_size(file)
-    return _known(declared, size - place - 4 - width, 1 << 56)
+    return _sizes_if_stated(declared, size - place - 4 - width, 1 << 56)
 
 
 def _ebml_size(file: BinaryIO) -> tuple[int, int]:

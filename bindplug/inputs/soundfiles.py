@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Any, BinaryIO
+from typing import Any, BinaryIO, cast
 
 import numpy as np
 
@@ -159,32 +159,37 @@ def open_sound(source: object) -> Iterator[Sound]:
         MissingDependency: soundfile is absent.
     """
     name = describe_source(source)
+    import_optional("soundfile", "bindplug.inputs.audio", "audio")
+    with open_source(source, EXPECTED) as file, _opened(file, name) as sound:
+        yield sound
+
+
+@contextmanager
+def _opened(file: BinaryIO, name: str) -> Iterator[Sound]:
+    """The sound from where ``file`` stands; ``name`` is what errors call the source."""
     soundfile = import_optional("soundfile", "bindplug.inputs.audio", "audio")
-    with open_source(source, EXPECTED) as file:
-        start = file.tell()
-        sound_file, reason = None, ""
-        with decoder_messages():
-            try:
-                sound_file = soundfile.SoundFile(FileView(file))
-            except (soundfile.LibsndfileError, ValueError, OverflowError, TypeError) as error:
-                reason = str(error).rsplit(": ", 1)[-1]
-        better = "" if sound_file is None else _better_by_pyav(sound_file, file, start)
-        if better and has_av():
-            sound_file, reason = None, better
-        if sound_file is None:
-            file.seek(start)
-            with open_track(file, name, reason, whole=better == CHAINED) as track:
-                yield track
-            return
-        with sound_file:
-            with caught_remarks() as remarks:
-                sound = _sound_of(sound_file, file, start, name)
-            if better == CHAINED:
-                remarks.append(
-                    'the first of several sounds was read; pip install "bindplug[video]" reads all'
-                )
-            sound.remarks = (*remarks, *size_remarks(file, start))
-            yield sound
+    start = file.tell()
+    sound_file, reason = None, ""
+    with decoder_messages():
+        try:
+            sound_file = soundfile.SoundFile(FileView(file))
+        except (soundfile.LibsndfileError, ValueError, OverflowError, TypeError) as error:
+            reason = str(error).rsplit(": ", 1)[-1]
+    better = "" if sound_file is None else _better_by_pyav(sound_file, file, start)
+    if better and has_av():
+        sound_file, reason = None, better
+    if sound_file is None:
+        file.seek(start)
+        with open_track(file, name, reason, whole=better == CHAINED) as track:
+            yield track
+        return
+    with sound_file:
+        with caught_remarks() as remarks:
+            sound = _sound_of(sound_file, file, start, name)
+        if better == CHAINED:
+            remarks.append('the first of several sounds was read; pip install "bindplug[video]" reads all')
+        sound.remarks = (*remarks, *size_remarks(file, start))
+        yield sound
 
 
 CHAINED = "several sounds in a row."
@@ -225,7 +230,7 @@ def _joined(parts: list[FileView], name: str) -> Sound:
     runs: list[tuple[np.ndarray, int]] = []
     for part in parts:
         try:
-            with open_sound(part) as sound:
+            with _opened(cast(BinaryIO, part), name) as sound:
                 check_limit(name, sound.length * sound.channels, MOST_SAMPLES, "samples at once", "Split it.")
                 runs.append((sound.read(0, sound.length), sound.rate_hz))
                 for remark in sound.remarks:

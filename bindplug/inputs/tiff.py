@@ -126,9 +126,9 @@ def _directories(file: BinaryIO, start: int) -> Iterator[dict[int, tuple[int, ..
     big = head[2:4] in (b"+\0", b"\0+")
     count_form, entry_size, offset_form = ("Q", 20, "Q") if big else ("H", 12, "I")
     (place,) = struct.unpack_from(order + offset_form, head, 8 if big else 4)
-    seen: set[int] = set()
-    while place and place not in seen and len(seen) < MOST_PAGES:
-        seen.add(place)
+    visited: set[int] = set()
+    while place and place not in visited and len(visited) < MOST_PAGES:
+        visited.add(place)
         file.seek(start + place)
         width = struct.calcsize(count_form)
         head = file.read(width)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import gzip
 import io
 import json
 import warnings
@@ -68,6 +69,7 @@ def _depth() -> dict[str, bytes]:
         "g.csv": "\n".join(",".join(f"{value:.3f}" for value in row) for row in metres).encode(),
         "h.tif": _picture(metres, "TIFF", compression="tiff_deflate"),
     }  # fmt: skip
+    files["k.csv.gz"] = gzip.compress(files["g.csv"])
     try:
         import tempfile
         from pathlib import Path
@@ -147,6 +149,8 @@ def _audio() -> dict[str, bytes]:
         "k.opus": _sound("OGG", subtype="OPUS"),
     }  # fmt: skip
     files["l.mp3"] = files["d.mp3"] * 2
+    files["s.flac"] = files["b.flac"] * 2
+    files["t.wav"] = _sound("WAV", subtype="GSM610")
     with contextlib.suppress(ImportError):
         files |= {
             "m.m4a": _media("ipod", audio="aac"), "n.aac": _media("adts", audio="aac"),
@@ -183,6 +187,12 @@ HEADER = (
 )
 
 
+EDGE_IMPULSE = [
+    *((f"acc{axis}", "m/s2") for axis in "XYZ"),
+    *((f"gyr{axis}", "rad/s") for axis in "XYZ"),
+]
+
+
 def _imu() -> dict[str, bytes]:
     rows = [[f"{value:.4f}" for value in row] for row in MOTION]
 
@@ -197,6 +207,15 @@ def _imu() -> dict[str, bytes]:
     buffer = io.BytesIO()
     np.savez(buffer, time=MOTION[:, 0], acc=MOTION[:, 1:4], gyro=MOTION[:, 4:])
     files["f.npz"] = buffer.getvalue()
+    files["k.csv.gz"] = gzip.compress(table())
+    files["l.json"] = json.dumps(
+        {"rows": [{"time_s": row[0], "acc": row[1:4], "gyro": row[4:]} for row in MOTION.tolist()]}
+    ).encode()
+    titles = [f'{{"name": "{name}", "units": "{unit}"}}' for name, unit in EDGE_IMPULSE]
+    values = json.dumps(MOTION[:, 1:].tolist())
+    files["m.json"] = (
+        f'{{"payload": {{"interval_ms": 10, "sensors": [{",".join(titles)}], "values": {values}}}}}'.encode()
+    )
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
         archive.writestr("log.csv", table())

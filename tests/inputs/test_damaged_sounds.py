@@ -166,3 +166,11 @@ def test_the_second_of_two_joined_mp4s_is_noted(make_sound, make_video):
     video = make_video([10] * 20)
     with pytest.warns(InputNote, match="of another recording follow"):
         VideoPreprocess()(video + video)
+
+
+def test_joined_sounds_of_which_none_can_be_decoded_are_called_by_their_file(tmp_path):
+    path = tmp_path / "joined.flac"
+    data = encoded("FLAC")
+    path.write_bytes(data[:100] + data[:100])
+    with pytest.raises(InputError, match=r"joined\.flac: "):
+        preprocess(path)

@@ -146,14 +146,14 @@ def test_plausible_millimetres_are_read_in_silence():
 
 def test_a_file_named_after_a_convention(tmp_path):
     (tmp_path / "kitti").mkdir()
-    named, within = tmp_path / "vkitti_0001.png", tmp_path / "kitti" / "0001.png"
-    for path in (named, within):
+    by_name, within = tmp_path / "vkitti_0001.png", tmp_path / "kitti" / "0001.png"
+    for path in (by_name, within):
         path.write_bytes(png(SCENE_M * 1000))
     with pytest.raises(InputError, match=r"named after 'vkitti'.*unit='vkitti'"):
-        preprocess.read(named)
+        preprocess.read(by_name)
     with pytest.warns(InputNote, match=r"folder named 'kitti'.*unit='kitti'"):
         preprocess.read(within)
-    assert np.abs(preprocess.read(named, unit="mm").values - SCENE_M).max() < 0.001
+    assert np.abs(preprocess.read(by_name, unit="mm").values - SCENE_M).max() < 0.001
 
 
 def pfm(values):

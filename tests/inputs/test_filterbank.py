@@ -51,12 +51,12 @@ def test_loud_tone_falls_into_its_own_bin():
 def test_doubling_the_amplitude_adds_log_four(samples, amplitude):
     waveform = amplitude * torch.randn(1, samples, generator=torch.Generator().manual_seed(samples))
     difference = filter_banks(2 * waveform) - filter_banks(waveform)
-    heard = mel_matrix().any(
+    audible = mel_matrix().any(
         0
     )  # the lowest bins are narrower than the spectrum is fine, and some hear nothing
-    assert heard.sum() > 110
+    assert audible.sum() > 110
     expected = torch.full_like(difference, 4.0).log()
-    torch.testing.assert_close(difference[..., heard], expected[..., heard], atol=1e-2, rtol=0)
+    torch.testing.assert_close(difference[..., audible], expected[..., audible], atol=1e-2, rtol=0)
 
 
 def test_input_is_left_alone():

@@ -34,15 +34,15 @@ def black_body(celsius):
 
 
 def counts_of(celsius, air):
-    """What the sensor stores of an object seen through air and a window."""
+    """What the sensor stores of an object radiation through air and a window."""
     water = air["humidity"] * math.exp(1.5587 + 0.06939 * 20 - 0.00027816 * 20**2 + 0.00000068455 * 20**3)
     path = math.sqrt(air["distance"])
     tau = air["x"] * math.exp(-path * (air["alpha1"] + air["beta1"] * math.sqrt(water)))
     tau += (1 - air["x"]) * math.exp(-path * (air["alpha2"] + air["beta2"] * math.sqrt(water)))
     e, w = air["emissivity"], air["transmission"]
-    seen = e * tau * black_body(celsius) + (1 - e) * tau * black_body(air["reflected"] - 273.15)
-    seen = seen + (1 - tau) * black_body(air["atmosphere"] - 273.15)
-    return np.round(w * seen + (1 - w) * black_body(air["window"] - 273.15)).astype(np.uint16)
+    radiation = e * tau * black_body(celsius) + (1 - e) * tau * black_body(air["reflected"] - 273.15)
+    radiation = radiation + (1 - tau) * black_body(air["atmosphere"] - 273.15)
+    return np.round(w * radiation + (1 - w) * black_body(air["window"] - 273.15)).astype(np.uint16)
 
 
 def camera_record(air, order):

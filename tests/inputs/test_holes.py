@@ -19,9 +19,9 @@ def test_every_hole_takes_a_nearest_measured_value(height, width, density, seed)
     assert np.array_equal(filled[valid], values[valid])
     places = np.argwhere(valid)
     for row, column in np.argwhere(~valid):
-        taken = np.array(np.unravel_index(int(filled[row, column]) - 1, (height, width)))
-        assert valid[tuple(taken)]
-        distance = ((taken - (row, column)) ** 2).sum()
+        nearest = np.array(np.unravel_index(int(filled[row, column]) - 1, (height, width)))
+        assert valid[tuple(nearest)]
+        distance = ((nearest - (row, column)) ** 2).sum()
         assert distance == ((places - (row, column)) ** 2).sum(1).min()
 
 

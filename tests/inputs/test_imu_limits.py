@@ -141,17 +141,17 @@ def test_only_columns_with_a_role_are_read_from_parquet(tmp_path, monkeypatch):
     columns = dict(zip(HEADER.split(","), [T, *motion(T)], strict=True)) | {"note": ["x" * 1000] * T.size}
     parquet.write_table(pyarrow.table(columns), tmp_path / "walk.parquet")
     read = parquet.ParquetFile.read
-    asked = []
+    reads = []
 
     def recording(self, columns=None, **options):
-        asked.append(columns)
+        reads.append(columns)
         return read(self, columns=columns, **options)
 
     monkeypatch.setattr(parquet.ParquetFile, "read", recording)
     np.testing.assert_allclose(
         preprocess(tmp_path / "walk.parquet"), preprocess(motion(T), sample_rate=100), atol=1e-3
     )
-    assert asked == [HEADER.split(",")]
+    assert reads == [HEADER.split(",")]
 
 
 def test_batches_skip_whatever_a_log_holds():

@@ -77,10 +77,10 @@ EXPECTED = preprocess(np.concatenate([ACC, GYRO]), sample_rate=200).numpy()
 
 
 def columns(acc_name, acc, gyro_name, gyro):
-    named = {"time (s)": T}
+    columns = {"time (s)": T}
     for axis, a, g in zip("xyz", acc, gyro, strict=True):
-        named |= {acc_name.format(axis): a, gyro_name.format(axis): g}
-    return named
+        columns |= {acc_name.format(axis): a, gyro_name.format(axis): g}
+    return columns
 
 
 @pytest.mark.parametrize(

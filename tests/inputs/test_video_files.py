@@ -254,7 +254,7 @@ def test_the_last_window_has_a_frame_once(make_video, tmp_path):
 
 
 @pytest.mark.parametrize(
-    ("matrix", "shown"),
+    ("matrix", "transform"),
     [
         ((1, 0, 0, 1), lambda pixels: pixels),
         ((0, 1, -1, 0), lambda pixels: np.rot90(pixels, -1)),
@@ -266,7 +266,7 @@ def test_the_last_window_has_a_frame_once(make_video, tmp_path):
         ((0, -1, -1, 0), lambda pixels: np.rot90(pixels, 2).swapaxes(0, 1)),
     ],
 )
-def test_frames_are_shown_as_their_matrix_says(matrix, shown):
+def test_frames_are_shown_as_their_matrix_says(matrix, transform):
     """Turned and mirrored: the track header's matrix of an MP4, compared with the frame that it is applied to."""
     buffer = io.BytesIO()
     pixels = np.zeros((64, 96, 3), np.uint8)
@@ -283,16 +283,16 @@ def test_frames_are_shown_as_their_matrix_says(matrix, shown):
     changed = struct.pack(">9i", a, b, 0, c, d, 0, 0, 0, 1 << 30)
     frame = preprocess.read(data[:place] + changed + data[place + 36 :]).frames[0]
     upright = preprocess.read(data).frames[0]
-    assert np.array_equal(frame, shown(upright))
+    assert np.array_equal(frame, transform(upright))
     assert np.abs(upright.astype(int) - pixels).max() < 40  # blocks at the edges
 
 
 def test_transport_streams_that_were_joined_are_read_to_their_end():
-    joined = b"".join(encode([level] * 75, "mpegts", "mpeg2video", fps=25) for level in (60, 180))
+    recording = b"".join(encode([level] * 75, "mpegts", "mpeg2video", fps=25) for level in (60, 180))
     with pytest.warns(InputNote, match="its time stamps start again; 25 frames a second assumed"):
-        reading = preprocess.read(joined, start=2, end=4, clips=1)
+        reading = preprocess.read(recording, start=2, end=4, clips=1)
     assert np.abs(np.subtract(levels_of(reading), [60, 180])).max() <= 3
-    assert preprocess.duration(joined) == pytest.approx(6, abs=0.1)
+    assert preprocess.duration(recording) == pytest.approx(6, abs=0.1)
 
 
 def test_a_stream_of_jpegs_is_a_video(tmp_path):

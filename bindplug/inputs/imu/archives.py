@@ -53,9 +53,9 @@ def read_zip(
             text = io.BytesIO(_unpacked(archive, texts[0], name))
             return read_json(text, f"{name}/{texts[0].filename}", layout, columns, sensor)
         if not logs:
-            listed = ", ".join(info.filename for info in infos[:8]) or "nothing"
+            contents = ", ".join(info.filename for info in infos[:8]) or "nothing"
             remedy = "Save a workbook as CSV." if any("xl/" in info.filename for info in infos) else ""
-            raise InputError(name, found=f"a zip of {listed}", expected="a zip of CSV logs", remedy=remedy)
+            raise InputError(name, found=f"a zip of {contents}", expected="a zip of CSV logs", remedy=remedy)
         for info in logs:
             check_limit(f"{name}/{info.filename}", info.file_size, MOST_UNPACKED_BYTES, "bytes unpacked")
         raw_units = _has_raw_units(archive, logs, name)

@@ -54,20 +54,20 @@ class Cells:
         if not self.rows:
             return
         columns = {index: [row[index] for row in self.rows] for index in self.numbers}
-        joined = "".join("".join(cells) for cells in columns.values())
-        if "\u2212" in joined or _SPACED_DIGITS.search(joined):  # a typographic minus, 1'234.5
+        text = "".join("".join(cells) for cells in columns.values())
+        if "\u2212" in text or _SPACED_DIGITS.search(text):  # a typographic minus, 1'234.5
             columns = {index: [plain(cell) for cell in cells] for index, cells in columns.items()}
-        if "," in joined or "." in joined:
-            self._take_marks(columns, joined)
+        if "," in text or "." in text:
+            self._take_marks(columns, text)
         for index, cells in columns.items():
             self.numbers[index].append(_floats(cells))
         for index, chunks in self.texts.items():
             chunks.append(texts_of([row[index].strip() for row in self.rows], self.name))
         self.rows = []
 
-    def _take_marks(self, columns: dict[int, list[str]], joined: str) -> None:
+    def _take_marks(self, columns: dict[int, list[str]], text: str) -> None:
         """Make decimal marks points, and leave out marks between groups of digits."""
-        if "," not in joined and joined.count(".") <= sum(map(len, columns.values())):
+        if "," not in text and text.count(".") <= sum(map(len, columns.values())):
             self.marks.add(".")
         else:
             cells = [cell for column in columns.values() for cell in column]

@@ -251,9 +251,9 @@ def _clock_rank(column: ColumnName) -> int | None:
         return len(_CLOCK_RANKS) + 1
     if not set(words) & (CLOCK_WORDS | {"t"}) or set(words) & _OTHER_CLOCKS:
         return None
-    joined = " ".join(words)
-    if joined in _CLOCK_RANKS:
-        return _CLOCK_RANKS.index(joined)
+    text = " ".join(words)
+    if text in _CLOCK_RANKS:
+        return _CLOCK_RANKS.index(text)
     if not set(words) & CLOCK_WORDS:
         return None
     return len(_CLOCK_RANKS) + len(words)

@@ -90,9 +90,9 @@ def parse_name(name: str) -> ColumnName:
     """``"Gyro X (deg/s)"`` to the words ``("gyro",)``, the axis ``"x"`` and the unit ``"deg/s"``."""
     bare = in_english(name.strip().strip("\ufeff\"'").strip().lstrip("#%").strip())
     bare = _PX4_INDEX.sub(r"\1[\2]", bare)
-    joined = _JOINED_UNIT.match(bare)
-    if joined and parse_unit(joined[3]):
-        bare = " ".join(joined.groups())
+    unit_behind = _JOINED_UNIT.match(bare)
+    if unit_behind and parse_unit(unit_behind[3]):
+        bare = " ".join(unit_behind.groups())
     qualifiers: set[str] = set()
     axis = unit = indexed_axis = None
     for content in _BRACKETED.findall(bare):

@@ -108,18 +108,18 @@ def best_logs(keys: Mapping[str, str], names: list[str], name: str) -> dict[str,
 def sensor_of(label: str) -> tuple[str, str] | None:
     """Sensor and kind (one of :data:`KINDS`) of a log by its name."""
     parsed = parse_name(PurePosixPath(label).stem)
-    joined = "".join(parsed.words)
+    text = "".join(parsed.words)
     kind = "uncalibrated" if "uncalibrated" in parsed.qualifiers else "plain"
-    if "watch" in joined or "magnet" in joined:
+    if "watch" in text or "magnet" in text:
         return None
-    if joined in ("gravity",):
+    if text in ("gravity",):
         return GRAVITY, kind
-    if joined in ("totalacceleration", "totalaccelerometer"):
+    if text in ("totalacceleration", "totalaccelerometer"):
         return ACCELEROMETER, "total"
-    if joined in ("linearacceleration", "linearaccelerometer", "useracceleration"):
+    if text in ("linearacceleration", "linearaccelerometer", "useracceleration"):
         return ACCELEROMETER, "linear"
     if any(word in ("accelerometer", "acceleration", "acc", "accel", "accl") for word in parsed.words):
         return ACCELEROMETER, kind
-    if any(word in ("gyroscope", "gyro", "gyr") for word in parsed.words) or joined == "angularvelocity":
+    if any(word in ("gyroscope", "gyro", "gyr") for word in parsed.words) or text == "angularvelocity":
         return GYROSCOPE, kind
     return None

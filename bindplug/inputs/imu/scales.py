@@ -6,6 +6,7 @@ of these says it, the default is taken only if the values can be nothing else.
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Mapping
 
@@ -14,6 +15,7 @@ import numpy as np
 from bindplug.errors import InputError
 from bindplug.inputs.imu.clocks import Clock
 from bindplug.inputs.imu.columns import ACCELEROMETER, GRAVITY, GYROSCOPE, Table, Triple
+from bindplug.inputs.imu.consistency import rotation_factor
 from bindplug.inputs.imu.grid import Track
 from bindplug.inputs.imu.options import SignalOptions, option_scale
 from bindplug.inputs.imu.sensor_logs import Tables
@@ -36,6 +38,7 @@ RARE_PEAK_M_S2 = 2000.0
 """200 g, beyond the sensors of phones, cameras and watches."""
 IMPOSSIBLE = {ACCELEROMETER: 2e5, GYROSCOPE: 1e4}
 """Magnitudes beyond every sensor, in m/s^2 and rad/s."""
+DEGREE, DOUBTFUL_PART = math.pi / 180, 0.4
 _RANGE = re.compile(r"\s*[±+-]?\s*\d")
 """A full scale in place of a unit: 250dps, +-2 g."""
 
@@ -196,6 +199,17 @@ def notes_on_magnitudes(tracks: list[Track], tables: Tables) -> list[str]:
         notes.append(f"acceleration reaches {peak:.0f} m/s^2; are missing values written as numbers?")
     if gyro > FULL_SCALE_RAD_S:
         notes.append(f"median turn rate {gyro:.0f} rad/s looks like degrees; pass gyro_unit='deg/s' if it is")
+    factor = rotation_factor(*tracks)
+    if factor is not None and abs(factor / DEGREE - 1) < DOUBTFUL_PART:
+        notes.append(
+            "rates of turn that are 57 times what gravity's turns in the accelerometer show; pass gyro_unit='deg/s' if "
+            "they are degrees a second"
+        )
+    elif factor is not None and abs(factor * DEGREE - 1) < DOUBTFUL_PART:
+        notes.append(
+            "rates of turn that are a 57th of what gravity's turns in the accelerometer show; pass gyro_unit='rad/s' "
+            "if they are radians a second"
+        )
     return notes
 
 

@@ -171,7 +171,7 @@ def _triples(table: Table, sensors: tuple[str, ...], options: SignalOptions, nam
         absent = [column for column in options.columns.values() if column not in table.names]
         channels = {f"{PREFIXES[sensor]}_{axis}" for sensor in sensors for axis in "xyz"}
         if absent and any(options.columns.get(key) in absent for key in channels | {CLOCK}):
-            problem = f"no column named {', '.join(map(repr, absent))} (columns: {_listed(table.names)})"
+            problem = f"no column named {', '.join(map(repr, absent))} (columns: {_name_list(table.names)})"
             raise InputError(name, found=problem, expected="the columns that columns= names")
     triples: dict[str, Triple] = {}
     missing: list[str] = []
@@ -197,7 +197,7 @@ def _triples(table: Table, sensors: tuple[str, ...], options: SignalOptions, nam
 
 
 def _missing(table: Table, missing: list[str], name: str) -> InputError:
-    problem = f"no column for {', '.join(missing)} (columns: {_listed(table.names)})"
+    problem = f"no column for {', '.join(missing)} (columns: {_name_list(table.names)})"
     remedy = "Name them: columns={'gyro_x': 'its column', ...}, three of a sensor."
     if any("rotation" in column.lower() and "alpha" in column.lower() for column in table.names):
         remedy = "Browsers differ in the axes of alpha, beta and gamma. " + remedy
@@ -209,9 +209,9 @@ def _missing(table: Table, missing: list[str], name: str) -> InputError:
     return InputError(name, found=problem, expected=f"the six axes {', '.join(CHANNELS)}", remedy=remedy)
 
 
-def _listed(names: tuple[str, ...]) -> str:
-    shown = ", ".join(names[:24]) or "none"
-    return shown + (f", ... {len(names)} in all" if len(names) > 24 else "")
+def _name_list(names: tuple[str, ...]) -> str:
+    text = ", ".join(names[:24]) or "none"
+    return text + (f", ... {len(names)} in all" if len(names) > 24 else "")
 
 
 def _own_rows(
