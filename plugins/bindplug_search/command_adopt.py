@@ -76,9 +76,9 @@ def adopt(
 ) -> int:
     """Make a FILE of embeddings that another tool wrote searchable by every sense.
 
-    FILE is .parquet, .lance, .npy, .npz or .faiss. Some of the files behind its rows are embedded again with every
-    model at hand (--model, --candidate and those whose weights are here) to find out which one made them, and what was
-    done to them since. FILE itself is never changed.
+    FILE is .parquet, .lance, .npy, .npz or .faiss, a directory of Parquet files, or what clip-retrieval wrote. Some of
+    the files behind its rows are embedded again with every model at hand (--model, --candidate and those whose weights
+    are here) to find out which one made them, and what was done to them since. FILE itself is never changed.
 
     \b
     bindplug index adopt photos.parquet

@@ -267,8 +267,165 @@ def test_other_files_are_refused(tmp_path):
     with pytest.raises(InputError, match="no such file"):
         open_rows(tmp_path / "nothing.parquet")
     (tmp_path / "a.csv").write_text("a")
-    with pytest.raises(InputError, match=r"the suffix '\.csv'"):
+    with pytest.raises(InputError, match=r"the suffix '\.csv'.*numpy\.save"):
         open_rows(tmp_path / "a.csv")
+    (tmp_path / "chroma").mkdir()
+    (tmp_path / "chroma" / "chroma.sqlite3").touch()
+    with pytest.raises(InputError, match=r"a Chroma database.*numpy\.save"):
+        open_rows(tmp_path / "chroma")
     (tmp_path / "d.parquet").mkdir()
-    with warnings.catch_warnings(), pytest.raises(InputError, match="a directory of Parquet files"):
+    with (
+        warnings.catch_warnings(),
+        pytest.raises(InputError, match="without a Lance table, Parquet files or"),
+    ):
         open_rows(tmp_path / "d.parquet")
+
+
+def test_binary_faiss_indexes_of_every_kind(tmp_path, paths_file):
+    faiss = pytest.importorskip("faiss")
+    bits = np.random.default_rng(2).integers(0, 256, (60, 4), dtype=np.uint8)
+    order = np.random.default_rng(1).permutation(60)
+    for kind in ("BFlat", "BIVF3", "BHNSW4"):
+        index = faiss.index_binary_factory(32, kind)
+        index.train(bits)
+        index.add(bits)
+        faiss.write_index_binary(index, str(tmp_path / "a.faiss"))
+        assert_holds_rows(open_rows(tmp_path / "a.faiss", paths=paths_file), bits)
+    for wrap in (faiss.IndexBinaryIDMap, faiss.IndexBinaryIDMap2):
+        index = wrap(faiss.IndexBinaryFlat(32))
+        index.add_with_ids(bits[order], order)
+        faiss.write_index_binary(index, str(tmp_path / "a.faiss"))
+        assert_holds_rows(open_rows(tmp_path / "a.faiss", paths=paths_file), bits)
+    index = faiss.IndexBinaryIVF(faiss.IndexBinaryFlat(32), 32, 3)
+    index.train(bits)
+    index.add_with_ids(bits, order + 7)
+    faiss.write_index_binary(index, str(tmp_path / "a.faiss"))
+    with pytest.raises(InputError, match="ids of their own"):
+        open_rows(tmp_path / "a.faiss", paths=paths_file)
+    faiss.write_index_binary(faiss.index_binary_factory(32, "BHash8"), str(tmp_path / "a.faiss"))
+    with pytest.raises(InputError, match="keeps its bits: flat, IVF, HNSW"):
+        open_rows(tmp_path / "a.faiss", paths=paths_file)
+
+
+@pytest.mark.parametrize("description", ["IVF2,PQ4x4fs", "PCA4,IVF2,PQ2x4fs"])
+def test_packed_codes_that_end_the_process_are_refused_before(tmp_path, paths_file, description):
+    faiss = pytest.importorskip("faiss")
+    index = faiss.index_factory(8, description)
+    index.train(ROWS)
+    index.add(ROWS)
+    faiss.write_index(index, str(tmp_path / "a.faiss"))
+    with pytest.raises(InputError, match="FastScan, from which FAISS reconstructs nothing"):
+        open_rows(tmp_path / "a.faiss", paths=paths_file)
+
+
+def write_list(path):
+    """The paths in a file of the kind that its suffix tells."""
+    objects = [{"image_path": name, "caption": "a, b"} for name in PATHS]
+    texts = {
+        ".json": lambda: json.dumps(objects),
+        ".jsonl": lambda: "\n".join(map(json.dumps, objects)),
+        ".csv": lambda: "image_path,caption\r\n" + "".join(f'{name},"a, b"\r\n' for name in PATHS),
+        ".tsv": lambda: "caption\tPath\n" + "".join(f"a b\t{name}\n" for name in PATHS),
+        ".txt": lambda: "\ufeff" + "\r\n".join(PATHS) + "\n",
+    }
+    if path.suffix == ".parquet":
+        write_parquet(path, {"caption": ["c"] * 60, "url": ["http://x/y"] * 60, "image_path": PATHS})
+    elif path.suffix == ".npz":
+        np.savez(path, filenames=np.array(PATHS), number=np.arange(60))
+    else:
+        path.write_text(texts[path.suffix](), encoding="utf-8", newline="")
+    return str(path)
+
+
+@pytest.mark.parametrize("suffix", [".json", ".jsonl", ".csv", ".tsv", ".txt", ".parquet", ".npz"])
+def test_lists_of_paths_of_every_kind(tmp_path, suffix):
+    np.save(tmp_path / "a.npy", ROWS)
+    assert_holds_rows(open_rows(tmp_path / "a.npy", paths=write_list(tmp_path / f"list{suffix}")))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "words"),
+    [
+        ("a.csv", "a,b\n1,2\n", "the columns a, b; expected one named path"),
+        ("a.csv", "path,file\n1,2\n", "several columns that may hold paths: path, file"),
+        ("a.csv", "path,b\n1\n", "row 2: another number of columns"),
+        ("a.csv", "1.png\nx,y.png\n", "row 2: another number of columns"),
+        ("a.jsonl", '{"a": 1}\n', "the columns a; expected one named"),
+        ("a.json", '{"0": "a.png"}', "JSON of another form"),
+        ("a.parquet", "no table", "expected one path for each row"),
+        ("a.npz", "no archive", "expected one path for each row"),
+    ],
+)
+def test_lists_without_paths_are_refused(tmp_path, name, content, words):
+    np.save(tmp_path / "rows.npy", ROWS)
+    (tmp_path / name).write_text(content)
+    with pytest.raises(InputError, match=words):
+        open_rows(tmp_path / "rows.npy", paths=str(tmp_path / name))
+
+
+def test_a_name_may_hold_separators_of_unicode(tmp_path):
+    names = ["a\u2028b.png", *PATHS[1:58], "a\x0bb.png", PATHS[59]]
+    (tmp_path / "paths.txt").write_text("\n".join(names), encoding="utf-8")
+    np.save(tmp_path / "a.npy", ROWS)
+    file = open_rows(tmp_path / "a.npy", paths=str(tmp_path / "paths.txt"))
+    assert list(file.paths) == names
+
+
+def write_clip_retrieval(directory, parts=12):
+    """Vectors and tables as clip-retrieval writes them, five rows in each part."""
+    for name in ("img_emb", "metadata"):
+        (directory / name).mkdir(parents=True)
+    for part in range(parts):
+        rows = slice(5 * part, 5 * part + 5)
+        np.save(directory / "img_emb" / f"img_emb_{part}.npy", ROWS[rows])
+        columns = {"image_path": PATHS[rows], "caption": ["c"] * 5, "url": ["http://x"] * 5}
+        write_parquet(directory / "metadata" / f"metadata_{part}.parquet", columns)
+    return directory
+
+
+def test_the_output_of_clip_retrieval(tmp_path, paths_file):
+    directory = write_clip_retrieval(tmp_path / "out")
+    assert_holds_rows(open_rows(directory))  # part 10 comes after part 9
+    assert_holds_rows(open_rows(directory / "img_emb"))
+    assert_holds_rows(open_rows(directory / "img_emb", paths=paths_file))
+    assert_holds_rows(open_rows(directory, rows="img_emb", paths=str(directory / "metadata")))
+    with pytest.raises(InputError, match="no directory 'text_emb'"):
+        open_rows(directory, rows="text_emb")
+    np.save(directory / "img_emb" / "img_emb_12.npy", ROWS[:2])
+    with pytest.raises(InputError, match="12 tables for 13 files"):
+        open_rows(directory)
+    write_parquet(directory / "metadata" / "metadata_12.parquet", {"image_path": PATHS[:3]})
+    with pytest.raises(InputError, match=r"3 paths for 2 rows of img_emb_12\.npy"):
+        open_rows(directory)
+    np.save(directory / "img_emb" / "img_emb_12.npy", ROWS[:3, :4])
+    with pytest.raises(InputError, match="of width 8, as in img_emb_0"):
+        open_rows(directory)
+    (directory / "text_emb").mkdir()
+    np.save(directory / "text_emb" / "text_emb_0.npy", ROWS)
+    with pytest.raises(InputError, match="--rows img_emb"):
+        open_rows(directory)
+
+
+def test_a_directory_of_parquet_files(tmp_path):
+    directory = tmp_path / "rows.parquet"
+    directory.mkdir()
+    for part in range(12):
+        rows = slice(5 * part, 5 * part + 5)
+        columns = {
+            "path": PATHS[rows],
+            "clip": fixed(ROWS[rows]),
+            "modality": ["image"] * 5,
+            "year": [part] * 5,
+        }
+        write_parquet(directory / f"part-{part}.parquet", columns)
+    (directory / "_errors").mkdir()
+    write_parquet(directory / "_metadata.parquet", {"path": ["x"]})
+    file = open_rows(directory)
+    assert_holds_rows(file)
+    assert kind_names(file, "audio") == ["image"] * 60
+    assert list(file.metadata("year"))[:6] == [0, 0, 0, 0, 0, 1]
+    with pytest.raises(KeyError):
+        file.metadata("clip")
+    write_parquet(directory / "part-12.parquet", {"path": ["a"], "other": fixed(ROWS[:1])})
+    with pytest.raises(InputError, match=r"part-12\.parquet"):
+        open_rows(directory)

@@ -306,6 +306,30 @@ def test_a_lance_table_and_a_faiss_index_are_adopted(folder, adopt_world):
     assert state(folder) == before
 
 
+@pytest.mark.parametrize("name", ["out", "out/img_emb"])
+def test_the_output_of_clip_retrieval_is_adopted(folder, adopt_world, monkeypatch, name):
+    for part in ("img_emb", "metadata"):
+        (folder / "out" / part).mkdir(parents=True)
+    names = [str(adopt_world.pictures / name) for name in adopt_world.names]
+    for number, rows in enumerate((slice(0, 70), slice(70, COUNT))):
+        vectors = adopt_world.rows[TINY][rows].astype(np.float16)
+        np.save(folder / "out" / "img_emb" / f"img_emb_{number}.npy", vectors)
+        table = pa.table({"image_path": names[rows], "caption": ["c"] * len(vectors)})
+        pq.write_table(table, folder / "out" / "metadata" / f"metadata_{number}.parquet")
+    path = folder / name
+    adoption = adopt(path, adopt_world.candidates, progress=False)
+    assert adoption.identification.verdict == "identified", adoption.identification.reason
+    monkeypatch.chdir("/")
+    for position in (4, 90):
+        match = open_vector_index(path).search(adopt_world.rows[TINY][position], 1)[0]
+        assert match.row.path.endswith(f"{position:03}.png")
+    np.save(
+        folder / "out" / "img_emb" / "img_emb_1.npy", adopt_world.rows[TINY][: COUNT - 70].astype(np.float16)
+    )
+    with pytest.raises(InputError, match="chang"):
+        open_vector_index(path).search(adopt_world.rows[TINY][4], 1)
+
+
 def test_a_space_that_only_shares_the_width_is_not_taken(folder, adopt_world):
     path = write_table(adopt_world, folder / "turned.parquet", adopt_world.rows[FOREIGN] @ rotation(64))
     adopt(path, adopt_world.candidates, progress=False)

@@ -126,11 +126,6 @@ class ParquetRows(ArrowRows):
     def __init__(self, path: Path, rows: str | None, paths: str | None, kinds: str | None) -> None:
         parquet = require("pyarrow.parquet", owner=OWNER, extra="index")
         self.path = path
-        if path.is_dir():
-            raise InputError(
-                str(path), found="a directory of Parquet files", expected="one file",
-                remedy="Join them: pyarrow.dataset.dataset(DIR) and pyarrow.parquet.write_table",
-            )  # fmt: skip
         with _damage_named(path, "a Parquet file"):
             self._file = parquet.ParquetFile(path, memory_map=True)
             self.count = self._file.metadata.num_rows
@@ -202,7 +197,11 @@ def _table_directory(path: Path, table: str | None) -> Path:
     if len(matching_tables) == 1:
         return matching_tables[0]
     if not tables:
-        raise InputError(str(path), found="a directory without a Lance table", expected="a .lance directory")
+        raise InputError(
+            str(path),
+            found="a directory without a Lance table, Parquet files or .npy files",
+            expected="embeddings",
+        )
     names = ", ".join(child.stem for child in tables)
     if table is not None:
         raise InputError(str(path), found=f"no table {table!r}", expected=f"one of {names}")

@@ -35,6 +35,7 @@ class FaissRows(RowFile):
         name = type(index).__name__
         self.codec = "" if "Flat" in name else name
         if self.count:
+            _refuse_fast_scan(path, index, faiss)
             self._prepare(faiss)
 
     def _prepare(self, faiss: Any) -> None:
@@ -81,7 +82,7 @@ def open_faiss(path: Path, paths: str | None) -> RowFile:
     faiss = require("faiss", owner="bindplug index adopt of a FAISS index", extra="faiss")
     path_texts = required_paths(path, paths)
     with path.open("rb") as file:
-        binary = file.read(3) == b"IBx"
+        binary = file.read(2) == b"IB"
     try:
         index = (
             faiss.read_index_binary(str(path))
@@ -93,11 +94,66 @@ def open_faiss(path: Path, paths: str | None) -> RowFile:
         raise InputError(str(path), found=problem, expected=EXPECTED) from None
     if not binary:
         return FaissRows(path, index, path_texts, as_file(paths), faiss)
-    if not hasattr(index, "xb"):
-        kind = type(index).__name__
-        raise InputError(str(path), found=f"a {kind}", expected="an IndexBinaryFlat, which keeps its bits")
-    bits = faiss.vector_to_array(index.xb).reshape(index.ntotal, index.d // 8)  # (N * bytes,) -> (N, bytes)
-    return ArrayRows(path, bits, path_texts, paths_file=as_file(paths))
+    return ArrayRows(path, _bits(path, index, faiss), path_texts, paths_file=as_file(paths))
+
+
+def _bits(path: Path, index: Any, faiss: Any) -> np.ndarray:
+    """The codes (N, bytes) of a binary index, in the order of its ids.
+
+    Raises:
+        InputError: it keeps none, or has ids of its own.
+    """
+    owner, positions = index, None  # FAISS frees what an index wraps together with it
+    while hasattr(index, "id_map"):
+        positions = _inverse(path, faiss.vector_to_array(index.id_map), positions)
+        index = faiss.downcast_IndexBinary(index.index)
+    if hasattr(index, "storage"):  # a graph over the codes
+        index = faiss.downcast_IndexBinary(index.storage)
+    count, width = int(index.ntotal), int(index.d) // 8
+    if hasattr(index, "xb"):
+        bits = faiss.vector_to_array(index.xb).reshape(count, width)  # (N * bytes,) -> (N, bytes)
+    elif hasattr(index, "nlist"):
+        bits, ids = _inverted_codes(index, width, faiss)
+        bits = bits[_inverse(path, ids, None)]
+    else:
+        raise InputError(
+            str(path),
+            found=f"a {type(index).__name__}",
+            expected="a binary index that keeps its bits: flat, IVF, HNSW",
+        )
+    del owner
+    return np.array(bits if positions is None else bits[positions])
+
+
+def _inverted_codes(index: Any, width: int, faiss: Any) -> tuple[np.ndarray, np.ndarray]:
+    """Codes (N, bytes) and ids (N,) of the lists of a binary IVF index, list after list."""
+    codes, ids = [], []
+    for number in range(index.nlist):
+        size = index.invlists.list_size(number)
+        if size:
+            codes.append(
+                faiss.rev_swig_ptr(index.invlists.get_codes(number), size * width).reshape(size, width).copy()
+            )
+            ids.append(faiss.rev_swig_ptr(index.invlists.get_ids(number), size).copy())
+    return np.concatenate(codes), np.concatenate(ids)
+
+
+def _refuse_fast_scan(path: Path, index: Any, faiss: Any) -> None:
+    """Refuse inverted lists of packed codes: FAISS ends the process where it reconstructs them.
+
+    Raises:
+        InputError: the index is one.
+    """
+    while hasattr(index, "chain"):  # what is applied before it
+        index = faiss.downcast_index(index.index)
+    name = type(index).__name__
+    if "IVF" in name and "FastScan" in name:
+        raise InputError(
+            str(path),
+            found=f"an {name}, from which FAISS reconstructs nothing",
+            expected=EXPECTED,
+            remedy="Adopt what the index was made from",
+        )
 
 
 def _inverse(path: Path, ids: np.ndarray, before: np.ndarray | None) -> np.ndarray:

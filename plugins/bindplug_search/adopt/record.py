@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -180,19 +180,39 @@ def read_record(place: str | Path) -> Record:
 
 
 def fingerprint_of(path: Path) -> dict[str, Any]:
-    """By what a file, or the directory of a Lance table, is recognized.
+    """By what a file or a directory is recognized.
 
     Files are digested whole. Lance never changes a data file, so that for a table names and sizes do.
     """
     if path.is_dir():
         files = sorted(child for child in path.rglob("*") if child.is_file())
-        listing = "\n".join(f"{child.relative_to(path).as_posix()} {child.stat().st_size}" for child in files)
+        names = [child.relative_to(path).as_posix() for child in files]
+        if (path / "_versions").is_dir():
+            sizes = [child.stat().st_size for child in files]
+            return {"files": len(files), "sha256": _digest(zip(names, sizes, strict=True))}
+        digests = [sha256_of(child) for child in files]
         return {
             "files": len(files),
-            "sha256": hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest(),
+            "state": _state_of(path),
+            "sha256": _digest(zip(names, digests, strict=True)),
         }
     state = path.stat()
     return {"size_bytes": state.st_size, "mtime_ns": state.st_mtime_ns, "sha256": sha256_of(path)}
+
+
+def _state_of(directory: Path) -> str:
+    """Digest of the names, sizes and times of change of all files of a directory."""
+    files = sorted(child for child in directory.rglob("*") if child.is_file())
+    states = [(child, child.stat()) for child in files]
+    return _digest(
+        (child.relative_to(directory).as_posix(), f"{state.st_size} {state.st_mtime_ns}")
+        for child, state in states
+    )
+
+
+def _digest(pairs: Iterable[tuple[str, object]]) -> str:
+    listing = "\n".join(f"{name} {value}" for name, value in pairs)
+    return hashlib.sha256(listing.encode("utf-8", "surrogateescape")).hexdigest()
 
 
 def is_unchanged(path: Path, fingerprint: Mapping[str, Any]) -> bool:
@@ -205,6 +225,8 @@ def is_unchanged(path: Path, fingerprint: Mapping[str, Any]) -> bool:
             return False
         if state.st_mtime_ns == fingerprint["mtime_ns"]:
             return True
+    if path.is_dir() and "state" in fingerprint and _state_of(path) == fingerprint["state"]:
+        return True
     return bool(fingerprint_of(path)["sha256"] == fingerprint.get("sha256"))
 
 

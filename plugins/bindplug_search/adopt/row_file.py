@@ -16,7 +16,8 @@ CHUNK_BYTES = 32 << 20
 """About how much of a file is held in memory at a time."""
 
 PATH_NAMES = (
-    "path", "paths", "file", "filename", "file_name", "filepath", "file_path", "image", "image_path", "uri", "url",
+    "path", "paths", "file", "files", "filename", "filenames", "file_name", "file_names", "filepath", "filepaths",
+    "file_path", "file_paths", "image", "image_path", "image_paths", "uri", "url",
 )  # fmt: skip
 """Names under which tables usually hold paths."""
 

@@ -8,9 +8,14 @@ from bindplug.errors import InputError
 from bindplug_search.adopt.arrow_files import LanceRows, ParquetRows
 from bindplug_search.adopt.faiss_files import open_faiss
 from bindplug_search.adopt.numpy_files import open_numpy
+from bindplug_search.adopt.part_files import holds_parts, open_parts
 from bindplug_search.adopt.row_file import RowFile
 
 SUFFIXES = (".parquet", ".lance", ".npy", ".npz", ".faiss", ".index")
+
+
+REMEDY = "Save its vectors with numpy.save, the paths one a line, and give --paths FILE"
+"""What to do about other stores."""
 
 
 def open_rows(
@@ -24,7 +29,8 @@ def open_rows(
     """Open a file of embeddings.
 
     Args:
-        path: a ``.parquet``, ``.npy``, ``.npz``, ``.faiss`` file, or a ``.lance`` directory.
+        path: a ``.parquet``, ``.npy``, ``.npz``, ``.faiss`` file, a ``.lance`` directory, or a directory of parts: of
+            Parquet files, or of ``.npy`` files as clip-retrieval writes them.
         rows: name of the column, or of the array of an ``.npz`` file, that holds the vectors; None to take the only
             one there is.
         paths: name of the column that holds the paths, or a file with one path for every row; None for the column
@@ -45,13 +51,24 @@ def open_rows(
     suffix = path.suffix.lower()
     if suffix in (".npy", ".npz"):
         return _checked(open_numpy(path, rows, paths, kinds))
+    if path.is_dir() and holds_parts(path):
+        return _checked(open_parts(path, rows, paths, kinds))
+    if (path / "chroma.sqlite3").is_file():
+        raise InputError(
+            str(path), found="a Chroma database", expected="one of " + ", ".join(SUFFIXES), remedy=REMEDY
+        )
+    if path.is_dir():
+        return _checked(LanceRows(path, rows, paths, kinds, table))
     if suffix == ".parquet":
         return _checked(ParquetRows(path, rows, paths, kinds))
-    if suffix == ".lance" or path.is_dir():
-        return _checked(LanceRows(path, rows, paths, kinds, table))
     if suffix in (".faiss", ".index"):
         return _checked(open_faiss(path, paths))
-    raise InputError(str(path), found=f"the suffix {path.suffix!r}", expected="one of " + ", ".join(SUFFIXES))
+    raise InputError(
+        str(path),
+        found=f"the suffix {path.suffix!r}",
+        expected="one of " + ", ".join(SUFFIXES),
+        remedy=REMEDY,
+    )
 
 
 def _checked(file: RowFile) -> RowFile:
