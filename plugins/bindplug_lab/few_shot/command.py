@@ -304,6 +304,8 @@ def _print(result: FewShot, model: str, settings: dict[str, Any], as_json: bool)
     out.print(table)
     if curve.zero_shot is not None:
         out.print(Text(f"zero-shot, from the classes' names: {curve.zero_shot.text()}"))
+        for name, gains in curve.gains.items():
+            out.print(Text(f"{name}, {curve.shots[-1]} a class: {gains[-1].text()} points above zero-shot"))
     out.print(Text(f"chance: {100 * curve.chance:.2f}"))
     if result.missing_count:
         out.print(Text(f"files of the data set that are missing here: {result.missing_count}", style="bold"))

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
 from bindplug.errors import InputError
-from bindplug_lab.evaluation.measures import Accuracy, FewShotAccuracy, figures_of
+from bindplug_lab.evaluation.measures import Accuracy, FewShotAccuracy, Figure, figures_of
 from bindplug_lab.evaluation.metrics import hits_at
 from bindplug_lab.few_shot.learners import LEARNERS
 from bindplug_lab.few_shot.supports import ensure_shots, support_order
-from bindplug_lab.statistics import DRAWS, LEVEL, Interval
+from bindplug_lab.statistics import DRAWS, LEVEL, Interval, difference
 
 __all__ = ["DEFAULT_REPEATS", "DEFAULT_SHOTS", "Curve", "curve_of_rows", "few_shot_hits"]
 
@@ -34,6 +34,8 @@ class Curve:
         classes: how many there are.
         test_count: test items.
         repeats: supports drawn for each number of shots.
+        gains: by learner's name what it has above zero-shot for each of ``shots``, with paired intervals; empty without
+            zero-shot.
     """
 
     shots: tuple[int, ...]
@@ -43,6 +45,7 @@ class Curve:
     classes: int
     test_count: int
     repeats: int
+    gains: dict[str, tuple[Interval, ...]] = field(default_factory=dict)
 
     def as_dict(self) -> dict[str, object]:
         """For JSON."""
@@ -54,6 +57,7 @@ class Curve:
             "classes": self.classes,
             "test_count": self.test_count,
             "repeats": self.repeats,
+            "gains": {name: [i.as_dict() for i in points] for name, points in self.gains.items()},
         }
 
 
@@ -159,15 +163,25 @@ def curve_of_rows(
     figures = figures_of(measure, draws=draws, seed=seed)
     intervals = {name: figure.interval(level) for name, figure in figures.items()}
     names = [name for name in learners if (name, shots[0]) in hits]
+    base = _zero_shot(test, test_labels, zero_shot, clusters, draws, seed)
+    gains: dict[str, tuple[Interval, ...]] = {}
+    if base is not None:
+        gains = {name: tuple(_gain(figures[f"{name} {k}"], base, level) for k in shots) for name in names}
     return Curve(
         shots,
         {name: tuple(intervals[f"{name} {k}"] for k in shots) for name in names},
-        _zero_shot(test, test_labels, zero_shot, clusters, draws, seed, level),
+        base.interval(level) if base is not None else None,
         1.0 / classes,
         classes,
         len(test),
         repeats,
+        gains,
     )
+
+
+def _gain(figure: Figure, base: Figure, level: float) -> Interval:
+    """How much more than zero-shot on the same items; both meet the same resamples of them."""
+    return difference(figure.value, base.value, figure.draws, base.draws, base.count, level, share=True)
 
 
 def _zero_shot(
@@ -177,10 +191,9 @@ def _zero_shot(
     clusters: Sequence[Hashable] | None,
     draws: int,
     seed: int,
-    level: float,
-) -> Interval | None:
+) -> Figure | None:
     if names is None:
         return None
     relevant = np.eye(len(names), dtype=bool)[labels]
     measure = Accuracy(test, names, np.arange(len(names)), relevant, clusters=clusters)
-    return figures_of(measure, draws=draws, seed=seed)["accuracy"].interval(level)
+    return figures_of(measure, draws=draws, seed=seed)["accuracy"]

@@ -8,13 +8,18 @@ from typing import Any
 from bindplug_lab.few_shot.run import FewShot
 from bindplug_lab.output import markdown_cell, markdown_row
 
-__all__ = ["as_json", "markdown", "table_rows"]
+__all__ = ["as_json", "gain_rows", "markdown", "table_rows"]
 
 
 def table_rows(result: FewShot) -> list[list[str]]:
     """A line for each learner, with a cell for each number of shots, in percent."""
     curve = result.curve
     return [[name, *(point.text() for point in points)] for name, points in curve.learners.items()]
+
+
+def gain_rows(result: FewShot) -> list[list[str]]:
+    """A line for each learner, with the points that it has above zero-shot for each number of shots."""
+    return [[name, *(point.text() for point in points)] for name, points in result.curve.gains.items()]
 
 
 def markdown(result: FewShot, model: str, settings: Mapping[str, Any], picture: str = "") -> str:
@@ -40,7 +45,15 @@ def markdown(result: FewShot, model: str, settings: Mapping[str, Any], picture: 
         "",
     ]
     if curve.zero_shot is not None:
-        lines.append(f"- Zero-shot, from the classes' names: {curve.zero_shot.text()}.")
+        lines += [
+            "Points above zero-shot, with paired intervals:",
+            "",
+            markdown_row(["examples a class", *map(str, curve.shots)]),
+            markdown_row(["---", *["---:"] * len(curve.shots)]),
+            *map(markdown_row, gain_rows(result)),
+            "",
+            f"- Zero-shot, from the classes' names: {curve.zero_shot.text()}.",
+        ]
     else:
         lines.append("- No zero-shot figure: the model has no text.")
     lines.append(f"- Chance: {100 * curve.chance:.2f}.")

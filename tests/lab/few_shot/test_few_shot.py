@@ -1,6 +1,7 @@
 """Few-shot learners, curves and the command on planted classes."""
 
 import json
+import re
 import sys
 
 import numpy as np
@@ -121,6 +122,13 @@ def test_curves_rise_with_examples_and_are_seeded():
         assert points[0].value < points[1].value < points[2].value
         assert all(point.low <= point.value <= point.high for point in points)
     assert curve.as_dict() == curve_of_rows(*arguments, **options).as_dict()
+    for name, gains in curve.gains.items():
+        for gain, point in zip(gains, curve.learners[name], strict=True):
+            assert gain.value == pytest.approx(point.value - curve.zero_shot.value)
+            alone = (point.high - point.low) ** 2 + (curve.zero_shot.high - curve.zero_shot.low) ** 2
+            assert (gain.high - gain.low) ** 2 < 1.2 * alone  # at most as wide as if they were unpaired
+    assert curve.gains["logistic"][2].low > 0
+    assert curve.gains["cache"][2].high - curve.gains["cache"][2].low < 0.15
     hits = few_shot_hits(support, labels, rows, answers, shots=(1,), repeats=3)
     assert hits["prototypes", 1].shape == (3, 200)
     assert curve.learners["prototypes"][0].value == pytest.approx(hits["prototypes", 1].mean())
@@ -205,13 +213,15 @@ def test_the_command_draws_and_writes_a_curve(folders, tmp_path, capsys):
     printed = capsys.readouterr().out
     assert "prototypes" in printed
     assert "zero-shot, from the classes' names" in printed
+    assert re.search(r"prototypes, 4 a class: -?[\d.]+ \(.*\) points above zero-shot", printed)
     content = json.loads((out / "few_shot.json").read_text())
     assert content["shots"] == [1, 2, 4]
     assert set(content["learners"]) == {"logistic", "prototypes", "cache"}
     assert content["learners"]["prototypes"][2]["value"] > 0.8  # even a random network keeps tones apart
     assert content["chance"] == pytest.approx(1 / 3)
     report = (out / "few_shot.md").read_text()
-    assert "| examples a class | 1 | 2 | 4 |" in report
+    assert report.count("| examples a class | 1 | 2 | 4 |") == 2  # accuracies, and points above zero-shot
+    assert set(content["gains"]) == set(content["learners"])
     assert "![Accuracy over examples a class](curve.png)" in report
     assert (out / "curve.png").read_bytes().startswith(b"\x89PNG")
     assert "<svg" in plot.read_text()
