@@ -32,6 +32,11 @@ MAX_SCALE = 100.0
 """Where learned and fixed output scales are clipped. Source: ImageBind's published network."""
 
 
+def own_memory(tensor: Tensor) -> Tensor:
+    """The tensor, or a copy where it is a part of a larger one."""
+    return tensor if tensor.untyped_storage().nbytes() == tensor.nbytes else tensor.clone()
+
+
 class ImageBind(Encoder, nn.Module):
     """The network, whole or in part.
 
@@ -135,14 +140,21 @@ class ImageBind(Encoder, nn.Module):
         model = cls(weights.config, weights.towers, space=weights.space, device="meta")
         model._checkpoint_fingerprint = weights.fingerprint
         state: dict[str, Tensor] = {}
+        converted: set[int] = set()
         pages = MappedPages()
         for name, tensor in weights.tensors.items():
             exact = name.endswith("log_logit_scale")
             state[name] = tensor.detach().to(device, torch.float32 if exact else dtype)
             if state[name].data_ptr() != tensor.data_ptr():
                 pages.release(tensor)
-        # Conversion comes first, so that query, key and value are views of one converted tensor.
+                converted.add(state[name].untyped_storage().data_ptr())
         own = from_official(state, weights.config)
+        state.clear()
+        for name, tensor in own.items():
+            # Query, key and value get memory of their own: checkpoint writers take views of one tensor for copies of
+            # it and keep one. Those of a mapped file stay there.
+            if tensor.numel() and tensor.untyped_storage().data_ptr() in converted:
+                own[name] = own_memory(tensor)
         own.setdefault(LOGIT_SCALE, torch.tensor(TEXT_LOG_SCALE, device=device))
         model.load_state_dict(own, assign=True)
         return model.eval()

@@ -18,6 +18,7 @@ from bindplug.imagebind import ImageBind, ImageBindConfig
 from bindplug.imagebind.tower_inputs import average_raw, unit
 from tests.imagebind.naive import naive_tokens
 from tests.imagebind.synthetic import GOLDEN, golden_input, load_golden
+from tests.small import SMALL
 
 BATCHES = {
     "image": (2, 3, 224, 224),
@@ -368,3 +369,13 @@ def test_a_space_of_another_width_is_refused(tiny_config: ImageBindConfig) -> No
 
     with pytest.raises(ValueError, match="width 32"):
         ImageBind(tiny_config, {"text"}, space=IMAGEBIND_SPACE)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_converted_weights_have_memory_of_their_own(dtype):
+    """Checkpoint writers, as accelerate's, keep one of several views of a tensor."""
+    state = ImageBind(SMALL).official_state_dict()
+    model = ImageBind.from_official(state, SMALL, dtype=dtype)
+    assert all(p.untyped_storage().nbytes() == p.nbytes for p in model.parameters())
+    for name, tensor in model.official_state_dict().items():
+        torch.testing.assert_close(tensor, state[name].to(tensor.dtype))
