@@ -1,8 +1,8 @@
 """Whether a CLIP is the one whose image and text towers an ImageBind holds: by its weights, never by a name.
 
-The towers are compared by a fingerprint: numbers sampled from the projections, which make the space, from both ends of
-each tower and from every block. Comparing takes neither loaded towers nor a file: an encoder keeps the fingerprint of
-its space, and a converted directory stores it.
+The towers are compared by a fingerprint: numbers sampled from each of their tensors, most from the projections, which
+make the space. So fine-tuning of any part shows. Comparing takes neither loaded towers nor a file: an encoder keeps
+the fingerprint of its space, and a converted directory stores it.
 
 A plugin hands over the tensors of its CLIP under ImageBind's official names::
 
@@ -31,22 +31,36 @@ VISION_PROJECTION = "modality_heads.vision.2.weight"
 PATCHES = "modality_preprocessors.vision.rgbt_stem.proj.1.weight"
 """(W, 3, 2, P, P) in ImageBind, (W, 3, P, P) in a CLIP, which sees the sum over the two frames."""
 
+TOKENS = "modality_preprocessors.text.token_embedding.weight"
+"""(V, W). Fine-tuning changes the rows of the tokens that it met, which always include the last two: the marks of a
+text's start and end."""
+
 DEFINING = (
     TEXT_PROJECTION,
     VISION_PROJECTION,
     "modality_heads.text.proj.0.weight",
+    "modality_heads.text.proj.0.bias",
     "modality_heads.vision.0.weight",
+    "modality_heads.vision.0.bias",
     "modality_preprocessors.text.pos_embed",
     "modality_preprocessors.vision.cls_token",
+    "modality_preprocessors.vision.pos_embedding_helper.pos_embed",
+    "modality_trunks.vision.pre_transformer_layer.0.weight",
+    "modality_trunks.vision.pre_transformer_layer.0.bias",
+    TOKENS,
     PATCHES,
 )
 """Official names of what is sampled besides the blocks."""
 
-BLOCK_PARTS = ("attn.in_proj_weight", "mlp.fc2.weight")
-"""What is sampled of every block."""
+BLOCK_PARTS = tuple(
+    f"{part}{kind}"
+    for part in ("attn.in_proj_", "attn.out_proj.", "mlp.fc1.", "mlp.fc2.", "norm_1.", "norm_2.")
+    for kind in ("weight", "bias")
+)
+"""What is sampled of every block: all its tensors."""
 
 DEFINING_SAMPLES, BLOCK_SAMPLES = 24, 3
-"""Numbers of each tensor: some 500 of the published network. Three of ``in_proj_weight`` are one of the queries', the
+"""Numbers of each tensor: some 2,300 of the published network. Three of ``in_proj_weight`` are one of the queries', the
 keys' and the values' weights each."""
 
 TOWERS = ("vision", "text")
@@ -77,7 +91,8 @@ def difference(
     Args:
         clip: official names -> tensors, in the official shapes but for axes of length 1 and the frames of
             :data:`PATCHES`: the tensors of :data:`DEFINING`, and of every block those of :data:`BLOCK_PARTS`
-            (``modality_trunks.vision.blocks.0.attn.in_proj_weight``). More names do no harm. Of any dtype, on any
+            (``modality_trunks.vision.blocks.0.attn.in_proj_weight``). More names do no harm: whether the CLIP has
+            weights that ImageBind's towers lack, such as adapters, is for the caller to say. Of any dtype, on any
             device.
         reference: of the ImageBind, as :attr:`ImageBind.fingerprint` or :func:`bindplug.imagebind.read_fingerprint`
             give it; None if it has none.
@@ -96,6 +111,8 @@ def difference(
     for name, ours, found in zip(SIZES, reference.sizes, theirs.sizes, strict=True):
         if ours != found:
             return Difference(f"its {name} is {found}, ImageBind's {ours}")
+    if reference.numbers.shape != theirs.numbers.shape:
+        return Difference("the fingerprint of ImageBind's towers is an earlier version's; convert them again")
     start = 0
     for name, count in _counts(clip, depths):
         part = slice(start, start + count)
@@ -117,7 +134,7 @@ def fingerprint_of(tensors: Mapping[str, Tensor]) -> Fingerprint | None:
     names = _layout(depths)
     if not all(depths.values()) or any(name not in tensors or tensors[name].is_meta for name in names):
         return None
-    samples = [_sample(_comparable(name, tensors[name]), count) for name, count in names.items()]
+    samples = [_sample(name, tensors[name], count) for name, count in names.items()]
     return Fingerprint(_sizes(tensors, depths), joined(samples))
 
 
@@ -189,17 +206,24 @@ def _frames(name: str, tensor: Tensor) -> int:
     return int(tensor.shape[2]) if name == PATCHES and tensor.ndim == 5 else 1
 
 
-def _comparable(name: str, tensor: Tensor) -> Tensor:
-    tensor = tensor.detach()
-    return tensor.float().sum(2) if _frames(name, tensor) > 1 else tensor  # (W, 3, 2, P, P) -> (W, 3, P, P)
-
-
-def _sample(tensor: Tensor, count: int) -> np.ndarray:
+def _sample(name: str, tensor: Tensor, count: int) -> np.ndarray:
     """(count,) float32 of a tensor of any dtype, on any device."""
     if not tensor.is_floating_point():
         raise CheckpointError(
             f"weights of {tensor.dtype} cannot be compared; expected floating-point numbers"
         )
+    tensor = tensor.detach()
+    if _frames(name, tensor) > 1:
+        tensor = tensor.float().sum(2)  # (W, 3, 2, P, P) -> (W, 3, P, P)
+    if name == TOKENS:
+        count //= 2
+        ends = _numbers(tensor[-2:], count)  # (2, W)
+        return np.concatenate([_numbers(tensor, count), ends])
+    return _numbers(tensor, count)
+
+
+def _numbers(tensor: Tensor, count: int) -> np.ndarray:
+    """(count,) float32, evenly spread."""
     flat = tensor.reshape(-1)
     positions = torch.from_numpy(sample_positions(count, flat.numel())).to(flat.device)
     return flat[positions].float().cpu().numpy()

@@ -2,27 +2,24 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from bindplug.errors import CheckpointError
 from bindplug.fingerprint import Fingerprint
-from bindplug.imagebind import difference, from_open_clip
+from bindplug.imagebind import difference, fingerprint_of, from_open_clip
 
-COMPARED = {
-    "text_projection": "modality_heads.text.proj.1.weight",
-    "visual.proj": "modality_heads.vision.2.weight",
-    "ln_final.weight": "modality_heads.text.proj.0.weight",
-    "visual.ln_post.weight": "modality_heads.vision.0.weight",
-    "positional_embedding": "modality_preprocessors.text.pos_embed",
-    "visual.class_embedding": "modality_preprocessors.vision.cls_token",
-    "visual.conv1.weight": "modality_preprocessors.vision.rgbt_stem.proj.1.weight",
-}
-"""open_clip's names of the tensors outside the blocks that are compared, and ImageBind's official ones."""
+ADDED = ("sensors.", "source.", "logit_scale", "logit_bias")
+"""Starts of names of a CLIP's tensors that are not in its two towers."""
 
-BLOCK_PARTS = ("attn.in_proj_weight", "mlp.c_proj.weight")
-"""open_clip's names of the tensors of every block that are compared."""
+BLOCK_TENSOR = re.compile(
+    r"(visual\.)?transformer\.resblocks\.\d+\."
+    r"(ln_1\.|ln_2\.|attn\.in_proj_|attn\.out_proj\.|mlp\.c_fc\.|mlp\.c_proj\.)(weight|bias)"
+)
+"""Names of the tensors of a block that ImageBind's blocks have too."""
 
 
 def difference_from(clip: Any, fingerprint: Fingerprint | None) -> str:
@@ -32,24 +29,46 @@ def difference_from(clip: Any, fingerprint: Fingerprint | None) -> str:
         clip: a CLIP of open_clip or OpenAI.
         fingerprint: of the ImageBind; None if it is not known.
     """
-    quick_gelu = any(type(module).__name__ == "QuickGELU" for module in clip.modules())
-    state = {
-        name: tensor
-        for name, tensor in clip_state(clip).items()
-        if name in COMPARED or ("transformer.resblocks." in name and name.endswith(BLOCK_PARTS))
-    }
-    if not state:
+    state = clip_state(clip)
+    if not any(name.startswith("visual.transformer.resblocks.") for name in state):
         return "it is no CLIP with a ViT image tower"
-    result = difference(from_open_clip(state, frames=1), fingerprint, quick_gelu=quick_gelu)
+    towers, names, others = _official_towers(state)
+    quick_gelu = any(type(module).__name__ == "QuickGELU" for module in clip.modules())
+    result = difference(towers, fingerprint, quick_gelu=quick_gelu)
     if result is None:
-        return ""
+        return f"it has weights that ImageBind's towers lack, as {others[0]}" if others else ""
     message = str(result)
-    for name, official in COMPARED.items():
+    for official, name in names.items():
         message = message.replace(official, name)
     return message
 
 
+def clip_fingerprint(clip: Any) -> Fingerprint | None:
+    """The fingerprint of a CLIP's image and text towers; None where ImageBind's have other tensors."""
+    towers, _, others = _official_towers(clip_state(clip))
+    return None if others else fingerprint_of(towers)
+
+
 @torch.no_grad()
 def clip_state(clip: Any) -> dict[str, Tensor]:
-    """A CLIP's tensors under the names of ``open_clip.CLIP``, whichever class it has."""
-    return {name.removeprefix("text."): tensor for name, tensor in clip.state_dict().items()}
+    """The tensors of a CLIP's two towers under the names of ``open_clip.CLIP``, whichever class it has."""
+    state = {name.removeprefix("text."): tensor for name, tensor in clip.state_dict().items()}
+    return {name: tensor for name, tensor in state.items() if not name.startswith(ADDED)}
+
+
+def _official_towers(state: dict[str, Tensor]) -> tuple[dict[str, Tensor], dict[str, str], list[str]]:
+    """Tensors under official names, open_clip's names by official ones, and names that ImageBind's towers lack."""
+    towers: dict[str, Tensor] = {}
+    names: dict[str, str] = {}
+    others = []
+    for name, tensor in state.items():
+        try:
+            if ".resblocks." in name and not BLOCK_TENSOR.fullmatch(name):
+                raise CheckpointError(name)
+            converted = from_open_clip({name: tensor}, frames=1)
+        except CheckpointError:
+            others.append(name)
+            continue
+        towers |= converted
+        names[next(iter(converted))] = name
+    return towers, names, others

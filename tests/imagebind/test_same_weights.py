@@ -7,6 +7,7 @@ import torch
 
 from bindplug import quantize
 from bindplug.errors import CheckpointError
+from bindplug.fingerprint import Fingerprint
 from bindplug.imagebind import (
     ImageBind,
     difference,
@@ -17,7 +18,14 @@ from bindplug.imagebind import (
     save_directory,
     to_open_clip,
 )
-from bindplug.imagebind.same_weights import DEFINING, PATCHES, TEXT_PROJECTION, VISION_PROJECTION
+from bindplug.imagebind.same_weights import (
+    BLOCK_PARTS,
+    DEFINING,
+    PATCHES,
+    TEXT_PROJECTION,
+    TOKENS,
+    VISION_PROJECTION,
+)
 from tests.small import SMALL
 
 
@@ -54,12 +62,29 @@ def test_weights_that_were_rounded_on_disk_and_widened_again_are_the_same(networ
     assert difference({n: t.to(stored) for n, t in clip.items()}, ours) is None
 
 
-@pytest.mark.parametrize("name", [*DEFINING, "modality_trunks.text.blocks.0.attn.in_proj_weight"])
+@pytest.mark.parametrize(
+    "name",
+    [
+        *DEFINING,
+        *(f"modality_trunks.{tower}.blocks.0.{part}" for tower in ("vision", "text") for part in BLOCK_PARTS),
+    ],
+)
 @pytest.mark.parametrize("change", [lambda t: t * 1.01, lambda t: t + 1e-3, torch.zeros_like], ids="123")
 def test_any_tensor_that_was_changed_is_noticed(network, clip, name, change):
     apart = difference(clip | {name: change(clip[name])}, network.fingerprint)
     assert "other numbers" in str(apart)
     assert ("blocks" if "blocks" in name else name) in apart.message
+
+
+def test_fine_tuned_marks_of_start_and_end_are_noticed(network, clip):
+    table = clip[TOKENS].clone()
+    table[-2:] += 1e-2
+    assert f"{TOKENS} holds other numbers" in str(difference(clip | {TOKENS: table}, network.fingerprint))
+
+
+def test_a_fingerprint_of_an_earlier_version_is_told(network, clip):
+    old = Fingerprint(network.fingerprint.sizes, network.fingerprint.numbers[:90])
+    assert "earlier version" in str(difference(clip, old))
 
 
 def test_what_tells_a_clip_apart_is_said(network, clip):
