@@ -18,6 +18,7 @@ from bindplug.embed import (
     warn_unknown_words,
 )
 from bindplug.errors import InputError
+from bindplug.evaluation_mode import evaluating
 from bindplug.fingerprint import Fingerprint
 from bindplug.inputs.notes import warn_notes
 from bindplug.inputs.text import word_tokens
@@ -38,6 +39,7 @@ __all__ = [
     "SkippedQuery",
     "Template",
     "embed_parts",
+    "evaluating",
     "warn_unknown_words",
 ]
 

@@ -73,18 +73,19 @@ def upgrade(
     }
     if bridge is not None:
         source, bridge = _bridge_and_source(clip, model, bridge, names, placement)
-        return BridgedClip(clip, source, bridge, tokenizer or _tokenizer_of(clip), wrapper=wrapper)
+        return BridgedClip.over(clip, source, bridge, tokenizer or _tokenizer_of(clip), wrapper=wrapper)
     if model is not None:
+        encoder: Any = model
         sensors, space = _shared_sensors(clip, model, names)
     else:
         card, path = _matching_card(clip)
         available = [name for name in names if name in card.modalities]
-        loaded: Any = bindplug.load(path, modalities=available, **placement) if available else None
-        towers = dict(loaded.towers) if loaded is not None else {}
+        encoder = bindplug.load(path, modalities=available, **placement) if available else None
+        towers = dict(encoder.towers) if encoder is not None else {}
         frames = _patches_on_disk(path)
         frames = None if frames is None else frames.to(**placement)
         sensors, space = Sensors(towers, config_of(card), frames), card.space
-    return UpgradedClip(clip, sensors, space, wrapper=wrapper)
+    return UpgradedClip.of(clip, sensors, space, encoder=encoder, wrapper=wrapper)
 
 
 def _sensor_names(modalities: Collection[str] | None) -> tuple[str, ...]:

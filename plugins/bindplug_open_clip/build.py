@@ -42,6 +42,7 @@ def build_model(path: Path, sensors: tuple[str, ...] | None, options: Options, k
     with torch.device("meta"):
         model = _build(source.config, Sensors.of(source), source.embedding_space, options, kind)
     fill(model, source)
+    model.measured_by(source)
     return _finish(model, options)
 
 

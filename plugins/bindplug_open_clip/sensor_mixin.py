@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from bindplug.encoder import Encoder
 from bindplug.errors import InputError, ModalityNotLoaded
+from bindplug.fingerprint import Fingerprint
 from bindplug.imagebind import unit
 from bindplug.inputs import (
     ImagePreprocess,
@@ -20,6 +21,7 @@ from bindplug.inputs import (
     make_preprocess,
 )
 from bindplug.modality import Modality
+from bindplug_open_clip.same_weights import clip_fingerprint
 from bindplug_open_clip.sensors import Sensors, encode_video
 
 MAX_SCALE = 100.0
@@ -70,6 +72,21 @@ class SensorMixin(Encoder):
             self.__dict__["_tokenizer"] = Tokenizer(self.context_length)
         tokenizer: Callable[..., Tensor] = self.__dict__["_tokenizer"]
         return tokenizer
+
+    @property
+    def fingerprint(self) -> Fingerprint | None:  # type: ignore[override]
+        """Of the image and text towers, which define the space; None where they are no ViT and transformer."""
+        return clip_fingerprint(self)
+
+    def unknown_tokens(self, ids: Tensor) -> frozenset[int]:
+        """Those of the token ids whose embeddings are zero, as of words that training never met."""
+        holder: Any = getattr(self, "text", self)
+        used = ids.unique()
+        return frozenset(used[~holder.token_embedding.weight[used].any(dim=1)].tolist())
+
+    def measured_by(self, encoder: Encoder) -> None:
+        """Take over what was measured of an encoder with the same weights: centers and fitted scales."""
+        self.centers, self.similarity_scales = encoder.centers, encoder.similarity_scales
 
     def encode(self, modality: str, x: Tensor, normalize: bool = False) -> Tensor:
         """Embed a batch of preprocessed input of any modality, as :meth:`bindplug.Encoder.encode`.

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, nn
+from typing_extensions import Self
 
-from bindplug.adapters import Upgraded
+from bindplug.adapters import UpgradedModule
 from bindplug.bridges import AnyBridge, compose, distinct_leaves, embed_leaves, map_leaves
 from bindplug.cards import is_instance_by_name
 from bindplug.encoder import Embedded, Encoder, warn_unknown_words
@@ -26,37 +27,48 @@ from bindplug_open_clip.sensor_mixin import CACHES, SensorMixin, forward_with_se
 from bindplug_open_clip.sensors import SENSORS, Sensors
 
 
-class UpgradedClip(Upgraded, SensorMixin, nn.Module):
+class UpgradedClip(UpgradedModule, SensorMixin):
     """A CLIP in ImageBind's space, with ImageBind's sensor towers beside it.
 
-    The model's towers are shared and run by the model's own code, so ``.to`` and training act on the original too. All
-    attributes of the original are available. ``state_dict`` has the model's own names, and the sensors' under
-    ``sensors.``.
+    It is an instance of the CLIP's class too. The CLIP's towers are shared and run by the CLIP's own code, so ``.to``
+    and training act on both. Parameters, submodules and ``state_dict`` have the CLIP's names, and the sensors' are
+    under ``sensors.``. Made by :meth:`of`.
 
-    Args:
+    Attributes:
         original: the CLIP.
-        sensors: the towers to add.
-        space: the space of the embeddings.
+        sensors: the towers that were added.
+        embedding_space: the space of the embeddings.
+        modalities: names of what can be embedded.
         wrapper: the parallel or compiled module around ``original``, if there is one. ``forward`` runs it.
     """
 
-    ADDED: ClassVar[tuple[str, ...]] = ("sensors",)
-    """Submodules besides the original."""
+    ADDED = ("sensors",)
+    TRANSIENT: ClassVar[tuple[str, ...]] = CACHES
 
-    def __init__(
-        self,
+    @classmethod
+    def of(
+        cls,
         original: nn.Module,
         sensors: Sensors,
         space: EmbeddingSpace,
         *,
+        encoder: Encoder | None = None,
         wrapper: nn.Module | None = None,
-    ) -> None:
-        nn.Module.__init__(self)
-        self.original = original
-        self.sensors = sensors
-        self.embedding_space = space
-        self.modalities = ("image", "video", "text", *sensors.modalities)
-        self._wrap(wrapper)
+    ) -> Self:
+        """A CLIP with towers beside it.
+
+        Args:
+            original: the CLIP.
+            sensors: the towers to add.
+            space: the space of the embeddings.
+            encoder: what the sensors are from, whose centers and fitted scales hold for the CLIP too.
+            wrapper: the parallel or compiled module around ``original``, if there is one.
+        """
+        upgraded = cls.around(original, wrapper=wrapper, sensors=sensors, embedding_space=space)
+        upgraded.modalities = ("image", "video", "text", *sensors.modalities)
+        if encoder is not None:
+            upgraded.measured_by(encoder)
+        return upgraded
 
     @property
     def model(self) -> Encoder:
@@ -65,11 +77,13 @@ class UpgradedClip(Upgraded, SensorMixin, nn.Module):
 
     def encode_image(self, image: Tensor, normalize: bool = False) -> Tensor:
         """The original's."""
-        return self.original.encode_image(image, normalize=normalize)
+        rows: Tensor = self.original_class.encode_image(self, image, normalize=normalize)
+        return rows
 
     def encode_text(self, text: Tensor, normalize: bool = False) -> Tensor:
         """The original's."""
-        return self.original.encode_text(text, normalize=normalize)
+        rows: Tensor = self.original_class.encode_text(self, text, normalize=normalize)
+        return rows
 
     def forward(
         self,
@@ -84,60 +98,22 @@ class UpgradedClip(Upgraded, SensorMixin, nn.Module):
     ) -> Any:
         """The original's; with sensors see :func:`bindplug_open_clip.sensor_mixin.forward_with_sensors`."""
         sensors = {"video": video, "audio": audio, "depth": depth, "thermal": thermal, "imu": imu}
-        return forward_with_sensors(self, self._forward_module, image, text, sensors)
-
-    def state_dict(
-        self, *args: Any, destination: Any = None, prefix: str = "", keep_vars: bool = False
-    ) -> Any:
-        """The original's tensors under its own names, and those of the added towers."""
-        state = self.original.state_dict(*args, destination=destination, prefix=prefix, keep_vars=keep_vars)
-        for name in self.ADDED:
-            child = getattr(self, name)
-            if isinstance(child, nn.Module):
-                child.state_dict(destination=state, prefix=f"{prefix}{name}.", keep_vars=keep_vars)
-        return state
-
-    @property
-    def _forward_module(self) -> nn.Module:
-        return self.original if self.wrapper is None else self.wrapper
-
-    def _wrap(self, wrapper: nn.Module | None) -> None:
-        # not as a submodule: its parameters are the original's
-        self.__dict__["wrapper"] = wrapper
-        self.training = self.original.training
-
-    def _load_from_state_dict(self, state_dict: dict[str, Tensor], prefix: str, *args: Any) -> None:
-        own = tuple(f"{prefix}{name}." for name in ("original", *self.ADDED))
-        for name in [name for name in state_dict if name.startswith(prefix) and not name.startswith(own)]:
-            state_dict[f"{prefix}original.{name.removeprefix(prefix)}"] = state_dict.pop(name)
-        super()._load_from_state_dict(state_dict, prefix, *args)
-
-    def __getattr__(self, name: str) -> Any:
-        try:
-            return nn.Module.__getattr__(self, name)
-        except AttributeError:
-            if name == "original" or (name.startswith("__") and name.endswith("__")):
-                raise
-        wrapper = self.__dict__.get("wrapper")
-        return getattr(self.original if wrapper is None or hasattr(self.original, name) else wrapper, name)
+        return forward_with_sensors(self, self.forward_original, image, text, sensors)
 
     def __prepare_scriptable__(self) -> nn.Module:
         """What ``torch.jit.script`` compiles: the original."""
         warn_about_script(type(self).__name__)
-        return self.original
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Preprocessors and tokenizer are left out and made again on first use."""
-        return {name: value for name, value in self.__dict__.items() if name not in CACHES}
+        original: nn.Module = self.original
+        return original
 
 
 class BridgedClip(UpgradedClip):
     """A CLIP of another space than ImageBind's, with sensors that a bridge maps into its space.
 
     Images and texts pass through the model's own towers, videos frame by frame. A sensor's embedding is ImageBind's,
-    mapped by the bridge. Its rows have unit length with and without ``normalize``.
+    mapped by the bridge. Its rows have unit length with and without ``normalize``. Made by :meth:`over`.
 
-    Args:
+    Attributes:
         original: the CLIP of open_clip or OpenAI. With OpenAI's, ``forward`` returns logits.
         source: the encoder of sensors, an ImageBind.
         bridge: maps unit rows from the source's space to the original's.
@@ -145,39 +121,49 @@ class BridgedClip(UpgradedClip):
         wrapper: as in :class:`UpgradedClip`.
     """
 
-    ADDED: ClassVar[tuple[str, ...]] = ("source",)
+    ADDED = ("source",)
+    TRANSIENT: ClassVar[tuple[str, ...]] = ("_preprocess",)
 
-    def __init__(
-        self,
+    source: Encoder
+    bridge: AnyBridge
+    fingerprint = None
+
+    @classmethod
+    def over(
+        cls,
         original: nn.Module,
         source: Encoder,
         bridge: AnyBridge,
         tokenizer: Callable[..., Tensor],
         *,
         wrapper: nn.Module | None = None,
-    ) -> None:
-        nn.Module.__init__(self)
-        self.original = original
-        self.source = source
-        self.bridge = bridge
-        self.embedding_space = bridge.target
-        sensors = tuple(name for name in source.modalities if name in SENSORS)
-        self.modalities = ("image", *(["video"] if self._standard_colors() else []), "text", *sensors)
-        self.__dict__["_tokenizer"] = tokenizer
-        self._wrap(wrapper)
+    ) -> Self:
+        """A CLIP with sensors that a bridge maps into its space; the arguments are the class's attributes."""
+        upgraded = cls.around(
+            original,
+            wrapper=wrapper,
+            source=source,
+            bridge=bridge,
+            embedding_space=bridge.target,
+            _tokenizer=tokenizer,
+        )
+        sensors = [name for name in source.modalities if name in SENSORS]
+        video = ["video"] if upgraded._standard_colors() else []
+        upgraded.modalities = ("image", *video, "text", *sensors)
+        return upgraded
 
     def encode_image(self, image: Tensor, normalize: bool = False) -> Tensor:
         """The original's."""
         if not is_openai_clip(self.original):
             return super().encode_image(image, normalize)
-        rows = self.original.encode_image(image)
+        rows: Tensor = self.original_class.encode_image(self, image)
         return unit(rows) if normalize else rows
 
     def encode_text(self, text: Tensor, normalize: bool = False) -> Tensor:
         """The original's."""
         if not is_openai_clip(self.original):
             return super().encode_text(text, normalize)
-        rows = self.original.encode_text(text)
+        rows: Tensor = self.original_class.encode_text(self, text)
         return unit(rows) if normalize else rows
 
     def encode(self, modality: str, x: Tensor, normalize: bool = False) -> Tensor:
@@ -275,10 +261,6 @@ class BridgedClip(UpgradedClip):
         return preprocess | {
             name: self.source.preprocess[name] for name in self.modalities if name in SENSORS
         }
-
-    def __getstate__(self) -> dict[str, Any]:
-        """Preprocessors are left out and made again on first use."""
-        return {name: value for name, value in self.__dict__.items() if name != "_preprocess"}
 
 
 class TransformPreprocess(ImagePreprocess):

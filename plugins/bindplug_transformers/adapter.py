@@ -7,13 +7,14 @@ from dataclasses import replace
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
+from typing_extensions import Self
 
 import bindplug
-from bindplug.adapters import Upgraded
+from bindplug.adapters import UpgradedModule
 from bindplug.bridges import as_bridge, compose, distinct_leaves, embed_leaves, fit_command, map_leaves
 from bindplug.cards import ModelCard, unwrapped
-from bindplug.encoder import Embedded, Encoder
+from bindplug.encoder import Embedded, Encoder, evaluating
 from bindplug.errors import (
     BindplugError,
     InputError,
@@ -21,13 +22,14 @@ from bindplug.errors import (
     SpaceMismatch,
     UnsupportedTarget,
 )
+from bindplug.fingerprint import Fingerprint
 from bindplug.hub import find_weights
-from bindplug.imagebind import MAX_SCALE, difference, read_fingerprint, unit
+from bindplug.imagebind import MAX_SCALE, read_fingerprint, unit
 from bindplug.inputs import ImagePreprocess, Preprocess, TextPreprocess, Tokenizer
 from bindplug.modality import Modality
 from bindplug.query import AnyLeaf, Query, VectorLeaf
 from bindplug.space import IMAGEBIND_SPACE
-from bindplug_transformers.clip_layout import OfficialView, quick_gelu
+from bindplug_transformers.clip_layout import clip_fingerprint, difference_from
 from bindplug_transformers.modeling import Features, ImageBindPreTrainedModel
 from bindplug_transformers.outputs import TRANSFORMERS_4, pooled
 
@@ -52,64 +54,102 @@ def upgrade(original: Any, model: Encoder | None = None, *, bridge: Any = None) 
     """
     clip = unwrapped(original)
     wrapper = None if clip is original else original
-    if isinstance(clip, ImageBindPreTrainedModel):
+    if isinstance(clip, (ImageBindPreTrainedModel, UpgradedClip)):
+        road = "model.embed" if isinstance(clip, UpgradedClip) else "model.network.embed"
         raise UnsupportedTarget(
-            f"this {type(clip).__name__} takes queries already: model.network.embed([bindplug.audio(...)])"
+            f"this {type(clip).__name__} takes queries already: {road}([bindplug.audio(...)])"
         )
     if bridge is not None:
         return _bridged(clip, model, bridge, wrapper)
     if model is None:
-        return UpgradedClip(clip, _matching_sensors(clip), wrapper=wrapper)
-    apart = difference(OfficialView(clip), model.fingerprint, quick_gelu=quick_gelu(clip))
+        return UpgradedClip.of(clip, _matching_sensors(clip), wrapper=wrapper)
+    apart = difference_from(clip, model.fingerprint)
     if apart:
         raise _mismatch(clip, [f"the model: {apart}"])
-    return UpgradedClip(clip, model, wrapper=wrapper)
+    return UpgradedClip.of(clip, model, wrapper=wrapper)
 
 
-class UpgradedClip(Upgraded, Encoder):
+class UpgradedClip(UpgradedModule, Encoder):
     """A CLIPModel with sensor towers beside its own two, which run by its own code.
 
-    All attributes of the original are available, and ``encode_...``, ``get_audio_features`` and the other sensors',
-    ``embed`` and ``similarity`` of queries. Calling it calls the original.
+    It is a CLIPModel too, with the original's parameters, names and methods, and has ``encode_...``,
+    ``get_audio_features`` and the other sensors', ``embed`` and ``similarity`` of queries. The sensors are no
+    submodules: ``parameters()``, ``state_dict()`` and ``save_pretrained`` are the CLIPModel's. They move and change
+    their dtype and mode with it. Made by :meth:`of`.
 
-    Args:
+    Attributes:
         original: the CLIPModel.
         model: the encoder of what CLIP lacks.
         bridge: maps the model's unit rows to the original's space; None where the spaces are one.
         wrapper: the parallel or compiled module around ``original``, if there is one. Calls run it.
     """
 
-    def __init__(self, original: Any, model: Encoder, bridge: Any = None, *, wrapper: Any = None) -> None:
-        super().__init__(original, model)
-        self.wrapper = wrapper
-        self.bridge = bridge
-        self.embedding_space = model.embedding_space if bridge is None else bridge.target
+    CONSTRUCTORS = ("from_pretrained", "from_config", "_from_config")
+
+    model: Encoder
+    bridge: Any
+
+    @classmethod
+    def of(cls, original: Any, model: Encoder, bridge: Any = None, *, wrapper: Any = None) -> Self:
+        """A CLIPModel with an encoder beside it; the arguments are the class's attributes."""
         further = [name for name in model.modalities if name in (*SENSORS, "video")]
-        self.modalities = tuple(m.value for m in Modality if m.value in ("image", "text", *further))
-        size = original.config.vision_config.image_size
-        own: dict[str, Preprocess] = {"image": ImagePreprocess(image_size=size), "text": TextPreprocess()}
-        self.preprocess = own | {name: model.preprocess[name] for name in further}
-        self.tokenizer = Tokenizer(original.config.text_config.max_position_embeddings)
-
-    def __call__(self, *args: Any, **kwargs: Any) -> Any:
-        """The original's output, by way of the module around it."""
-        return (self.original if self.wrapper is None else self.wrapper)(*args, **kwargs)
-
-    def __getattr__(self, name: str) -> Any:
-        wrapper = self.__dict__.get("wrapper")
-        if wrapper is None or name.startswith("__") or hasattr(self.original, name):
-            return super().__getattr__(name)
-        return getattr(wrapper, name)
+        own: dict[str, Preprocess] = {
+            "image": ImagePreprocess(image_size=original.config.vision_config.image_size),
+            "text": TextPreprocess(),
+        }
+        same_space = bridge is None
+        return cls.around(
+            original,
+            wrapper=wrapper,
+            model=model,
+            bridge=bridge,
+            embedding_space=model.embedding_space if same_space else bridge.target,
+            modalities=tuple(m.value for m in Modality if m.value in ("image", "text", *further)),
+            preprocess=own | {name: model.preprocess[name] for name in further},
+            tokenizer=Tokenizer(original.config.text_config.max_position_embeddings),
+            centers=model.centers if same_space else {},
+            similarity_scales=model.similarity_scales if same_space else {},
+        )
 
     @property
     def device(self) -> torch.device:  # type: ignore[override]
         """Where the original's weights are."""
-        return self.original.device
+        device: torch.device = self.original.device
+        return device
 
     @property
     def dtype(self) -> torch.dtype:  # type: ignore[override]
         """The dtype of the original's weights."""
-        return self.original.dtype
+        dtype: torch.dtype = self.original.dtype
+        return dtype
+
+    @property
+    def fingerprint(self) -> Fingerprint | None:  # type: ignore[override]
+        """Of the image and text towers, which define the space; None for those of another space."""
+        return clip_fingerprint(self.original) if self.bridge is None else None
+
+    def unknown_tokens(self, ids: Tensor) -> frozenset[int]:
+        """Those of the token ids whose embeddings are zero, as of words that training never met."""
+        table = self.text_model.embeddings.token_embedding.weight
+        used = ids.unique()
+        return frozenset(used[~table[used].any(dim=1)].tolist())
+
+    def forward(self, *args: Any, **kwargs: Any) -> Any:
+        """The original's output, by way of the module around it."""
+        return self.forward_original(*args, **kwargs)
+
+    def train(self, mode: bool = True) -> Self:
+        """torch's; the sensors are then in the same mode."""
+        super().train(mode)
+        if isinstance(self.model, nn.Module):
+            self.model.train(mode)
+        return self
+
+    def _apply(self, *args: Any, **kwargs: Any) -> Self:
+        super()._apply(*args, **kwargs)  # type: ignore[misc]
+        if isinstance(self.model, nn.Module):
+            self.model._apply(*args, **kwargs)
+        return self
 
     def encode(self, modality: str, x: Tensor, normalize: bool = False) -> Tensor:
         """As :meth:`bindplug.Encoder.encode`; over a bridge, sensors' rows have unit length in any case.
@@ -121,7 +161,7 @@ class UpgradedClip(Upgraded, Encoder):
         if name not in self.modalities:
             raise ModalityNotLoaded(name, self.modalities)
         if name in ("image", "text"):
-            embed = self.original.get_image_features if name == "image" else self.original.get_text_features
+            embed = self.get_image_features if name == "image" else self.get_text_features
             features = embed(x)
             raw = features if isinstance(features, Tensor) else features.pooler_output
             return unit(raw) if normalize else raw
@@ -137,6 +177,10 @@ class UpgradedClip(Upgraded, Encoder):
         Raises:
             InputError: ``recenter`` is given with a bridge, and a query holds an image or a text.
         """
+        with evaluating(self.model):  # which is no submodule
+            return self._embed_with_report(queries, options)
+
+    def _embed_with_report(self, queries: Query | Sequence[Query], options: dict[str, Any]) -> Embedded:
         if self.bridge is None:
             return super().embed_with_report(queries, **options)
         several = [queries] if isinstance(queries, Query) else list(queries)
@@ -228,10 +272,9 @@ def _difference(original: Any, card: ModelCard) -> str:
         path = find_weights(card)
         if path is None:
             return "its weights are not on this machine"
-        apart = difference(OfficialView(original), read_fingerprint(path), quick_gelu=quick_gelu(original))
+        return difference_from(original, read_fingerprint(path))
     except BindplugError as error:  # damaged weights of one model do not concern the others
         return str(error)
-    return "" if apart is None else str(apart)
 
 
 def _bridged(original: Any, model: Encoder | None, bridge: Any, wrapper: Any) -> UpgradedClip:
@@ -244,7 +287,7 @@ def _bridged(original: Any, model: Encoder | None, bridge: Any, wrapper: Any) ->
         raise SpaceMismatch(
             f"the bridge leads to {bridge.target}, this CLIP's embeddings have {width} numbers"
         )
-    return UpgradedClip(original, model, bridge, wrapper=wrapper)
+    return UpgradedClip.of(original, model, bridge, wrapper=wrapper)
 
 
 def _mismatch(original: Any, differences: list[str]) -> SpaceMismatch:

@@ -74,7 +74,8 @@ def test_the_towers_are_shared_and_the_senses_are_imagebinds(kind):
     clip, official = toy_clip(kind), random_imagebind()
     before = snapshot(clip)
     upgraded = bindplug.upgrade(clip)
-    assert type(upgraded) is UpgradedClip
+    assert isinstance(upgraded, UpgradedClip)
+    assert isinstance(upgraded, kind)
     assert upgraded.embedding_space == SPACE
     assert upgraded.visual is clip.visual
     theirs = {id(parameter) for parameter in clip.parameters()}
@@ -175,7 +176,8 @@ def test_with_a_bridge_sensors_arrive_in_the_other_space():
         bindplug.upgrade(clip, bridge=bridge),
         bindplug.upgrade(clip, random_imagebind(), bridge=bridge),
     ):
-        assert type(upgraded) is BridgedClip
+        assert isinstance(upgraded, BridgedClip)
+        assert isinstance(upgraded, type(clip))
         assert upgraded.embedding_space == THERE
         with torch.inference_mode():
             expected = bridge(random_imagebind().encode_depth(X["depth"]))
@@ -304,7 +306,8 @@ def test_openais_clip_takes_queries_over_a_bridge():
     with pytest.raises(SpaceMismatch, match="bindplug bridge fit"):
         bindplug.upgrade(clip)
     upgraded = bindplug.upgrade(clip, random_imagebind(), bridge=bridge)
-    assert type(upgraded) is BridgedClip
+    assert isinstance(upgraded, BridgedClip)
+    assert isinstance(upgraded, type(clip))
     pixels = torch.randn(2, 3, 32, 32)
     sound = audio(torch.sin(torch.arange(16000) / 5).numpy(), sample_rate=16000)
     with torch.inference_mode():
