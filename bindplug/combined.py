@@ -283,12 +283,12 @@ def _crossing(model: Encoder, bridge: AnyBridge | None, modality: str) -> tuple[
     """
     if bridge is None:
         return modality, None
-    parsed = Modality.parse(modality)
+    leaf_modality = Modality.parse(modality)
     towers = {Modality.parse(name).tower for name in bridge.modalities} | {Modality.TEXT.tower}
-    if parsed.tower in towers:
+    if leaf_modality.tower in towers:
         return modality, None
-    leaf = Leaf(parsed, "")
-    shift = shift_between(model.centers, parsed, "text") if can_recenter(model, leaf, "text") else None
+    leaf = Leaf(leaf_modality, "")
+    shift = shift_between(model.centers, leaf_modality, "text") if can_recenter(model, leaf, "text") else None
     return "text", shift
 
 

@@ -9,7 +9,7 @@ from contextlib import contextmanager, redirect_stdout, suppress
 from io import StringIO
 from typing import TextIO
 
-from bindplug.errors import BindplugError
+from bindplug.errors import BindplugError, printable
 
 MOST_TEXT = 500
 """Characters of an error's text that are kept."""
@@ -95,5 +95,4 @@ def one_line(text: str) -> str:
     """The text on one line, shortened, its control characters and lone surrogates written as escapes."""
     text = " ".join(text.split())
     text = text if len(text) <= MOST_TEXT else f"{text[:MOST_TEXT]}…"
-    escaped = "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)
-    return escaped.encode("utf-8", errors="backslashreplace").decode("utf-8")
+    return printable(text)

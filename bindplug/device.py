@@ -36,8 +36,8 @@ def resolve_device(device: str | torch.device) -> torch.device:
     if device == AUTO:
         return torch.device(available_devices()[0])
     try:
-        resolved = torch.device(device)
-        torch.empty(0, device=resolved)
+        torch_device = torch.device(device)
+        torch.empty(0, device=torch_device)
     except (RuntimeError, AssertionError, NotImplementedError, TypeError) as error:
         reason = (
             str(error).strip().splitlines()[0].rstrip(".") if str(error).strip() else type(error).__name__
@@ -47,7 +47,7 @@ def resolve_device(device: str | torch.device) -> torch.device:
             found=f"{str(device)!r} ({reason})",
             expected=f"a device of this machine ({', '.join(available_devices())}), or auto",
         ) from None
-    return resolved
+    return torch_device
 
 
 def available_devices() -> list[str]:
@@ -80,11 +80,11 @@ def resolve_dtype(dtype: str | torch.dtype | None) -> torch.dtype | None:
     if dtype is None or dtype == AUTO:
         return None
     name = dtype.removeprefix("torch.") if isinstance(dtype, str) else ""
-    resolved = getattr(torch, DTYPES.get(name, name), None) if name else dtype
-    if not isinstance(resolved, torch.dtype) or not resolved.is_floating_point:
+    torch_dtype = getattr(torch, DTYPES.get(name, name), None) if name else dtype
+    if not isinstance(torch_dtype, torch.dtype) or not torch_dtype.is_floating_point:
         raise InputError(
             "dtype",
             found=repr(dtype),
             expected='"float32", "float16", "bfloat16" (or fp32, fp16, bf16), or "auto"',
         )
-    return resolved
+    return torch_dtype

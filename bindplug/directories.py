@@ -27,7 +27,7 @@ import torch
 from safetensors.torch import save_file
 from torch import Tensor
 
-from bindplug.errors import BindplugError, CheckpointError, WeightsNotFound
+from bindplug.errors import BindplugError, CheckpointError, WeightsNotFound, printable
 from bindplug.files import lock_file
 
 __all__ = [
@@ -167,7 +167,7 @@ def first_line(error: BaseException) -> str:
         explanation = f"it names {reason[1]}" if reason and reason[1] else ""
         text = explanation or (reason[2] if reason else TORCH_ADVICE.sub("", text))
     line = (text.splitlines() or [""])[0][:300] or type(error).__name__
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
+    return printable(line)
 
 
 @contextmanager

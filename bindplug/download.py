@@ -24,9 +24,9 @@ from bindplug.download_checks import (
     content_length,
     is_changed,
     is_web_page,
-    printable,
     resumed_total,
     retry_after_s,
+    server_text,
     validator_of,
 )
 from bindplug.errors import CheckpointError
@@ -192,8 +192,8 @@ def _fetch_all(
                 _restart(file, note)
                 continue
             if error.code not in TRANSIENT_STATUS:
-                raise DownloadError(f"{url}: HTTP {error.code} {printable(error.reason)}") from error
-            reason = f"answered HTTP {error.code} {printable(error.reason)}"
+                raise DownloadError(f"{url}: HTTP {error.code} {server_text(error.reason)}") from error
+            reason = f"answered HTTP {error.code} {server_text(error.reason)}"
             wait_s = retry_after_s(error)
         except URLError as error:
             if attempt == 0 or attempt == ATTEMPTS - 1:
@@ -204,13 +204,13 @@ def _fetch_all(
             raise
         except ValueError as error:  # of an address that urllib cannot take apart
             raise DownloadError(
-                f"{url}: the server's reply makes no sense ({printable(error)}); expected the file"
+                f"{url}: the server's reply makes no sense ({server_text(error)}); expected the file"
             ) from error
         except OSError as error:
             raise DownloadError(f"{url}: cannot write {file.name}: {error.strerror or error}") from error
-    arrived = f"{file.tell()} of {note.total} bytes" if note.total else f"{file.tell()} bytes"
+    amount = f"{file.tell()} of {note.total} bytes" if note.total else f"{file.tell()} bytes"
     raise DownloadError(
-        f"{url}: {reason} {ATTEMPTS} times; {arrived} are kept, and loading again resumes there"
+        f"{url}: {reason} {ATTEMPTS} times; {amount} are kept, and loading again resumes there"
     )
 
 

@@ -10,7 +10,7 @@ from urllib.error import HTTPError
 from urllib.parse import urlsplit
 from urllib.request import HTTPRedirectHandler, OpenerDirector, Request, build_opener
 
-from bindplug.errors import BindplugError
+from bindplug.errors import BindplugError, printable
 
 MOST_WAIT_S = 60.0
 """Longest wait that a server's ``Retry-After`` is granted."""
@@ -81,7 +81,7 @@ def check_reply(url: str, response: HTTPResponse, *, resumed: bool) -> None:
     """
     status = response.status
     if status not in ((200, 206) if resumed else (200,)):
-        raise DownloadError(f"{url}: HTTP {status} {printable(response.reason)}, which is no file")
+        raise DownloadError(f"{url}: HTTP {status} {server_text(response.reason)}, which is no file")
     encoding = (response.headers.get("Content-Encoding") or "identity").strip().lower()
     if encoding != "identity":
         raise DownloadError(
@@ -94,10 +94,9 @@ def check_reply(url: str, response: HTTPResponse, *, resumed: bool) -> None:
         )
 
 
-def printable(text: object) -> str:
+def server_text(text: object) -> str:
     """What a server wrote, for a message: one line, shortened, control characters as escapes."""
-    line = " ".join(str(text).split())[:200]
-    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in line)
+    return printable(" ".join(str(text).split())[:200])
 
 
 def is_web_page(start: bytes) -> bool:

@@ -83,8 +83,8 @@ def validated(queries: Any, model: EmbedsTensors) -> list[Query]:
         queries = [queries]
     if isinstance(queries, (str, bytes, Mapping, Tensor)) or not hasattr(queries, "__iter__"):
         raise InputError("embed()", found=_described(queries), expected=_EXPECTED, remedy=_remedy(queries))
-    checked = list(queries)
-    for index, query in enumerate(checked):
+    query_list = list(queries)
+    for index, query in enumerate(query_list):
         if not isinstance(query, Query):
             source = f"embed(): item {index}"
             raise InputError(source, found=_described(query), expected="a query", remedy=_remedy(query))
@@ -92,7 +92,7 @@ def validated(queries: Any, model: EmbedsTensors) -> list[Query]:
             raise NoDirection(f"embed(): item {index}: {CANCELLED}")
         for _, leaf in query.terms:
             _check_leaf(leaf, model)
-    return checked
+    return query_list
 
 
 def _check_leaf(leaf: AnyLeaf, model: EmbedsTensors) -> None:

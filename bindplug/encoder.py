@@ -304,8 +304,8 @@ class Encoder:
         return self._similarity_scale("text")
 
     def _similarity_scale(self, modality: str) -> float:
-        measured = self.similarity_scales.get(modality)
-        return self.scale_of(modality) if measured is None else measured
+        scale = self.similarity_scales.get(modality)
+        return self.scale_of(modality) if scale is None else scale
 
 
 def _modalities(side: Side) -> list[Modality | None]:

@@ -202,3 +202,8 @@ class UnsupportedTarget(BindplugError, TypeError):
 
 class AmbiguousUpgrade(BindplugError, TypeError):
     """Several registered adapters claim the object given to :func:`bindplug.upgrade`."""
+
+
+def printable(text: str) -> str:
+    """A text for a message, with control characters and lone surrogates written as escapes."""
+    return "".join(c if c.isprintable() else c.encode("unicode_escape").decode("ascii") for c in text)

@@ -86,8 +86,12 @@ def same_fingerprints(first: str, second: str) -> bool:
     """Whether two fingerprints are of the same weights: sampled ones within rounding, any others if they are equal."""
     if first == second:
         return True
-    sampled = Fingerprint.parse(first), Fingerprint.parse(second)
-    return sampled[0] is not None and sampled[1] is not None and sampled[0].matches(sampled[1])
+    fingerprints = Fingerprint.parse(first), Fingerprint.parse(second)
+    return (
+        fingerprints[0] is not None
+        and fingerprints[1] is not None
+        and fingerprints[0].matches(fingerprints[1])
+    )
 
 
 def sample_positions(count: int, size: int) -> np.ndarray:

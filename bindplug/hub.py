@@ -107,13 +107,13 @@ def _packaged(card: ModelCard) -> Path:
 
 
 def _instructions(card: ModelCard, reason: str) -> str:
-    looked = "".join(f"\n  {place}" for place in places(card))
+    listing = "".join(f"\n  {place}" for place in places(card))
     source = f"the file {card.url}" if card.url else f"its converted directory {card.name}/"
     target = home() / (card.filename if card.url else card.name)
     return (
         f"the weights of {card.name!r}{_terms(card)} are not on this machine, and could not be fetched: {reason}.\n"
         f"Place {source} at {target}, or set {HOME_VARIABLE} to the directory that holds it, or give its path: "
-        f"bindplug.load('path/to/{target.name}').\nLooked for:{looked}"
+        f"bindplug.load('path/to/{target.name}').\nLooked for:{listing}"
     )
 
 

@@ -42,7 +42,7 @@ def lazy_names(
     Returns:
         The two functions, to be assigned to ``__getattr__`` and ``__dir__``.
     """
-    listed = frozenset(public) | frozenset(modules)
+    all_names = frozenset(public) | frozenset(modules)
 
     def get(name: str) -> Any:
         if name not in modules:
@@ -54,7 +54,7 @@ def lazy_names(
         return value
 
     def names() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *listed})
+        return sorted({*vars(sys.modules[package]), *all_names})
 
     return get, names
 
@@ -76,7 +76,7 @@ def require(module: str, *, owner: str, extra: str, oldest: tuple[int, ...] = ()
     """
     package = module.partition(".")[0]
     try:
-        imported = import_module(module)
+        loaded_module = import_module(module)
         version = str(getattr(import_module(package), "__version__", "")) if oldest else ""
     except ImportError as error:
         absent = isinstance(error, ModuleNotFoundError) and error.name == package
@@ -86,4 +86,4 @@ def require(module: str, *, owner: str, extra: str, oldest: tuple[int, ...] = ()
     numbers = tuple(int(part) for part in re.findall(r"\d+", version)[: len(oldest)])
     if oldest and numbers and numbers < oldest:
         raise MissingDependency(owner, package, extra, "too old")
-    return imported
+    return loaded_module

@@ -60,5 +60,5 @@ def towers_of(modalities: set[str] | frozenset[str] | list[str] | tuple[str, ...
         return TOWERS
     if isinstance(modalities, str):
         modalities = {modalities}
-    wanted = {"vision" if name == "vision" else Modality.parse(name).tower for name in modalities}
-    return tuple(tower for tower in TOWERS if tower in wanted)
+    towers = {"vision" if name == "vision" else Modality.parse(name).tower for name in modalities}
+    return tuple(tower for tower in TOWERS if tower in towers)

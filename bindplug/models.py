@@ -219,8 +219,8 @@ def _existing(name_or_path: str | Path) -> Path:
     path = Path(name_or_path).expanduser()
     if path.exists():
         return path
-    separated = "/" in str(name_or_path) or "\\" in str(name_or_path)
-    if separated or isinstance(name_or_path, Path) or path.suffix in CHECKPOINT_SUFFIXES:
+    has_separator = "/" in str(name_or_path) or "\\" in str(name_or_path)
+    if has_separator or isinstance(name_or_path, Path) or path.suffix in CHECKPOINT_SUFFIXES:
         raise WeightsNotFound(
             f"there is no file or directory {str(path)!r} (from {str(Path.cwd())!r}); give the official "
             f"checkpoint, a directory that `bindplug convert` wrote, or a name: {_names()}"
@@ -240,9 +240,9 @@ def _idle_plugins() -> str:
 
 
 def _parsed(modalities: Collection[str]) -> tuple[str, ...]:
-    named = {modalities} if isinstance(modalities, str) else set(modalities)
-    named = (named - {"vision"}) | ({"image", "video"} if "vision" in named else set())
-    parsed = {Modality.parse(name) for name in named}
-    if not parsed:
+    names = {modalities} if isinstance(modalities, str) else set(modalities)
+    names = (names - {"vision"}) | ({"image", "video"} if "vision" in names else set())
+    modality_set = {Modality.parse(name) for name in names}
+    if not modality_set:
         raise InputError("load()", found="no modality", expected="at least one, or None for all")
-    return tuple(modality.value for modality in Modality if modality in parsed)
+    return tuple(modality.value for modality in Modality if modality in modality_set)

@@ -59,10 +59,10 @@ class Query:
     __array_ufunc__ = None  # so that numpy_number * query asks this class instead of broadcasting
 
     def __init__(self, terms: Iterable[tuple[float, AnyLeaf]]) -> None:
-        merged: dict[AnyLeaf, float] = {}
+        weights: dict[AnyLeaf, float] = {}
         for weight, leaf in terms:
-            merged[leaf] = merged.get(leaf, 0.0) + _finite(weight)
-        self._terms = tuple((weight, leaf) for leaf, weight in merged.items() if weight != 0.0)
+            weights[leaf] = weights.get(leaf, 0.0) + _finite(weight)
+        self._terms = tuple((weight, leaf) for leaf, weight in weights.items() if weight != 0.0)
 
     @property
     def terms(self) -> tuple[tuple[float, AnyLeaf], ...]:

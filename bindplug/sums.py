@@ -62,9 +62,9 @@ def sum_terms(
     kept: list[int] = []
     skipped: list[SkippedQuery] = []
     for index, query in enumerate(queries):
-        failed = next((failures[leaf] for _, leaf in query.terms if leaf in failures), None)
-        if failed:
-            skipped.append(SkippedQuery(index, *failed))
+        failure = next((failures[leaf] for _, leaf in query.terms if leaf in failures), None)
+        if failure:
+            skipped.append(SkippedQuery(index, *failure))
             continue
         try:
             sums.append(weighted_sum(query, rows))
@@ -74,8 +74,8 @@ def sum_terms(
             skipped.append(SkippedQuery(index, repr(query), str(error)))
             continue
         kept.append(index)
-    stacked = torch.stack(sums) if sums else torch.empty(0, width, device=device)
-    return Embedded(stacked, kept, skipped)
+    sum_rows = torch.stack(sums) if sums else torch.empty(0, width, device=device)
+    return Embedded(sum_rows, kept, skipped)
 
 
 def weighted_sum(query: Query, rows: Mapping[AnyLeaf, Tensor]) -> Tensor:

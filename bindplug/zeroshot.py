@@ -228,7 +228,7 @@ def _rankings(
     cosines = model.scores(mine, theirs)
     factors = model.scales(queries, candidates) if scale is None else scale
     probabilities = (cosines * factors).softmax(-1)
-    kept = min(top_k or len(candidates), len(candidates))
+    count = min(top_k or len(candidates), len(candidates))
     none: list[float | None] = [None] * len(queries)
     if limits is not None and queries:
         none = none_mask(limits, [_modality_of(query) for query in queries], mine, theirs, cosines)
@@ -238,7 +238,7 @@ def _rankings(
             _none_entry(none[i])
             + tuple(
                 Ranked(labels[j], j, cosines[i, j].item(), probabilities[i, j].item())
-                for j in cosines[i].argsort(descending=True, stable=True)[:kept].tolist()
+                for j in cosines[i].argsort(descending=True, stable=True)[:count].tolist()
             ),
         )
         for i, query in enumerate(queries)

@@ -60,10 +60,10 @@ def product_seconds(
     """Median seconds of one of such products."""
     work = product_work(product, dtype, device)
     passes = passes_needed(work, device)
-    taken: list[float] = []
-    while len(taken) < repeats and sum(taken) < PATIENCE_S:
-        taken.append(seconds(lambda: [work() for _ in range(passes)], device))
-    return statistics.median(taken) / passes
+    durations_s: list[float] = []
+    while len(durations_s) < repeats and sum(durations_s) < PATIENCE_S:
+        durations_s.append(seconds(lambda: [work() for _ in range(passes)], device))
+    return statistics.median(durations_s) / passes
 
 
 def square_rate(dtype: torch.dtype, device: str | torch.device, repeats: int = 3) -> float:
@@ -79,5 +79,5 @@ def own_rate(
     """FLOP/s of a tower's own products: its blocks' linear layers, alone; None for a tower of one block."""
     blocks = [product for product in products if product.part == "block"]
     with torch.inference_mode():
-        taken = sum(p.count * product_seconds(p, dtype, device, repeats) for p in blocks)
-    return sum(p.flops for p in blocks) / taken if blocks else None
+        total_s = sum(p.count * product_seconds(p, dtype, device, repeats) for p in blocks)
+    return sum(p.flops for p in blocks) / total_s if blocks else None

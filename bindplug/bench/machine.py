@@ -94,8 +94,8 @@ def processor() -> str:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
         return platform.processor() or platform.machine()
-    named = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
-    return named[0] if named else platform.machine()
+    model_names = [line.split(":", 1)[1].strip() for line in lines if line.startswith("model name")]
+    return model_names[0] if model_names else platform.machine()
 
 
 def _forget_peak() -> bool:

@@ -31,13 +31,13 @@ def parse_dtypes(text: str) -> list[str]:
         InputError: a name is unknown, or there is none.
     """
     aliases = {str(dtype).removeprefix("torch."): name for name, dtype in DTYPES.items() if name != "int8"}
-    named = [aliases.get(word, word) for word in (w.strip().lower() for w in text.split(",")) if word]
-    unknown = [name for name in named if name not in DTYPES]
-    if unknown or not named:
+    words = [aliases.get(word, word) for word in (w.strip().lower() for w in text.split(",")) if word]
+    unknown = [name for name in words if name not in DTYPES]
+    if unknown or not words:
         raise InputError(
             "--dtype", found=repr(text), expected=f"some of {', '.join(DTYPES)}, separated by commas"
         )
-    return list(dict.fromkeys(named))
+    return list(dict.fromkeys(words))
 
 
 def default_modalities(known: Collection[str]) -> list[str]:
@@ -109,8 +109,8 @@ def modality_names(text: str | None, known: Collection[str]) -> list[str]:
     """
     if text is None:
         return default_modalities(known)
-    named = [Modality.parse(word.strip()).value for word in text.split(",") if word.strip()]
-    absent = [name for name in named if name not in known]
-    if absent or not named:
+    names = [Modality.parse(word.strip()).value for word in text.split(",") if word.strip()]
+    absent = [name for name in names if name not in known]
+    if absent or not names:
         raise InputError("--modalities", found=repr(text), expected=f"some of {', '.join(known)}")
-    return list(dict.fromkeys(named))
+    return list(dict.fromkeys(names))

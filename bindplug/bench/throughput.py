@@ -138,7 +138,7 @@ def measure(
     with torch.inference_mode():
         rows = embed()[: len(reference)].float().cpu()
         passes = passes_needed(embed, model.device)
-        taken = [
+        times_s = [
             seconds(lambda: [embed() for _ in range(passes)], model.device) / passes for _ in range(repeats)
         ]
     products = products_of(model, modality, x)
@@ -146,7 +146,7 @@ def measure(
         modality,
         dtype,
         len(x),
-        [len(x) / one for one in taken],
+        [len(x) / time_s for time_s in times_s],
         deviation=float((rows - reference).abs().max() / reference.abs().max()),
         cosine=float(F.cosine_similarity(rows, reference, dim=-1).min()),
         flops=sum(product.flops for product in products) if products else None,

@@ -99,14 +99,14 @@ class Bridge(ABC):
             NoDirection: a row maps to nothing.
         """
         unit = unit_rows(rows, self.source.width, f"rows for a bridge from {self.source.name!r}")
-        mapped = self._map_as(self._centered(unit, modality), modality)
-        lengths = mapped.norm(dim=1)
+        target_rows = self._map_as(self._centered(unit, modality), modality)
+        lengths = target_rows.norm(dim=1)
         if not (lengths > VANISHED).all():
             row = int((~(lengths > VANISHED)).nonzero()[0])
             raise NoDirection(
                 f"row {row} maps to no direction in {self.target}: it lies where the bridge is blind"
             )
-        return torch.nn.functional.normalize(mapped, dim=1)
+        return torch.nn.functional.normalize(target_rows, dim=1)
 
     def embed(self, model: Encoder, queries: Query | Sequence[Query], **options: Any) -> Tensor:
         """Embed queries with ``model`` and map them; see :func:`bindplug.bridges.map_queries`.
@@ -174,12 +174,12 @@ class Bridge(ABC):
         Raises:
             InputError: rows as in a call, or the sides differ in number.
         """
-        mapped = self(source_rows, modality)
+        predictions = self(source_rows, modality)
         target = unit_rows(target_rows, self.target.width, "target rows")
-        if len(mapped) != len(target) or not len(target):
-            problem = f"{len(mapped)} source rows and {len(target)} target rows"
+        if len(predictions) != len(target) or not len(target):
+            problem = f"{len(predictions)} source rows and {len(target)} target rows"
             raise InputError("evaluating a bridge", found=problem, expected="as many of one as of the other")
-        return retrieval(mapped.detach().cpu(), target.detach().cpu(), self.target_mean)
+        return retrieval(predictions.detach().cpu(), target.detach().cpu(), self.target_mean)
 
     def save(self, path: str | Path, *, overwrite: bool = False) -> Path:
         """Write a directory of ``card.json`` and ``bridge.safetensors``; all of it or nothing.
@@ -219,9 +219,9 @@ class Bridge(ABC):
         card = read_card(path)
         kind = KINDS.get(card["kind"])
         if kind is None:
-            known = ", ".join(KINDS)
+            kinds = ", ".join(KINDS)
             raise CheckpointError(
-                f"{path / CARD.file} is damaged: unknown kind {card['kind']!r} (known: {known})"
+                f"{path / CARD.file} is damaged: unknown kind {card['kind']!r} (known: {kinds})"
             )
         if not issubclass(kind, cls):
             raise CheckpointError(f"{path} holds a {kind.__name__}, not a {cls.__name__}; use load_bridge()")

@@ -92,11 +92,11 @@ def fit(
     here = open_side(source, text_only=not several, device=device)
     there = open_side(target, text_only=not several, device=device)
     if bridge is not None:
-        opened = as_bridge(bridge, source=_space(here), target=_space(there))
-        if not isinstance(opened, LinearBridge):
-            kind = f"a {type(opened).__name__}"
+        fitted_bridge = as_bridge(bridge, source=_space(here), target=_space(there))
+        if not isinstance(fitted_bridge, LinearBridge):
+            kind = f"a {type(fitted_bridge).__name__}"
             raise InputError("fit()", found=kind, expected="a linear bridge: pairs refine no other")
-        result: Bridge = opened.copy()
+        result: Bridge = fitted_bridge.copy()
     else:
         method = options.get("method", "procrustes")
         if several and method == "vocabulary":
@@ -168,24 +168,24 @@ def _refine(
         )
     _check_count(len(items.source), items.name, [])
     x, first, skipped = _embedded(source, items.source, batch_size, progress)
-    y, second, others = _embedded(target, items.target, batch_size, progress)
-    both = sorted(set(first) & set(second))
-    skipped = [*skipped, *others]
-    _check_count(len(both), items.name, skipped)
+    y, second, target_skipped = _embedded(target, items.target, batch_size, progress)
+    common_indices = sorted(set(first) & set(second))
+    skipped = [*skipped, *target_skipped]
+    _check_count(len(common_indices), items.name, skipped)
     if skipped:
         lines = "".join(f"\n  {item}" for item in skipped)
         warnings.warn(
-            f"{items.name}: left out {len(items.source) - len(both)} of {len(items.source)} pairs:{lines}",
+            f"{items.name}: left out {len(items.source) - len(common_indices)} of {len(items.source)} pairs:{lines}",
             SkippedInputs,
             stacklevel=4,
         )
     source_keys, target_keys = items.keys()
     refinement = refine(
-        _unit(x, first, both, f"{items.source_modality} rows of {items.name}"),
-        _unit(y, second, both, f"{items.target_modality} rows of {items.name}"),
+        _unit(x, first, common_indices, f"{items.source_modality} rows of {items.name}"),
+        _unit(y, second, common_indices, f"{items.target_modality} rows of {items.name}"),
         start_of(bridge, items.source_modality),
-        source_keys=[source_keys[index] for index in both],
-        target_keys=[target_keys[index] for index in both],
+        source_keys=[source_keys[index] for index in common_indices],
+        target_keys=[target_keys[index] for index in common_indices],
         modality=items.source_modality,
         target_modality=items.target_modality,
         skipped=skipped,
@@ -231,10 +231,10 @@ def _embedded(
     return embedded.rows.detach().cpu(), list(embedded.kept), skipped
 
 
-def _unit(rows: Tensor, indices: Sequence[int], both: Sequence[int], what: str) -> Tensor:
+def _unit(rows: Tensor, indices: Sequence[int], common_indices: Sequence[int], what: str) -> Tensor:
     place = {index: number for number, index in enumerate(indices)}
-    picked = rows[torch.tensor([place[index] for index in both])]
-    return unit_rows(picked, rows.shape[1], what, dtype=torch.float64)
+    common_rows = rows[torch.tensor([place[index] for index in common_indices])]
+    return unit_rows(common_rows, rows.shape[1], what, dtype=torch.float64)
 
 
 def _check_count(count: int, name: str, skipped: Sequence[str]) -> None:

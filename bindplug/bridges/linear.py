@@ -110,10 +110,10 @@ class LinearBridge(Bridge):
             )
 
         bridge = build(x, y, ids)
-        held = held_out_mask(ids, held_out, seed)
-        if held is not None:
-            trial = build(x[~held], y[~held], regrouped(ids[~held]))
-            across = trial.evaluate(x[held], y[held])
+        is_held_out = held_out_mask(ids, held_out, seed)
+        if is_held_out is not None:
+            trial = build(x[~is_held_out], y[~is_held_out], regrouped(ids[~is_held_out]))
+            across = trial.evaluate(x[is_held_out], y[is_held_out])
             bridge.report = replace(bridge.report, retrieval=across)
         warn_of(bridge.report, repr(bridge))
         return bridge

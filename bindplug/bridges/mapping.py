@@ -66,10 +66,10 @@ def map_queries(
     rows, modalities = embed_leaves(
         model, bridge, leaves, recenter=recenter, batch_size=batch_size, progress=progress, workers=workers
     )
-    mapped = map_leaves(bridge, leaves, rows, modalities)
+    target_rows = map_leaves(bridge, leaves, rows, modalities)
     if not several:
         return torch.empty(0, bridge.target.width, device=model.device)
-    return torch.stack([compose(query, mapped, bridge.target_mean) for query in several])
+    return torch.stack([compose(query, target_rows, bridge.target_mean) for query in several])
 
 
 def distinct_leaves(queries: Iterable[Query]) -> list[AnyLeaf]:
@@ -168,8 +168,8 @@ def map_leaves(
     """
     if not leaves:
         return {}
-    mapped = bridge(rows, modality=list(modalities)).detach().float()
-    return dict(zip(leaves, mapped, strict=True))
+    target_rows = bridge(rows, modality=list(modalities)).detach().float()
+    return dict(zip(leaves, target_rows, strict=True))
 
 
 def compose(query: Query, rows: Mapping[AnyLeaf, Tensor], mean: Tensor | None = None) -> Tensor:
@@ -187,11 +187,11 @@ def compose(query: Query, rows: Mapping[AnyLeaf, Tensor], mean: Tensor | None = 
         return rows[query.terms[0][1]]
     if mean is None:
         return weighted_sum(query, rows)
-    stacked = torch.stack([rows[leaf] for _, leaf in query.terms])  # (T, D)
-    offsets = stacked - mean.to(stacked)
+    term_rows = torch.stack([rows[leaf] for _, leaf in query.terms])  # (T, D)
+    offsets = term_rows - mean.to(term_rows)
     weights = torch.tensor([weight for weight, _ in query.terms], dtype=torch.float64)
     weights = (weights / weights.abs().max()).to(
-        stacked
+        term_rows
     )  # (T,), the heaviest 1: no weight over- or underflows
     total = weights @ offsets  # (T,) @ (T, D) -> (D,)
     if not total.norm() > CANCELLATION_NORM:

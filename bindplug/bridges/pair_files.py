@@ -111,10 +111,10 @@ def _read(file: Path) -> tuple[list[str], list[list[str]]]:
         raise InputError(str(file), found=f"the columns {','.join(header)[:80]}", expected=EXPECTED)
     for number, line in enumerate(lines[1:], start=2):
         if len(line) != 2 or not all(cell.strip() for cell in line):
-            unpaired = ",".join(line)[:60]
+            line_text = ",".join(line)[:60]
             raise InputError(
                 str(file),
-                found=f"{unpaired!r} on line {number}",
+                found=f"{line_text!r} on line {number}",
                 expected=f"two cells, {header[0]} and {header[1]}",
             )
     if len(lines) == 1:

@@ -120,8 +120,8 @@ def held_out_mask(ids: Tensor, fraction: float, seed: int) -> Tensor | None:
     groups_held_out = torch.zeros(len(sizes), dtype=torch.bool)
     groups_held_out[order[before < fraction * len(ids)]] = True
     mask = groups_held_out[ids]
-    held = int(mask.sum())
-    return mask if held >= FEWEST_HELD_OUT and len(ids) - held >= FEWEST_PAIRS else None
+    held_out_count = int(mask.sum())
+    return mask if held_out_count >= FEWEST_HELD_OUT and len(ids) - held_out_count >= FEWEST_PAIRS else None
 
 
 def folds(ids: Tensor, count: int, seed: int) -> list[Tensor]:

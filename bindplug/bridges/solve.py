@@ -45,8 +45,8 @@ def procrustes(source: Tensor, target: Tensor) -> Solution:
     """
     left, sizes, right = torch.linalg.svd(source.T @ target, full_matrices=False)
     largest = float(sizes[0]) if len(sizes) else 0.0
-    spanned = sizes > largest * ROW_PRECISION
-    weight = left[:, spanned] @ right[spanned]
+    is_spanned = sizes > largest * ROW_PRECISION
+    weight = left[:, is_spanned] @ right[is_spanned]
     return Solution(weight, _gain(_energy(target), _energy(source @ weight)))
 
 
@@ -72,9 +72,12 @@ def ridge(
     for part in parts if len(parts) > 1 and unit > 0 else ():
         x, y = source[part], target[part]
         values, vectors = torch.linalg.eigh(scatter - x.T @ x)
-        fold, aimed = x @ vectors, vectors.T @ (cross - x.T @ y)
+        fold, rotated_cross = x @ vectors, vectors.T @ (cross - x.T @ y)
         # Squared lengths of predictions from their Gram matrix: no product of rows for each strength.
-        lengths, matches = (fold.T @ fold) * (aimed @ aimed.T), (aimed * (fold.T @ y)).sum(1)
+        lengths, matches = (
+            (fold.T @ fold) * (rotated_cross @ rotated_cross.T),
+            (rotated_cross * (fold.T @ y)).sum(1),
+        )
         for i, tried_strength in enumerate(candidates):
             shrunk = _shrunk(values, tried_strength * unit)
             energy = shrunk @ lengths @ shrunk
@@ -88,9 +91,9 @@ def ridge(
 
 def _shrunk(values: Tensor, strength: float) -> Tensor:
     """1 / (eigenvalue + strength), 0 where both vanish (the minimum-norm solution)."""
-    damped = values.clamp(min=0.0) + strength
-    smallest = damped.max() * len(values) * torch.finfo(values.dtype).eps
-    return torch.where(damped > smallest, 1.0 / damped, torch.zeros_like(damped))
+    denominators = values.clamp(min=0.0) + strength
+    smallest = denominators.max() * len(values) * torch.finfo(values.dtype).eps
+    return torch.where(denominators > smallest, 1.0 / denominators, torch.zeros_like(denominators))
 
 
 def _energy(rows: Tensor) -> float:

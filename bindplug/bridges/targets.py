@@ -215,8 +215,8 @@ def read_names(path: str | Path) -> list[str]:
         raise InputError(str(path), found=problem, expected=expected) from None
     if not all(isinstance(name, str) for name in names):
         raise InputError(str(path), found="items that are no text", expected=expected)
-    cleaned = [" ".join(name.replace("_", " ").split()) for name in names]
-    named = [name for name in cleaned if name]
+    readable_names = [" ".join(name.replace("_", " ").split()) for name in names]
+    named = [name for name in readable_names if name]
     if not named:
         raise InputError(str(path), found="no names", expected=expected)
     return named

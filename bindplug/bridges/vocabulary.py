@@ -126,15 +126,15 @@ class VocabularyBridge(Bridge):
                 provenance=provenance,
             )
 
-        held = held_out_mask(ids, held_out, seed)
+        is_held_out = held_out_mask(ids, held_out, seed)
         if scale is None:
             # Chosen among the pairs that are not held out, so that the report stays honest.
-            part = slice(None) if held is None else ~held
+            part = slice(None) if is_held_out is None else ~is_held_out
             scale = _choose_scale(build, x[part], y[part], regrouped(ids[part]), seed)
         bridge = build(x, y, scale, names)
-        if held is not None:
-            trial = build(x[~held], y[~held], scale)
-            across = trial.evaluate(x[held], y[held])
+        if is_held_out is not None:
+            trial = build(x[~is_held_out], y[~is_held_out], scale)
+            across = trial.evaluate(x[is_held_out], y[is_held_out])
             bridge.report = replace(bridge.report, retrieval=across)
         warn_of(bridge.report, repr(bridge))
         return bridge
@@ -159,8 +159,8 @@ class VocabularyBridge(Bridge):
         return self._shares(centered) @ self.target_words.to(centered)
 
     def _shares(self, centered: Tensor) -> Tensor:
-        compared = self._compared(centered + (0.0 if self.center else self._text_mean(centered)))
-        return (self.scale * compared @ self._keys.to(centered).T).softmax(dim=1)
+        query_rows = self._compared(centered + (0.0 if self.center else self._text_mean(centered)))
+        return (self.scale * query_rows @ self._keys.to(centered).T).softmax(dim=1)
 
     def _origin(self, like: Tensor) -> Tensor:
         return self._text_mean(like) if self.center else torch.zeros_like(like[0])
@@ -203,9 +203,9 @@ def _choose_scale(
     left_out = held_out_mask(ids, 0.2, seed + 1)
     if left_out is None:
         return DEFAULT_SCALE
-    some = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
-    new = some[left_out[some]][:MOST_TRIED]
-    old = some[~left_out[some]][:MOST_TRIED]
+    order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
+    new = order[left_out[order]][:MOST_TRIED]
+    old = order[~left_out[order]][:MOST_TRIED]
 
     def nearness(scale: float) -> float:
         trial = fit(x[~left_out], y[~left_out], scale)

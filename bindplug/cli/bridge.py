@@ -134,7 +134,7 @@ def fit(
     embedder = _target(target, names, target_space, str(resolve_device(device)), text_only=not pairs)
     choice = ModelChoice(source, device)
     model = choice.load() if pairs else choice.load({"text"})
-    fitted = fit_sides(
+    result = fit_sides(
         model,
         embedder,
         texts,
@@ -148,8 +148,8 @@ def fit(
         provenance={"source": source},
         **options,
     )
-    fitted.save(output, overwrite=overwrite)
-    _show(fitted, output, as_json)
+    result.save(output, overwrite=overwrite)
+    _show(result, output, as_json)
 
 
 @bridge.command("list")
@@ -247,20 +247,20 @@ def _target(
     return open_side(target, text_only=text_only, device=device)
 
 
-def _show(fitted: Bridge, name: str, as_json: bool) -> None:
+def _show(bridge: Bridge, name: str, as_json: bool) -> None:
     card = {
         "path": name,
-        "kind": fitted.kind,
-        "source": {"name": fitted.source.name, "width": fitted.source.width},
-        "target": {"name": fitted.target.name, "width": fitted.target.width},
-        "modalities": list(fitted.modalities),
-        "report": fitted.report.to_dict(),
-        "provenance": fitted.provenance,
+        "kind": bridge.kind,
+        "source": {"name": bridge.source.name, "width": bridge.source.width},
+        "target": {"name": bridge.target.name, "width": bridge.target.width},
+        "modalities": list(bridge.modalities),
+        "report": bridge.report.to_dict(),
+        "provenance": bridge.provenance,
     }
     if as_json:
         from bindplug.cli.tables import print_json
 
         print_json(card)
         return
-    click.echo(f"{name}: {fitted.source} -> {fitted.target}")
-    click.echo(str(fitted.report))
+    click.echo(f"{name}: {bridge.source} -> {bridge.target}")
+    click.echo(str(bridge.report))

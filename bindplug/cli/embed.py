@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from bindplug.cli.engines import LOCAL, EmbedJob, find_engine, parse_engine_options, run_engine
-from bindplug.cli.messages import escape, report_notes, report_skipped
+from bindplug.cli.messages import report_notes, report_skipped
 from bindplug.cli.options import ModelChoice, model_options, output_options
 from bindplug.cli.sources import (
     SourceCommand,
@@ -28,7 +28,7 @@ from bindplug.cli.sources import (
     source_options,
 )
 from bindplug.cli.windows import check_windows, in_windows, window_options
-from bindplug.errors import InputError
+from bindplug.errors import InputError, printable
 
 if TYPE_CHECKING:
     from bindplug.cli.journal import Journal
@@ -245,7 +245,7 @@ def _already_there(path: Path, identity: dict[str, Any], as_json: bool, quiet: b
         notes = metadata["notes"]
         print_json({"output": str(path), "rows": rows, "skipped": skipped, "notes": notes, "complete": True})
     elif not quiet:
-        click.echo(escape(f"{path}: already complete, {rows} rows"), err=True)
+        click.echo(printable(f"{path}: already complete, {rows} rows"), err=True)
     return report_skipped(skipped)
 
 
@@ -273,11 +273,11 @@ def _embed_missing(
         else:
             skipped += part.skipped
             notes += part.notes
-    started: deque[tuple[int, list[list[int]]]] = deque()
+    in_flight: deque[tuple[int, list[list[int]]]] = deque()
 
     def parts() -> Iterator[list[Query]]:  # consumed ahead of the rows, by no more than the readers need
         for start in missing:
-            started.append((start, journal.state(start)))
+            in_flight.append((start, journal.state(start)))
             yield [source.query(sources.options) for source in journal.part_items(start)]
 
     embedded = embed_parts(model, parts(), batch_size=batch_size, on_error=on_error, workers=workers)
@@ -285,7 +285,7 @@ def _embed_missing(
         for result in iterate_with_progress(
             embedded, label="embedding", total=len(missing), quiet=quiet or None
         ):
-            start, state = started.popleft()
+            start, state = in_flight.popleft()
             part = part_of(result, journal.part_items(start), start, state)
             journal.write(start, part)
             skipped += part.skipped
@@ -308,5 +308,5 @@ def _report(
         print_json({"output": str(path), "rows": row_count, "skipped": skipped, "notes": notes})
     elif not quiet:
         left_out = f", {len(skipped)} skipped" if skipped else ""
-        click.echo(escape(f"{path}: {row_count} rows{left_out}"), err=True)
+        click.echo(printable(f"{path}: {row_count} rows{left_out}"), err=True)
         report_notes(notes)

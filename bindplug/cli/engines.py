@@ -12,11 +12,11 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from bindplug.cli.messages import escape, report_notes, report_skipped, say
+from bindplug.cli.messages import report_notes, report_skipped, say
 from bindplug.cli.options import ModelChoice, announce_toy
 from bindplug.cli.sources import Sources
 from bindplug.cli.tables import print_json
-from bindplug.errors import InputError, PluginError
+from bindplug.errors import InputError, PluginError, printable
 
 if TYPE_CHECKING:
     from bindplug.cards import EngineCard
@@ -156,7 +156,7 @@ def run_engine(entry: Entry[EngineCard], job: EmbedJob, *, as_json: bool) -> int
     elif not job.quiet:
         done = "already complete, " if summary.complete else ""
         left_out = f", {summary.skipped_count} skipped" if summary.skipped_count else ""
-        click.echo(escape(f"{summary.output}: {done}{summary.rows} rows{left_out}"), err=True)
+        click.echo(printable(f"{summary.output}: {done}{summary.rows} rows{left_out}"), err=True)
         report_notes(summary.notes)
     code = report_skipped(summary.skipped)
     more = summary.skipped_count - len(summary.skipped)

@@ -142,8 +142,8 @@ class Journal:
         except Exception:  # whatever a damaged file makes numpy or json raise
             warnings.warn(f"{path} is damaged and is made again", stacklevel=2)
             return None
-        changed = part.state != self.state(start)
-        return None if changed or (part.skipped and not self.keep_skipped) else part
+        is_changed = part.state != self.state(start)
+        return None if is_changed or (part.skipped and not self.keep_skipped) else part
 
     def write(self, start: int, part: Part) -> None:
         """Keep a finished part; it is on disk, whole, when this returns.

@@ -7,6 +7,8 @@ from typing import Any
 
 import click
 
+from bindplug.errors import printable
+
 OK, FAILED, USAGE, SKIPPED, INTERRUPTED = 0, 1, 2, 3, 130
 """Exit codes: done, an error, wrong usage, done with inputs skipped, stopped by the user."""
 
@@ -17,13 +19,7 @@ def say(line: str) -> None:
     What a file name or an error text may hold besides is escaped: control characters, which could command the
     terminal, and bytes that are not UTF-8.
     """
-    click.echo(f"bindplug: {escape(' '.join(line.split()))}", err=True)
-
-
-def escape(text: str) -> str:
-    """The text with control characters and lone surrogates written as escapes."""
-    printable = "".join(c if c.isprintable() else c.encode("unicode_escape").decode() for c in text)
-    return printable.encode("utf-8", errors="backslashreplace").decode("utf-8")
+    click.echo(f"bindplug: {printable(' '.join(line.split()))}", err=True)
 
 
 MOST_NOTES = 50

@@ -34,10 +34,12 @@ def models(commercial: bool, as_json: bool, quiet: bool) -> None:
     every = [*list_models(tool=None), *(card for source in sources for card in source.models)]
     cards = [describe_card(card) for card in every]
     if commercial:
-        others = [card for card in cards if card["commercial"] is not True]
+        noncommercial = [card for card in cards if card["commercial"] is not True]
         cards = [card for card in cards if card["commercial"] is True]
-        if others and not quiet:
-            names = ", ".join(f"{card['name']} ({card['license'] or 'unknown license'})" for card in others)
+        if noncommercial and not quiet:
+            names = ", ".join(
+                f"{card['name']} ({card['license'] or 'unknown license'})" for card in noncommercial
+            )
             click.echo(f"bindplug: left out {names}", err=True)
     if as_json:
         from bindplug.cli.tables import print_json

@@ -91,10 +91,10 @@ class Source:
 
     def query(self, options: ReaderOptions) -> Query:
         """The query for it, read with the options of its modality."""
-        chosen = dict(options.get(self.modality, {}))
+        settings = dict(options.get(self.modality, {}))
         if self.span is not None:
-            chosen |= {"start": self.span[0], "end": self.span[1]}
-        return Query([(1.0, Leaf(Modality.parse(self.modality), self.source, chosen))])
+            settings |= {"start": self.span[0], "end": self.span[1]}
+        return Query([(1.0, Leaf(Modality.parse(self.modality), self.source, settings))])
 
 
 @dataclass
@@ -234,10 +234,10 @@ def check_option_values(options: ReaderOptions) -> None:
         return
     from bindplug.inputs import make_preprocess
 
-    for modality, chosen in options.items():
+    for modality, settings in options.items():
         reader = make_preprocess([modality])[modality]
         names = inspect.signature(reader.read).parameters
-        values = {name: value for name, value in chosen.items() if name in names}
+        values = {name: value for name, value in settings.items() if name in names}
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")
@@ -254,13 +254,13 @@ def check_reader_options(model: Encoder, options: ReaderOptions) -> None:
     Raises:
         click.BadParameter: naming the options that the reader has.
     """
-    for modality, chosen in options.items():
+    for modality, settings in options.items():
         reader = model.preprocess.get(modality)
         if reader is None:
             continue
         parameters = list(inspect.signature(reader.read).parameters.values())[1:]
         names = [p.name for p in parameters if p.kind in (p.KEYWORD_ONLY, p.POSITIONAL_OR_KEYWORD)]
-        unknown = [name for name in chosen if name not in names]
+        unknown = [name for name in settings if name not in names]
         if unknown and not any(p.kind is p.VAR_KEYWORD for p in parameters):
             raise click.BadParameter(
                 f"the {modality} reader has no option {unknown[0]!r}; it has: {', '.join(names) or 'none'}",
@@ -303,17 +303,17 @@ def gather(
             f"or --image {files[0]}, --audio {files[0]}, ..."
         )
     options = parse_reader_options(reader)
-    typed: list[Source] = []
+    sources: list[Source] = []
     for name, value in _in_order(by_option, lists):
-        typed += read_list(value, modality) if name == "lists" else [Source(name, value)]
+        sources += read_list(value, modality) if name == "lists" else [Source(name, value)]
     for value in files:
         from_list = value == STANDARD_INPUT
-        typed += read_list(value, modality) if from_list else [Source(str(modality), value)]
-    if not typed:
+        sources += read_list(value, modality) if from_list else [Source(str(modality), value)]
+    if not sources:
         choices = "FILES with --modality, or " if modality_is_an_option() else ""
         raise click.UsageError(f"nothing to read: give {choices}--image FILE, --text SENTENCE, ...")
     items: list[Source] = []
-    for source in typed:
+    for source in sources:
         if source.is_text:
             if not as_typed:  # it may be a table of sentences
                 _warn_of_file_name(source.value)
@@ -370,9 +370,9 @@ def _in_order(by_option: Mapping[str, Sequence[str]], lists: Sequence[str]) -> l
 
 def _source_of_line(line: str, modality: str | None, place: str) -> Source:
     head, tab, rest = line.partition("\t")
-    stated = _NAMES.get(head.strip()) if tab else None
-    if stated is not None:
-        return Source(stated, rest.strip())
+    line_modality = _NAMES.get(head.strip()) if tab else None
+    if line_modality is not None:
+        return Source(line_modality, rest.strip())
     if modality is None:
         detail = repr(line if len(line) <= 60 else f"{line[:57]}...")
         raise InputError(place, found=detail, expected="modality<TAB>source, as no --modality is given")

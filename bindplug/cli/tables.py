@@ -101,8 +101,8 @@ def heat_table(
         places: decimals of a cosine.
         width: columns of the screen.
     """
-    compared = [v for i, row in enumerate(values) for j, v in enumerate(row) if not (same and i == j)]
-    low, high = (0.0, 1.0) if percent or not compared else (min(compared), max(compared))
+    off_diagonal = [v for i, row in enumerate(values) for j, v in enumerate(row) if not (same and i == j)]
+    low, high = (0.0, 1.0) if percent or not off_diagonal else (min(off_diagonal), max(off_diagonal))
     head = min(24, max(map(len, rows))) + 1
     fitting = max(1, (width - head) // (places + 5))
     tables = []

@@ -59,16 +59,16 @@ def gather_terms(
         NoDirection: the sources cancel.
     """
     options = parse_reader_options(reader)
-    typed = _in_order(by_option)
-    if not typed:
+    inputs = _in_order(by_option)
+    if not inputs:
         raise click.UsageError("nothing to look for: give --image FILE, --audio FILE, --text SENTENCE, ...")
-    sources = Sources([Source(name.removeprefix(MINUS), value) for name, value in typed], options)
+    sources = Sources([Source(name.removeprefix(MINUS), value) for name, value in inputs], options)
     sources.ensure_present()
     check_option_values(options)
-    factors = parse_weights(weights, len(typed))
+    factors = parse_weights(weights, len(inputs))
     terms = [
         (-factor if name.startswith(MINUS) else factor) * query
-        for (name, _), factor, query in zip(typed, factors, sources.queries(), strict=True)
+        for (name, _), factor, query in zip(inputs, factors, sources.queries(), strict=True)
     ]
     total = Query(term for query in terms for term in query.terms)
     if not total.terms:

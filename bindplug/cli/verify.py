@@ -79,8 +79,8 @@ def report_on(
         checks.append({"name": "loads", "passed": None if optional else False, "note": str(error)})
     except BindplugError as error:
         checks.append({"name": "weights", "passed": False, "note": str(error)})
-    passed = bool(checks) and all(check["passed"] is not False for check in checks)
-    return {"model": name, "passed": passed, "checks": checks}
+    has_passed = bool(checks) and all(check["passed"] is not False for check in checks)
+    return {"model": name, "passed": has_passed, "checks": checks}
 
 
 def _names_here() -> list[str]:

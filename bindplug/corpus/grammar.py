@@ -294,18 +294,18 @@ def builtin_corpus() -> Corpus:
 
     Variants of a noun form one group. The word lists and the grammar were written for bindplug.
     """
-    grouped: dict[str, str] = {}
+    group_of: dict[str, str] = {}
     for category in ADJECTIVES:
         for index, noun in enumerate(_words(category)):
             group = noun.rstrip("*")
             for phrase in _thing(category, noun, index):
-                grouped.setdefault(phrase, group)
+                group_of.setdefault(phrase, group)
     for index, (subject, doing) in enumerate(_clauses("sounds")):
         for phrase in _sound(subject, doing, index):
-            grouped.setdefault(phrase, _bare(subject))
+            group_of.setdefault(phrase, _bare(subject))
     for subject, doing in _clauses("activities"):
-        grouped.setdefault(f"{with_article(subject)} {doing}", subject)
-    return Corpus("bindplug English phrases, version 1", tuple(grouped), tuple(grouped.values()))
+        group_of.setdefault(f"{with_article(subject)} {doing}", subject)
+    return Corpus("bindplug English phrases, version 1", tuple(group_of), tuple(group_of.values()))
 
 
 def with_article(phrase: str) -> str:

@@ -33,10 +33,10 @@ class Corpus:
         """
         if isinstance(texts, (str, bytes)) or not all(isinstance(text, str) for text in texts):
             raise InputError(name, found="items that are no text", expected="a sequence of texts")
-        kept = tuple(dict.fromkeys(stripped for text in texts if (stripped := text.strip())))
-        if not kept:
+        unique_texts = tuple(dict.fromkeys(stripped for text in texts if (stripped := text.strip())))
+        if not unique_texts:
             raise InputError(name, found="no texts", expected="a sequence of texts")
-        return cls(name, kept)
+        return cls(name, unique_texts)
 
     def __len__(self) -> int:
         return len(self.texts)

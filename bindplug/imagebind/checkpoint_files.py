@@ -70,14 +70,16 @@ def verify_checksums(path: str | Path, tensors: Mapping[str, Tensor]) -> None:
         return
     with damage_named(path), zipfile.ZipFile(path) as archive:
         checksums = {(record.CRC, record.file_size) for record in archive.infolist()}
-    damaged, pages = [], MappedPages()
+    damaged_names, pages = [], MappedPages()
     for name, tensor in tensors.items():
         if _checksum(tensor) not in checksums:
-            damaged.append(name)
+            damaged_names.append(name)
         pages.release(tensor)
     # An archive written without checksums matches nowhere, and says nothing about damage.
-    if damaged and len(damaged) < len(tensors):
-        raise CheckpointError(f"{path} is damaged; {shorten('not as written', damaged)}. Download it again")
+    if damaged_names and len(damaged_names) < len(tensors):
+        raise CheckpointError(
+            f"{path} is damaged; {shorten('not as written', damaged_names)}. Download it again"
+        )
 
 
 def shorten(kind: str, names: list[str]) -> str:

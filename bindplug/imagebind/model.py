@@ -321,8 +321,8 @@ class ImageBind(Encoder, nn.Module):
         table = self.towers["text"].token_embedding
         assert isinstance(table, nn.Embedding)
         # only the rows in use are read: the table may be a mapped file
-        used = ids.unique()
-        return frozenset(used[~table.weight[used].any(dim=1)].tolist())
+        unique_ids = ids.unique()
+        return frozenset(unique_ids[~table.weight[unique_ids].any(dim=1)].tolist())
 
     def scale_of(self, modality: str) -> float:
         """The factor on cosines at which a modality was trained against images; 1 for images and videos."""

@@ -120,15 +120,15 @@ def model_shapes(config: ImageBindConfig) -> Mapping[str, tuple[int, ...]]:
         for name, tensor in state.items():
             count = config.tower(tower).blocks if name.startswith("blocks.0.") else 1
             for index in range(count):
-                numbered = name.replace("blocks.0.", f"blocks.{index}.", 1) if count > 1 else name
-                shapes[f"towers.{tower}.{numbered}"] = tuple(tensor.shape)
+                layer_name = name.replace("blocks.0.", f"blocks.{index}.", 1) if count > 1 else name
+                shapes[f"towers.{tower}.{layer_name}"] = tuple(tensor.shape)
     return shapes
 
 
 def names_of(config: ImageBindConfig, towers: Iterable[str]) -> list[str]:
     """The official names of those towers."""
-    selected = set(towers)
-    return [name for name in expected_shapes(config) if tower_of(name) in selected]
+    tower_names = set(towers)
+    return [name for name in expected_shapes(config) if tower_of(name) in tower_names]
 
 
 def causal_mask(length: int, like: Tensor) -> Tensor:
@@ -179,8 +179,8 @@ def from_official(state: Mapping[str, Tensor], config: ImageBindConfig) -> dict[
 
 def join(tensors: list[Tensor]) -> Tensor:
     """Tensors of equal shape one below the other; without a copy where they lie so in memory."""
-    first, *others = tensors
-    if not others:
+    first, *further_tensors = tensors
+    if not further_tensors:
         return first
     size = first.numel() * first.element_size()
     side_by_side = not first.is_meta and all(

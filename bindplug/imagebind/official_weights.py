@@ -192,14 +192,14 @@ def check_finite(tensors: Mapping[str, Tensor], what: str) -> None:
     Raises:
         CheckpointError: some do; they are listed.
     """
-    damaged, pages = [], MappedPages()
+    damaged_names, pages = [], MappedPages()
     for name, tensor in tensors.items():
         if name != TEXT_MASK and not is_finite(tensor):
-            damaged.append(name)
+            damaged_names.append(name)
         pages.release(tensor)
-    if damaged:
+    if damaged_names:
         raise CheckpointError(
-            f"{what} is damaged; {shorten('not finite', damaged)}. Expected finite numbers alone: download or "
+            f"{what} is damaged; {shorten('not finite', damaged_names)}. Expected finite numbers alone: download or "
             f"convert it again"
         )
 
@@ -215,8 +215,8 @@ def check_mask(mask: Tensor, what: str) -> None:
 
 
 def _cloned(name: str, value: Any, towers: Collection[str]) -> Any:
-    needed = tower_of(str(name)) in towers or name == TEXT_SCALE
-    return value.detach().clone() if needed and isinstance(value, Tensor) else value
+    is_needed = tower_of(str(name)) in towers or name == TEXT_SCALE
+    return value.detach().clone() if is_needed and isinstance(value, Tensor) else value
 
 
 def _missing(shapes: Collection[str], config: ImageBindConfig, towers: Collection[str]) -> list[str]:

@@ -90,16 +90,18 @@ def to_open_clip(state: Mapping[str, Tensor]) -> dict[str, Tensor]:
     Raises:
         CheckpointError: there is neither an image nor a text tower, or a name of theirs is unknown.
     """
-    shared = {n: t for n, t in state.items() if tower_of(n) in ("vision", "text") and n != TEXT_MASK}
-    names = {official: _open_clip_name(official) for official in shared}
+    clip_tensors = {n: t for n, t in state.items() if tower_of(n) in ("vision", "text") and n != TEXT_MASK}
+    names = {official: _open_clip_name(official) for official in clip_tensors}
     unknown = [official for official, theirs in names.items() if theirs is None]
-    if unknown or not shared:
+    if unknown or not clip_tensors:
         raise CheckpointError(
             f"open_clip's layout has no place for {', '.join(unknown[:20])}"
             if unknown
             else "the state dict holds neither an image nor a text tower"
         )
-    return {theirs: _to_theirs(theirs, shared[official]) for official, theirs in names.items() if theirs}
+    return {
+        theirs: _to_theirs(theirs, clip_tensors[official]) for official, theirs in names.items() if theirs
+    }
 
 
 def _official_name(theirs: str) -> str | None:

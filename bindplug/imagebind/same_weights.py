@@ -194,11 +194,11 @@ def _counts(tensors: Mapping[str, Tensor], depths: Mapping[str, int]) -> Iterato
     """Name and number of samples of the defining tensors, then of all blocks together."""
     rest = 0
     for name, count in _layout(depths).items():
-        taken = min(count, tensors[name].numel() // (_frames(name, tensors[name])))
+        sample_size = min(count, tensors[name].numel() // (_frames(name, tensors[name])))
         if name in DEFINING:
-            yield name, taken
+            yield name, sample_size
         else:
-            rest += taken
+            rest += sample_size
     yield "its blocks", rest
 
 

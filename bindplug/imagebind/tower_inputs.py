@@ -83,11 +83,11 @@ def embed_clips(embed: Callable[[Tensor], Tensor], x: Tensor, *, once: bool) -> 
     flat = x.flatten(0, 1)  # (B, S, ...) -> (B * S, ...)
     if once and x.shape[1] > 1 and not is_tracing():
         # (B, S): whether a clip differs from the one before it
-        changed = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
-        changed[:, 1:] = (x[:, 1:] != x[:, :-1]).flatten(2).any(-1)
-        if not bool(changed.all()):
-            changed = changed.flatten()
-            rows = embed(flat[changed])[changed.cumsum(0) - 1]  # (different, E) -> (B * S, E)
+        is_changed = torch.ones(x.shape[:2], dtype=torch.bool, device=x.device)
+        is_changed[:, 1:] = (x[:, 1:] != x[:, :-1]).flatten(2).any(-1)
+        if not bool(is_changed.all()):
+            is_changed = is_changed.flatten()
+            rows = embed(flat[is_changed])[is_changed.cumsum(0) - 1]  # (different, E) -> (B * S, E)
             return rows.unflatten(0, x.shape[:2])
     return embed(flat).unflatten(0, (-1, x.shape[1]))  # (B * S, E) -> (B, S, E)
 

@@ -86,8 +86,8 @@ class FakeEncoder(Encoder):
 
     def tokenizer(self, sentences: str | Sequence[str]) -> Tensor:
         """(B, D) numbers in place of token ids."""
-        listed = [sentences] if isinstance(sentences, str) else sentences
-        return torch.stack([self.preprocess["text"](sentence) for sentence in listed])
+        sentence_list = [sentences] if isinstance(sentences, str) else sentences
+        return torch.stack([self.preprocess["text"](sentence) for sentence in sentence_list])
 
     def encode(self, modality: str, x: Tensor, normalize: bool = False) -> Tensor:
         """(B, D) -> (B, D): the input itself, or its unit rows."""
@@ -148,8 +148,8 @@ class AdapterContract:
         expected = self.use_original(self.make_target())
         before = snapshot(target)
         self.use_upgraded(self.upgraded(target), 1.0)
-        changed = sorted(difference(before, snapshot(target)))
-        assert not changed, f"upgrading or using the upgraded tool changed the original: {', '.join(changed)}"
+        changes = sorted(difference(before, snapshot(target)))
+        assert not changes, f"upgrading or using the upgraded tool changed the original: {', '.join(changes)}"
         assert same(self.use_original(target), expected), "the original behaves differently after its upgrade"
 
     def test_forwarded_attributes_are_the_originals(self) -> None:
@@ -216,8 +216,8 @@ def public_attributes(target: Any) -> set[str]:
 
 def _modules(target: Any) -> list[tuple[str, torch.nn.Module]]:
     """Every network inside ``target``: itself, or held in its attributes."""
-    held = {"": target} if isinstance(target, torch.nn.Module) else dict(vars(target))
-    roots = {name: value for name, value in held.items() if isinstance(value, torch.nn.Module)}
+    attributes = {"": target} if isinstance(target, torch.nn.Module) else dict(vars(target))
+    roots = {name: value for name, value in attributes.items() if isinstance(value, torch.nn.Module)}
     return [
         (f"{root}.{path}".strip("."), m) for root, value in roots.items() for path, m in value.named_modules()
     ]

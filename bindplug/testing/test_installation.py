@@ -69,11 +69,11 @@ def test_bundled_plugins_are_ready_or_name_what_they_lack() -> None:
 
 def test_the_command_line_compares(queries: dict[str, Query], tmp_path: Path) -> None:
     command = ["compare", "--text", "a dog", "--text", "a train", "--json", "--model", MODEL]
-    done = subprocess.run(
+    process = subprocess.run(
         [sys.executable, "-m", "bindplug.cli", *command],
         capture_output=True,
         text=True,
         cwd=tmp_path,
         check=True,
     )
-    assert len(json.loads(done.stdout)["cosines"]) == 2
+    assert len(json.loads(process.stdout)["cosines"]) == 2

@@ -82,12 +82,15 @@ def cutoffs(
     """
     check_promise(fpr, bound, confidence)
     known, absent = _listed(known, "known"), _listed(absent, "absent")
-    others = [] if present is None else _listed(present, "present")
+    present_items = [] if present is None else _listed(present, "present")
     known_modalities = _modalities(known, "known")
     known_rows: Tensor | None = None
     absent_rows: Tensor | None = None
     if isinstance(model, Encoder):
-        absent_modalities, other_modalities = _modalities(absent, "absent"), _modalities(others, "present")
+        absent_modalities, other_modalities = (
+            _modalities(absent, "absent"),
+            _modalities(present_items, "present"),
+        )
         _check_sizes(absent_modalities, fpr, bound, confidence)
 
         def embedded(queries: list[Query]) -> Tensor:
@@ -95,12 +98,14 @@ def cutoffs(
 
         known_rows, absent_rows = embedded(known), embedded(absent)
         scores = model.scores(absent_rows, known_rows)  # (N, C)
-        other_scores = model.scores(embedded(others), known_rows) if others else None
+        other_scores = model.scores(embedded(present_items), known_rows) if present_items else None
         space, name = space_of(model), COSINE
     elif isinstance(model, Scorer):
         scores, absent_modalities = model.match_scores(known, absent)
         _check_sizes(absent_modalities, fpr, bound, confidence)
-        other_scores, other_modalities = model.match_scores(known, others) if others else (None, [])
+        other_scores, other_modalities = (
+            model.match_scores(known, present_items) if present_items else (None, [])
+        )
         space, name = model.score_space, model.score_name
     else:
         problem = f"a {type(model).__name__}"
@@ -153,14 +158,14 @@ def _pair(
     known_rows: Tensor | None,
     known: int,
 ) -> PairCutoff:
-    ordered = scores.detach().double().cpu().sort(descending=True).values
-    size = len(ordered)
+    descending = scores.detach().double().cpu().sort(descending=True).values
+    size = len(descending)
     most = most_above(size, fpr, bound, confidence)
     assert most is not None  # _check_sizes saw to it
-    threshold = float(ordered[most])
-    above = int((ordered > threshold).sum())
+    threshold = float(descending[most])
+    above = int((descending > threshold).sum())
     low, high = rate_interval(most, size, above)
-    quantiles = torch.quantile(ordered, torch.linspace(0.0, 1.0, QUANTILES, dtype=torch.float64))
+    quantiles = torch.quantile(descending, torch.linspace(0.0, 1.0, QUANTILES, dtype=torch.float64))
     share = count = None
     interval: tuple[float, float] | tuple[None, None] = (None, None)
     if kept is not None:
@@ -179,7 +184,7 @@ def _pair(
         above=above,
         rate_low=low,
         rate_high=high,
-        score_quantiles=tuple(quantiles.clamp(ordered[-1], ordered[0]).cummax(0).values.tolist()),
+        score_quantiles=tuple(quantiles.clamp(descending[-1], descending[0]).cummax(0).values.tolist()),
         kept=share,
         kept_low=interval[0],
         kept_high=interval[1],

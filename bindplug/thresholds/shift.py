@@ -36,17 +36,17 @@ def score_concern(pair: PairCutoff, scores: Tensor) -> str | None:
     Source: Smirnov, Table for Estimating the Goodness of Fit of Empirical Distributions (1948).
     """
     scores = scores.detach().double().cpu()
-    rejected = scores[scores <= pair.threshold].sort().values
-    count = len(rejected)
+    rejected_scores = scores[scores <= pair.threshold].sort().values
+    count = len(rejected_scores)
     if count < FEWEST:
         return None
     quantiles = torch.tensor(pair.score_quantiles, dtype=torch.float64)
     sample = quantiles[quantiles <= pair.threshold]
     # Both distributions just at and just before every score of either: their distance is greatest at one of these.
-    points = torch.cat([rejected, sample])
+    points = torch.cat([rejected_scores, sample])
     distance = 0.0
     for right in (True, False):
-        of_data = torch.searchsorted(rejected, points, right=right).double() / count
+        of_data = torch.searchsorted(rejected_scores, points, right=right).double() / count
         of_sample = torch.searchsorted(sample, points, right=right).double() / len(sample)
         distance = max(distance, float((of_data - of_sample).abs().max()))
     sample_size = pair.sample_size - pair.above
@@ -54,7 +54,7 @@ def score_concern(pair: PairCutoff, scores: Tensor) -> str | None:
     chance = min(1.0, 2.0 * math.exp(-2.0 * (distance * effective) ** 2))
     if distance <= VISIBLE_DISTANCE or chance >= SIGNIFICANCE:
         return None
-    middle, before = float(rejected.median()), float(sample.median())
+    middle, before = float(rejected_scores.median()), float(sample.median())
     return (
         f"the scores of the {count} items turned down differ from the sample's (median {middle:.3f}, "
         f"there {before:.3f}; Kolmogorov-Smirnov distance {distance:.2f})"
@@ -63,11 +63,11 @@ def score_concern(pair: PairCutoff, scores: Tensor) -> str | None:
 
 def row_concern(pair: PairCutoff, rows: Tensor, scores: Tensor) -> str | None:
     """What the unit rows (N, D) of the items turned down say: how far their mean lies from the sample's."""
-    rejected = rows.detach().float().cpu()[(scores <= pair.threshold).cpu()]
-    count = len(rejected)
+    rejected_rows = rows.detach().float().cpu()[(scores <= pair.threshold).cpu()]
+    count = len(rejected_rows)
     if count < FEWEST or not pair.mean_row or pair.spread <= 0.0:
         return None
-    distance = float((rejected.mean(0) - torch.tensor(pair.mean_row)).norm()) / pair.spread
+    distance = float((rejected_rows.mean(0) - torch.tensor(pair.mean_row)).norm()) / pair.spread
     noise = math.sqrt(1.0 / count + 1.0 / pair.sample_size)
     if distance <= VISIBLE_SHIFT + 2.0 * noise:
         return None
@@ -81,7 +81,7 @@ def query_concern(pair: PairCutoff, query_rows: Tensor) -> str | None:
     known_rows = torch.tensor(pair.known_sketch)
     numbers = torch.tensor(sketch(query_rows))
     nearest = (numbers[:, None] - known_rows[None]).abs().amin(1)  # (C,)
-    others = int((nearest > SKETCH_TOLERANCE).sum())
-    if not others:
+    fresh = int((nearest > SKETCH_TOLERANCE).sum())
+    if not fresh:
         return None
-    return f"{others} of {len(numbers)} queries are none of the {pair.known} known ones of the cut-off"
+    return f"{fresh} of {len(numbers)} queries are none of the {pair.known} known ones of the cut-off"

@@ -118,12 +118,12 @@ class Cutoffs:
             Sentences; none if nothing differs.
         """
         pair = self.pair(query_modality, row_modality)
-        said = [score_concern(pair, scores)]
+        concerns = [score_concern(pair, scores)]
         if rows is not None:
-            said.append(row_concern(pair, rows, scores))
+            concerns.append(row_concern(pair, rows, scores))
         if query_rows is not None:
-            said.append(query_concern(pair, query_rows))
-        return tuple(sentence for sentence in said if sentence is not None)
+            concerns.append(query_concern(pair, query_rows))
+        return tuple(sentence for sentence in concerns if sentence is not None)
 
     def warn(
         self,
@@ -136,11 +136,11 @@ class Cutoffs:
         stacklevel: int = 2,
     ) -> None:
         """A :class:`DifferentData` warning if there are :meth:`concerns`."""
-        said = self.concerns(query_modality, row_modality, scores, rows=rows, query_rows=query_rows)
-        if said:
+        concerns = self.concerns(query_modality, row_modality, scores, rows=rows, query_rows=query_rows)
+        if concerns:
             pair = f"{Modality.parse(query_modality).value} -> {Modality.parse(row_modality).value}"
             warnings.warn(
-                f"cut-off {pair}: {'; '.join(said)}. The promised rate may not hold: make cut-offs from data like "
+                f"cut-off {pair}: {'; '.join(concerns)}. The promised rate may not hold: make cut-offs from data like "
                 f"these",
                 DifferentData,
                 stacklevel=stacklevel + 1,
@@ -169,12 +169,12 @@ class Cutoffs:
             "score": self.score,
             "pairs": [pair.to_dict() for pair in self.pairs],
         }
-        staged = file.with_name(f".{file.name}.{os.getpid()}")
+        temporary = file.with_name(f".{file.name}.{os.getpid()}")
         try:
-            staged.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-            staged.replace(file)
+            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
+            temporary.replace(file)
         finally:
-            staged.unlink(missing_ok=True)
+            temporary.unlink(missing_ok=True)
         return file
 
     @classmethod
