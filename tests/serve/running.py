@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import json
 import os
+import socket
 import subprocess
 import sys
 import threading
@@ -12,11 +13,13 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
 import httpx
 import uvicorn
 
-from bindplug_serve import create_app
+from bindplug.testing import FakeEncoder
+from bindplug_serve import Limits, create_app
 from bindplug_serve.connections import protocol_with_timeout
 from bindplug_serve.service import Service
 from bindplug_serve.sockets import listen
@@ -105,3 +108,30 @@ class Gate:
         self.entered.set()
         assert self.opened.wait(WAIT_S)
         return self.call(*arguments, **options)
+
+
+def small_service(**options: Any) -> Service:
+    """A service with an encoder that does nothing, and tight limits."""
+    limits = Limits(**{"body_bytes": 2000, "bodies_bytes": 4000, "items": 4, "queue": 4} | options)
+    return Service(FakeEncoder, name="fake", limits=limits)
+
+
+def post(url: str, body: Any, path: str = "/v1/embeddings", **options: Any) -> httpx.Response:
+    """The answer to a request, once the model is loaded."""
+    with httpx.Client(base_url=url, timeout=WAIT_S, verify=False) as client:
+        while client.get("/.well-known/ready").status_code == 503:
+            pass
+        return client.post(path, json=body, **options)
+
+
+def raw(url: str, data: bytes, *, shut: bool = False) -> bytes:
+    """What the server answers to bytes on a socket, until it closes it."""
+    parts = urlsplit(url)
+    with socket.create_connection((parts.hostname, parts.port), timeout=WAIT_S) as connection:
+        connection.sendall(data)
+        if shut:
+            connection.shutdown(socket.SHUT_WR)
+        pieces = []
+        while piece := connection.recv(65536):
+            pieces.append(piece)
+        return b"".join(pieces)

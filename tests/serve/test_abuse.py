@@ -1,49 +1,18 @@
-"""What hostile, broken and slow clients send: the server refuses it, stays up and reads nothing of its machine."""
+"""What hostile and broken clients send: the server refuses it, stays up and reads nothing of its machine."""
 
 from __future__ import annotations
 
 import json
-import socket
-import threading
-from concurrent.futures import ThreadPoolExecutor
-from urllib.parse import urlsplit
 
 import httpx
 import pytest
 
-from bindplug.testing import FakeEncoder
-from bindplug_serve import Limits, Service, create_app
+from bindplug_serve import create_app
 from bindplug_serve.observe import JsonFormatter
-from tests.serve.running import WAIT_S, Gate, encoded, thread
+from tests.serve.running import encoded, post, raw, small_service, thread
 
 JSON = {"content-type": "application/json"}
 PATHS = ("/v1/embeddings", "/vectorize", "/classify", "/search", "/detect")
-
-
-def small(**options):
-    """A server with an encoder that does nothing, tight limits and its service."""
-    limits = Limits(**{"body_bytes": 2000, "bodies_bytes": 4000, "items": 4, "queue": 4} | options)
-    return Service(FakeEncoder, name="fake", limits=limits)
-
-
-def post(url, body, path="/v1/embeddings", **options):
-    with httpx.Client(base_url=url, timeout=WAIT_S, verify=False) as client:
-        while client.get("/.well-known/ready").status_code == 503:
-            pass
-        return client.post(path, json=body, **options)
-
-
-def raw(url, data, *, shut=False):
-    """What the server answers to bytes on a socket, until it closes it."""
-    parts = urlsplit(url)
-    with socket.create_connection((parts.hostname, parts.port), timeout=WAIT_S) as connection:
-        connection.sendall(data)
-        if shut:
-            connection.shutdown(socket.SHUT_WR)
-        pieces = []
-        while piece := connection.recv(65536):
-            pieces.append(piece)
-        return b"".join(pieces)
 
 
 @pytest.mark.parametrize("path", PATHS)
@@ -151,7 +120,7 @@ def test_items_beyond_their_form_are_refused(client, item):
 
 def test_a_request_that_the_queue_could_never_hold_is_not_told_to_come_again():
     terms = [{"terms": [{"text": f"{item} {term}"} for term in range(3)]} for item in range(2)]
-    with thread(small()) as url:
+    with thread(small_service()) as url:
         answer = post(url, {"input": terms})
     assert (answer.status_code, answer.json()["error"]["code"]) == (413, "too_many_items")
     assert "Retry-After" not in answer.headers
@@ -165,114 +134,6 @@ def test_a_form_is_told_to_be_json(client):
         answer = client.post("/v1/embeddings", content=content, headers={"content-type": kind})
         assert answer.status_code == 400
         assert "expected `Content-Type: application/json`" in answer.json()["error"]["message"]
-
-
-def test_headers_without_end_are_cut_off(client):
-    line = b"X: " + b"a" * 4096 + b"\r\n"
-    with socket.create_connection((client.base_url.host, client.base_url.port), timeout=WAIT_S) as connection:
-        connection.sendall(b"GET /.well-known/live HTTP/1.1\r\nHost: localhost\r\n")
-        with pytest.raises(ConnectionError):
-            connection.sendall(line * 10_000)
-    assert client.get("/.well-known/live", headers={"x": "a" * 20_000}).status_code == 204
-
-
-def test_too_much_is_refused_before_it_is_read_or_worked_on():
-    with thread(small()) as url:
-        items = post(url, {"input": ["a"] * 5})
-        assert (items.status_code, items.json()["error"]["code"]) == (413, "too_many_items")
-        body = post(url, {"input": "a" * 3000})
-        assert (body.status_code, body.json()["error"]["code"]) == (413, "body_too_large")
-        labels = post(url, {"input": "a", "labels": ["a", "b", "c", "d", "e"]}, "/classify")
-        assert labels.status_code == 413
-        head = b"POST /v1/embeddings HTTP/1.1\r\nHost: a\r\nContent-Type: application/json\r\n"
-        announced = raw(url, head + b"Content-Length: 999999999999\r\n\r\n{")
-        assert announced.startswith(b"HTTP/1.1 413")
-        chunk = b"400\r\n" + b" " * 1024 + b"\r\n"
-        chunked = raw(url, head + b"Transfer-Encoding: chunked\r\n\r\n" + chunk * 3)
-        assert chunked.startswith(b"HTTP/1.1 413")
-        assert post(url, {"input": "a"}).status_code == 200
-
-
-def test_bodies_that_are_held_at_once_are_bounded():
-    service = small()
-    gate = Gate(service.engine._run)
-    service.engine.batcher.run = gate
-    with thread(service) as url, ThreadPoolExecutor(4) as pool:
-        body = {"input": "a", "user": "b" * 1500}
-        held = [pool.submit(post, url, body) for _ in range(2)]
-        assert gate.entered.wait(WAIT_S)
-        while True:  # until both bodies are held
-            refused = post(url, body)
-            if refused.status_code == 429 and refused.json()["error"]["code"] == "too_much_data":
-                break
-            gate.opened.set() if refused.status_code == 200 else None
-        assert int(refused.headers["retry-after"]) >= 1
-        gate.opened.set()
-        assert [answer.result().status_code for answer in held] == [200, 200]
-        assert post(url, body).status_code == 200
-
-
-def test_a_full_queue_is_told_with_the_time_to_return():
-    service = small()
-    gate = Gate(service.engine._run)
-    service.engine.batcher.run = gate
-    with thread(service) as url, ThreadPoolExecutor(1) as pool:
-        first = pool.submit(post, url, {"input": ["a", "b", "c"]})
-        assert gate.entered.wait(WAIT_S)
-        refused = post(url, {"input": ["a", "b"]})
-        assert (refused.status_code, refused.json()["error"]["type"]) == (429, "rate_limit_error")
-        assert int(refused.headers["retry-after"]) >= 1
-        plain = post(url, {"texts": ["a", "b"]}, "/vectorize")
-        assert plain.status_code == 429
-        assert "the queue holds 4" in plain.json()["error"]
-        gate.opened.set()
-        assert first.result().status_code == 200
-
-
-def test_an_answer_that_takes_too_long_is_given_up():
-    service = small(request_s=0.3)
-    gate = Gate(service.engine._run)
-    with thread(service) as url:
-        assert post(url, {"input": "a"}).status_code == 200
-        service.engine.batcher.run = gate
-        answer = post(url, {"input": "a"})
-        assert (answer.status_code, answer.json()["error"]["code"]) == (504, "timeout")
-        assert service.engine.batcher.pending == 0
-        gate.opened.set()
-
-
-def test_work_of_a_client_that_left_is_taken_back():
-    service = small()
-    gate = Gate(service.engine._run)
-    with thread(service) as url:
-        post(url, {"input": "a"})
-        service.engine.batcher.run = gate
-        parts = urlsplit(url)
-        body = json.dumps({"input": "a"}).encode()
-        head = f"POST /v1/embeddings HTTP/1.1\r\nHost: a\r\nContent-Length: {len(body)}\r\n\r\n".encode()
-        with socket.create_connection((parts.hostname, parts.port)) as connection:
-            connection.sendall(head + body)
-            assert gate.entered.wait(WAIT_S)
-        waited = threading.Event()
-        for _ in range(500):
-            if service.engine.batcher.pending == 0:
-                break
-            waited.wait(0.02)
-        assert service.engine.batcher.pending == 0
-        gate.opened.set()
-
-
-def test_slow_headers_and_slow_bodies_are_cut_off():
-    with thread(small(body_s=0.3), headers_s=0.3) as url:
-        assert raw(url, b"POST /v1/embeddings HTTP/1.1\r\nHost: a\r\nX-Slow: ") == b""
-        assert raw(url, b"") == b""
-        head = b"POST /v1/embeddings HTTP/1.1\r\nHost: a\r\nContent-Length: 100\r\n\r\n"
-        assert raw(url, head + b'{"input').startswith(b"HTTP/1.1 408")
-        second = raw(
-            url, b"GET /.well-known/live HTTP/1.1\r\nHost: a\r\n\r\nGET /.well-known/live HTTP/1.1\r\nHo"
-        )
-        assert second.startswith(b"HTTP/1.1 204")
-        assert post(url, {"input": "a"}).status_code == 200
 
 
 @pytest.mark.parametrize(
@@ -289,7 +150,7 @@ def test_slow_headers_and_slow_bodies_are_cut_off():
     ids=lambda data: repr(data[:20]),
 )
 def test_what_is_no_proper_http_harms_nothing(data):
-    with thread(small()) as url:
+    with thread(small_service()) as url:
         answer = raw(url, data, shut=True)
         assert answer == b"" or answer.split(b" ")[1] in (b"400", b"404")
         assert b"root:" not in answer
@@ -298,8 +159,8 @@ def test_what_is_no_proper_http_harms_nothing(data):
 
 def test_keys():
     with pytest.raises(ValueError, match="api_key is empty"):
-        create_app(small(), api_key=" ")
-    with thread(small(), api_key="søt-key") as url:
+        create_app(small_service(), api_key=" ")
+    with thread(small_service(), api_key="søt-key") as url:
         good = {"authorization": "Bearer søt-key".encode().decode("latin-1").encode("latin-1")}
         assert post(url, {"input": "a"}, headers=good).status_code == 200
         for value in (
@@ -324,7 +185,7 @@ def test_keys():
 
 def test_other_hosts_and_other_pages_are_refused():
     options = {"allow_hosts": ["127.0.0.1", "gallery.example"], "allow_origins": ["https://page.example"]}
-    with thread(small(), **options) as url, httpx.Client(base_url=url) as client:
+    with thread(small_service(), **options) as url, httpx.Client(base_url=url) as client:
         statuses = {
             host: client.get("/.well-known/live", headers={"host": host}).status_code
             for host in (
@@ -360,7 +221,7 @@ def test_pages_are_not_allowed_by_default(client):
 
 def test_logs_and_metrics_hold_nothing_of_requests(caplog):
     secret = "xylophone"
-    with thread(small()) as url, caplog.at_level("DEBUG"), httpx.Client(base_url=url) as client:
+    with thread(small_service()) as url, caplog.at_level("DEBUG"), httpx.Client(base_url=url) as client:
         post(url, {"input": secret})
         post(url, {"input": {"image": secret}})
         client.get(f"/{secret}?{secret}={secret}", headers={"user-agent": secret})
@@ -384,7 +245,7 @@ def test_logs_and_metrics_hold_nothing_of_requests(caplog):
 
 
 def test_an_unexpected_error_is_told_without_its_text(caplog):
-    service = small()
+    service = small_service()
 
     def fail(*_, **__):
         raise RuntimeError("secret of the request")
