@@ -1,11 +1,7 @@
-"""Real diffusers pipelines of a few thousand random weights, made in code: no file, no network."""
+"""Pipelines of a few thousand random weights."""
 
 from __future__ import annotations
 
-import functools
-import json
-import tempfile
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -26,103 +22,27 @@ from diffusers import (
     StableDiffusionXLPipeline,
     StableUnCLIPImg2ImgPipeline,
     StableVideoDiffusionPipeline,
-    UNet2DConditionModel,
     UNet2DModel,
     UNetSpatioTemporalConditionModel,
-    VQModel,
 )
 from diffusers.pipelines.stable_diffusion.stable_unclip_image_normalizer import StableUnCLIPImageNormalizer
 from transformers import (
-    CLIPImageProcessor,
-    CLIPTextConfig,
-    CLIPTextModel,
     CLIPTextModelWithProjection,
-    CLIPTokenizer,
-    CLIPVisionConfig,
-    CLIPVisionModelWithProjection,
 )
 
-WIDTH = 16
-"""Width of the fake encoder's space, and of the embeddings that the pipelines take."""
-TEXT = 16
-BLOCKS = {
-    "sample_size": 8,
-    "layers_per_block": 1,
-    "block_out_channels": (8, 16),
-    "norm_num_groups": 4,
-    "down_block_types": ("CrossAttnDownBlock2D", "DownBlock2D"),
-}
-
-
-def unet(**changed: Any) -> UNet2DConditionModel:
-    settings = BLOCKS | {
-        "in_channels": 4,
-        "out_channels": 4,
-        "up_block_types": ("UpBlock2D", "CrossAttnUpBlock2D"),
-        "cross_attention_dim": TEXT,
-        "attention_head_dim": 2,
-    }
-    return seeded(UNet2DConditionModel, **settings | changed)
-
-
-def vae() -> AutoencoderKL:
-    return seeded(
-        AutoencoderKL,
-        block_out_channels=[8, 8],
-        down_block_types=["DownEncoderBlock2D"] * 2,
-        up_block_types=["UpDecoderBlock2D"] * 2,
-        latent_channels=4,
-        norm_num_groups=4,
-    )
-
-
-def seeded(kind: Any, *args: Any, **settings: Any) -> Any:
-    """An instance with the same random weights each time, whatever was drawn before."""
-    with torch.random.fork_rng():
-        torch.manual_seed(0)
-        return kind(*args, **settings).eval()
-
-
-@functools.cache
-def tokenizer() -> CLIPTokenizer:
-    letters = [chr(c) for c in range(ord("a"), ord("z") + 1)]
-    words = [*letters, *(letter + "</w>" for letter in letters), "<|startoftext|>", "<|endoftext|>"]
-    directory = Path(tempfile.mkdtemp())
-    (directory / "vocab.json").write_text(json.dumps({word: i for i, word in enumerate(words)}))
-    (directory / "merges.txt").write_text("#version: 0.2\n")
-    return CLIPTokenizer.from_pretrained(str(directory), model_max_length=8)
-
-
-def text_encoder(kind: Any = CLIPTextModel, **changed: Any) -> Any:
-    settings = {
-        "hidden_size": TEXT,
-        "intermediate_size": 16,
-        "num_attention_heads": 2,
-        "num_hidden_layers": 1,
-        "max_position_embeddings": 8,
-        "vocab_size": 54,
-        "bos_token_id": 52,
-        "eos_token_id": 53,
-        "projection_dim": TEXT,
-    }
-    return seeded(kind, CLIPTextConfig(**settings | changed))
-
-
-def image_encoder(width: int = WIDTH, size: int = 16) -> CLIPVisionModelWithProjection:
-    config = CLIPVisionConfig(
-        hidden_size=16,
-        intermediate_size=16,
-        num_attention_heads=2,
-        num_hidden_layers=1,
-        image_size=size,
-        patch_size=size // 2,
-        projection_dim=width,
-    )
-    return seeded(CLIPVisionModelWithProjection, config)
-
-
-def feature_extractor() -> CLIPImageProcessor:
-    return CLIPImageProcessor(size={"shortest_edge": 16}, crop_size={"height": 16, "width": 16})
+from tests.diffusers.tiny.adapters import with_adapters
+from tests.diffusers.tiny.parts import (
+    TEXT,
+    WIDTH,
+    feature_extractor,
+    image_encoder,
+    movq,
+    seeded,
+    text_encoder,
+    tokenizer,
+    unet,
+    vae,
+)
 
 
 def unclip(width: int = WIDTH, encoder: bool = True) -> StableUnCLIPImg2ImgPipeline:
@@ -281,93 +201,12 @@ def kandinsky() -> KandinskyV22Pipeline:
     )
 
 
-def with_adapters(pipe: Any, adapters: tuple[str, ...], width: int = WIDTH) -> Any:
-    """The pipeline with IP-Adapters of these kinds, as ``load_ip_adapter`` puts them in."""
-    if adapters:
-        states = [adapter_state(pipe.unet, kind, width, seed) for seed, kind in enumerate(adapters)]
-        pipe.unet._load_ip_adapter_weights(states)
-    return pipe
-
-
-def adapter_state(
-    network: UNet2DConditionModel, kind: str, width: int, seed: int = 0
-) -> dict[str, dict[str, Any]]:
-    """Weights of an IP-Adapter in the layout of the published files."""
-    generator = torch.Generator().manual_seed(seed)
-    cross = network.config.cross_attention_dim
-
-    def drawn(*shape: int) -> torch.Tensor:
-        return torch.randn(*shape, generator=generator) * 0.3
-
-    attention, number = {}, 1
-    for name, _ in network.attn_processors.items():
-        if name.endswith("attn2.processor"):
-            place = network.get_submodule(name.removesuffix(".processor"))
-            attention[f"{number}.to_k_ip.weight"] = drawn(place.to_k.out_features, cross)
-            attention[f"{number}.to_v_ip.weight"] = drawn(place.to_v.out_features, cross)
-            number += 2
-    return {"image_proj": _projection(kind, width, cross, drawn), "ip_adapter": attention}
-
-
-def _projection(kind: str, width: int, cross: int, drawn: Any) -> dict[str, torch.Tensor]:
-    norm = {"norm.weight": torch.ones(cross), "norm.bias": torch.zeros(cross)}
-    if kind == "pooled":
-        return {"proj.weight": drawn(4 * cross, width), "proj.bias": drawn(4 * cross), **norm}
-    if kind == "full":
-        return {
-            "proj.0.weight": drawn(width, width),
-            "proj.0.bias": drawn(width),
-            "proj.2.weight": drawn(cross, width),
-            "proj.2.bias": drawn(cross),
-            "proj.3.weight": torch.ones(cross),
-            "proj.3.bias": torch.zeros(cross),
-        }
-    if kind == "plus":
-        plain = {
-            "latents": drawn(1, 4, 64),
-            "proj_in.weight": drawn(64, width),
-            "proj_in.bias": drawn(64),
-            "proj_out.weight": drawn(cross, 64),
-            "proj_out.bias": drawn(cross),
-            "norm_out.weight": torch.ones(cross),
-            "norm_out.bias": torch.zeros(cross),
-        }
-        layer = {
-            "0.norm1.weight": torch.ones(64),
-            "0.norm1.bias": torch.zeros(64),
-            "0.norm2.weight": torch.ones(64),
-            "0.norm2.bias": torch.zeros(64),
-            "0.to_q.weight": drawn(64, 64),
-            "0.to_kv.weight": drawn(128, 64),
-            "0.to_out.weight": drawn(64, 64),
-            "1.0.weight": torch.ones(64),
-            "1.0.bias": torch.zeros(64),
-            "1.1.weight": drawn(256, 64),
-            "1.3.weight": drawn(64, 256),
-        }
-        return plain | {f"layers.{i}.{name}": tensor for i in range(4) for name, tensor in layer.items()}
-    raise AssertionError(kind)
-
-
 def quiet(pipe: Any) -> Any:
     pipe.set_progress_bar_config(disable=True)
     return pipe
 
 
 IMG2IMG, INPAINT = StableDiffusionImg2ImgPipeline, StableDiffusionInpaintPipeline
-
-
-def movq() -> VQModel:
-    return seeded(
-        VQModel,
-        block_out_channels=[32, 32],
-        down_block_types=["DownEncoderBlock2D"] * 2,
-        up_block_types=["UpDecoderBlock2D"] * 2,
-        latent_channels=4,
-        num_vq_embeddings=8,
-        norm_num_groups=8,
-        norm_type="spatial",
-    )
 
 
 def kandinsky_2_1() -> Any:
