@@ -14,7 +14,7 @@ import shutil
 import time
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -26,6 +26,13 @@ from bindplug_toyworld.evaluation import evaluation_scenes
 from bindplug_toyworld.scene import Scene
 from bindplug_toyworld.things import CLASSNAMES, NAMES
 from recipes.card import begin_card, interval, write_card
+from recipes.clap_network import (
+    MOST_TOKENS,
+    SAMPLE_RATE_HZ,
+    build_clap,
+    build_feature_extractor,
+    build_processor,
+)
 from recipes.options import begin, shared_options
 from recipes.stages import run_stage
 
@@ -36,8 +43,6 @@ FIRST_SCENE = 9_000_000
 """Scenes from here on are seen by no other recipe."""
 EVALUATION_FIRST_SCENE = 900_000
 CAPTIONS_A_SCENE = 6
-MOST_TOKENS = 48
-SAMPLE_RATE_HZ = 16_000
 CHUNK = 100
 MAX_SCALE = 100.0
 """Largest inverse temperature. Source: CLIP (arXiv 2103.00020), section 2.5."""
@@ -94,87 +99,6 @@ def main(arguments: list[str] | None = None) -> None:
     value = zero_shot(model, processor, scenes, quiet=run.quiet)
     logger.info("audio -> text: %.4f of %d", value, scenes)
     ship(model, processor, size, figures, {"audio -> text": (value, scenes)}, output, log=run.log)
-
-
-def build_processor(captions: list[list[str]], vocabulary: int) -> Any:
-    """CLAP's processor: its log-mel spectrograms at the toy world's rate, and a byte-level BPE of the captions.
-
-    Args:
-        captions: of all scenes; the tokenizer learns from them alone.
-        vocabulary: tokens at most.
-    """
-    from tokenizers import Tokenizer, models, pre_tokenizers, trainers
-    from transformers import ClapProcessor, RobertaTokenizer
-
-    learned = Tokenizer(models.BPE())
-    learned.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
-    trainer = trainers.BpeTrainer(
-        vocab_size=vocabulary,
-        special_tokens=["<s>", "<pad>", "</s>", "<unk>", "<mask>"],
-        initial_alphabet=sorted(pre_tokenizers.ByteLevel.alphabet()),
-        show_progress=False,
-    )
-    learned.train_from_iterator((text for texts in captions for text in texts), trainer)
-    state = json.loads(learned.to_str())["model"]
-    merges = [tuple(pair) if isinstance(pair, list) else tuple(pair.split(" ")) for pair in state["merges"]]
-    tokenizer = RobertaTokenizer(vocab=state["vocab"], merges=cast(Any, merges), model_max_length=MOST_TOKENS)
-    return ClapProcessor(build_feature_extractor(), tokenizer)
-
-
-def build_feature_extractor() -> Any:
-    """Log-mel spectrograms of 4 s: (1, 251, 64); longer sounds are cut, shorter ones repeated."""
-    from transformers import ClapFeatureExtractor
-
-    return ClapFeatureExtractor(
-        feature_size=64,
-        sampling_rate=SAMPLE_RATE_HZ,
-        hop_length=256,
-        fft_window_size=1024,
-        max_length_s=4,
-        frequency_min=50,
-        frequency_max=8000,
-        truncation="rand_trunc",
-        padding="repeatpad",
-    )
-
-
-def build_clap(vocabulary: int, seed: int) -> Any:
-    """transformers' ``ClapModel``, tiny and with its own random initialization.
-
-    Args:
-        vocabulary: tokens of its text side.
-        seed: of the initialization.
-    """
-    from transformers import ClapConfig, ClapModel
-
-    text = {
-        "vocab_size": vocabulary,
-        "hidden_size": 96,
-        "num_hidden_layers": 3,
-        "num_attention_heads": 4,
-        "intermediate_size": 384,
-        "max_position_embeddings": MOST_TOKENS + 2,
-        "hidden_dropout_prob": 0.0,
-        "attention_probs_dropout_prob": 0.0,
-        "pad_token_id": 1,
-        "bos_token_id": 0,
-        "eos_token_id": 2,
-    }
-    audio = {
-        "spec_size": 128,
-        "num_mel_bins": 64,
-        "patch_size": 8,
-        "patch_stride": [8, 8],
-        "window_size": 4,
-        "patch_embeds_hidden_size": 48,
-        "depths": [2, 2, 2],
-        "num_attention_heads": [2, 4, 8],
-        "hidden_size": 192,
-        "num_hidden_layers": 3,
-        "hidden_dropout_prob": 0.0,
-    }
-    torch.manual_seed(seed)
-    return ClapModel(ClapConfig(text_config=text, audio_config=audio, projection_dim=96))
 
 
 def recordings(place: Path, count: int, *, quiet: bool | None = None) -> tuple[list[list[str]], Tensor]:
