@@ -41,6 +41,7 @@ def upgrade(target: Any, model: Encoder | None = None, *, bridge: Any = None, **
         AmbiguousUpgrade: several do.
         MissingDependency: the adapter needs a package that is absent.
         SpaceMismatch: the tool lives in another space than the model, and no bridge is given.
+        PluginError: the adapter cannot be imported, or returns the tool itself.
     """
     entry = _claimant(target)
     card = entry.card

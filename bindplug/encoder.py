@@ -77,11 +77,24 @@ class Encoder:
     similarity_scales: Mapping[str, float] = MappingProxyType({})
 
     def encode(self, modality: str, x: Tensor, normalize: bool = False) -> Tensor:
-        """Embed a batch of preprocessed input; with ``normalize`` the (B, D) rows have unit length."""
+        """Embed a batch of preprocessed input.
+
+        Args:
+            modality: name of the modality.
+            x: what :attr:`preprocess` makes of B sources, as a batch; ``encode_image`` and so on give its shape.
+            normalize: whether rows have unit length.
+
+        Returns:
+            (B, D) of the model's dtype.
+
+        Raises:
+            ModalityNotLoaded: the model does not embed the modality.
+            InputError: ``x`` has another shape, dtype or device.
+        """
         raise NotImplementedError(f"{type(self).__name__} is an Encoder and must define encode()")
 
     def unknown_tokens(self, ids: Tensor) -> frozenset[int]:
-        """Those of the token ids that carry no meaning: their embeddings are zero. None, unless a subclass knows."""
+        """Those of the token ids (B, 77) that carry no meaning: their embeddings are zero. Empty by default."""
         return frozenset()
 
     def scale_of(self, modality: str) -> float:
@@ -93,7 +106,7 @@ class Encoder:
         return self.encode("image", x, normalize)
 
     def encode_video(self, x: Tensor, normalize: bool = False) -> Tensor:
-        """Embed videos. x: (B, S, 3, 2, H, W), S clips of 2 frames -> (B, D), averaged over clips."""
+        """Embed videos. x: (B, S, 3, 2, H, W), S clips of 2 frames -> (B, D), mean of S, unit if ``normalize``."""
         return self.encode("video", x, normalize)
 
     def encode_text(self, x: Tensor, normalize: bool = False) -> Tensor:
@@ -101,19 +114,22 @@ class Encoder:
         return self.encode("text", x, normalize)
 
     def encode_audio(self, x: Tensor, normalize: bool = False) -> Tensor:
-        """Embed sounds. x: (B, S, 1, 128, 204), S clips of 2 s, or (B, 1, 128, 204) -> (B, D)."""
+        """Embed sounds. x: (B, S, 1, 128, 204), S clips of 2 s, or one without S -> (B, D), unit if ``normalize``."""
         return self.encode("audio", x, normalize)
 
     def encode_depth(self, x: Tensor, normalize: bool = False) -> Tensor:
-        """Embed depth maps. x: (B, 1, 224, 224) normalized disparity -> (B, D)."""
+        """Embed depth maps. x: (B, 1, 224, 224) normalized disparity -> (B, D), unit rows if ``normalize``."""
         return self.encode("depth", x, normalize)
 
     def encode_thermal(self, x: Tensor, normalize: bool = False) -> Tensor:
-        """Embed thermal pictures. x: (B, 1, 224, 224) in [0, 1] -> (B, D)."""
+        """Embed thermal pictures. x: (B, 1, 224, 224) in [0, 1] -> (B, D), unit rows if ``normalize``."""
         return self.encode("thermal", x, normalize)
 
     def encode_imu(self, x: Tensor, normalize: bool = False) -> Tensor:
-        """Embed motions. x: (B, 6, 2000) or S clips (B, S, 6, 2000), accelerometer first -> (B, D)."""
+        """Embed motions. x: (B, 6, 2000), or S clips (B, S, 6, 2000) -> (B, D), unit rows if ``normalize``.
+
+        Channels are accelerometer x, y, z, then gyroscope x, y, z.
+        """
         return self.encode("imu", x, normalize)
 
     def embed(
@@ -182,7 +198,17 @@ class Encoder:
         recenter: str | Tensor | None = None,
         workers: int | None = None,
     ) -> Embedded:
-        """As :meth:`embed`, and says which queries each row stands for and which were left out, and why."""
+        """As :meth:`embed`, and says which queries each row stands for and which were left out, and why.
+
+        Takes the arguments of :meth:`embed`, but ``on_error`` is ``"skip"`` by default. It warns of nothing: notes,
+        unknown words and skipped queries are in the result.
+
+        Returns:
+            The rows, (N, D) float32 of unit length, with what there is to say about them.
+
+        Raises:
+            InputError, ModalityNotLoaded, NoDirection, SpaceMismatch: as :meth:`embed`.
+        """
         return embed_queries(
             self,
             queries,
@@ -198,7 +224,10 @@ class Encoder:
         return self._rows(a, "a") @ self._rows(b, "b").T
 
     def logits(self, a: Side, b: Side, *, scale: float | None = None) -> Tensor:
-        """Cosines times the scale that :meth:`similarity` describes: (Na, Nb) float32."""
+        """Cosines times the scale that :meth:`similarity` describes: (Na, Nb) float32.
+
+        Arguments and errors are those of :meth:`similarity`, which is the softmax of this over ``b``.
+        """
         a, b = _listed(a), _listed(b)
         cosines = self.scores(a, b)
         if scale is not None:
@@ -230,7 +259,18 @@ class Encoder:
         return self.logits(a, b, scale=scale).softmax(dim=-1)
 
     def scales(self, a: Side, b: Side) -> Tensor:
-        """The scale :meth:`similarity` uses for each row: (Na, 1) float32, or (1, 1) where ``a`` is an array."""
+        """The scale that :meth:`similarity` uses for each row.
+
+        Args:
+            a: Na queries, or (Na, D) rows.
+            b: what they are compared with: Nb queries, or (Nb, D) rows.
+
+        Returns:
+            (Na, 1) float32; (1, 1) where ``a`` is an array.
+
+        Raises:
+            InputError: both are arrays, so that nothing tells a scale.
+        """
         columns = set(_modalities(b))
         rows = [min(self._pair_scale(row, column) for column in columns) for row in _modalities(a)]
         return torch.tensor(rows, device=self.device)[:, None]

@@ -136,7 +136,12 @@ class SpaceMismatch(BindplugError, ValueError):
 
 
 class UnknownModality(BindplugError, LookupError):
-    """A name is not one of the modalities bindplug knows."""
+    """A name is not one of the modalities bindplug knows.
+
+    Args:
+        name: what was given.
+        known: names that are modalities.
+    """
 
     def __init__(self, name: object, known: Iterable[str]) -> None:
         self.name, self.known = name, tuple(known)
@@ -152,7 +157,12 @@ class UnknownReader(BindplugError, LookupError):
 
 
 class ModalityNotLoaded(BindplugError, LookupError):
-    """The model was loaded without the tower that an input needs."""
+    """The model was loaded without the tower that an input needs.
+
+    Args:
+        modality: of the input.
+        loaded: names of the modalities that the model has.
+    """
 
     def __init__(self, modality: str, loaded: Iterable[str]) -> None:
         self.modality, self.loaded = modality, tuple(loaded)

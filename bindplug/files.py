@@ -48,7 +48,11 @@ def staged_file(path: Path) -> Iterator[Path]:
 
 
 def write_whole(path: Path, content: bytes) -> None:
-    """Write a file that appears whole or not at all; its parents are made.
+    """Write a file that appears whole or not at all; what stood there is replaced.
+
+    Args:
+        path: where it goes; its parents are made.
+        content: all of it.
 
     Raises:
         OSError: it cannot be written.

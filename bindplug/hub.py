@@ -72,6 +72,13 @@ def find_weights(card: ModelCard) -> Path | None:
 def fetch_weights(card: ModelCard, *, quiet: bool | None = None) -> Path:
     """A model's weights: found on this machine, else downloaded after stating size and license on stderr.
 
+    Args:
+        card: of the model.
+        quiet: as in :func:`bindplug.progress.iterate_with_progress`.
+
+    Returns:
+        The checkpoint file, or the directory.
+
     Raises:
         WeightsNotFound: they are not here and cannot be downloaded; the message says what to place where.
         CheckpointError: what was found or downloaded is damaged.

@@ -80,7 +80,12 @@ class Plugin:
 
 @dataclass(frozen=True)
 class Entry(Generic[C]):
-    """A registered card with its provenance."""
+    """A registered card with its provenance.
+
+    Attributes:
+        card: what was registered; a space stands for itself.
+        plugin: that registered it.
+    """
 
     card: C
     plugin: Plugin

@@ -51,7 +51,12 @@ class Ranked:
 
 @dataclass(frozen=True)
 class Ranking:
-    """Candidates for one query, best first."""
+    """Candidates for one query.
+
+    Attributes:
+        query: what they were compared with.
+        entries: best first; at least one.
+    """
 
     query: Query
     entries: tuple[Ranked, ...]
@@ -201,7 +206,14 @@ def rank(
 ) -> Ranking:
     """Rank candidate queries, e.g. files of any modality, by how well each fits ``query``.
 
-    Arguments and errors are those of :func:`classify`.
+    Args:
+        model: the encoder.
+        query: what they are compared with.
+        candidates: at least one; their labels are their ``repr``.
+        top_k, scale, batch_size, progress: as in :func:`classify`.
+
+    Raises:
+        InputError, ModalityNotLoaded, NoDirection, SpaceMismatch: as :meth:`Encoder.embed`; or there are no candidates.
     """
     labels = [repr(candidate) for candidate in candidates]
     return _rankings(model, [query], list(candidates), labels, top_k, scale, batch_size, progress)[0]

@@ -169,7 +169,15 @@ class Bridge(ABC):
             target.ensure(self.target, doing="what comes after this bridge")
 
     def evaluate(self, source_rows: Any, target_rows: Any, modality: str | Modality = "text") -> Retrieval:
-        """Retrieval across the bridge for N pairs of rows, (N, D_source) and (N, D_target).
+        """Retrieval across the bridge for N pairs of rows.
+
+        Args:
+            source_rows: (N, D_source); lengths carry no meaning.
+            target_rows: (N, D_target); row ``i`` is the partner of source row ``i``.
+            modality: of the source rows.
+
+        Returns:
+            Shares of mapped rows whose partner is nearest, or among the nearest.
 
         Raises:
             InputError: rows as in a call, or the sides differ in number.

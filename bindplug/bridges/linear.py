@@ -162,7 +162,7 @@ class LinearBridge(Bridge):
         )
 
     def tensors(self) -> dict[str, Tensor]:
-        """The weight, and what is added to it for some modalities."""
+        """The weight (D_source, D_target), and what is added to it for some modalities, each of the same shape."""
         return {"weight": self.weight} | {
             ADJUSTMENT + name: added for name, added in self.adjustments.items()
         }

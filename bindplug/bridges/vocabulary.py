@@ -142,6 +142,14 @@ class VocabularyBridge(Bridge):
     def explain(self, rows: Any, modality: str = "text", top_k: int = 5) -> list[list[tuple[str, float]]]:
         """The words each row is described by, and their shares, largest first.
 
+        Args:
+            rows: (N, D_source) tensor or array; lengths carry no meaning.
+            modality: what they embed.
+            top_k: words for each row, or all there are.
+
+        Returns:
+            For each row pairs of a word and its share, in [0, 1].
+
         Raises:
             InputError: rows as in a call, ``top_k`` below 1, or a bridge without names.
         """
@@ -173,7 +181,7 @@ class VocabularyBridge(Bridge):
         return torch.nn.functional.normalize(rows, dim=1)
 
     def tensors(self) -> dict[str, Tensor]:
-        """The vocabulary in both spaces."""
+        """The unit rows of W words in both spaces: (W, D_source) and (W, D_target)."""
         return {"source_words": self.source_words, "target_words": self.target_words}
 
     def parameters(self) -> dict[str, Any]:

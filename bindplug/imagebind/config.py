@@ -104,7 +104,11 @@ class ImageBindConfig:
                 raise ValueError(f"{tower} kernel {shape.kernel} exceeds its input {self.input_size(tower)}")
 
     def tower(self, name: str) -> TowerConfig:
-        """The config of the tower of that name."""
+        """The config of the tower of that name.
+
+        Raises:
+            ValueError: there is no such tower.
+        """
         if name not in TOWERS:
             raise ValueError(f"unknown tower {name!r}; towers: {', '.join(TOWERS)}")
         shape: TowerConfig = getattr(self, name)

@@ -256,7 +256,18 @@ class ImageBind(Encoder, nn.Module):
         return unit(raw) if normalize else raw
 
     def encode_official(self, modality: str, x: Tensor) -> Tensor:
-        """The original's numbers: unit rows times the output scale, averaged over clips; (B, D)."""
+        """The original's numbers: unit rows times the output scale, averaged over clips.
+
+        Args:
+            modality: name of the modality.
+            x: a batch of B items, as for :meth:`encode`.
+
+        Returns:
+            (B, D), not of unit length where the modality has an output scale.
+
+        Raises:
+            InputError, ModalityNotLoaded: as :meth:`encode`.
+        """
         rows = unit(self._embed(modality, x))
         scale = self._scale(self._tower_name(modality))
         scaled = rows if scale is None else rows * scale.to(rows.dtype)
@@ -317,7 +328,7 @@ class ImageBind(Encoder, nn.Module):
         return features if output_dict else tuple(features.values())
 
     def unknown_tokens(self, ids: Tensor) -> frozenset[int]:
-        """Those of the token ids whose embeddings are zero, as of words that training never met."""
+        """Those of the token ids (B, 77) whose embeddings are zero, as of words that training never met."""
         table = self.towers["text"].token_embedding
         assert isinstance(table, nn.Embedding)
         # only the rows in use are read: the table may be a mapped file

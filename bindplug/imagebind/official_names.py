@@ -132,7 +132,7 @@ def names_of(config: ImageBindConfig, towers: Iterable[str]) -> list[str]:
 
 
 def causal_mask(length: int, like: Tensor) -> Tensor:
-    """(length, length): minus infinity above the diagonal, 0 elsewhere."""
+    """(length, length): minus infinity above the diagonal, 0 elsewhere; dtype and device are those of ``like``."""
     return torch.full((length, length), float("-inf"), device=like.device, dtype=like.dtype).triu_(1)
 
 

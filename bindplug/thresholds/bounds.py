@@ -23,6 +23,12 @@ def most_above(sample_size: int, fpr: float, bound: str, confidence: float) -> i
     With the ``"binomial"`` bound the rate of the cut-off at hand is at most ``fpr`` in a share ``confidence`` of all
     samples: ``k`` is the largest number with ``P(Binomial(n, fpr) <= k) <= 1 - confidence``.
 
+    Args:
+        sample_size: ``n``, absent items in the sample.
+        fpr: false positive rate, in (0, 1).
+        bound: ``"conformal"`` or ``"binomial"``.
+        confidence: of the binomial bound, in (0, 1).
+
     Source: Vovk, Gammerman, Shafer, Algorithmic Learning in a Random World (2005), chapter 2; Wilks, Determination
     of Sample Sizes for Setting Tolerance Limits (1941).
     """
@@ -80,6 +86,14 @@ def exact_interval(count: int, total: int, confidence: float = 0.95) -> tuple[fl
     """The exact two-sided interval of a rate of which ``count`` of ``total`` were observed.
 
     Source: Clopper and Pearson, The Use of Confidence or Fiducial Limits (1934).
+
+    Args:
+        count: observations of the kind whose rate is asked for.
+        total: all observations, at least 1.
+        confidence: share of samples whose interval holds the true rate, in (0, 1).
+
+    Returns:
+        Lower and upper end, in [0, 1].
 
     Raises:
         InputError: no observations, or more counted than observed.

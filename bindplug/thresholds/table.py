@@ -135,7 +135,15 @@ class Cutoffs:
         query_rows: Tensor | None = None,
         stacklevel: int = 2,
     ) -> None:
-        """A :class:`DifferentData` warning if there are :meth:`concerns`."""
+        """A :class:`DifferentData` warning if there are :meth:`concerns`.
+
+        Args:
+            query_modality, row_modality, scores, rows, query_rows: as for :meth:`concerns`.
+            stacklevel: as for :func:`warnings.warn`, from the caller's place.
+
+        Raises:
+            InputError, UnknownModality: as :meth:`pair`.
+        """
         concerns = self.concerns(query_modality, row_modality, scores, rows=rows, query_rows=query_rows)
         if concerns:
             pair = f"{Modality.parse(query_modality).value} -> {Modality.parse(row_modality).value}"
@@ -148,6 +156,13 @@ class Cutoffs:
 
     def save(self, path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
         """Write a JSON file; all of it or nothing.
+
+        Args:
+            path: the file to write; its directory has to exist.
+            overwrite: whether to replace a file that is there.
+
+        Returns:
+            The path.
 
         Raises:
             CheckpointError: the file exists, or there is no such directory to write it to.
