@@ -160,7 +160,7 @@ def train(
     )
     model.train()
     losses: list[float] = []
-    started = time.perf_counter()
+    start_s = time.perf_counter()
     order = torch.empty(0, dtype=torch.long)
     for step in iterate_with_progress(range(size.steps), total=size.steps, label="toy CLAP", quiet=quiet):
         if len(order) < size.batch_size:
@@ -169,8 +169,8 @@ def train(
         factor = warmup_cosine(step, total_steps=size.steps, warmup_steps=size.warmup_steps)
         for group in optimizer.param_groups:
             group["lr"] = size.learning_rate * factor
-        worded = torch.randint(ids.shape[1], (len(indices),), generator=generator)
-        batch = ids[indices, worded]
+        caption_numbers = torch.randint(ids.shape[1], (len(indices),), generator=generator)
+        batch = ids[indices, caption_numbers]
         batch = batch[:, : int((batch != tokenizer.pad_token_id).sum(1).max())]
         with torch.autocast("cpu", torch.bfloat16):  # nearly four times as fast
             output = model(
@@ -188,11 +188,11 @@ def train(
             model.logit_scale_t.clamp_(0, math.log(MAX_SCALE))
         losses.append(float(output.loss.detach()))
         if (step + 1) % 50 == 0:
-            rate = (step + 1) * size.batch_size / (time.perf_counter() - started)
+            rate = (step + 1) * size.batch_size / (time.perf_counter() - start_s)
             logger.info("step %d loss %.4f recordings/s %.0f", step + 1, sum(losses[-50:]) / 50, rate)
     model.eval()
     return {
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(time.perf_counter() - start_s, 1),
         "recordings": len(captions),
         "samples_seen": size.steps * size.batch_size,
         "final_loss": round(sum(losses[-50:]) / len(losses[-50:]), 4),
@@ -206,14 +206,14 @@ def varied(features: Tensor, generator: torch.Generator) -> Tensor:
     Source: SpecAugment (arXiv 1904.08779), for the missing parts.
     """
     count, _, frames, bands = features.shape
-    rolled = torch.stack(
+    variants = torch.stack(
         [
             row.roll(int(shift), dims=1)
             for row, shift in zip(features, torch.randint(frames, (count,), generator=generator), strict=True)
         ]
     )
-    rolled += 6.0 * (2 * torch.rand(count, 1, 1, 1, generator=generator) - 1)
-    silence = rolled.mean(dim=(2, 3), keepdim=True)
+    variants += 6.0 * (2 * torch.rand(count, 1, 1, 1, generator=generator) - 1)
+    silence = variants.mean(dim=(2, 3), keepdim=True)
     for axis, length, widest in ((3, bands, 10), (2, frames, 40)):
         first = torch.rand(count, 1, generator=generator) * length
         width = torch.rand(count, 1, generator=generator) * widest
@@ -221,8 +221,8 @@ def varied(features: Tensor, generator: torch.Generator) -> Tensor:
         missing = (at >= first) & (at < first + width)  # (B, length)
         shape = [count, 1, 1, 1]
         shape[axis] = length
-        rolled = torch.where(missing.reshape(shape), silence, rolled)
-    return rolled
+        variants = torch.where(missing.reshape(shape), silence, variants)
+    return variants
 
 
 def round_to_half(model: nn.Module) -> None:

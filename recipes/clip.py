@@ -75,7 +75,7 @@ def pretrain(
     model.train()
     model.visual.patch_dropout.prob = stage.patch_dropout
     losses: list[float] = []
-    started = time.perf_counter()
+    start_s = time.perf_counter()
     order = torch.empty(0, dtype=torch.long)
     for step in iterate_with_progress(range(stage.steps), total=stage.steps, label="toy CLIP", quiet=quiet):
         if len(order) < size.batch_size:
@@ -96,11 +96,11 @@ def pretrain(
             model.logit_scale.clamp_(0, math.log(MAX_SCALE))
         losses.append(float(loss.detach()))
         if (step + 1) % 50 == 0:
-            rate = (step + 1) * size.batch_size / (time.perf_counter() - started)
+            rate = (step + 1) * size.batch_size / (time.perf_counter() - start_s)
             logger.info("step %d loss %.4f images/s %.0f", step + 1, sum(losses[-50:]) / 50, rate)
     model.eval()
     return {
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(time.perf_counter() - start_s, 1),
         "samples_seen": stage.steps * size.batch_size,
         "final_loss": round(sum(losses[-50:]) / len(losses[-50:]), 4),
         "logit_scale": round(float(model.logit_scale.detach().exp()), 3),

@@ -33,12 +33,12 @@ def pretrained_clip(
     clip = build_clip(architecture, size.seed, size.stages[0].patch_dropout)
     figures: dict[str, Any] = {}
     for number, stage in enumerate(size.stages):
-        done = [asdict(stage) for stage in size.stages[: number + 1]]
+        finished_stages = [asdict(stage) for stage in size.stages[: number + 1]]
         title = f"stage {number + 1}"
         figures[f"clip, {title}"] = run_stage(
             workspace / f"{name}_{number}",
             clip,
-            {"seed": size.seed, "stages": done, "architecture": architecture},
+            {"seed": size.seed, "stages": finished_stages, "architecture": architecture},
             partial(_train, clip, workspace, size, stage, quiet),
             title=f"{name}, {title}",
         )

@@ -77,8 +77,8 @@ def absent_rows(
         if not file.is_file():
             size = min(PART, count - start)
             # A part starts where the things' turn stands.
-            turned = absent[start % len(absent) :] + absent[: start % len(absent)]
-            scenes = evaluation_scenes(turned, size, FIRST_SCENE + 1_000_000 * number + start)
+            rotation = absent[start % len(absent) :] + absent[: start % len(absent)]
+            scenes = evaluation_scenes(rotation, size, FIRST_SCENE + 1_000_000 * number + start)
             np.save(file, embed_scenes(model, sensor, scenes, size, quiet=quiet).numpy())
         parts.append(torch.from_numpy(np.load(file)))
     return torch.cat(parts)
@@ -86,8 +86,8 @@ def absent_rows(
 
 def coverage(model: Encoder, sensor: str, sample: Tensor, unseen: Tensor) -> dict[str, Any]:
     """For every promise the cut-off of the sample and the share of unseen scenes above it."""
-    known, absent = parted(sensor)
-    classes = class_queries(model, [CLASSNAMES[label_of(thing)] for thing in known])
+    known_rows, absent = parted(sensor)
+    classes = class_queries(model, [CLASSNAMES[label_of(thing)] for thing in known_rows])
     queries = [embedding(row, model.embedding_space, modality=sensor) for row in sample]
     best = model.scores(unseen, model.embed(classes)).amax(1).double()
     promises = []
@@ -109,7 +109,7 @@ def coverage(model: Encoder, sensor: str, sample: Tensor, unseen: Tensor) -> dic
             }
         )
     return {
-        "known": known,
+        "known": known_rows,
         "absent": absent,
         "promises": promises,
         "resampled": resampled(best, model.scores(sample, model.embed(classes)).amax(1).double()),
@@ -118,7 +118,7 @@ def coverage(model: Encoder, sensor: str, sample: Tensor, unseen: Tensor) -> dic
 
 def resampled(unseen: Tensor, sample: Tensor, *, turns: int = 200, seed: int = 0) -> list[dict[str, float]]:
     """The conformal rate on average over samples: all scenes dealt anew into a sample and unseen ones."""
-    everything = torch.cat([sample, unseen])
+    rows = torch.cat([sample, unseen])
     generator = torch.Generator().manual_seed(seed)
     averages = []
     for bound, fpr in PROMISES:
@@ -126,7 +126,7 @@ def resampled(unseen: Tensor, sample: Tensor, *, turns: int = 200, seed: int = 0
         assert above is not None
         rates = []
         for _ in range(turns):
-            order = everything[torch.randperm(len(everything), generator=generator)]
+            order = rows[torch.randperm(len(rows), generator=generator)]
             threshold = order[: len(sample)].sort(descending=True).values[above]
             rates.append(float((order[len(sample) :] > threshold).double().mean()))
         broken = float(np.mean(np.array(rates) > fpr))

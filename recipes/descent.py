@@ -44,7 +44,7 @@ def descend(
     highest = optimizer.defaults["lr"]
     learned = [parameter for group in optimizer.param_groups for parameter in group["params"]]
     figures: list[float] = []
-    started = time.perf_counter()
+    start_s = time.perf_counter()
     for step in iterate_with_progress(range(steps), total=steps, label=f"toy {name}", quiet=quiet):
         for group in optimizer.param_groups:
             group["lr"] = highest * warmup_cosine(step, total_steps=steps, warmup_steps=warmup)
@@ -55,17 +55,17 @@ def descend(
         optimizer.step()
         figures.append(float(figure.detach()))
         if (step + 1) % TOLD_EVERY == 0:
-            rate = (step + 1) / (time.perf_counter() - started)
+            rate = (step + 1) / (time.perf_counter() - start_s)
             mean = sum(figures[-TOLD_EVERY:]) / TOLD_EVERY
             logger.info("%s, step %d: %.4f, steps/s %.2f", name, step + 1, mean, rate)
     return figures
 
 
-def ends(figures: list[float], started: float) -> dict[str, Any]:
+def ends(figures: list[float], start_s: float) -> dict[str, Any]:
     """For the card: the means of the first and last 20 figures, and the seconds since ``started``."""
     first, last = figures[:20], figures[-20:]
     return {
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(time.perf_counter() - start_s, 1),
         "first_error": round(sum(first) / len(first), 4),
         "final_error": round(sum(last) / len(last), 4),
     }

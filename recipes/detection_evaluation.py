@@ -123,23 +123,23 @@ def average_precision(
     total = sum(len(boxes) for boxes in true_boxes)
     if not total:
         return None
-    ranked = [
+    by_score = [
         (float(score), number, box)
         for number, scene in enumerate(detections)
         for box, score in zip(
             scene.boxes[scene.labels == label], scene.scores[scene.labels == label], strict=True
         )
     ]
-    ranked.sort(key=lambda entry: -entry[0])
+    by_score.sort(key=lambda entry: -entry[0])
     free = [np.ones(len(boxes), dtype=bool) for boxes in true_boxes]
-    right = np.zeros(len(ranked))
-    for rank, (_, number, box) in enumerate(ranked):
+    right = np.zeros(len(by_score))
+    for rank, (_, number, box) in enumerate(by_score):
         near = overlaps(box, true_boxes[number]) * free[number]
         if len(near) and near.max() >= iou:
             free[number][near.argmax()] = False
             right[rank] = 1
     hits = np.cumsum(right)
-    precision = hits / np.arange(1, len(ranked) + 1)
+    precision = hits / np.arange(1, len(by_score) + 1)
     best_beyond = np.maximum.accumulate(precision[::-1])[::-1]
     return float((best_beyond * right).sum() / total)
 
@@ -150,10 +150,10 @@ def false_positive_rate(
     """Of all pairs of a scene and an absent thing of ``labels``, the share with a detection above ``threshold``."""
     absent = wrong = 0
     for scene, truth in zip(detections, truths, strict=True):
-        claimed = set(scene.labels[scene.scores > threshold].tolist())
+        claimed_labels = set(scene.labels[scene.scores > threshold].tolist())
         for label in set(labels) - set(truth.labels.tolist()):
             absent += 1
-            wrong += label in claimed
+            wrong += label in claimed_labels
     return wrong / absent if absent else 0.0
 
 
@@ -167,13 +167,13 @@ def measure(
     threshold: float = DEFAULT_THRESHOLD,
 ) -> DetectionMeasure:
     """All figures of detections whose prompts were the things ``labels``."""
-    each = {label: average_precision(detections, truths, label) for label in labels}
-    known = {NAMES[label]: value for label, value in each.items() if value is not None}
+    precisions = {label: average_precision(detections, truths, label) for label in labels}
+    by_name = {NAMES[label]: value for label, value in precisions.items() if value is not None}
     return DetectionMeasure(
         modality=modality,
         route=route,
-        ap50=float(np.mean(list(known.values()))) if known else 0.0,
-        per_thing=known,
+        ap50=float(np.mean(list(by_name.values()))) if by_name else 0.0,
+        per_thing=by_name,
         boxes=int(sum(np.isin(scene.labels, list(labels)).sum() for scene in truths)),
         scenes=len(truths),
         false_positive_rate=false_positive_rate(detections, truths, labels, threshold),

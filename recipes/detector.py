@@ -91,11 +91,11 @@ def train_detector(
     }
 
     def train() -> tuple[DeticNetwork, dict[str, Any]]:
-        started = time.perf_counter()
+        start_s = time.perf_counter()
         scenes = render_for_detection(
             workspace / "detection", start=FIRST_SCENE, count=size.scenes, side=size.side, quiet=quiet
         )
-        rendering = time.perf_counter() - started
+        rendering = time.perf_counter() - start_s
         logger.info("%d scenes, %.0f s", len(scenes), rendering)
         figures = fit(network, scenes, vectors, size, quiet=quiet)
         network.half().float()  # what is measured is what ships
@@ -120,7 +120,7 @@ def fit(
     network.to(memory_format=torch.channels_last).train()
     recent: deque[dict[str, float]] = deque(maxlen=50)
     order = torch.empty(0, dtype=torch.long)
-    started = time.perf_counter()
+    start_s = time.perf_counter()
     for step in iterate_with_progress(range(size.steps), total=size.steps, label="toy detector", quiet=quiet):
         if len(order) < size.batch_size:
             order = torch.randperm(len(scenes), generator=generator)
@@ -138,10 +138,10 @@ def fit(
         optimizer.step()
         recent.append({name: float(loss.detach()) for name, loss in losses.items()})
         if (step + 1) % 50 == 0:
-            rate = (step + 1) * size.batch_size / (time.perf_counter() - started)
+            rate = (step + 1) * size.batch_size / (time.perf_counter() - start_s)
             logger.info("step %d %s, images/s %.1f", step + 1, _worded(_means(recent)), rate)
     return {
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(time.perf_counter() - start_s, 1),
         "samples_seen": size.steps * size.batch_size,
         "losses": {name: round(value, 4) for name, value in _means(recent).items()},
     }

@@ -92,8 +92,8 @@ def render_for_detection(
         quiet: True shows no progress, None asks the environment.
     """
     card = {"start": start, "count": count, "side": side, "alone": ALONE}
-    saved = directory / "card.json"
-    if saved.is_file() and json.loads(saved.read_text()) == card:
+    card_file = directory / "card.json"
+    if card_file.is_file() and json.loads(card_file.read_text()) == card:
         return DetectionScenes(directory, in_memory=True)
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
@@ -118,7 +118,7 @@ def render_for_detection(
             arrays[name][first : first + len(values)] = values
     for array in arrays.values():
         array.flush()
-    saved.write_text(json.dumps(card))
+    card_file.write_text(json.dumps(card))
     return DetectionScenes(directory, in_memory=True)
 
 
@@ -171,13 +171,13 @@ def augment(pixels: Tensor, truth: Truth, generator: torch.Generator) -> tuple[T
         (B, 3, H, W) float32 in 0..255, and the truth that goes with it.
     """
     count, width = len(pixels), pixels.shape[-1]
-    mirrored = torch.rand(count, generator=generator) < 0.5
+    is_mirrored = torch.rand(count, generator=generator) < 0.5
     gain = 0.8 + 0.4 * torch.rand(count, 1, 1, 1, generator=generator)
     boxes = truth.boxes
     swapped = torch.stack(
         (width - boxes[..., 2], boxes[..., 1], width - boxes[..., 0], boxes[..., 3]), dim=-1
     )
-    boxes = torch.where(mirrored[:, None, None], swapped, boxes)
-    owners = torch.where(mirrored[:, None, None], truth.owners.flip(-1), truth.owners)
-    pixels = torch.where(mirrored[:, None, None, None], pixels.flip(-1), pixels)
+    boxes = torch.where(is_mirrored[:, None, None], swapped, boxes)
+    owners = torch.where(is_mirrored[:, None, None], truth.owners.flip(-1), truth.owners)
+    pixels = torch.where(is_mirrored[:, None, None, None], pixels.flip(-1), pixels)
     return (pixels.float() * gain).clamp_(0, 255), Truth(boxes, truth.classes, owners)

@@ -105,9 +105,9 @@ def heatmap_loss(logits: Tensor, heat: Tensor) -> Tensor:
     logits = logits.float()
     probability = logits.sigmoid()
     peak = heat == 1
-    missed = (1 - probability).square() * F.logsigmoid(logits)
+    missed_loss = (1 - probability).square() * F.logsigmoid(logits)
     false_alarm = (1 - heat).pow(4) * probability.square() * F.logsigmoid(-logits)
-    return -torch.where(peak, missed, false_alarm).sum() / peak.sum().clamp(min=1)
+    return -torch.where(peak, missed_loss, false_alarm).sum() / peak.sum().clamp(min=1)
 
 
 def proposal_losses(maps: Sequence[ProposalMaps], truth: Truth) -> dict[str, Tensor]:
@@ -134,9 +134,9 @@ def overlaps(boxes: Tensor, others: Tensor) -> Tensor:
     """IoU of (B, R, 4) with (B, G, 4) boxes: (B, R, G), 0 where a box is empty."""
     low = torch.maximum(boxes[:, :, None, :2], others[:, None, :, :2])
     high = torch.minimum(boxes[:, :, None, 2:], others[:, None, :, 2:])
-    shared = (high - low).clamp(min=0).prod(-1)
+    intersection = (high - low).clamp(min=0).prod(-1)
     area, other = ((b[..., 2:] - b[..., :2]).clamp(min=0).prod(-1) for b in (boxes, others))
-    return shared / (area[:, :, None] + other[:, None] - shared).clamp(min=1e-6)
+    return intersection / (area[:, :, None] + other[:, None] - intersection).clamp(min=1e-6)
 
 
 def match(boxes: Tensor, truth: Truth, iou: float) -> Matches:
@@ -199,8 +199,8 @@ def class_loss(logits: Tensor, classes: Tensor, used: Tensor) -> Tensor:
     """
     count = logits.shape[1]
     target = F.one_hot(classes, count + 1)[:, :count].to(logits)
-    each = F.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(1)
-    return (each * used).sum() / used.sum().clamp(min=1)
+    losses = F.binary_cross_entropy_with_logits(logits, target, reduction="none").sum(1)
+    return (losses * used).sum() / used.sum().clamp(min=1)
 
 
 def cascade_losses(
@@ -218,16 +218,16 @@ def cascade_losses(
     for stage, (weights, iou) in enumerate(zip(config.cascade_weights, config.cascade_ious, strict=True)):
         matches = match(regions.boxes, truth, iou)
         output = _box_stage(network, stage, features, regions.boxes)
-        matched = matches.is_thing & regions.used
-        classes = torch.where(matched, truth.classes.gather(1, matches.rows), len(classifier))
+        is_matched = matches.is_thing & regions.used
+        classes = torch.where(is_matched, truth.classes.gather(1, matches.rows), len(classifier))
         with torch.autocast(
             regions.boxes.device.type, enabled=False
         ):  # a logit of 50 has no room in bfloat16
             logits = network.classify(output.embeddings, classifier)
         losses[f"classes {stage + 1}"] = class_loss(logits, classes.flatten(), regions.used.flatten())
         regression_targets = truth.boxes.gather(1, matches.rows[..., None].expand(-1, -1, 4))
-        deltas = encode_boxes(regression_targets[matched], regions.boxes[matched], weights)
-        error = (output.deltas.float()[matched.flatten()] - deltas).abs().sum()
+        deltas = encode_boxes(regression_targets[is_matched], regions.boxes[is_matched], weights)
+        error = (output.deltas.float()[is_matched.flatten()] - deltas).abs().sum()
         losses[f"boxes {stage + 1}"] = error / regions.used.sum().clamp(min=1)
         if stage + 1 < len(config.cascade_ious):
             refined = torch.stack(network.refine(stage, _detached(output), list(regions.boxes), sizes))
@@ -270,8 +270,8 @@ def mask_loss(
     pooled = pool_by_products(features, boxes, config.mask_resolution, config.canonical_box_size)
     logits = network.roi_heads.mask_head(pooled).float()
     target = visible_in(truth.owners, boxes, matches.rows.gather(1, best) + 1, logits.shape[-1])
-    each = F.binary_cross_entropy_with_logits(logits, target.float(), reduction="none").mean((1, 2))
-    return (each * matches_of_best).sum() / matches_of_best.sum().clamp(min=1)
+    losses = F.binary_cross_entropy_with_logits(logits, target.float(), reduction="none").mean((1, 2))
+    return (losses * matches_of_best).sum() / matches_of_best.sum().clamp(min=1)
 
 
 def visible_in(owners: Tensor, boxes: Tensor, owner: Tensor, resolution: int) -> Tensor:

@@ -64,10 +64,10 @@ def sampling_matrix(low: Tensor, high: Tensor, stride: int, size: int, resolutio
         torch.arange(resolution, device=low.device)[:, None] * samples[..., None, None] + number + 0.5
     ) / (samples * resolution)[..., None, None]
     place = start[..., None, None] + length[..., None, None] * within  # (B, R, resolution, samples)
-    counted = (number < samples[..., None, None]) & (place >= -1) & (place <= size)
+    is_counted = (number < samples[..., None, None]) & (place >= -1) & (place <= size)
     cells = torch.arange(size, device=low.device)
     hat = (1 - (place.clamp(0, size - 1)[..., None] - cells).abs()).clamp(min=0)
-    return (hat * counted[..., None]).sum(-2) / samples[..., None, None]
+    return (hat * is_counted[..., None]).sum(-2) / samples[..., None, None]
 
 
 def _products(level: Tensor, rows: Tensor, columns: Tensor) -> Tensor:

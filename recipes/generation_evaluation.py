@@ -114,10 +114,10 @@ def blend_queries(first: str, second: str, count: int) -> QuerySet:
     start = FIRST_SCENE + 20_000_000 + 1_000_000 * (6 * MODALITIES.index(first) + MODALITIES.index(second))
     random = np.random.default_rng(11)
     pairs = [random.choice(len(NAMES), size=2, replace=False).tolist() for _ in range(count)]
-    one = [Scene(start + 2 * n, "eval", labels=(NAMES[a],)) for n, (a, _) in enumerate(pairs)]
+    scenes = [Scene(start + 2 * n, "eval", labels=(NAMES[a],)) for n, (a, _) in enumerate(pairs)]
     other = [Scene(start + 2 * n + 1, "eval", labels=(NAMES[b],)) for n, (_, b) in enumerate(pairs)]
-    queries = [query_of(a, first) + query_of(b, second) for a, b in zip(one, other, strict=True)]
-    return QuerySet(f"{first} + {second}", queries, [(a, b) for a, b in pairs], one)
+    queries = [query_of(a, first) + query_of(b, second) for a, b in zip(scenes, other, strict=True)]
+    return QuerySet(f"{first} + {second}", queries, [(a, b) for a, b in pairs], scenes)
 
 
 def generate_all(

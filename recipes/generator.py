@@ -71,11 +71,11 @@ def train_generator(
     )
     second = {name: value for name, value in recipe.items() if not name.startswith("decoder")}
     second["probe"] = [round(number, 3) for number in probe(encoder).tolist()]
-    unguided = {name: value for name, value in second.items() if not name.startswith("guidance")}
+    settings = {name: value for name, value in second.items() if not name.startswith("guidance")}
     figures["unet"] = run_stage(
         workspace / "toy_unclip_unet",
         unet,
-        unguided,
+        settings,
         lambda: fit_unet(unet, latents, pictures.rows, size, quiet=quiet),
     )
     student = build_unet(size, pictures.rows.shape[-1])

@@ -111,7 +111,7 @@ def render_pictures(
     description = card | {"probe": probe(encoder).tolist()}
     if _is_same(directory / "card.json", description):
         return _read(directory)
-    started = time.perf_counter()
+    start_s = time.perf_counter()
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir(parents=True)
     pixels = np.zeros((count, 3, side, side), np.uint8)
@@ -128,7 +128,7 @@ def render_pictures(
         )
     for name, array in (("pixels", pixels), ("labels", labels), ("rows", rows)):
         np.save(directory / f"{name}.npy", array)
-    description["seconds"] = round(time.perf_counter() - started, 1)
+    description["seconds"] = round(time.perf_counter() - start_s, 1)
     (directory / "card.json").write_text(json.dumps(description))
     return _read(directory)
 

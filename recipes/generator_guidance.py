@@ -48,11 +48,11 @@ def calibrate_guidance(
     optimizer = torch.optim.AdamW(
         student.parameters(), lr=size.guidance_learning_rate, betas=(0.9, 0.99), weight_decay=0.0, fused=True
     )
-    drawn = batches(latents, rows, size, size.guidance_steps, seed=SEED)
+    batch_iterator = batches(latents, rows, size, size.guidance_steps, seed=SEED)
     started, warmup = time.perf_counter(), min(20, size.guidance_steps // 2)
     errors = descend(
         optimizer,
-        lambda: guidance_loss(student, teacher, next(drawn), size.guidance),
+        lambda: guidance_loss(student, teacher, next(batch_iterator), size.guidance),
         steps=size.guidance_steps,
         warmup=warmup,
         name="guidance",
@@ -81,6 +81,6 @@ def guidance_loss(student: Any, teacher: Any, batch: Batch, guidance: float) -> 
 def _both(unet: Any, batch: Batch, without: Tensor) -> tuple[Tensor, Tensor]:
     """What the network says without and with the embedding."""
     labels = torch.cat((without, batch.labels))
-    said = velocity(unet, torch.cat([batch.noised] * 2), torch.cat([batch.timesteps] * 2), labels)
-    without_it, with_it = said.chunk(2)
+    predictions = velocity(unet, torch.cat([batch.noised] * 2), torch.cat([batch.timesteps] * 2), labels)
+    without_it, with_it = predictions.chunk(2)
     return without_it, with_it

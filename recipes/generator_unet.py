@@ -104,19 +104,19 @@ def fit_unet(
     unet.to(memory_format=torch.channels_last).train()
     average = AveragedModel(unet, multi_avg_fn=get_ema_multi_avg_fn(size.average))
     optimizer.register_step_post_hook(lambda *_: average.update_parameters(unet))
-    drawn = batches(latents, rows, size, size.steps)
+    batch_iterator = batches(latents, rows, size, size.steps)
 
     def loss_of() -> tuple[Tensor, Tensor]:
-        batch = next(drawn)
+        batch = next(batch_iterator)
         loss = F.mse_loss(velocity(unet, batch.noised, batch.timesteps, batch.labels), batch.velocity)
         return loss, loss
 
-    started = time.perf_counter()
+    start_s = time.perf_counter()
     losses = descend(
         optimizer, loss_of, steps=size.steps, warmup=size.warmup_steps, name="denoiser", quiet=quiet
     )
     return average.module.eval(), {
-        "seconds": round(time.perf_counter() - started, 1),
+        "seconds": round(time.perf_counter() - start_s, 1),
         "samples_seen": size.steps * size.batch_size,
         "final_loss": round(sum(losses[-50:]) / len(losses[-50:]), 4),
     }
@@ -124,10 +124,10 @@ def fit_unet(
 
 def velocity(unet: Any, noised: Tensor, timesteps: Tensor, labels: Tensor) -> Tensor:
     """The network's answer (B, C, h, w) float32; the prompt, which it does not look at, is one token of zeros."""
-    nothing = torch.zeros(len(noised), 1, unet.config.cross_attention_dim)
+    empty_prompt = torch.zeros(len(noised), 1, unet.config.cross_attention_dim)
     with torch.autocast("cpu", torch.bfloat16):
         x = noised.contiguous(memory_format=torch.channels_last)
-        return unet(x, timesteps, nothing, class_labels=labels).sample.float()
+        return unet(x, timesteps, empty_prompt, class_labels=labels).sample.float()
 
 
 def batches(
@@ -178,8 +178,8 @@ def lead(rows: Tensor, means: Tensor, fraction: float, generator: torch.Generato
     A sound tells what a thing is but not its color or place: its row lies among those of many pictures.
     """
     way = torch.rand(len(rows), 1, generator=generator)
-    moved = torch.rand(len(rows), 1, generator=generator) < fraction
-    return torch.where(moved, F.normalize(rows + way * (means - rows), dim=1), rows)
+    is_moved = torch.rand(len(rows), 1, generator=generator) < fraction
+    return torch.where(is_moved, F.normalize(rows + way * (means - rows), dim=1), rows)
 
 
 def _noised_labels(

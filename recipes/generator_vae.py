@@ -43,7 +43,7 @@ def fit_vae(vae: Any, pixels: Tensor, size: GeneratorSize, *, quiet: bool | None
     generator = torch.Generator().manual_seed(size.seed)
     optimizer = torch.optim.AdamW(vae.parameters(), lr=size.vae_learning_rate, weight_decay=0.0, fused=True)
     vae.to(memory_format=torch.channels_last).train()
-    started = time.perf_counter()
+    start_s = time.perf_counter()
     descend(
         optimizer,
         lambda: vae_loss(vae, pieces(pixels, size.vae_batch, size.crop, generator), size, generator),
@@ -56,7 +56,7 @@ def fit_vae(vae: Any, pixels: Tensor, size: GeneratorSize, *, quiet: bool | None
     standardise(vae, pixels[:MEASURED_ON])
     whole = _whole_error(vae, pixels[-min(len(pixels), 256) :])
     logger.info("autoencoder: L1 %.4f on whole pictures", whole)
-    return {"seconds": round(time.perf_counter() - started, 1), "l1": round(whole, 4)}
+    return {"seconds": round(time.perf_counter() - start_s, 1), "l1": round(whole, 4)}
 
 
 def fit_decoder(
@@ -144,8 +144,8 @@ def pieces(pixels: Tensor, count: int, side: int, generator: torch.Generator) ->
     room = (pixels.shape[-1] - side) // 2 + 1
     top, left = (2 * int(torch.randint(room, (), generator=generator)) for _ in range(2))
     x = as_input(pixels[indices, :, top : top + side, left : left + side])
-    mirrored = torch.rand(count, 1, 1, 1, generator=generator) < 0.5
-    return torch.where(mirrored, x.flip(-1), x).contiguous(memory_format=torch.channels_last)
+    is_mirrored = torch.rand(count, 1, 1, 1, generator=generator) < 0.5
+    return torch.where(is_mirrored, x.flip(-1), x).contiguous(memory_format=torch.channels_last)
 
 
 def as_input(pixels: Tensor) -> Tensor:

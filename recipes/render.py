@@ -73,16 +73,16 @@ def render(
 
 
 def _allocate(directory: Path, count: int, modalities: Sequence[str], captions: bool) -> dict[str, np.memmap]:
-    wanted: dict[str, tuple[tuple[int, ...], type]] = {
+    arrays: dict[str, tuple[tuple[int, ...], type]] = {
         "pixels": ((count, 3, 224, 224), np.uint8),
         "labels": ((count,), np.int64),
     }
     if captions:
-        wanted["tokens"] = ((count, CAPTIONS_A_SCENE, 77), np.uint16)
-    wanted |= {m: ((count, *SHAPES[m]), np.float16) for m in modalities}
+        arrays["tokens"] = ((count, CAPTIONS_A_SCENE, 77), np.uint16)
+    arrays |= {m: ((count, *SHAPES[m]), np.float16) for m in modalities}
     return {
         name: np.lib.format.open_memmap(directory / f"{name}.npy", mode="w+", dtype=dtype, shape=shape)
-        for name, (shape, dtype) in wanted.items()
+        for name, (shape, dtype) in arrays.items()
     }
 
 

@@ -42,8 +42,8 @@ class Rendered:
     def captions(self, indices: Tensor, generator: torch.Generator) -> Tensor:
         """(B, 77) token ids, one of each scene's captions drawn at random."""
         tokens = self.arrays["tokens"]
-        drawn = torch.randint(tokens.shape[1], (len(indices),), generator=generator)
-        return torch.from_numpy(tokens[indices.numpy(), drawn.numpy()].astype(np.int64))
+        caption_numbers = torch.randint(tokens.shape[1], (len(indices),), generator=generator)
+        return torch.from_numpy(tokens[indices.numpy(), caption_numbers.numpy()].astype(np.int64))
 
     def inputs(self, modality: str) -> Tensor:
         """(N, …) float16 inputs of a sensor."""

@@ -76,12 +76,12 @@ def measure_calibration(
         rows: for each of :data:`SENSORS`, (N, D) embeddings of scenes that go round the modality's things.
         scales: what :func:`fit_scales` gave.
     """
-    measured = {}
+    figures = {}
     for modality, embedded in rows.items():
         cosines = embedded.cpu() @ class_rows(model, modality).cpu().T  # (N, K)
         labels, key = _labels(modality, len(embedded)), "text" if modality == "image" else modality
         trained, fitted = model.scale_of(key), scales[key]
-        measured[f"{modality} -> text"] = {
+        figures[f"{modality} -> text"] = {
             "trained_scale": round(trained, 2),
             "trained_ece": round(calibration_error((trained * cosines).softmax(1), labels), 4),
             "fitted_scale": fitted,
@@ -89,7 +89,7 @@ def measure_calibration(
             "fitted_on": FIT_SCENES,
             "count": len(embedded),
         }
-    return measured
+    return figures
 
 
 def format_calibration(calibration: Mapping[str, Mapping[str, Any]]) -> str:

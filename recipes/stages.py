@@ -34,17 +34,17 @@ def run_stage(
     Returns:
         The stage's figures.
     """
-    saved, card = place.with_suffix(".pt"), place.with_suffix(".json")
+    weights_file, card = place.with_suffix(".pt"), place.with_suffix(".json")
     settings = json.loads(json.dumps(settings))  # tuples are lists once written
-    earlier = json.loads(card.read_text()) if saved.is_file() and card.is_file() else {}
+    earlier = json.loads(card.read_text()) if weights_file.is_file() and card.is_file() else {}
     if earlier.get("wanted") == settings:
-        network.load_state_dict(torch.load(saved, weights_only=True))
+        network.load_state_dict(torch.load(weights_file, weights_only=True))
     else:
         trained, figures = train()
         earlier = {"wanted": settings, "figures": figures}
         logger.info("%s: %s", title or place.name, figures)
         network.load_state_dict(trained.state_dict())
-        torch.save(network.state_dict(), saved)
+        torch.save(network.state_dict(), weights_file)
         card.write_text(json.dumps(earlier))
     network.eval()
     return earlier["figures"]

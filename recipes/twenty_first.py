@@ -109,8 +109,8 @@ class Data:
         new = [KettleScene(FIRST_SCENE + i, "eval") for i in range(size.new_evaluated)]
         self.inputs = torch.cat([sounds(model, old), sounds(model, new)])  # (N, S, 1, M, T)
         self.labels = torch.tensor([NAMES.index(scene.label) for scene in old] + [KETTLE] * len(new))
-        shown = size.prototypes * len(NAMES)
-        rows = pictures(model, [Scene(FIRST_SCENE + i, "calibration") for i in range(shown)])
+        picture_count = size.prototypes * len(NAMES)
+        rows = pictures(model, [Scene(FIRST_SCENE + i, "calibration") for i in range(picture_count)])
         kettles = pictures(
             model, [KettleScene(FIRST_SCENE + i, "calibration") for i in range(size.prototypes)]
         )
@@ -119,7 +119,7 @@ class Data:
         self.text_prompts = model.zero_shot_classifier(CLASSNAMES).T  # (20, D)
         self.gallery = torch.cat([rows, kettles])
         self.gallery_labels = torch.cat(
-            [torch.arange(shown) % len(NAMES), torch.full((len(kettles),), KETTLE)]
+            [torch.arange(picture_count) % len(NAMES), torch.full((len(kettles),), KETTLE)]
         )
 
     def pairs(self, *, is_rehearsed: bool) -> TensorPairs:
@@ -186,12 +186,12 @@ def train(model: ImageBind, variant: Variant, data: Data, *, quiet: bool | None)
     )
     before = {name: parameter.detach().clone() for name, parameter in model.named_parameters()}
     result = bind(model, "audio", pairs, recipe, quiet=quiet)
-    changed = [p.numel() for name, p in model.named_parameters() if not torch.equal(p, before[name])]
+    changed_sizes = [p.numel() for name, p in model.named_parameters() if not torch.equal(p, before[name])]
     return {
         "pairs": len(pairs),
         "steps": result.steps,
         "seconds": round(result.seconds, 1),
-        "trained numbers": sum(changed),
+        "trained numbers": sum(changed_sizes),
         "first loss": round(result.losses[0], 3),
         "last loss": round(result.losses[-1], 3),
     }
@@ -203,9 +203,9 @@ def run(
     """Measure before, train each variant on a copy, measure after; writes ``figures.json`` and each set of adapters."""
     base = bindplug.load("imagebind_tiny")
     assert isinstance(base, ImageBind)
-    started = time.perf_counter()
+    start_s = time.perf_counter()
     data = Data(base, size)
-    logger.info("rendered and embedded in %.0f s", time.perf_counter() - started)
+    logger.info("rendered and embedded in %.0f s", time.perf_counter() - start_s)
     figures: dict[str, Any] = {"before": {"figures": measure(base, data)}}
     _log("before", figures["before"]["figures"])
     for variant in variants:

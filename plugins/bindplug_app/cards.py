@@ -85,8 +85,8 @@ class Wall:
             if not stat.S_ISREG(status.st_mode):  # opening a pipe would wait for its writer
                 raise OSError
         except (OSError, ValueError):
-            gone = "This file is gone or cannot be read. <code>bindplug index update</code> takes it off the index."
-            return name, f'<p class="bp-gone">{gone}</p>', ""
+            note = "This file is gone or cannot be read. <code>bindplug index update</code> takes it off the index."
+            return name, f'<p class="bp-gone">{note}</p>', ""
         view = None
         if status.st_size <= LARGEST_BYTES or match.kind in ("audio", "video"):
             stamp = (

@@ -146,11 +146,11 @@ class Finder:
             [Query([(1.0, term.leaf)]) for term in terms], on_error="raise", progress=False, workers=0
         )
         rows = embedded.rows.cpu().numpy()
-        weighted: list[tuple[float, AnyLeaf]] = [
+        vector_terms: list[tuple[float, AnyLeaf]] = [
             (term.weight, VectorLeaf(row, self.model.embedding_space, term.leaf.modality))
             for term, row in zip(terms, rows, strict=True)
         ]
-        query = Query(weighted)
+        query = Query(vector_terms)
         if not query.terms:
             raise NoDirection(CANCELLED)
         remarks = [str(note) for note in embedded.notes]

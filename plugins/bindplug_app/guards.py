@@ -79,8 +79,8 @@ class PageGuard:
             await _refuse(send, 507, "too many files were sent lately; try again in an hour")
             return
         most = self.upload_bytes + OVERHEAD_BYTES if is_upload else MESSAGE_BYTES
-        declared = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
-        if declared.isdigit() and int(declared) > most:
+        content_length = next((value for name, value in scope["headers"] if name == b"content-length"), b"0")
+        if content_length.isdigit() and int(content_length) > most:
             await _refuse(send, 413, f"too large; at most {most} bytes")
             return
         try:
@@ -104,15 +104,15 @@ class PageGuard:
 
 def _bounded(receive: Receive, most: int) -> Receive:
     """Receives a body of at most so many bytes; one that turns out longer ends as if its sender had left."""
-    received = 0
+    size = 0
 
     async def receiving() -> Message:
-        nonlocal received
-        if received > most:
+        nonlocal size
+        if size > most:
             return {"type": "http.disconnect"}
         message = await receive()
-        received += len(message.get("body", b""))
-        return {"type": "http.disconnect"} if received > most else message
+        size += len(message.get("body", b""))
+        return {"type": "http.disconnect"} if size > most else message
 
     return receiving
 

@@ -127,9 +127,9 @@ def seed_of(text: str | None) -> int:
     Raises:
         InputError: it is none from 0 to 2**32 - 1.
     """
-    typed = (text or "").strip()
-    if not typed:
+    digits = (text or "").strip()
+    if not digits:
         return secrets.randbelow(SEEDS)
-    if not typed.isdecimal() or len(typed) > 10 or int(typed) >= SEEDS:
-        raise InputError("seed", found=repr(typed[:40]), expected=f"a whole number from 0 to {SEEDS - 1}")
-    return int(typed)
+    if not digits.isdecimal() or len(digits) > 10 or int(digits) >= SEEDS:
+        raise InputError("seed", found=repr(digits[:40]), expected=f"a whole number from 0 to {SEEDS - 1}")
+    return int(digits)

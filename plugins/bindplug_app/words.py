@@ -54,10 +54,10 @@ def empty_index_markup() -> str:
     )
 
 
-def tool_note(what: str, option: str) -> str:
+def tool_note(tool: str, option: str) -> str:
     """That a tool is not there, and how to bring it."""
     return (
-        f'<p class="bp-empty">This page was started without a {what}. '
+        f'<p class="bp-empty">This page was started without a {tool}. '
         f"Name one with <code>bindplug app {option} NAME</code>.</p>"
     )
 

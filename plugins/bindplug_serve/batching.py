@@ -204,8 +204,8 @@ class _Lane(Generic[Work, Result]):
                 if not entry.future.done():
                     entry.future.set_exception(error)
             return
-        each = (self.loop.time() - start) / len(batch)
-        self.batcher.seconds_each += AVERAGING * (each - self.batcher.seconds_each)
+        seconds = (self.loop.time() - start) / len(batch)
+        self.batcher.seconds_each += AVERAGING * (seconds - self.batcher.seconds_each)
         for entry, result in zip(batch, results, strict=True):
             if not entry.future.done():
                 entry.future.set_result(result)

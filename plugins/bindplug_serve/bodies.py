@@ -59,36 +59,36 @@ class BodyLimits:
         Raises:
             Refusal: it took too long and has not begun to answer.
         """
-        begun = finished = False
+        has_begun = is_finished = False
 
         async def watched_send(message: Message) -> None:
-            nonlocal begun, finished
-            begun = True
-            finished = message["type"] == "http.response.body" and not message.get("more_body", False)
+            nonlocal has_begun, is_finished
+            has_begun = True
+            is_finished = message["type"] == "http.response.body" and not message.get("more_body", False)
             await send(message)
 
         if scope["path"] in STREAMS:
             await self.app(scope, body.replay(receive), send)
             return
         work = asyncio.ensure_future(self.app(scope, body.replay(_never), watched_send))
-        gone = asyncio.ensure_future(_disconnected(receive))
+        disconnect = asyncio.ensure_future(_disconnected(receive))
         try:
             await asyncio.wait(
-                {work, gone}, timeout=self.limits.request_s, return_when=asyncio.FIRST_COMPLETED
+                {work, disconnect}, timeout=self.limits.request_s, return_when=asyncio.FIRST_COMPLETED
             )
-            if not work.done() and (finished or (begun and not gone.done())):
+            if not work.done() and (is_finished or (has_begun and not disconnect.done())):
                 await work  # the answer is on its way
         finally:
-            gone.cancel()
+            disconnect.cancel()
             cut = not work.done()
             if cut:
                 work.cancel()
                 await asyncio.gather(work, return_exceptions=True)
         if not cut:
             work.result()
-        elif gone.done() and not gone.cancelled():
+        elif disconnect.done() and not disconnect.cancelled():
             raise _Gone
-        elif not begun:
+        elif not has_begun:
             message = f"no answer within {self.limits.request_s:g} s"
             raise Refusal(504, message, "timeout", retry_after_s=5)
 
@@ -123,8 +123,12 @@ class _Body:
             _Gone: the client left.
         """
         limits = self.owner.limits
-        announced = header(scope, b"content-length")
-        if announced is not None and announced.isdigit() and int(announced) > limits.body_bytes:
+        content_length = header(scope, b"content-length")
+        if (
+            content_length is not None
+            and content_length.isdigit()
+            and int(content_length) > limits.body_bytes
+        ):
             raise self._too_large()
         parts: list[bytes] = []
         while True:

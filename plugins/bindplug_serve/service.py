@@ -208,8 +208,8 @@ class Service:
         row_indexes = [index for index, row in enumerate(embedded.rows) if row is not None]
         if not row_indexes:
             return embedded, [None] * len(items)
-        ranked = await self.engine.call(lambda: self._rank(embedded, row_indexes, classes, labels, top_k))
-        by_item = dict(zip(row_indexes, ranked, strict=True))
+        candidates = await self.engine.call(lambda: self._rank(embedded, row_indexes, classes, labels, top_k))
+        by_item = dict(zip(row_indexes, candidates, strict=True))
         return embedded, [by_item.get(index) for index in range(len(items))]
 
     def _rank(
@@ -307,13 +307,13 @@ class Service:
         if failures:
             names = ["image", *(f"prompts[{index}]" for index in range(len(prompts)))]
             raise _refusal_of_items(failures, names)
-        picture, *others = [query for query in queries if query is not None]
+        picture, *prompt_queries = [query for query in queries if query is not None]
         detector = self.detector
         assert detector is not None
 
         def look() -> tuple[tuple[int, int], list[Detection]]:
             with self._lock:
-                return detector(picture, others, threshold, self.limits)
+                return detector(picture, prompt_queries, threshold, self.limits)
 
         return await self.engine.call(look)
 

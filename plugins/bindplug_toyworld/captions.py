@@ -117,10 +117,10 @@ def single_caption(mention: Mention, phrases: Sequence[str], rng: np.random.Gene
 
 def group_caption(mentions: Sequence[Mention], phrases: Sequence[str], rng: np.random.Generator) -> str:
     """One sentence about a scene of several things; naming all of them."""
-    ordered = [mentions[i] for i in rng.permutation(len(mentions))]
-    names = [_with_article(_bare_phrase(m, rng, rng.random() < 0.4), m.thing, rng) for m in ordered]
+    shuffled_mentions = [mentions[i] for i in rng.permutation(len(mentions))]
+    names = [_with_article(_bare_phrase(m, rng, rng.random() < 0.4), m.thing, rng) for m in shuffled_mentions]
     if len(names) == 2:
-        first, second = ordered
+        first, second = shuffled_mentions
         if abs(first.x - second.x) > 0.2 and rng.random() < 0.4:
             sides = ("left", "right") if first.x < second.x else ("right", "left")
             sentence = f"{names[0]} on the {sides[0]} and {names[1]} on the {sides[1]}"

@@ -85,7 +85,7 @@ def _use_tools(
     from bindplug_toyworld.detection_demo import run_detection
     from bindplug_toyworld.generation_demo import run_generation
 
-    started = time.monotonic()
+    start_s = time.monotonic()
     options = {"--model": choice.name, "--device": choice.device, "--dtype": choice.dtype}
     model = [part for name, value in options.items() if value for part in (name, value)]
     try:
@@ -100,7 +100,7 @@ def _use_tools(
         )
     except BindplugError as error:
         results.unavailable["generation"] = str(error)
-    results.seconds += time.monotonic() - started
+    results.seconds += time.monotonic() - start_s
 
 
 def _print(results: DemoResults, page: Path, quiet: bool) -> None:

@@ -124,10 +124,10 @@ class DemoResults:
     @property
     def tally(self) -> dict[str, tuple[int, int]]:
         """Right answers and all answers, by kind."""
-        matched = [right for match in self.matches for right in match.right]
+        is_right = [right for match in self.matches for right in match.right]
         counts = {
             "classified": (sum(a.right for a in self.answers), len(self.answers)),
-            "matched": (sum(matched), len(matched)),
+            "matched": (sum(is_right), len(is_right)),
             "sums": (sum(s.right for s in self.sums), len(self.sums)),
         }
         if self.detection is not None:
@@ -212,7 +212,7 @@ def run_demo(
         batch_size: as in :meth:`Encoder.embed`.
         quiet: draw no progress bar.
     """
-    started = time.monotonic()
+    start_s = time.monotonic()
     results = DemoResults(model=name, space=str(model.embedding_space), seed=seed)
     first = 1_000 * (seed + 1)
     for index, thing in enumerate(
@@ -224,7 +224,7 @@ def run_demo(
     results.answers = _answers(model, results.exhibits, rows, quiet)
     results.matches = [_match(query, candidate, results.exhibits, rows) for query, candidate in MATCHES]
     results.sums = _sums(model, results.exhibits, gallery, batch_size)
-    results.seconds = time.monotonic() - started
+    results.seconds = time.monotonic() - start_s
     return results
 
 
@@ -261,12 +261,12 @@ def _answers(model: Encoder, exhibits: Sequence[Exhibit], rows: Rows, quiet: boo
 
 
 def _match(query: str, candidate: str, exhibits: Sequence[Exhibit], rows: Rows) -> Match:
-    both = [e for e in exhibits if query in e.files and candidate in e.files]
-    things = tuple(e.thing for e in both)
+    usable_exhibits = [e for e in exhibits if query in e.files and candidate in e.files]
+    things = tuple(e.thing for e in usable_exhibits)
     cosines = [[float(rows[a, query] @ rows[b, candidate]) for b in things] for a in things]
     right = tuple(max(range(len(row)), key=row.__getitem__) == i for i, row in enumerate(cosines))
-    trained = "image" in (query, candidate)
-    return Match(query, candidate, things, tuple(map(tuple, cosines)), right, trained)
+    is_trained = "image" in (query, candidate)
+    return Match(query, candidate, things, tuple(map(tuple, cosines)), right, is_trained)
 
 
 def _sums(

@@ -113,10 +113,10 @@ class GroundTruth(NamedTuple):
 def overlaps(box: NDArray[Any], others: NDArray[Any]) -> NDArray[Any]:
     """IoU of one xyxy box (4,) with others (M, 4): (M,), 0 for empty boxes."""
     low, high = np.maximum(box[:2], others[:, :2]), np.minimum(box[2:], others[:, 2:])
-    shared = np.prod(np.clip(high - low, 0, None), axis=1)
+    intersection = np.prod(np.clip(high - low, 0, None), axis=1)
     areas = np.prod(np.clip(others[:, 2:] - others[:, :2], 0, None), axis=1)
-    union = np.prod(np.clip(box[2:] - box[:2], 0, None)) + areas - shared
-    return np.where(union > 0, shared / np.where(union > 0, union, 1), 0.0)
+    union = np.prod(np.clip(box[2:] - box[:2], 0, None)) + areas - intersection
+    return np.where(union > 0, intersection / np.where(union > 0, union, 1), 0.0)
 
 
 def ground_truth_of(scene: Scene) -> GroundTruth:
@@ -180,11 +180,11 @@ def _searched_picture(
     claims = [(order[int(d["prompt"])], float(d["score"]), _box(d["box"])) for d in detections]
     boxes = judge_boxes(claims, truth)
     visible = set(truth.labels.tolist())
-    detected = {box.prompt for box in boxes if box.right}
+    right_prompts = {box.prompt for box in boxes if box.right}
     missed = [
         index
         for index, (thing, _) in enumerate(PROMPTS)
-        if label_of(thing) in visible and index not in detected
+        if label_of(thing) in visible and index not in right_prompts
     ]
     return SearchedPicture(picture, scene.labels, tuple(boxes), tuple(missed))
 

@@ -177,8 +177,8 @@ def arithmetic(model: Encoder, count: int, *, top: int = 5, quiet: bool | None =
     # as many pairs as let each stand in some ``top`` scenes, which keeps small evaluations as hard as large ones
     order = np.random.default_rng(5).permutation(len(pairs))[: max(1, count // top)]
     scene_pairs = [pairs[order[index % len(order)]] for index in range(count)]
-    crowded = (Scene(800_000 + i, "eval", labels=pair) for i, pair in enumerate(scene_pairs))
-    gallery = embed_scenes(model, "image", crowded, count, quiet=quiet)
+    crowded_scenes = (Scene(800_000 + i, "eval", labels=pair) for i, pair in enumerate(scene_pairs))
+    gallery = embed_scenes(model, "image", crowded_scenes, count, quiet=quiet)
     # which of a pair is the picture and which the sound takes turns
     pictures = (Scene(810_000 + i, "eval", labels=(pair[i % 2],)) for i, pair in enumerate(scene_pairs))
     sounds = (Scene(820_000 + i, "eval", labels=(pair[1 - i % 2],)) for i, pair in enumerate(scene_pairs))

@@ -161,10 +161,10 @@ def _judge_all(files: Sequence[tuple[tuple[Prompt, ...], Path]]) -> list[Generat
         with Image.open(path) as file:
             pictures.append(file.convert("RGB"))
     best = judge.scores(pictures).topk(2, dim=1).indices.tolist()
-    judged = []
+    judgements = []
     for (prompts, path), labels in zip(files, best, strict=True):
         judged_as = tuple(CLASSNAMES[label] for label in labels)
         expected = {CLASSNAMES[label_of(thing)] for thing, _ in prompts}
         right = set(judged_as[: len(expected)]) == expected
-        judged.append(GeneratedPicture(tuple(prompts), path, judged_as, right))
-    return judged
+        judgements.append(GeneratedPicture(tuple(prompts), path, judged_as, right))
+    return judgements

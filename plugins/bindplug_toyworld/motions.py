@@ -240,9 +240,9 @@ def felt(story: Story) -> Array:
     forward, left, up = story.acceleration[0], story.acceleration[1], story.acceleration[2] + GRAVITY
     # heading to body: undo pitch about y, then roll about x
     x = np.cos(pitch) * forward - np.sin(pitch) * up
-    lifted = np.sin(pitch) * forward + np.cos(pitch) * up
-    y = np.cos(roll) * left + np.sin(roll) * lifted
-    z = -np.sin(roll) * left + np.cos(roll) * lifted
+    path_up = np.sin(pitch) * forward + np.cos(pitch) * up
+    y = np.cos(roll) * left + np.sin(roll) * path_up
+    z = -np.sin(roll) * left + np.cos(roll) * path_up
     roll_rate, pitch_rate, yaw_rate = np.gradient(story.attitude, 1 / SAMPLE_RATE_HZ, axis=1)
     turn = np.stack(
         [

@@ -111,8 +111,8 @@ def relief_map(layers: Sequence[Layer], shape: tuple[int, int]) -> Floats:
                 ring = (part.points - middle) * shrink + middle
                 draw.polygon(ring.ravel().tolist(), fill=min(255, round(level)))
     # down and up again is a blur, and a cheap one
-    blurred = image.reduce(max(2, round(min(shape) / 75))).resize(shape[::-1], Image.Resampling.BICUBIC)
-    return np.asarray(blurred, dtype=np.float32) * np.float32(1 / _RELIEF_LEVELS)
+    background = image.reduce(max(2, round(min(shape) / 75))).resize(shape[::-1], Image.Resampling.BICUBIC)
+    return np.asarray(background, dtype=np.float32) * np.float32(1 / _RELIEF_LEVELS)
 
 
 def owner_map(layers: Sequence[Layer], shape: tuple[int, int]) -> Bytes:

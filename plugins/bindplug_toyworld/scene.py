@@ -118,9 +118,9 @@ class Scene:
             raise InputError(
                 "things", found=f"{count} things, {len(names)} named", expected="one to five, all named ones"
             )
-        others = [name for name in NAMES if name not in names]
-        picked = self.random("looks", 99).choice(len(others), size=count - len(names), replace=False)
-        return (*names, *(others[int(index)] for index in picked))
+        further_names = [name for name in NAMES if name not in names]
+        picks = self.random("looks", 99).choice(len(further_names), size=count - len(names), replace=False)
+        return (*names, *(further_names[int(index)] for index in picks))
 
     @cached_property
     def placements(self) -> list[Placement]:
@@ -134,9 +134,9 @@ class Scene:
         """The place, as all cameras see it."""
         lowest = max(self.placements, key=lambda p: p.y + p.half_px * 0.9)
         far = max(p.distance_m for p in self.placements)
-        grounded = any(THINGS[p.label].place == "ground" for p in self.placements)
+        has_ground = any(THINGS[p.label].place == "ground" for p in self.placements)
         foot = lowest.y + lowest.half_px * 0.9
-        return make_backdrop(self.random("backdrop"), self.canvas, foot, lowest.distance_m, far, grounded)
+        return make_backdrop(self.random("backdrop"), self.canvas, foot, lowest.distance_m, far, has_ground)
 
     @cached_property
     def _surroundings(self) -> tuple[list[Layer], list[Layer]]:

@@ -167,7 +167,7 @@ def read_grid(path: str | Path) -> Grid:
         raise InputError(f"{where}: seeds", found=repr(seeds), expected="distinct whole numbers of 0 or more")
     bases = _tables(where, "base", table["base"])
     _check_keys(f"{where}: base", bases, SENSES)
-    shared = {
+    base_settings = {
         sense: _read_settings(f"{where}: base.{sense}", values) | {"sense": sense}
         for sense, values in bases.items()
     }
@@ -176,7 +176,7 @@ def read_grid(path: str | Path) -> Grid:
         raise InputError(
             f"{where}: experiments", found=repr(entries)[:80], expected="tables, [[experiments]]"
         )
-    experiments = tuple(_experiment(where, entry, shared) for entry in entries)
+    experiments = tuple(_experiment(where, entry, base_settings) for entry in entries)
     names = [experiment.name for experiment in experiments]
     if len(set(names)) < len(names):
         raise InputError(

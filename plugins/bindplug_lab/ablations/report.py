@@ -63,7 +63,7 @@ def grid_markdown(grid: Grid, results: Mapping[str, RunResult]) -> str:
     runs = grid.runs()
     seconds = sum(results[settings.key].seconds for settings in runs if settings.key in results)
     complete = sum(1 for settings in runs if settings.key in results and not results[settings.key].failed)
-    failed = sum(1 for settings in runs if settings.key in results and results[settings.key].failed)
+    failures = sum(1 for settings in runs if settings.key in results and results[settings.key].failed)
     lines = [f"# {grid.title}", ""]
     if outcomes:
         counts = {outcome: list(outcomes.values()).count(outcome) for outcome in (REPRODUCED, "in part")}
@@ -86,7 +86,7 @@ def grid_markdown(grid: Grid, results: Mapping[str, RunResult]) -> str:
         lines.append(markdown_row([link, direction.sense, variants, *figures, verdict.outcome]))
     lines += [
         "",
-        f"{complete} of {len(runs)} runs, {failed} failed; together they took {seconds / 60:.0f} minutes.",
+        f"{complete} of {len(runs)} runs, {failures} failed; together they took {seconds / 60:.0f} minutes.",
         "",
     ]
     return "\n".join(lines)

@@ -178,11 +178,11 @@ def check_values(values: Mapping[str, Any], where: str) -> dict[str, Any]:
                 f"{where}: unknown setting", found=repr(name), expected=f"one of {', '.join(KEYS)}"
             )
         union = get_origin(hints[name]) in (types.UnionType,)
-        accepted = get_args(hints[name]) if union else (hints[name],)
-        if float in accepted and type(value) is int:
+        kinds = get_args(hints[name]) if union else (hints[name],)
+        if float in kinds and type(value) is int:
             value = float(value)
-        if type(value) not in accepted:
-            expected = " or ".join(kind.__name__ for kind in accepted)
+        if type(value) not in kinds:
+            expected = " or ".join(kind.__name__ for kind in kinds)
             raise InputError(f"{where}: {name}", found=repr(value), expected=expected)
         if isinstance(value, float) and not math.isfinite(value):
             raise InputError(f"{where}: {name}", found=repr(value), expected="a finite number")

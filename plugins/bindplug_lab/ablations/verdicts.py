@@ -142,6 +142,6 @@ def experiment_outcomes(grid_verdicts: Sequence[Verdict]) -> dict[str, str]:
     outcomes = {}
     for name, several in by_name.items():
         distinct = set(several)
-        mixed = "in part" if REPRODUCED in distinct else UNDECIDED
-        outcomes[name] = several[0] if len(distinct) == 1 else mixed
+        mixed_outcome = "in part" if REPRODUCED in distinct else UNDECIDED
+        outcomes[name] = several[0] if len(distinct) == 1 else mixed_outcome
     return outcomes

@@ -95,8 +95,8 @@ def stroke(
 def ring(x: float, y: float, radius: float, width: float, n: int = 30) -> Points:
     """A circle's rim, open in the middle."""
     circle = _unit_circle(n)
-    closed = np.concatenate([circle, circle[:1]])
-    rims = np.concatenate([closed * (radius + width / 2), closed[::-1] * (radius - width / 2)])
+    outline = np.concatenate([circle, circle[:1]])
+    rims = np.concatenate([outline * (radius + width / 2), outline[::-1] * (radius - width / 2)])
     return rims + np.array((x, y))
 
 

@@ -30,8 +30,8 @@ _TIME_CONSTANTS_PER_RT60 = 6.908
 def _equaliser(rng: np.random.Generator, n: int) -> Signal:
     """Spectral tilt of up to 1.5 dB an octave and the band a microphone passes."""
     high_hz = rng.uniform(3400, 7000) if rng.random() < 0.3 else 9000.0
-    passed = band(rng.uniform(25, 120), high_hz, 3)(frequencies(n))
-    return passed * tilt(rng.uniform(-0.25, 0.25))(frequencies(n))
+    gain = band(rng.uniform(25, 120), high_hz, 3)(frequencies(n))
+    return gain * tilt(rng.uniform(-0.25, 0.25))(frequencies(n))
 
 
 def _room(rng: np.random.Generator, n: int) -> NDArray:
