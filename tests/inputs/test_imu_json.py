@@ -54,6 +54,24 @@ def test_json_of_other_things_is_refused(loaded):
         preprocess(json.dumps(loaded).encode())
 
 
+def test_frames_as_pandas_writes_them(tmp_path):
+    pandas = pytest.importorskip("pandas")
+    frame = pandas.DataFrame(dict(zip(PLAIN.split(","), [T, *X], strict=True)))
+    path = tmp_path / "log.json"
+    for orient in ("columns", "index", "split", "records", "table"):
+        frame.to_json(path, orient=orient)
+        if orient == "index":  # rows by their number: columns are called 0, 1, ...
+            with pytest.raises(InputError, match="no column for acc_x"):
+                preprocess(path)
+            continue
+        np.testing.assert_allclose(preprocess(path).numpy(), EXPECTED, **CLOSE)
+    names = [("time", "s"), *(("acc", a) for a in "xyz"), *(("gyro", a) for a in "xyz")]
+    levels = pandas.DataFrame(frame.to_numpy(), columns=pandas.MultiIndex.from_tuples(names))
+    for index in (True, False):
+        levels.to_csv(tmp_path / "log.csv", index=index)
+        np.testing.assert_allclose(preprocess(tmp_path / "log.csv").numpy(), EXPECTED, **CLOSE)
+
+
 def in_form(form, cut=-3):
     return log(PLAIN, [[f'"{stamp}"' for stamp in written(T, form, cut)], *X])
 

@@ -159,3 +159,26 @@ def test_batches_skip_whatever_a_log_holds():
     batch = preprocess.batch(sources, on_error="skip")
     assert batch.kept == [0]
     assert [skip.index for skip in batch.skipped] == [1, 2, 3, 4]
+
+
+OTHERS = [
+    (b"\x89HDF\r\n\x1a\n", "an HDF5 file.*h5py"),
+    (b"MATLAB 5.0 MAT-file", "a MATLAB file.*loadmat"),
+    (b"ARROW1\0\0", "a Feather file.*read_feather"),
+    (b"#ROSBAG V2.0", "a ROS bag.*rostopic echo"),
+    (b"\x89MCAP0\r\n", "an MCAP recording"),
+    (b"ULog\x01\x12\x35", "a PX4 log.*ulog2csv"),
+    (b"SQLite format 3\0", "an SQLite database"),
+    (b"BZh91AY&SY", "a bzip2 file.*Unpack it"),
+    (b"\xfd7zXZ\0", "an xz file.*Unpack it"),
+    (b"\x80\x05\x95\x10", "a pickle, which is never loaded"),
+    (b"\x0e\x10\x90\x08\x00\x01\x00\x00.FIT", "a Garmin FIT file.*as CSV"),
+    (b"\0\0\0\x18ftypmp41", "a video.*gopro-telemetry"),
+    (b"\x01\x02\x03\0", "binary data of no kind that is read"),
+]
+
+
+@pytest.mark.parametrize(("head", "message"), OTHERS)
+def test_files_of_other_kinds_are_called_by_their_name(head, message):
+    with pytest.raises(InputError, match=message):
+        preprocess(head + bytes(200))

@@ -24,6 +24,34 @@ from bindplug.inputs.optional import import_optional
 from bindplug.inputs.source import describe_source, is_file_like, open_source, peek, suffix_of, to_numpy
 
 PARQUET_MAGIC = b"PAR1"
+AS_CSV = "Export it as CSV."
+_OTHERS = (
+    (
+        b"\x89HDF\r\n\x1a\n",
+        "an HDF5 file",
+        "Open it with h5py and pass its arrays by name: {'acc': ..., 'gyro': ..., 'time': ...}.",
+    ),
+    (
+        b"MATLAB 5.0",
+        "a MATLAB file",
+        "Open it with scipy.io.loadmat and pass its arrays by name, or save it as CSV.",
+    ),
+    (b"ARROW1", "a Feather file", "Pass the frame: pandas.read_feather(path); or save it as Parquet."),
+    (b"#ROSBAG", "a ROS bag", "Export the IMU's topic: rostopic echo -b FILE -p /imu > imu.csv."),
+    (b"\x89MCAP", "an MCAP recording", "Export the IMU's topic as CSV, e.g. with PlotJuggler."),
+    (b"ULog", "a PX4 log", "Export sensor_combined as CSV: ulog2csv."),
+    (
+        b"SQLite format 3",
+        "an SQLite database (a ROS 2 bag?)",
+        "Export the IMU's topic as CSV, e.g. with PlotJuggler.",
+    ),
+    (b"BZh", "a bzip2 file", "Unpack it first, or pack it by gzip."),
+    (b"\xfd7zXZ", "an xz file", "Unpack it first, or pack it by gzip."),
+    (b"\x28\xb5\x2f\xfd", "a Zstandard file", "Unpack it first, or pack it by gzip."),
+    (b"\x80\x04\x95", "a pickle, which is never loaded", AS_CSV),
+    (b"\x80\x05\x95", "a pickle, which is never loaded", AS_CSV),
+)
+"""First bytes of files that are not read, what they are, and the remedy."""
 _SENSOR_KEYS = {
     "acc": ACCELEROMETER, "accel": ACCELEROMETER, "accelerometer": ACCELEROMETER, "acceleration": ACCELEROMETER,
     "gyro": GYROSCOPE, "gyr": GYROSCOPE, "gyroscope": GYROSCOPE, "gravity": GRAVITY,
@@ -93,6 +121,7 @@ def _read_source(
     if suffix == ".npy" or head.startswith(NPY_MAGIC):
         return {"": table_of_arrays(read_arrays(source, EXPECTED), name, layout, columns, sensor)}
     with open_source(source, EXPECTED) as file:
+        _refuse_others(_peek_open(file, 16), name)
         head = _peek_open(file, len(NPY_MAGIC))
         if head.startswith(ZIP_MAGIC):
             return read_zip(file, source, name, layout, columns, sensor)
@@ -103,6 +132,21 @@ def _read_source(
         if head.lstrip(b"\xef\xbb\xbf \t\r\n")[:1] in (b"{", b"[") or suffix in (".json", ".jsonl"):
             return read_json(file, name, layout, columns, sensor)
         return {"": read_text(file, name, sensor=sensor, columns=columns)}
+
+
+def _refuse_others(head: bytes, name: str) -> None:
+    """Refuse files of kinds that hold motion elsewhere.
+
+    Raises:
+        InputError: the file is one of them.
+    """
+    kinds = [(kind, remedy) for magic, kind, remedy in _OTHERS if head.startswith(magic)]
+    if head[4:8] == b"ftyp":
+        kinds = [("a video", "Extract its motion track as CSV or JSON, of GoPros with gopro-telemetry.")]
+    elif head[8:12] == b".FIT":
+        kinds = [("a Garmin FIT file", AS_CSV)]
+    for kind, remedy in kinds:
+        raise InputError(name, found=kind, expected=EXPECTED, remedy=remedy)
 
 
 def _peek_open(file: BinaryIO, count: int) -> bytes:

@@ -121,6 +121,9 @@ def _groups(loaded: Any) -> dict[str, Columns]:
         return _groups_of_rows(loaded) or {"": {}}
     if not isinstance(loaded, dict):
         return {"": {}}
+    titles, rows = loaded.get("columns"), _numbers(loaded.get("data"))
+    if isinstance(titles, list) and rows is not None and rows.ndim == 2 and rows.shape[1] == len(titles):
+        return {"": dict(zip(map(str, titles), rows.T, strict=True))}  # pandas: orient="split"
     columns: Columns = {}
     records: dict[str, list[Any]] = {}
     for key, value in _lists(loaded):
@@ -140,7 +143,11 @@ def _groups(loaded: Any) -> dict[str, Columns]:
 def _lists(node: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, list[Any]]]:
     """Every list within mappings, under its keys joined by dots."""
     for key, value in node.items():
-        if isinstance(value, dict):
+        if (
+            isinstance(value, dict) and value and all(map(str.isdigit, value))
+        ):  # pandas: cells by the row's number
+            yield f"{prefix}{key}", list(value.values())
+        elif isinstance(value, dict):
             yield from _lists(value, f"{prefix}{key}.")
         elif isinstance(value, list) and value:
             yield f"{prefix}{key}", value

@@ -213,7 +213,10 @@ def _with_groups(names: list[str], groups: list[str]) -> list[str]:
         is_axis = name.lower() in AXES
         if label and not (own and is_axis):
             group = label
-        titles.append(f"{group}.{name}" if is_axis and group else name)
+        if is_axis and group:
+            titles.append(f"{group}.{name}")
+        else:
+            titles.append(f"{label} {name}" if label and not own else name)
     return titles
 
 
