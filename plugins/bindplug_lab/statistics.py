@@ -149,8 +149,8 @@ def resampled_weights(
     groups = int(numbers.max()) + 1 if count else 0
     rng = np.random.default_rng(seed)
     for _ in range(draws):
-        drawn = np.bincount(rng.integers(0, groups, groups), minlength=groups) if groups else np.zeros(0)
-        yield drawn[numbers].astype(np.float64)
+        counts = np.bincount(rng.integers(0, groups, groups), minlength=groups) if groups else np.zeros(0)
+        yield counts[numbers].astype(np.float64)
 
 
 def binomial_interval(share: float, trials: float, level: float = LEVEL) -> tuple[float, float]:
@@ -292,11 +292,11 @@ def difference(
 
 def _variance(draws: Sequence[float] | np.ndarray, count: int) -> float:
     """The variance of a figure by its values in resamples of ``count`` observations; 0 where they do not differ."""
-    defined = np.asarray(draws, dtype=np.float64)
-    defined = defined[np.isfinite(defined)]
-    if len(defined) < 2:
+    values = np.asarray(draws, dtype=np.float64)
+    values = values[np.isfinite(values)]
+    if len(values) < 2:
         return 0.0
-    return float(defined.var(ddof=1)) * count / (count - 1)
+    return float(values.var(ddof=1)) * count / (count - 1)
 
 
 def _checked(values: Sequence[float] | np.ndarray, where: str) -> np.ndarray:

@@ -83,11 +83,11 @@ def _classes() -> ClassList:
         .label_names()
     )
     # CLIP has two pairs of classes of one name; results tell them apart by their synset
-    shown = [
+    titles = [
         name if names.count(name) == 1 else f"{name} ({key})"
         for key, name in zip(synsets, names, strict=True)
     ]
-    return ClassList(synsets, shown, "ImageNet-1k", synonyms=[(name,) for name in names])
+    return ClassList(synsets, titles, "ImageNet-1k", synonyms=[(name,) for name in names])
 
 
 def _labels_of_names(index: FileIndex, source: str) -> list[tuple[str, str, str]]:

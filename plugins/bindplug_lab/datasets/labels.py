@@ -157,5 +157,5 @@ def check_choice(name: str, value: object, choices: Sequence[object]) -> None:
         OptionError: it is none.
     """
     if value not in choices:
-        listed = ", ".join(map(repr, choices))
-        raise OptionError(f"{name} = {value!r}; expected {'one of ' if len(choices) > 1 else ''}{listed}")
+        options = ", ".join(map(repr, choices))
+        raise OptionError(f"{name} = {value!r}; expected {'one of ' if len(choices) > 1 else ''}{options}")

@@ -131,8 +131,8 @@ def _boxes(path: Path) -> tuple[tuple[int, int], list[Box]]:
         )
         box = (max(0, left), max(0, top), min(width, right), min(height, bottom))
         if box[2] - box[0] < LEAST_SIDE or box[3] - box[1] < LEAST_SIDE:
-            shown = f"{(left, top, right, bottom)} in {width} x {height} pixels"
-            warnings.warn(InputNote(f"{path}: a box without pixels left out, {shown}"), stacklevel=4)
+            description = f"{(left, top, right, bottom)} in {width} x {height} pixels"
+            warnings.warn(InputNote(f"{path}: a box without pixels left out, {description}"), stacklevel=4)
             continue
         boxes.append(box)
     return (width, height), boxes

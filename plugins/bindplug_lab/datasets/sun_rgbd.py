@@ -51,14 +51,14 @@ def read_sun_rgbd(
     check_choice("depth_folder", depth_folder, ("depth_bfx", "depth"))
     splits = folder.find(f"SUNRGBDtoolbox/{SPLIT_FILE}", SPLIT_FILE, "allsplit.mat", what="the split")
     top = folder.root if _has_sensors(folder.root) else folder.find("SUNRGBD/", what="the folder of scenes")
-    listed = read_mat(splits, (f"all{split}",))[f"all{split}"]
+    cells = read_mat(splits, (f"all{split}",))[f"all{split}"]
     class_list = ClassList(SCENES, [spaced(name) for name in SCENES], "SUN RGB-D")
     entries = []
-    if not isinstance(listed, list) or not all(isinstance(cell, str) for cell in listed):
+    if not isinstance(cells, list) or not all(isinstance(cell, str) for cell in cells):
         raise InputError(
             str(splits), found=f"all{split} that is no list of paths", expected="a cell array of paths"
         )
-    for cell in listed:
+    for cell in cells:
         name = _relative(cell, str(splits))
         scene = top / name
         label = _scene_of(scene)

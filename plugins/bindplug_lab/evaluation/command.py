@@ -207,8 +207,8 @@ def _write(directory: Path, settings: Settings, models: tuple[str, ...]) -> None
     from bindplug_lab.output import write_whole
 
     places = {name: place for place, name in enumerate(models)}
-    stored = ResultStore(directory, settings).all()
-    results = sorted(stored, key=lambda result: places.get(result.model, len(places)))
+    all_results = ResultStore(directory, settings).all()
+    results = sorted(all_results, key=lambda result: places.get(result.model, len(places)))
     picture = "results.png"
     try:
         write_whole(directory / picture, bars(results))

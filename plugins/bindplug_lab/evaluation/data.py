@@ -51,9 +51,9 @@ def read_data(task: Task, root: str | os.PathLike[str] | None, settings: Setting
     if settings.limit is None or settings.limit >= size:
         return TaskData(items, size, remarks=remarks)
     shots = max(task.shots, default=8)
-    limited = _limited(items, settings.limit, settings.seed, shots)
-    remarks.append(f"{_size(limited)} of {size} items, drawn with seed {settings.seed}")
-    return TaskData(limited, size, is_limited=True, remarks=remarks)
+    sample = _limited(items, settings.limit, settings.seed, shots)
+    remarks.append(f"{_size(sample)} of {size} items, drawn with seed {settings.seed}")
+    return TaskData(sample, size, is_limited=True, remarks=remarks)
 
 
 def _check_modalities(task: Task, items: Items) -> None:
@@ -90,14 +90,14 @@ def balanced_places(labels: Sequence[int], count: int, seed: int) -> list[int]:
     for place in rng.permutation(len(labels)).tolist():
         by_class.setdefault(labels[place], []).append(place)
     classes = [by_class[label] for label in rng.permutation(sorted(by_class)).tolist()]
-    drawn: list[int] = []
+    selection: list[int] = []
     turn = 0
-    while len(drawn) < min(count, len(labels)):
+    while len(selection) < min(count, len(labels)):
         for places in classes:
-            if turn < len(places) and len(drawn) < count:
-                drawn.append(places[turn])
+            if turn < len(places) and len(selection) < count:
+                selection.append(places[turn])
         turn += 1
-    return sorted(drawn)
+    return sorted(selection)
 
 
 def digest_of_data(task: Task, items: Items) -> str:

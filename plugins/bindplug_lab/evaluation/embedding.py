@@ -159,11 +159,11 @@ class Embedder:
     ) -> _Part:
         """The queries from ``start`` on whose rows are not in the cache; rows that are go to ``rows``."""
         part = _Part([], [], [])
-        made: dict[int, Query] = {}
+        queries_by_index: dict[int, Query] = {}
         keys: dict[int, str | None] = {}
         for index in range(start, min(start + self.step, len(queries))):
             try:
-                made[index] = queries[index]
+                queries_by_index[index] = queries[index]
             except InputError as error:  # a picture out of which the item is cut cannot be read
                 if strict:
                     raise
@@ -171,12 +171,12 @@ class Embedder:
                 result.terms.append(())
                 identity.update(b"unreadable")
                 continue
-            terms = digests_of_terms(made[index])
+            terms = digests_of_terms(queries_by_index[index])
             result.terms.append(terms)
             identity.update(repr(terms).encode())
-            keys[index] = self._key(made[index])
+            keys[index] = self._key(queries_by_index[index])
         cached = self.cache.get([key for key in keys.values() if key is not None]) if self.cache else {}
-        for index, query in made.items():
+        for index, query in queries_by_index.items():
             key = keys[index]
             hit = cached.get(key) if key is not None else None
             if hit is None or not self._usable(hit.row):

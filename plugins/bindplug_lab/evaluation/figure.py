@@ -35,14 +35,14 @@ def bars(results: Sequence[Result]) -> bytes:
     figure = Figure(figsize=(8.0, height), dpi=150, layout="constrained")
     FigureCanvasAgg(figure)
     axes = figure.add_subplot()
-    drawn: set[str] = set()
+    legend_labels: set[str] = set()
     for row, group in enumerate(groups):
         for result in group:
             place = places[result.model]
             interval = result.metrics[result.main]
             y = row - BAR / 2 + width * (place + 0.5)
-            label = None if result.model in drawn else labels[result.model]
-            drawn.add(result.model)
+            label = None if result.model in legend_labels else labels[result.model]
+            legend_labels.add(result.model)
             color = COLORS[place % len(COLORS)]
             axes.barh(y, 100 * interval.value, 0.92 * width, color=color, label=label)
             if interval.is_known:
@@ -51,7 +51,7 @@ def bars(results: Sequence[Result]) -> bytes:
                     [max(0.0, 100 * (interval.high - interval.value))],
                 ]
                 axes.errorbar(100 * interval.value, y, xerr=ends, color="black", capsize=2.5, lw=1)
-        _lines(axes, row, group[0], drawn)
+        _lines(axes, row, group[0], legend_labels)
     names = [f"{group[0].task}\n{group[0].main}" for group in groups]
     axes.set_yticks(range(len(groups)), names, fontsize=8)
     axes.set_ylim(len(groups) - 0.4, -0.6)  # the first task on top
@@ -64,7 +64,7 @@ def bars(results: Sequence[Result]) -> bytes:
     return content.getvalue()
 
 
-def _lines(axes: Any, row: int, result: Result, drawn: set[str]) -> None:
+def _lines(axes: Any, row: int, result: Result, legend_labels: set[str]) -> None:
     """Chance as a dotted line, and each published figure as a dashed one."""
     ends = (row - BAR / 2 - 0.04, row + BAR / 2 + 0.04)
     lines = [("chance", 100 * result.chance[result.main], ":")] if result.main in result.chance else []
@@ -74,6 +74,6 @@ def _lines(axes: Any, row: int, result: Result, drawn: set[str]) -> None:
         if figure["model"] != "chance"
     ]
     for label, value, style in lines:
-        shown = None if label in drawn else label
-        axes.vlines(value, *ends, colors="black", linestyles=style, lw=1.4, label=shown)
-        drawn.add(label)
+        legend_label = None if label in legend_labels else label
+        axes.vlines(value, *ends, colors="black", linestyles=style, lw=1.4, label=legend_label)
+        legend_labels.add(label)

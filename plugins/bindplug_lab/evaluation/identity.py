@@ -222,10 +222,10 @@ def _add(digest: Any, value: object, depth: int = 0) -> None:
             plain = {k: v for k, v in _public(module).items() if isinstance(v, (*PLAIN, tuple, list, Enum))}
             digest.update(f"{name}:{type(module).__qualname__}{sorted(plain.items())!r}".encode())
         try:
-            stored = value.state_dict(keep_vars=True)  # of quantized layers it alone has the weights
+            state = value.state_dict(keep_vars=True)  # of quantized layers it alone has the weights
         except BindplugError as error:  # a packed network
             raise _Incomparable from error
-        for name, part in (*stored.items(), *value.named_buffers()):
+        for name, part in (*state.items(), *value.named_buffers()):
             if not isinstance(part, (*PLAIN, Tensor, torch.dtype, tuple, list)):
                 raise _Incomparable
             digest.update(name.encode())

@@ -52,7 +52,7 @@ MEAN_PRECISION = "mAP"
 
 
 class Measure(Protocol):
-    """What a protocol found for each item."""
+    """What happened to each item under a protocol."""
 
     @property
     def count(self) -> int:
@@ -113,11 +113,11 @@ def figures_of(measure: Measure, *, draws: int = DRAWS, seed: int = 0) -> dict[s
     clusters = measure.clusters
     groups = measure.count if clusters is None else len(set(clusters))
     weights = resampled_weights(measure.count, clusters=clusters, draws=min(draws, measure.draws), seed=seed)
-    drawn = [measure.figures(w, draw) for draw, w in enumerate(weights)]
+    resamples = [measure.figures(w, draw) for draw, w in enumerate(weights)]
     return {
         name: Figure(
             value,
-            np.array([figures[name] for figures in drawn]),
+            np.array([figures[name] for figures in resamples]),
             measure.count,
             groups,
             is_mean=name in measure.means,

@@ -138,12 +138,12 @@ class PrecisionRanking:
         """
         ranked = np.ones(len(self.order)) if weights is None else weights[self.order]
         true = np.cumsum(ranked * self.relevant)[self.last]
-        retrieved = np.cumsum(ranked)[self.last]
+        retrievals = np.cumsum(ranked)[self.last]
         if true[-1] <= 0:
             return float("nan")
-        precision = np.divide(true, retrieved, out=np.zeros_like(true), where=retrieved > 0)
-        gained = np.diff(true, prepend=0.0) / true[-1]
-        return float(gained @ precision)
+        precision = np.divide(true, retrievals, out=np.zeros_like(true), where=retrievals > 0)
+        steps = np.diff(true, prepend=0.0) / true[-1]
+        return float(steps @ precision)
 
 
 def weighted_mean(values: np.ndarray, weights: np.ndarray) -> float:

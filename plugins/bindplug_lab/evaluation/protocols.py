@@ -19,7 +19,7 @@ from bindplug_lab.few_shot.supports import ensure_disjoint, ensure_shots
 from bindplug_lab.tasks import FewShotItems, Items, LabeledItems, PairedItems, Task
 
 __all__ = [
-    "Measured",
+    "Measurement",
     "class_rows",
     "mean_class_rows",
     "measure_task",
@@ -32,12 +32,12 @@ RECALLS = (1, 5, 10)
 
 
 @dataclass
-class Measured:
-    """What a protocol found.
+class Measurement:
+    """What a protocol measures.
 
     Attributes:
         measures: whose figures make the result.
-        count: items measured; of pairs those on the right.
+        count: items that were measured; of pairs those on the right.
         skipped: ``{"item", "source", "reason"}`` of items that could not be read or embedded.
         notes: ``{"item", "source", "note"}`` of what readers remarked.
         remarks: what a reader of the result should know.
@@ -65,7 +65,7 @@ def modalities_of(task: Task) -> tuple[str, ...]:
 
 def measure_task(
     task: Task, items: Items, embedder: Embedder, *, strict: bool = False, seed: int = 0
-) -> Measured:
+) -> Measurement:
     """Measure a model on a task.
 
     Args:
@@ -81,7 +81,7 @@ def measure_task(
     return _PROTOCOLS[task.protocol](task, items, embedder, strict, seed)
 
 
-def _zero_shot(task: Task, items: Items, embedder: Embedder, strict: bool, seed: int) -> Measured:
+def _zero_shot(task: Task, items: Items, embedder: Embedder, strict: bool, seed: int) -> Measurement:
     labeled = cast("LabeledItems", items)
     names, groups = class_rows(labeled, task.templates, embedder)
     rows = embedder.embed(labeled.queries, label=task.name, strict=strict)
@@ -93,9 +93,9 @@ def _zero_shot(task: Task, items: Items, embedder: Embedder, strict: bool, seed:
     else:
         folds = np.array(labeled.folds)[rows.kept] if labeled.folds else None
         measure = Accuracy(rows.rows, names, groups, relevant, folds=folds, clusters=clusters)
-    measured = Measured([measure], len(rows.kept))
-    measured.add(rows, labeled.ids)
-    return measured
+    measurement = Measurement([measure], len(rows.kept))
+    measurement.add(rows, labeled.ids)
+    return measurement
 
 
 def class_rows(
@@ -141,7 +141,7 @@ def _prompted(name: str, templates: Sequence[str]) -> Query:
     )
 
 
-def _retrieval(task: Task, items: Items, embedder: Embedder, strict: bool, seed: int) -> Measured:
+def _retrieval(task: Task, items: Items, embedder: Embedder, strict: bool, seed: int) -> Measurement:
     pairs = cast("PairedItems", items)
     left = embedder.embed(pairs.left, label=f"{task.name}, {pairs.left_name}", strict=strict)
     right = embedder.embed(pairs.right, label=f"{task.name}, {pairs.right_name}", strict=strict)
@@ -152,17 +152,17 @@ def _retrieval(task: Task, items: Items, embedder: Embedder, strict: bool, seed:
     directions = [_Direction(f"{pairs.left_name}_to_{pairs.right_name}", left.rows, right.rows, matches, own)]
     if task.protocol != "arithmetic_retrieval":
         directions.append(directions[0].reverse(f"{pairs.right_name}_to_{pairs.left_name}"))
-    measured = Measured([], len(right.rows))
+    measurement = Measurement([], len(right.rows))
     if len(left.rows) != len(right.rows):
-        measured.remarks.append(f"{len(left.rows)} queries of {pairs.left_name}")
+        measurement.remarks.append(f"{len(left.rows)} queries of {pairs.left_name}")
     for direction in directions:
         recall, left_out = direction.measure(ks, f"task {task.name!r}")
-        measured.measures.append(recall)
+        measurement.measures.append(recall)
         if left_out:
-            measured.remarks.append(f"{direction.name}: {left_out} queries without a match left out")
-    measured.add(left, pairs.left_ids)
-    measured.add(right, pairs.right_ids)
-    return measured
+            measurement.remarks.append(f"{direction.name}: {left_out} queries without a match left out")
+    measurement.add(left, pairs.left_ids)
+    measurement.add(right, pairs.right_ids)
+    return measurement
 
 
 @dataclass(frozen=True)
@@ -189,24 +189,24 @@ class _Direction:
     def measure(self, ks: Sequence[int], where: str) -> tuple[Recall, int]:
         """Recall of the queries that have a match besides themselves, and how many have none."""
         pairs = list(zip(self.matches, self.own, strict=True))
-        kept = [place for place, (match, same) in enumerate(pairs) if match - same]
-        if not kept:
+        answerable = [place for place, (match, same) in enumerate(pairs) if match - same]
+        if not answerable:
             raise InputError(where, found=f"{self.name}: no query with a match", expected="at least one")
-        matches = [self.matches[place] for place in kept]
+        matches = [self.matches[place] for place in answerable]
         # Captions of one recording are no independent observations, so they are resampled together.
         clusters = [
             min(match) if len(match) == 1 else f"query {place}" for place, match in enumerate(matches)
         ]
         recall = Recall(
-            self.rows[kept],
+            self.rows[answerable],
             self.candidates,
             matches,
-            own=[self.own[place] for place in kept],
+            own=[self.own[place] for place in answerable],
             prefix=f"{self.name} ",
             ks=[k for k in ks if k < len(self.candidates)] or [1],
             clusters=clusters,
         )
-        return recall, len(pairs) - len(kept)
+        return recall, len(pairs) - len(answerable)
 
 
 def _own(left: Rows, right: Rows) -> list[frozenset[int]]:
@@ -222,7 +222,7 @@ def _own(left: Rows, right: Rows) -> list[frozenset[int]]:
     ]
 
 
-def _few_shot(task: Task, items: Items, embedder: Embedder, strict: bool, seed: int) -> Measured:
+def _few_shot(task: Task, items: Items, embedder: Embedder, strict: bool, seed: int) -> Measurement:
     both = cast("FewShotItems", items)
     support = embedder.embed(both.support.queries, label=f"{task.name}, support", strict=strict)
     test = embedder.embed(both.test.queries, label=f"{task.name}, test", strict=strict)
@@ -252,10 +252,10 @@ def _few_shot(task: Task, items: Items, embedder: Embedder, strict: bool, seed: 
     )
     correct = {f"{learner} {k}-shot": values for (learner, k), values in hits.items()}
     measures.append(FewShotAccuracy(correct, chance=1 / len(both.class_names), clusters=clusters, seed=seed))
-    measured = Measured(measures, len(test.kept))
-    measured.add(support, both.support.ids)
-    measured.add(test, both.test.ids)
-    return measured
+    measurement = Measurement(measures, len(test.kept))
+    measurement.add(support, both.support.ids)
+    measurement.add(test, both.test.ids)
+    return measurement
 
 
 def zero_shot_scale(embedder: Embedder, modalities: Sequence[str]) -> float:
@@ -275,7 +275,7 @@ def _clusters(items: LabeledItems, kept: np.ndarray) -> Sequence[Hashable] | Non
     return [items.clusters[place] for place in kept] if items.clusters else None
 
 
-_PROTOCOLS: Mapping[str, Callable[[Task, Items, Embedder, bool, int], Measured]] = {
+_PROTOCOLS: Mapping[str, Callable[[Task, Items, Embedder, bool, int], Measurement]] = {
     "zero_shot": _zero_shot,
     "multi_label": _zero_shot,
     "retrieval": _retrieval,

@@ -35,7 +35,7 @@ class Difference:
 
 def differences(results: Sequence[Result]) -> list[Difference]:
     """For each task its main figure of each model, minus that of the first model."""
-    compared = []
+    gaps = []
     for group in by_task(results):
         base = group[0]
         for other in group[1:]:
@@ -48,8 +48,8 @@ def differences(results: Sequence[Result]) -> list[Difference]:
                 interval = difference(
                     a.value, b.value, draws[0], draws[1], b.count, b.level, share=is_share(name)
                 )
-            compared.append(Difference(base.task, name, other.model, base.model, interval))
-    return compared
+            gaps.append(Difference(base.task, name, other.model, base.model, interval))
+    return gaps
 
 
 def _names(skipped: Sequence[dict[str, Any]]) -> list[str]:
@@ -131,9 +131,9 @@ def markdown(results: Sequence[Result], settings: Settings, picture: str = "") -
         lines += ["", f"![Main figures with intervals]({picture})"]
     for group in by_task(results):
         lines += ["", *_section(group, labels)]
-    compared = differences(results)
-    if compared:
-        lines += ["", "## Differences", "", *_differences(compared, labels)]
+    gaps = differences(results)
+    if gaps:
+        lines += ["", "## Differences", "", *_differences(gaps, labels)]
     return "\n".join(lines) + "\n"
 
 
@@ -146,8 +146,8 @@ def _section(group: Sequence[Result], labels: dict[str, str]) -> list[str]:
     lines = [f"## {markdown_cell(first.title)} (`{first.task}`)", "", markdown_row(columns)]
     lines.append(markdown_row(["---", *["---:"] * len(head), *(["---"] if has_published else []), "---:"]))
     for name, cells, published, chance in rows:
-        shown = f"**{name}**" if name == first.main else name
-        lines.append(markdown_row([shown, *cells, *([published] if has_published else []), chance]))
+        head_cell = f"**{name}**" if name == first.main else name
+        lines.append(markdown_row([head_cell, *cells, *([published] if has_published else []), chance]))
     lines.append("")
     for result in group:
         parts = [f"{result.count} items"]
@@ -162,14 +162,14 @@ def _section(group: Sequence[Result], labels: dict[str, str]) -> list[str]:
     return lines
 
 
-def _differences(compared: Sequence[Difference], labels: dict[str, str]) -> list[str]:
+def _differences(gaps: Sequence[Difference], labels: dict[str, str]) -> list[str]:
     lines = [
         "Of the main figure, in points, with paired intervals.",
         "",
         markdown_row(["task", "figure", "models", "difference", "is it clear?"]),
         markdown_row(["---", "---", "---", "---:", "---"]),
     ]
-    for item in compared:
+    for item in gaps:
         pair = f"{labels[item.model]} minus {labels[item.base]}"
         if item.interval is None:
             lines.append(markdown_row([item.task, item.metric, pair, "", "not measured on the same items"]))

@@ -240,8 +240,8 @@ def _read(path: Path) -> Result:
     content = path.with_suffix(".npz").read_bytes()
     if hashlib.sha256(content).hexdigest() != record.pop("draws_sha256"):
         raise ValueError("draws of another result")
-    with np.load(io.BytesIO(content), allow_pickle=False) as stored:
-        draws = {name: stored[name] for name in stored.files}
+    with np.load(io.BytesIO(content), allow_pickle=False) as archive:
+        draws = {name: archive[name] for name in archive.files}
     return Result.from_dict(record, draws)
 
 

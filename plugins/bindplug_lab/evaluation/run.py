@@ -105,18 +105,18 @@ def evaluate(
             before anything is measured.
     """
     settings = settings or Settings()
-    chosen = load_tasks(tasks)
-    named = _named(models)
-    for name, model in named.items():
-        _check_modalities(name, _modalities_before_loading(name, model), chosen)
-    items = {task.name: read_data(task, data, settings) for task in chosen}
+    task_list = load_tasks(tasks)
+    models_by_name = _models_by_name(models)
+    for name, model in models_by_name.items():
+        _check_modalities(name, _modalities_before_loading(name, model), task_list)
+    items = {task.name: read_data(task, data, settings) for task in task_list}
     store = None if output is None else ResultStore(output, settings, overwrite=overwrite)
     rows = cache if isinstance(cache, RowCache) or cache is None else RowCache(cache)
     results: dict[tuple[str, str], Result] = {}
     try:
-        for name, model in _loaded(named, chosen, loader or _load):
+        for name, model in _loaded(models_by_name, task_list, loader or _load):
             embedder = Embedder(model, name, rows, batch_size=batch_size, workers=workers, quiet=quiet)
-            for task in chosen:
+            for task in task_list:
                 result, reused = _result(task, items[task.name], embedder, settings, store, strict)
                 results[task.name, name] = result
                 if on_result is not None:
@@ -124,7 +124,7 @@ def evaluate(
     finally:
         if rows is not None and rows is not cache:
             rows.close()
-    ordered = [results[task.name, name] for task in chosen for name in named]
+    ordered = [results[task.name, name] for task in task_list for name in models_by_name]
     return Evaluation(tuple(ordered), settings)
 
 
@@ -144,10 +144,10 @@ def _result(
         if earlier is not None and not (strict and earlier.skipped):
             return earlier, True
     start = time.monotonic()
-    measured = measure_task(task, data.items, embedder, strict=strict, seed=settings.seed)
+    measurement = measure_task(task, data.items, embedder, strict=strict, seed=settings.seed)
     figures: dict[str, Figure] = {}
     chance: dict[str, float] = {}
-    for measure in measured.measures:
+    for measure in measurement.measures:
         figures |= figures_of(measure, draws=settings.draws, seed=settings.seed)
         chance |= measure.chance
     result = Result(
@@ -159,13 +159,13 @@ def _result(
         main=_main(task, figures),
         chance=chance,
         published=[vars(figure).copy() for figure in task.published],
-        count=measured.count,
+        count=measurement.count,
         data_size=data.size,
         published_size=task.size,
         limit=settings.limit if data.is_limited else None,
-        skipped=measured.skipped,
-        notes=measured.notes,
-        remarks=[*data.remarks, *measured.remarks, *_remarks(task, data, figures)],
+        skipped=measurement.skipped,
+        notes=measurement.notes,
+        remarks=[*data.remarks, *measurement.remarks, *_remarks(task, data, figures)],
         model_digest=model_digest,
         data_digest=data_digest,
         version=version("bindplug"),
@@ -209,25 +209,25 @@ def _remarks(task: Task, data: TaskData, figures: Mapping[str, Figure]) -> list[
     return remarks
 
 
-def _named(models: Any) -> dict[str, str | Encoder]:
+def _models_by_name(models: Any) -> dict[str, str | Encoder]:
     """Models by the names that results give them."""
     if isinstance(models, Mapping):
-        named: dict[str, str | Encoder] = dict(models)
+        models_by_name: dict[str, str | Encoder] = dict(models)
     else:
         several = [models] if isinstance(models, (str, os.PathLike, Encoder)) else list(models)
-        named = {}
+        models_by_name = {}
         for model in several:
             name = (
                 str(getattr(model, "model_id", "") or "model") if isinstance(model, Encoder) else str(model)
             )
-            if name in named:
+            if name in models_by_name:
                 raise InputError(
                     "models", found=f"{name!r} twice", expected="each model once, or names for them"
                 )
-            named[name] = model if isinstance(model, Encoder) else name
-    if not named:
+            models_by_name[name] = model if isinstance(model, Encoder) else name
+    if not models_by_name:
         raise InputError("models", found="none", expected="at least one")
-    return named
+    return models_by_name
 
 
 def _modalities_before_loading(name: str, model: str | Encoder) -> tuple[str, ...] | None:

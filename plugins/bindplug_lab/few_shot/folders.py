@@ -110,12 +110,12 @@ def _query(modality: Modality, options: Mapping[str, Any], path: Path) -> Query:
 def _ensure_disjoint(support: LabeledItems, test: LabeledItems, first: Path, second: Path) -> None:
     """Refuse a test file that is learned from; warn of copies."""
     sides = [[root / name for name in items.ids] for root, items in ((first, support), (second, test))]
-    learned = {os.path.realpath(path) for path in sides[0]}
-    shared = [path for path in sides[1] if os.path.realpath(path) in learned]
-    if shared:
+    support_paths = {os.path.realpath(path) for path in sides[0]}
+    overlap = [path for path in sides[1] if os.path.realpath(path) in support_paths]
+    if overlap:
         raise InputError(
             str(second),
-            found=f"{len(shared)} files that are in the support too, as {shared[0].name!r}",
+            found=f"{len(overlap)} files that are in the support too, as {overlap[0].name!r}",
             expected="files of their own to test on",
         )
     sizes = {path.stat().st_size for path in sides[0]} & {path.stat().st_size for path in sides[1]}

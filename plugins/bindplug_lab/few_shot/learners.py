@@ -66,16 +66,16 @@ def logistic_scores(
 
     fewest = int(np.bincount(labels).min())
     classifier = LogisticRegression(C=DEFAULT_INVERSE_STRENGTH, max_iter=ITERATIONS)
-    with warnings.catch_warnings(record=True) as issued:
+    with warnings.catch_warnings(record=True) as log:
         warnings.simplefilter("always", ConvergenceWarning)
         if fewest >= 2:
             folds = StratifiedKFold(min(fewest, MOST_FOLDS), shuffle=True, random_state=0)
             grid = {"C": list(INVERSE_STRENGTHS)}
             search = GridSearchCV(classifier, grid, cv=folds, scoring="neg_log_loss", refit=False)
             classifier.set_params(C=search.fit(support, labels).best_params_["C"])
-        issued.clear()  # of candidates that were not chosen
+        log.clear()  # of candidates that were not chosen
         classifier.fit(support, labels)
-    if any(issubclass(item.category, ConvergenceWarning) for item in issued):
+    if any(issubclass(item.category, ConvergenceWarning) for item in log):
         warnings.warn(f"logistic regression did not converge in {ITERATIONS} steps", stacklevel=2)
     values = np.asarray(classifier.decision_function(rows))
     return values if values.ndim == 2 else np.stack([-values, values], axis=1)
@@ -113,18 +113,18 @@ def cache_scores(
     one_hot = _one_hot(labels)
     blend, sharpness = DEFAULT_BLEND, DEFAULT_SHARPNESS
     if np.bincount(labels).min() >= 2:
-        blend, sharpness = _chosen(support, labels, one_hot, scale * support @ zero_shot.T)
+        blend, sharpness = _best_pair(support, labels, one_hot, scale * support @ zero_shot.T)
     result: np.ndarray = scale * rows @ zero_shot.T + blend * _affinity(rows @ support.T, sharpness) @ one_hot
     return result
 
 
-def _chosen(
+def _best_pair(
     support: np.ndarray, labels: np.ndarray, one_hot: np.ndarray, logits: np.ndarray
 ) -> tuple[float, float]:
     """Blend and sharpness under which left-out support rows are most often right, then most likely."""
     cosines = support @ support.T
     best: tuple[float, float] = (-1.0, -np.inf)
-    chosen = (DEFAULT_BLEND, DEFAULT_SHARPNESS)
+    best_pair = (DEFAULT_BLEND, DEFAULT_SHARPNESS)
     places = np.arange(len(labels))
     for sharpness in SHARPNESSES:
         affinity = _affinity(cosines, sharpness)
@@ -135,8 +135,8 @@ def _chosen(
             right = float((scores.argmax(1) == labels).mean())
             likelihood = float(log_softmax(scores, axis=1)[places, labels].mean())
             if (right, likelihood) > best:
-                best, chosen = (right, likelihood), (blend, sharpness)
-    return chosen
+                best, best_pair = (right, likelihood), (blend, sharpness)
+    return best_pair
 
 
 def _affinity(cosines: np.ndarray, sharpness: float) -> np.ndarray:

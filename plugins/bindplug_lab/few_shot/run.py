@@ -158,17 +158,17 @@ def _items(
 ) -> FewShotItems:
     if test is None:
         raise InputError("few_shot_curve()", found="no test folder", expected="test=, files to test on")
-    chosen = modality or getattr(model, "sense", None)
-    if chosen is None:
+    sense = modality or getattr(model, "sense", None)
+    if sense is None:
         raise InputError(
             "few_shot_curve()",
             found="files of unknown kind",
             expected="modality=, as 'audio': a file's kind is never guessed",
         )
-    if chosen not in model.modalities:
+    if sense not in model.modalities:
         raise InputError(
             "few_shot_curve()",
-            found=f"a model without {chosen}, only with {', '.join(model.modalities)}",
-            expected=f"a model that has {chosen}",
+            found=f"a model without {sense}, only with {', '.join(model.modalities)}",
+            expected=f"a model that has {sense}",
         )
-    return read_support_and_test(support, test, chosen, options)
+    return read_support_and_test(support, test, sense, options)

@@ -31,13 +31,13 @@ def ensure_shots(
     most = max(shots)
     few = [(name, int(count)) for name, count in zip(class_names, counts, strict=True) if count < most]
     if few:
-        named = ", ".join(f"{name!r} with {count}" for name, count in few[:5])
+        examples = ", ".join(f"{name!r} with {count}" for name, count in few[:5])
         more = f" and {len(few) - 5} more classes" if len(few) > 5 else ""
         fewest = min(count for _, count in few)
         remedy = f"Add examples, or say --shots with {fewest} at most" if fewest else "Add examples"
         raise InputError(
             where or "the support",
-            found=f"{named}{more}",
+            found=f"{examples}{more}",
             expected=f"{most} readable examples of each class",
             remedy=remedy,
         )
@@ -55,11 +55,11 @@ def ensure_disjoint(
     Raises:
         InputError: items are in both.
     """
-    shared = {terms for terms in support if terms and None not in terms} & set(test)
-    if shared:
+    overlap = {terms for terms in support if terms and None not in terms} & set(test)
+    if overlap:
         raise InputError(
             where,
-            found=f"{len(shared)} files in the support and in the test",
+            found=f"{len(overlap)} files in the support and in the test",
             expected="files of their own for each",
         )
 

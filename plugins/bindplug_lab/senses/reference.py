@@ -143,13 +143,13 @@ def random_model(modalities: Collection[str] | None = None) -> ImageBind:
     model = ImageBind(anchor.config)
     model.reset_parameters(torch.Generator().manual_seed(SEED))
     if modalities is not None:
-        wanted = {Modality.parse(name).tower for name in modalities}
+        towers = {Modality.parse(name).tower for name in modalities}
         part = ImageBind(anchor.config, modalities, device="meta")
         part.load_state_dict(
             {
                 name: tensor
                 for name, tensor in model.state_dict().items()
-                if not name.startswith("towers.") or name.split(".")[1] in wanted
+                if not name.startswith("towers.") or name.split(".")[1] in towers
             },
             assign=True,
         )

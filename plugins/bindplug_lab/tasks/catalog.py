@@ -69,9 +69,9 @@ def load_tasks(names: str | Iterable[str | os.PathLike[str] | Task]) -> tuple[Ta
             continue
         group = [task for task in list_tasks() if part in task.groups]
         for task in group or [load_task(part)]:
-            known = tasks.setdefault(task.name, task)
-            if known is not task and known.source != task.source:
-                found = f"{task.name!r} in {known.source} and {task.source}"
+            other = tasks.setdefault(task.name, task)
+            if other is not task and other.source != task.source:
+                found = f"{task.name!r} in {other.source} and {task.source}"
                 raise InputError("tasks", found=found, expected="a name of its own for each task")
     if not tasks:
         raise InputError(

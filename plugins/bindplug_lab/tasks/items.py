@@ -299,8 +299,8 @@ def _draw(size: int, count: int, seed: int) -> list[int]:
         raise OptionError(f"count={count!r}; expected a whole number of at least 1")
     if count >= size:
         return list(range(size))
-    drawn = np.random.default_rng(seed).choice(size, count, replace=False)
-    return sorted(int(place) for place in drawn)
+    places = np.random.default_rng(seed).choice(size, count, replace=False)
+    return sorted(int(place) for place in places)
 
 
 def _duplicates(names: Iterable[str]) -> list[str]:

@@ -15,7 +15,13 @@ from bindplug.imagebind import ImageBind, save_directory
 from bindplug_lab.evaluation.metrics import hits_at
 from bindplug_lab.few_shot.curve import curve_of_rows, few_shot_hits
 from bindplug_lab.few_shot.folders import read_classes, read_support_and_test
-from bindplug_lab.few_shot.learners import LEARNERS, _chosen, cache_scores, logistic_scores, prototype_scores
+from bindplug_lab.few_shot.learners import (
+    LEARNERS,
+    _best_pair,
+    cache_scores,
+    logistic_scores,
+    prototype_scores,
+)
 from bindplug_lab.few_shot.run import few_shot_curve
 from bindplug_lab.few_shot.supports import ensure_shots, support_order
 from bindplug_lab.tasks import load_task
@@ -84,7 +90,7 @@ def test_a_support_row_does_not_vote_for_itself():
     labels = np.array([0, 1, 2, 3, 0, 1, 2, 3, 1, 2])
     twins = np.repeat(np.arange(5), 2)  # the nearest other row is always of another class
     support = 0.3 * names[labels] + np.sqrt(1 - 0.09) * np.eye(9)[4 + twins]
-    blend, _ = _chosen(support, labels, np.eye(4)[labels], 20.0 * support @ names.T)
+    blend, _ = _best_pair(support, labels, np.eye(4)[labels], 20.0 * support @ names.T)
     assert blend == 0.0
 
 
