@@ -58,7 +58,7 @@ def image_encoder(name: str, cache_directory: Path, scenes: int, steps: int) -> 
 
 
 def _small_clip(name: str, cache_directory: Path, scenes: int, steps: int) -> FrozenEncoder:
-    recipe = replace(RECIPES["clip"], scenes=scenes, steps=steps)
+    recipe = replace(RECIPES["clip"], scenes=scenes, steps=steps, near=False, narrow=False)
     size = name.removeprefix("clip-")
     encoder = train_image_encoder("clip", size, cache_directory / "encoders", recipe=recipe, quiet=True)
     classifier = encoder.embed_text([_PROMPT.format(classname) for classname in CLASSNAMES])

@@ -15,7 +15,7 @@ from torch import Tensor
 from bindplug.files import staged_file
 from bindplug_lab.ablations.encoders import FrozenEncoder, embed_images, image_encoder
 from bindplug_lab.ablations.settings import RunSettings
-from bindplug_lab.world import World, WorldSpec, crop, open_world, random_boxes
+from bindplug_lab.world import World, WorldSpec, crop, equalize, open_world, random_boxes
 
 SIDE = 96
 """Height and width of a world's pictures and depth maps, in pixels."""
@@ -104,17 +104,6 @@ def _recordings(world: World, sense: str) -> Tensor:
     """(R, 1, H, W) filter banks as they are; depth maps equalized, so that far things stand out as near ones do."""
     recordings = world.tensor(sense)
     return recordings if sense == "audio" else equalize(recordings)
-
-
-def equalize(maps: Tensor) -> Tensor:
-    """Each value of a map (B, 1, H, W) replaced by its rank among the map's, from -1.7 to 1.7: unit deviation."""
-    # (B, 1, H, W) -> (B, H * W)
-    flat = maps.float().flatten(1)
-    values = flat.sort(dim=1).values
-    # equal values share the middle of their ranks
-    ranks = torch.searchsorted(values, flat) + torch.searchsorted(values, flat, right=True)
-    centered_ranks = 1.732 * (ranks / flat.shape[1] - 1)
-    return centered_ranks.to(torch.float16).view_as(maps)
 
 
 def _boxes(settings: RunSettings, count: int) -> Tensor:

@@ -6,8 +6,15 @@ rows = encoder.embed(pixels)            # (B, 3, H, W) uint8 -> (B, D) unit rows
 
 from __future__ import annotations
 
-from bindplug_lab.encoders.network import SIDE, SIZES, EncoderSize, ImageEncoder
-from bindplug_lab.encoders.training import METHODS, RECIPES, EncoderRecipe, train_image_encoder
+from bindplug_lab.encoders.network import (
+    SIDE,
+    SIZES,
+    EncoderSize,
+    ImageEncoder,
+    initialize_narrow_tower,
+)
+from bindplug_lab.encoders.recipes import METHODS, RECIPES, EncoderRecipe
+from bindplug_lab.encoders.training import train_image_encoder
 
 __all__ = [
     "METHODS",
@@ -17,5 +24,6 @@ __all__ = [
     "EncoderRecipe",
     "EncoderSize",
     "ImageEncoder",
+    "initialize_narrow_tower",
     "train_image_encoder",
 ]

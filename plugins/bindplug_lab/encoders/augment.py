@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor
+
+YIQ = torch.tensor([[0.299, 0.587, 0.114], [0.596, -0.274, -0.322], [0.211, -0.523, 0.312]])
+"""RGB to brightness and two axes of color, in which hues turn. Source: NTSC's YIQ."""
 
 
 @dataclass(frozen=True)
@@ -19,6 +23,8 @@ class ViewRecipe:
         flip: probability of a mirror image.
         color: strength of the changes of brightness, contrast and of each color's share.
         gray: probability of a view without color.
+        hue: largest turn of all hues, as a share of half the color circle.
+        solarize: probability of a view whose light half is inverted.
     """
 
     side: int
@@ -26,6 +32,8 @@ class ViewRecipe:
     flip: float = 0.5
     color: float = 0.4
     gray: float = 0.0
+    hue: float = 0.0
+    solarize: float = 0.0
 
 
 def random_views(pixels: Tensor, recipe: ViewRecipe, generator: torch.Generator) -> Tensor:
@@ -39,10 +47,10 @@ def random_views(pixels: Tensor, recipe: ViewRecipe, generator: torch.Generator)
     Returns:
         (B, 3, side, side) float32 of 0 to 255.
     """
-    return _colored(_cropped(pixels.float(), recipe, generator), recipe, generator)
+    return _change_colors(_crop(pixels.float(), recipe, generator), recipe, generator)
 
 
-def _cropped(images: Tensor, recipe: ViewRecipe, generator: torch.Generator) -> Tensor:
+def _crop(images: Tensor, recipe: ViewRecipe, generator: torch.Generator) -> Tensor:
     count = len(images)
     low, high = recipe.area
     area = low + (high - low) * torch.rand(count, generator=generator)
@@ -61,18 +69,33 @@ def _cropped(images: Tensor, recipe: ViewRecipe, generator: torch.Generator) -> 
     return F.grid_sample(images, grid, mode="bilinear", padding_mode="reflection", align_corners=False)
 
 
-def _colored(images: Tensor, recipe: ViewRecipe, generator: torch.Generator) -> Tensor:
+def _change_colors(images: Tensor, recipe: ViewRecipe, generator: torch.Generator) -> Tensor:
     count, strength = len(images), recipe.color
     if strength:
 
         def around_one(channels: int, share: float) -> Tensor:
-            drawn = torch.rand(count, channels, 1, 1, generator=generator) * 2 - 1
-            return 1 + share * strength * drawn
+            shift = torch.rand(count, channels, 1, 1, generator=generator) * 2 - 1
+            return 1 + share * strength * shift
 
         mean = images.mean(dim=(1, 2, 3), keepdim=True)
         images = (images - mean) * around_one(1, 1.0) + mean * around_one(1, 1.0)
         images = images * around_one(3, 0.5)
+    if recipe.hue:
+        turn = (torch.rand(count, generator=generator) * 2 - 1) * recipe.hue * math.pi
+        images = torch.einsum("bij,bjhw->bihw", _hue_rotations(turn), images).clamp(0, 255)
     if recipe.gray:
         is_gray = torch.rand(count, 1, 1, 1, generator=generator) < recipe.gray
         images = torch.where(is_gray, images.mean(1, keepdim=True), images)
+    if recipe.solarize:
+        is_solarized = torch.rand(count, 1, 1, 1, generator=generator) < recipe.solarize
+        images = torch.where(is_solarized & (images >= 128), 255 - images, images)
     return images.clamp(0, 255)
+
+
+def _hue_rotations(turn: Tensor) -> Tensor:
+    """Angles (B,) in radians -> (B, 3, 3) matrices on RGB that turn hues and leave brightness alone."""
+    cosine, sine, zero = turn.cos(), turn.sin(), torch.zeros_like(turn)
+    rows = ((zero + 1, zero, zero), (zero, cosine, -sine), (zero, sine, cosine))
+    # rows of (B,) -> (B, 3, 3)
+    in_yiq = torch.stack([torch.stack(row, 1) for row in rows], 1)
+    return torch.linalg.inv(YIQ) @ in_yiq @ YIQ

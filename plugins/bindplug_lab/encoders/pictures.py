@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from bindplug.inputs import Tokenizer
-from bindplug_lab.encoders.network import resized
+from bindplug_lab.encoders.network import resize
 from bindplug_lab.world import WorldSpec, open_world
 
 FIRST_SCENE = 20_000_000
@@ -40,16 +40,25 @@ class Pictures:
 
     def captions(self, indices: Tensor, generator: torch.Generator) -> Tensor:
         """(B, 40) tokens of one caption of each scene, drawn at random."""
-        drawn = torch.randint(self.tokens.shape[1], (len(indices),), generator=generator)
-        return self.tokens[indices, drawn]
+        numbers = torch.randint(self.tokens.shape[1], (len(indices),), generator=generator)
+        return self.tokens[indices, numbers]
 
 
-def training_pictures(cache: Path, count: int, *, quiet: bool | None = None) -> Pictures:
-    """The first ``count`` training scenes, from a directory of rendered worlds; rendered there if they aren't yet."""
-    spec = WorldSpec("train", FIRST_SCENE, count, sensors=("image",), captions=CAPTIONS)
+def training_pictures(cache: Path, count: int, *, near: bool = True, quiet: bool | None = None) -> Pictures:
+    """The first ``count`` training scenes, from a directory of rendered worlds; rendered there if they aren't yet.
+
+    Captions are of the whole scene: where pictures are near ones, a place or a size in them is not to be seen.
+
+    Args:
+        cache: the directory.
+        count: of scenes.
+        near: whether a picture shows a square around the scene's thing instead of the whole scene.
+        quiet: True shows no progress, None asks the environment.
+    """
+    spec = WorldSpec("train", FIRST_SCENE, count, sensors=("image",), captions=CAPTIONS, near=near)
     world = open_world(spec, cache, quiet=quiet)
     images = world.tensor("image").split(BATCH)
-    pixels = torch.cat([resized(part).round().to(torch.uint8) for part in images])
+    pixels = torch.cat([resize(part).round().to(torch.uint8) for part in images])
     tokenize = Tokenizer(TOKENS)
     texts = [text for captions in world.all_captions() for text in captions]
     # (N * captions, T) -> (N, captions, T)

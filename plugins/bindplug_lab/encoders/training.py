@@ -6,9 +6,8 @@ import hashlib
 import json
 import logging
 import time
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -19,49 +18,20 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from bindplug.directories import staged
 from bindplug.errors import CheckpointError, InputError
 from bindplug.progress import iterate_with_progress
-from bindplug.training import parameter_groups, warmup_cosine
+from bindplug.training import warmup_cosine
 from bindplug_lab.encoders.network import SIZES, ImageEncoder
-from bindplug_lab.encoders.objectives import objective_of
 from bindplug_lab.encoders.pictures import Pictures, training_pictures
-from bindplug_toyworld import NAMES
+from bindplug_lab.encoders.recipes import METHODS, RECIPES, EncoderRecipe
+from bindplug_lab.encoders.state import TrainingState
 
 logger = logging.getLogger(__name__)
 
-METHODS = ("clip", "supervised", "dino", "random")
-"""How an encoder learns: from captions, from labels, from the pictures alone, or not at all."""
-
-
-@dataclass(frozen=True)
-class EncoderRecipe:
-    """How long and how fast an encoder learns.
-
-    Attributes:
-        scenes: pictures of the toy world that it sees.
-        steps: optimizer steps.
-        batch_size: pictures in a step.
-        learning_rate: peak of a cosine schedule that ends at zero.
-        warmup_steps: steps of linear warm-up.
-        weight_decay: AdamW's, on matrices only.
-        clip_grad_norm: largest gradient norm let through.
-    """
-
-    scenes: int = 10_000
-    steps: int = 1500
-    batch_size: int = 128
-    learning_rate: float = 1e-3
-    warmup_steps: int = 80
-    weight_decay: float = 0.05
-    clip_grad_norm: float = 1.0
-
-
-RECIPES = MappingProxyType(
-    {
-        "clip": EncoderRecipe(),
-        "supervised": EncoderRecipe(steps=1000),
-        "dino": EncoderRecipe(steps=1000, batch_size=96),
-    }
-)
-"""The recipe of each method, the same for every size. ``"random"`` has none."""
+CHECKPOINT_STEPS = 100
+"""Steps after which the state of a training is written: a training that is cut short loses no more."""
+LOG_STEPS = 50
+"""Steps whose mean loss is logged."""
+_CARD_VERSION = 2
+"""What cards of encoders say that were trained by this version of the code."""
 
 
 def train_image_encoder(
@@ -85,11 +55,12 @@ def train_image_encoder(
         quiet: True shows no progress, None asks the environment.
 
     Returns:
-        The encoder in evaluation mode, its parameters frozen. One whose training was cut short is trained again.
+        The encoder in evaluation mode, its parameters frozen. A training that was cut short goes on where it was,
+        to the same weights.
 
     Raises:
         InputError: there is no such method or size.
-        CheckpointError: the cached weights are damaged.
+        CheckpointError: the cached weights, or the state of a training that was cut short, are damaged.
     """
     if method not in METHODS:
         raise InputError("method", found=repr(method), expected=f"one of {', '.join(METHODS)}")
@@ -99,26 +70,46 @@ def train_image_encoder(
         return _frozen(ImageEncoder(method, size, seed))
     recipe = recipe or RECIPES[method]
     card: dict[str, Any] = {"method": method, "size": size, "seed": seed, "recipe": asdict(recipe)}
+    card["version"] = _CARD_VERSION
     path = Path(directory) / _name(method, size, seed, recipe)
     if _card_of(path, card) is None:
-        pictures = training_pictures(Path(directory) / "worlds", recipe.scenes, quiet=quiet)
-        encoder = ImageEncoder(method, size, seed)
-        log = train(encoder, pictures, recipe, quiet=quiet)
+        pictures = training_pictures(Path(directory) / "worlds", recipe.scenes, near=recipe.near, quiet=quiet)
+        encoder = ImageEncoder(method, size, seed, narrow=recipe.narrow)
+        checkpoint = path.with_name(f"{path.name}.checkpoint")
+        log = train(encoder, pictures, recipe, checkpoint=checkpoint, quiet=quiet)
         with staged(path, overwrite=True) as stage:
             save_file(encoder.state_dict(), stage / "encoder.safetensors")
             (stage / "training.json").write_text(json.dumps(log, indent=1) + "\n", encoding="utf-8")
             (stage / "card.json").write_text(json.dumps(card, indent=1) + "\n", encoding="utf-8")
+        checkpoint.unlink(missing_ok=True)
         return _frozen(encoder)
     return _frozen(_read(path, method, size, seed))
 
 
 def train(
-    encoder: ImageEncoder, pictures: Pictures, recipe: EncoderRecipe, *, quiet: bool | None = None
+    encoder: ImageEncoder,
+    pictures: Pictures,
+    recipe: EncoderRecipe,
+    *,
+    checkpoint: Path | None = None,
+    quiet: bool | None = None,
 ) -> dict[str, Any]:
     """Train ``encoder`` in place by its method.
 
+    Args:
+        encoder: freshly initialized.
+        pictures: to learn from.
+        recipe: how long and how fast.
+        checkpoint: a file that the state of the training is written to every :data:`CHECKPOINT_STEPS` steps. If it is
+            there, training goes on from it to the same weights as without a break.
+        quiet: True shows no progress, None asks the environment.
+
     Returns:
         The log: seconds of wall-clock time, and the mean loss of every 50 steps.
+
+    Raises:
+        InputError: there are fewer pictures than a batch.
+        CheckpointError: ``checkpoint`` is damaged, or of another training.
     """
     if len(pictures) < recipe.batch_size:
         raise InputError(
@@ -126,41 +117,46 @@ def train(
             found=f"{len(pictures)} scenes",
             expected=f"at least one batch of {recipe.batch_size}",
         )
-    with torch.random.fork_rng():
-        torch.manual_seed(encoder.seed)
-        objective = objective_of(encoder, len(NAMES))
-    generator = torch.Generator().manual_seed(encoder.seed)
-    named = objective.parameters()
-    optimizer = torch.optim.AdamW(
-        parameter_groups(named, recipe.weight_decay), lr=recipe.learning_rate, betas=(0.9, 0.98)
-    )
+    state = TrainingState(encoder, recipe, len(pictures))
+    if checkpoint is not None and checkpoint.is_file():
+        state.read(checkpoint)
+        logger.info("%s encoder goes on from step %d", encoder.method, state.step)
     encoder.train()
-    losses: list[float] = []
-    running: list[float] = []
-    order = torch.empty(0, dtype=torch.long)
-    started = time.perf_counter()
     label = f"{encoder.method} encoder, {encoder.size}"
-    for step in iterate_with_progress(range(recipe.steps), label=label, quiet=quiet):
-        if len(order) < recipe.batch_size:
-            order = torch.randperm(len(pictures), generator=generator)
-        indices, order = order[: recipe.batch_size], order[recipe.batch_size :]
-        factor = warmup_cosine(step, total_steps=recipe.steps, warmup_steps=recipe.warmup_steps)
-        for group in optimizer.param_groups:
-            group["lr"] = recipe.learning_rate * factor
-        # plain attention is faster than the fused kernel on short sequences on CPUs
-        with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
-            loss = objective.loss(pictures, indices, generator, step / recipe.steps)
-        optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        nn.utils.clip_grad_norm_([parameter for _, parameter in named], recipe.clip_grad_norm)
-        optimizer.step()
-        objective.after_step((step + 1) / recipe.steps)
-        running.append(float(loss.detach()))
-        if len(running) == 50 or step == recipe.steps - 1:
-            losses.append(round(sum(running) / len(running), 4))
-            logger.info("%s: step %d of %d, loss %.4f", label, step + 1, recipe.steps, losses[-1])
-            running = []
-    return {"seconds": round(time.perf_counter() - started, 1), "losses": losses}
+    started = time.perf_counter() - state.seconds
+    steps = range(state.step, recipe.steps)
+    for step in iterate_with_progress(steps, label=label, quiet=quiet):
+        loss = _step(state, pictures, recipe)
+        state.losses.append(loss)
+        if (step + 1) % LOG_STEPS == 0:
+            recent = state.losses[-LOG_STEPS:]
+            logger.info(
+                "%s: step %d of %d, loss %.4f", label, step + 1, recipe.steps, sum(recent) / len(recent)
+            )
+        state.step, state.seconds = step + 1, time.perf_counter() - started
+        if checkpoint is not None and state.step % CHECKPOINT_STEPS == 0 and state.step < recipe.steps:
+            state.write(checkpoint)
+    parts = [state.losses[first : first + LOG_STEPS] for first in range(0, recipe.steps, LOG_STEPS)]
+    losses = [round(sum(part) / len(part), 4) for part in parts]
+    return {"seconds": round(state.seconds, 1), "losses": losses}
+
+
+def _step(state: TrainingState, pictures: Pictures, recipe: EncoderRecipe) -> float:
+    """One optimizer step; returns its loss."""
+    indices = state.next_batch(recipe.batch_size)
+    factor = warmup_cosine(state.step, total_steps=recipe.steps, warmup_steps=recipe.warmup_steps)
+    for group in state.optimizer.param_groups:
+        group["lr"] = recipe.learning_rate * factor
+    # plain attention is faster than the fused kernel on short sequences on CPUs
+    with torch.autocast("cpu", torch.bfloat16), sdpa_kernel(SDPBackend.MATH):
+        loss = state.objective.loss(pictures, indices, state.generator, state.step / recipe.steps)
+    state.optimizer.zero_grad(set_to_none=True)
+    loss.backward()
+    trained = [parameter for _, parameter in state.objective.trained_parameters()]
+    nn.utils.clip_grad_norm_(trained, recipe.clip_grad_norm)
+    state.optimizer.step()
+    state.objective.after_step((state.step + 1) / recipe.steps)
+    return float(loss.detach())
 
 
 def _name(method: str, size: str, seed: int, recipe: EncoderRecipe) -> str:

@@ -18,7 +18,7 @@ from bindplug_lab.encoders import train_image_encoder
 from bindplug_lab.judging.settings import JudgeSettings
 from bindplug_lab.world import open_world
 
-TRAINED = {"toy_clip": "clip", "supervised": "supervised", "dino": "dino", "random": "random"}
+TRAINED = {"toy_clip": "clip"} | {name: name for name in ("supervised", "simclr", "dino", "random")}
 """Anchors that are trained here, by the method of :mod:`bindplug_lab.encoders` that trains them."""
 BATCH = 64
 

@@ -17,7 +17,7 @@ DEFAULTS = JudgeSettings()
 @click.command()
 @click.option(
     "--anchors",
-    default="toy_clip,supervised,dino,random",
+    default="toy_clip,supervised,simclr,dino,random",
     show_default=True,
     metavar="NAME,...",
     help="Encoders that are trained here, and ids of models with an image tower.",
@@ -83,8 +83,8 @@ def judge(
     """Bind audio and depth towers to several frozen image encoders, and compare.
 
     Each encoder's own accuracy stands beside the accuracy of the senses that were bound to it without labels. toy_clip,
-    supervised, dino and random are trained here on the toy world, at equal size, in two to six minutes of a core each.
-    A run that ended early goes on where it ended when it is started again.
+    supervised, simclr, dino and random are trained here on the toy world, at equal size, in two to six minutes of a
+    core each. A run that ended early goes on where it ended when it is started again.
     """
     settings = JudgeSettings(seeds, pairs, epochs, support, test, size, encoder_steps)
     names = [name.strip() for name in anchors.split(",") if name.strip()]

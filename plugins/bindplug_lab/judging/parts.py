@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 import re
+import shutil
+from io import BytesIO
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load_file, save
 from torch import Tensor
 
 from bindplug.errors import InputError
@@ -20,7 +21,7 @@ from bindplug_lab.judging.measures import MEASURES, by_prototypes
 from bindplug_lab.judging.settings import JudgeSettings
 from bindplug_lab.judging.towers import bind_sense, embed_sense
 from bindplug_lab.output import write_whole
-from bindplug_lab.world import World, open_world
+from bindplug_lab.world import World, equalize, open_world
 
 SETTINGS = "settings.json"
 
@@ -49,9 +50,9 @@ class Parts:
                 before = json.loads(path.read_text("utf-8"))
             except ValueError:
                 before = {}
-            changed = [key for key, value in self.settings.to_dict().items() if before.get(key) != value]
-            if changed:
-                key = changed[0]
+            changes = [key for key, value in self.settings.to_dict().items() if before.get(key) != value]
+            if changes:
+                key = changes[0]
                 raise InputError(
                     str(self.output),
                     found=f"a comparison with {key}={before.get(key)!r}",
@@ -104,37 +105,48 @@ class Parts:
         """(N,) classes of a part's scenes."""
         return self.world(part).tensor("labels")[:, 0]
 
+    def recordings(self, part: str, sense: str) -> Tensor:
+        """(N, 1, H, W) what towers see of a part; depth maps are equalized, so that far things stand out too."""
+        recordings = self.world(part).tensor(sense)
+        return equalize(recordings) if sense == "depth" else recordings
+
     def measure_anchor(self, anchor: str, quiet: bool | None = None) -> None:
         """Train the anchor if it is missing, embed all pictures, and measure its own accuracy."""
         rows = embed_worlds(anchor, self.settings, self.cache, quiet=quiet)
         directory = self.directory(anchor)
-        directory.mkdir(parents=True, exist_ok=True)
-        temporary = directory / f".rows-{os.getpid()}"
-        save_file(rows, temporary)
-        temporary.replace(directory / "rows.safetensors")
+        write_whole(directory / "rows.safetensors", save(rows))
         answers = {
             name: measure(rows["test"], self.labels("test"), rows["support"], self.labels("support"))
             for name, measure in MEASURES.items()
         }
-        temporary = directory / f".own-{os.getpid()}.npz"
-        np.savez(temporary, allow_pickle=False, **answers)
-        temporary.replace(directory / "own.npz")
+        content = BytesIO()
+        np.savez(content, allow_pickle=False, **answers)
+        write_whole(directory / "own.npz", content.getvalue())
 
     def measure_binding(self, anchor: str, sense: str, seed: int, quiet: bool | None = None) -> None:
         """Bind one tower to an anchor, and classify the test recordings by the means of the anchor's pictures."""
         rows = load_file(self.directory(anchor) / "rows.safetensors")
-        inputs = self.world(sense).tensor(sense)
-        tower = bind_sense(sense, rows[sense], inputs, self.settings, seed, quiet=quiet)
+        path = self._binding(anchor, sense, seed)
+        checkpoints = path.with_suffix(".checkpoints")
+        tower = bind_sense(
+            sense,
+            rows[sense],
+            self.recordings(sense, sense),
+            self.settings,
+            seed,
+            checkpoints=checkpoints,
+            quiet=quiet,
+        )
         answers = by_prototypes(
-            embed_sense(tower, self.world("test").tensor(sense)),
+            embed_sense(tower, self.recordings("test", sense)),
             self.labels("test"),
             rows["support"],
             self.labels("support"),
         )
-        path = self._binding(anchor, sense, seed)
-        temporary = path.with_name(f".{path.stem}-{os.getpid()}.npy")
-        np.save(temporary, answers)
-        temporary.replace(path)
+        content = BytesIO()
+        np.save(content, answers)
+        write_whole(path, content.getvalue())
+        shutil.rmtree(checkpoints)
 
 
 def _write_json(path: Path, value: dict[str, Any]) -> None:

@@ -55,8 +55,8 @@ def findings(judgement: Judgement) -> list[str]:
         pairs = judgement.reversals(sense)
         order = " > ".join(judgement.order(sense))
         if pairs:
-            named = "; ".join(f"{b} over {a}" for a, b in pairs)
-            verdict = f"orders the anchors otherwise than their own accuracy ({HEADLINE}) does: {named}"
+            reversals = "; ".join(f"{b} over {a}" for a, b in pairs)
+            verdict = f"orders the anchors otherwise than their own accuracy ({HEADLINE}) does: {reversals}"
         elif correlation == 1:
             verdict = f"orders the anchors as their own accuracy ({HEADLINE}) does"
         else:

@@ -77,9 +77,7 @@ class JudgeSettings:
         steps = self.encoder_steps
         # a short run needs no more pictures than it looks at
         scenes = min(own.scenes, steps * own.batch_size)
-        return EncoderRecipe(
-            scenes, steps, own.batch_size, own.learning_rate, min(own.warmup_steps, steps // 2)
-        )
+        return replace(own, scenes=scenes, steps=steps, warmup_steps=min(own.warmup_steps, steps // 2))
 
     def worlds(self, side: int | None = None) -> dict[str, WorldSpec]:
         """The scenes of each part: ``audio`` and ``depth`` to bind on, ``support``, ``test``.
@@ -90,8 +88,9 @@ class JudgeSettings:
         sensors = {"audio": ("audio",), "depth": ("depth",), "support": (), "test": SENSES}
         counts = {"audio": self.pairs, "depth": self.pairs, "support": self.support, "test": self.test}
         worlds = {}
-        for part, recorded in sensors.items():
+        for part, recordings in sensors.items():
             split = "eval" if part == "test" else "train"
-            spec = WorldSpec(split, _FIRST.get(part, _FIRST_TEST), counts[part], ("image", *recorded))
+            first = _FIRST.get(part, _FIRST_TEST)
+            spec = WorldSpec(split, first, counts[part], ("image", *recordings), near=True)
             worlds[part] = replace(spec, sensors=("image",), side=side) if side else spec
         return worlds

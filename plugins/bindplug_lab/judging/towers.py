@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import torch
 from torch import Tensor, nn
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
-from bindplug.imagebind import ImageBindConfig, PatchTower, TowerConfig, initialize_tower
-from bindplug.training import RunOptions, TensorPairs, bind_tower, frequency_mask, random_erase
+from bindplug.imagebind import ImageBindConfig, PatchTower, TowerConfig
+from bindplug.training import Checkpoints, RunOptions, TensorPairs, bind_tower, frequency_mask, random_erase
+from bindplug_lab.encoders import initialize_narrow_tower
 from bindplug_lab.judging.settings import JudgeSettings
 
 WIDTH, BLOCKS, HEADS = 96, 3, 3
@@ -15,7 +18,6 @@ GRID = 8
 """Patches along each side, as in the anchors."""
 MASKED_BINS = 6
 ERASED = 0.25
-OPTIONS = RunOptions(precision="bf16", workers=0)
 BATCH = 256
 
 
@@ -45,7 +47,7 @@ def build_tower(sense: str, shape: tuple[int, ...], embed_dim: int, seed: int) -
     # the core's towers have positions for inputs of the published sizes; these inputs are smaller
     tower.grid = (height // kernel[0], width // kernel[1])
     tower.pos_embed = nn.Parameter(torch.empty(1, 1 + tower.grid[0] * tower.grid[1], WIDTH))
-    initialize_tower(tower, torch.Generator().manual_seed(seed))
+    initialize_narrow_tower(tower, torch.Generator().manual_seed(seed))
     return tower
 
 
@@ -56,6 +58,7 @@ def bind_sense(
     settings: JudgeSettings,
     seed: int,
     *,
+    checkpoints: Path | None = None,
     quiet: bool | None = None,
 ) -> PatchTower:
     """A tower bound to an anchor.
@@ -66,6 +69,8 @@ def bind_sense(
         inputs: (N, 1, H, W) recordings of the same scenes.
         settings: sizes.
         seed: of weights, order and augmentation.
+        checkpoints: a directory for the state after each epoch. If it holds one, the run goes on from there to the
+            same weights as without a break.
         quiet: True shows no progress, None asks the environment.
     """
 
@@ -75,6 +80,7 @@ def bind_sense(
         return random_erase(batch, ERASED, generator)
 
     tower = build_tower(sense, tuple(inputs.shape[1:]), anchor_rows.shape[1], seed)
+    store = None if checkpoints is None else Checkpoints(checkpoints, keep=1, resume=True)
     # plain attention is faster than the fused kernel on short sequences on CPUs
     with sdpa_kernel(SDPBackend.MATH):
         bind_tower(
@@ -83,7 +89,7 @@ def bind_sense(
             settings.recipe(sense, seed),
             augment=augment,
             name=sense,
-            options=OPTIONS,
+            options=RunOptions(precision="bf16", workers=0, checkpoints=store),
             quiet=quiet,
         )
     return tower

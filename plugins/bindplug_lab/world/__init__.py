@@ -6,8 +6,9 @@ world.images[:8], world.depth[:8], world.labels[:8], world.captions(0)
 """
 
 from bindplug_lab.world.crops import crop, random_boxes
+from bindplug_lab.world.equalization import equalize
 from bindplug_lab.world.rendering import open_world, render_world
 from bindplug_lab.world.spec import SENSORS, WorldSpec
 from bindplug_lab.world.world import World
 
-__all__ = ["SENSORS", "World", "WorldSpec", "crop", "open_world", "random_boxes", "render_world"]
+__all__ = ["SENSORS", "World", "WorldSpec", "crop", "equalize", "open_world", "random_boxes", "render_world"]

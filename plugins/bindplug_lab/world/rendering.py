@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -19,6 +18,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from bindplug.errors import InputError
+from bindplug.files import write_whole
 from bindplug.inputs import Preprocess, make_preprocess
 from bindplug.progress import iterate_with_progress
 from bindplug_lab.world.spec import WorldSpec
@@ -141,10 +141,7 @@ def _render_chunk(job: tuple[WorldSpec, str, int]) -> int:
         _write(path, sensor, first, _recordings(spec, sensor, scenes))
     if spec.captions:
         text = json.dumps([scene.captions(spec.captions) for scene in scenes])
-        target = path / f"captions-{chunk:05d}.json"
-        partial = target.with_suffix(f".{os.getpid()}")
-        partial.write_text(text, "utf-8")
-        partial.replace(target)
+        write_whole(path / f"captions-{chunk:05d}.json", text.encode())
     return chunk
 
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import shutil
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -13,7 +15,7 @@ from click.testing import CliRunner
 
 from bindplug.errors import InputError, UnknownModel
 from bindplug.imagebind import ImageBind, save_directory
-from bindplug_lab.judging import Judgement, JudgeSettings, comparison, judge, write_report
+from bindplug_lab.judging import Judgement, JudgeSettings, comparison, judge, towers, write_report
 from bindplug_lab.judging.anchors import check_anchors
 from bindplug_lab.judging.command import judge as judge_command
 from bindplug_lab.judging.comparison import seeds_interval
@@ -186,6 +188,44 @@ def test_a_run_that_ended_early_goes_on(finished, cache, tmp_path, monkeypatch):
     assert len(jobs) == len(set(jobs)) == 2 + 2 * 2 * 2
     assert again.own == result.own
     assert again.emergent == result.emergent
+
+
+@pytest.mark.parametrize("sense", SENSES)
+def test_a_tower_that_was_cut_short_goes_on_to_the_same_answers(
+    sense, cache, finished, tmp_path, monkeypatch
+):
+    """A binding that is killed in its second epoch goes on after its first, and answers as one without a break."""
+    _, output = finished
+    settings = replace(TINY, epochs=3)
+    whole, broken = (Parts(tmp_path / name, cache, settings) for name in ("whole", "broken"))
+    for parts in (whole, broken):
+        parts.open()
+        shutil.copytree(output / "parts", parts.output / "parts", ignore=shutil.ignore_patterns("*.npy"))
+    whole.measure_binding("toy_clip", sense, 0, quiet=True)
+    calls, bind = [], towers.bind_tower
+
+    def count_calls(stop_after):
+        def run(*arguments, augment, **options):
+            def counted(batch, generator):
+                if len(calls) == stop_after:
+                    raise RuntimeError("killed")
+                calls.append(len(batch))
+                return augment(batch, generator)
+
+            return bind(*arguments, augment=counted, **options)
+
+        return run
+
+    # an epoch is one step here, whose 32 recordings are augmented one by one
+    monkeypatch.setattr(towers, "bind_tower", count_calls(32 + 8))
+    with pytest.raises(RuntimeError, match="killed"):
+        broken.measure_binding("toy_clip", sense, 0, quiet=True)
+    assert not broken.has_binding("toy_clip", sense, 0)
+    monkeypatch.setattr(towers, "bind_tower", count_calls(None))
+    broken.measure_binding("toy_clip", sense, 0, quiet=True)
+    assert len(calls) == 32 + 8 + 2 * 32
+    assert np.array_equal(*(np.load(parts._binding("toy_clip", sense, 0)) for parts in (whole, broken)))
+    assert not list(broken.output.rglob("*.checkpoints"))
 
 
 def test_other_settings_need_another_output(finished, cache):
