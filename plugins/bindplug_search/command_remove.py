@@ -80,7 +80,9 @@ def _show(index: str, report: RemoveReport) -> None:
         click.echo(f"{file['kind']}\t{file_label(file['path'], file['kind'])}")
     count = len(report.removed)
     verb = "would be removed" if report.dry_run else "removed"
-    done = f"{count} files {verb} ({report.rows} rows)" if count else "nothing to remove"
+    done = (
+        f"{_counted(count, 'file')} {verb} ({_counted(report.rows, 'row')})" if count else "nothing to remove"
+    )
     say(f"{index}: {done}")
     if report.folders:
         say(f"updates {'would ' if report.dry_run else ''}no longer look in {', '.join(report.folders)}")
@@ -91,3 +93,7 @@ def _show(index: str, report: RemoveReport) -> None:
             f"{len(report.absent)} files are gone with their whole folder, as if a disk were not mounted; their rows "
             f"stay (name the folder with --path to drop them): {', '.join(report.absent[:MOST_NAMES])}"
         )
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count} {noun}{'' if count == 1 else 's'}"

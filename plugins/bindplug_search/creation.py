@@ -10,8 +10,9 @@ from bindplug.errors import InputError
 from bindplug.lazy import require
 from bindplug.space import EmbeddingSpace
 from bindplug_search.guards import quiet, reason_of
+from bindplug_search.lance_table import TABLE
 from bindplug_search.manifest import Manifest
-from bindplug_search.store import TABLE, LanceIndex
+from bindplug_search.store import LanceIndex
 from bindplug_search.table import schema
 
 

@@ -155,6 +155,7 @@ class _Removal:
             forget_files(index.path, digests)
         for start in range(0, len(digests), DELETE_STEP):
             index.delete_files(digests[start : start + DELETE_STEP])
+        index.drop_empty_columns(index.metadata_keys)
 
 
 def _named(

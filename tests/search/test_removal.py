@@ -80,6 +80,12 @@ def test_nothing_goes_where_something_is_wrong(index, library, tmp_path, monkeyp
     assert names_in(index) == EVERY
 
 
+def test_metadata_that_no_row_has_any_longer_is_gone(index, library):
+    assert index.info().details["metadata"] == ["place", "year"]
+    index.remove(kind="text")
+    assert index.info().details["metadata"] == ["place"]
+
+
 def test_something_has_to_be_said(index, library):
     with pytest.raises(OptionError, match="needs to know what"):
         index.remove()
