@@ -32,7 +32,16 @@ from bindplug.modality import Modality
 from bindplug.plugins import registry
 from bindplug.space import EmbeddingSpace
 
-__all__ = ["BOUND", "ArrayTower", "BoundEncoder", "is_bound", "load_bound", "write_bound"]
+__all__ = [
+    "BOUND",
+    "ArrayTower",
+    "BoundEncoder",
+    "absolute_id",
+    "is_bound",
+    "load_bound",
+    "relocated_id",
+    "write_bound",
+]
 
 BOUND = Manifest(
     "bindplug-bound",

@@ -15,6 +15,7 @@ import torch
 
 from bindplug.cards import allows_commercial_use
 from bindplug.training import PairProblem
+from bindplug_lab.binding.figures import CHANCE_NOTE
 
 SKIPPED_CSV, SKIPPED_JSON = "skipped.csv", "skipped.json"
 
@@ -91,6 +92,10 @@ def _readme(card: Mapping[str, Any], has_curve: bool) -> str:
         f"| training | {training['steps']} steps in {training['seconds']:.0f} s on {training['device']}, "
         f"seed {card['recipe']['seed']}; loss {training['losses'][0]:.3f} to {training['losses'][-1]:.3f} |",
     ]
+    if card["base"]:
+        lines.insert(
+            -3, f"| base | `{card['base']}`, which these adapters are nothing without: keep it where it is |"
+        )
     if card["held_out"] is not None:
         lines.append(
             f"| similarity scale | {card['held_out']['similarity_scale']:.2f}, fitted on the held-out pairs |"
@@ -140,6 +145,8 @@ def _figures(figures: Mapping[str, Any] | None, sense: str, is_selected: bool) -
             f"{recall['chance']:.1%} |"
             for recall in figures[key]
         ]
+    if figures["is_chance"]:
+        lines += ["", f"**Note:** {CHANCE_NOTE}."]
     if is_selected:
         lines += [
             "",

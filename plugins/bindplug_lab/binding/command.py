@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import shutil
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -23,18 +22,14 @@ from bindplug.cli.building import (
 )
 from bindplug.errors import BindplugError
 from bindplug_lab.binding.arguments import machine_of, settings_of
+from bindplug_lab.binding.report import recipe_text, report_card, report_problems
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from bindplug import Encoder
-    from bindplug.training import PairProblem
     from bindplug_lab.binding.machine import Machine
-    from bindplug_lab.binding.run import ReadyRun
     from bindplug_lab.binding.settings import BindSettings
-
-MOST_PROBLEMS = 10
-"""Left-out items that are named on the screen; the run's directory has them all."""
 
 GROUPS = {
     "Pairs": (
@@ -305,8 +300,8 @@ def _run(settings: BindSettings, machine: Machine, directory: Path, options: Map
 
     ready = run.get_ready(settings, machine, load, directory, speak)
     if machine.is_main:
-        _report_problems(ready.prepared.problems, directory, options["quiet"])
-    for line in (*ready.notes, f"{ready.recipe_line}: {_recipe_text(ready)}", f"tower: {ready.built.line}"):
+        report_problems(ready.prepared.problems, directory, options["quiet"])
+    for line in (*ready.notes, f"{ready.recipe_line}: {recipe_text(ready)}", f"tower: {ready.built.line}"):
         speak(line)
     speak(
         f"{len(ready.train)} pairs to train on, {0 if ready.held_out is None else len(ready.held_out)} held out"
@@ -326,7 +321,7 @@ def _run(settings: BindSettings, machine: Machine, directory: Path, options: Map
     if options["as_json"]:
         print_json(card)
     else:
-        _report(card, settings, speak)
+        report_card(card, settings, speak)
     return code
 
 
@@ -345,50 +340,3 @@ def _advice(directory: Path, speak: Callable[[str], None]) -> Iterator[None]:
                 f"the checkpoints stay in {directory / 'checkpoints'}; the same command with --resume goes on from them"
             )
         raise
-
-
-def _report_problems(problems: Sequence[PairProblem], directory: Path, quiet: bool) -> None:
-    from bindplug_lab.binding.card import SKIPPED_CSV, write_skipped
-
-    if not problems:
-        return
-    write_skipped(directory, problems)
-    if quiet:
-        return
-    for problem in problems[:MOST_PROBLEMS]:
-        reason = problem.reason.removeprefix(f"{problem.source}: ")
-        say(f"left out {problem.source}: {reason}")
-    unpaired = sum(problem.kind == "unpaired" for problem in problems)
-    say(
-        f"{len(problems)} items left out, {unpaired} of them unpaired; all are listed in {directory / SKIPPED_CSV} and "
-        f"later beside the model"
-    )
-
-
-def _recipe_text(ready: ReadyRun) -> str:
-    recipe = ready.recipe
-    learned = ", learned" if recipe.learn_temperature else ""
-    return (
-        f"{recipe.epochs:g} epochs of batches of {recipe.batch_size}, learning rate {recipe.learning_rate:g}, "
-        f"temperature {recipe.temperature:g}{learned}"
-    )
-
-
-def _report(card: dict[str, Any], settings: BindSettings, speak: Callable[[str], None]) -> None:
-    training, figures = card["training"], card["held_out"]
-    speak(
-        f"trained {training['steps']} steps in {training['seconds']:.0f} s; loss {training['losses'][-1]:.3f}"
-    )
-    if figures is not None:
-        for title, key in (
-            (f"{card['sense']} to picture", "sample_to_picture"),
-            (f"picture to {card['sense']}", "picture_to_sample"),
-        ):
-            texts = [
-                f"R@{recall['k']} {recall['share']:.0%} ({recall['low']:.0%} to {recall['high']:.0%}, chance "
-                f"{recall['chance']:.1%})"
-                for recall in figures[key]
-            ]
-            speak(f"{title}, {figures['pairs']} held-out pairs: {', '.join(texts)}")
-    speak(card["license_note"])
-    click.echo(json.dumps(str(settings.output))[1:-1])

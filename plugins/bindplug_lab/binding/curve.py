@@ -43,7 +43,6 @@ def draw_curve(
             at, [values["recall@1"] for values in validations], color="tab:green", label="held-out recall@1"
         )
         right.set(ylabel="recall@1", ylim=(0, 1))
-        right.legend(loc="lower left", frameon=False)
-    axes.legend(loc="upper right", frameon=False)
+    figure.legend(loc="outside lower center", ncols=3, frameon=False)
     figure.savefig(file, dpi=120)
     return True

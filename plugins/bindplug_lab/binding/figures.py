@@ -16,6 +16,12 @@ from bindplug.training import FilePairs, fit_scale
 RANKS = (1, 5)
 """Ks of recall at K."""
 
+CHANCE_NOTE = (
+    "on the held-out pairs the tower cannot be told from chance. More pairs help most, then more epochs; see whether "
+    "pictures and samples really belong together"
+)
+"""Of figures that :attr:`HeldOutFigures.is_chance` is true of."""
+
 CLOSE = 1e-6
 """Cosines that differ by less are equal."""
 
@@ -57,9 +63,16 @@ class HeldOutFigures:
     picture_to_sample: list[Recall]
     similarity_scale: float
 
+    @property
+    def is_chance(self) -> bool:
+        """Whether no recall is above chance beyond doubt, both ways."""
+        return all(
+            recall.low <= recall.chance for recall in (*self.sample_to_picture, *self.picture_to_sample)
+        )
+
     def to_dict(self) -> dict[str, Any]:
         """Plain values for a card."""
-        return asdict(self)
+        return asdict(self) | {"is_chance": self.is_chance}
 
 
 def measure(

@@ -12,7 +12,7 @@ from safetensors import SafetensorError
 from torch import Tensor, nn
 
 from bindplug import Encoder, list_models
-from bindplug.bound import BOUND, ArrayTower, is_bound, write_bound
+from bindplug.bound import BOUND, ArrayTower, absolute_id, is_bound, write_bound
 from bindplug.directories import staged
 from bindplug.errors import BindplugError, InputError
 from bindplug.imagebind import ImageBind
@@ -329,6 +329,7 @@ def _card(
         "license_note": license_note(license, settings.anchor),
         "tower": ready.built.line,
         "tower_code": dict(ready.built.code),
+        "base": "" if settings.merge else absolute_id(ready.built.base),
         "recipe_name": ready.recipe_line,
         "recipe": ready.recipe.to_dict(),
         "settings": settings.to_dict(),

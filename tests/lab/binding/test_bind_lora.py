@@ -182,6 +182,7 @@ def test_a_bound_tower_gets_adapters(ear, pairs, tmp_path, monkeypatch, capsys):
     card = json.loads((output / "card.json").read_text(encoding="utf-8"))
     assert (card["anchor"]["id"], card["anchor"]["license"]) == ("imagebind_tiny", "Apache-2.0")
     assert manifest(output)["base"] == str(ear)
+    assert f"| base | `{ear}`" in (output / "README.md").read_text(encoding="utf-8")
     monkeypatch.chdir(tmp_path)
     model, base = bindplug.load("my-lora"), bindplug.load(ear)
     assert has_adapters(model)

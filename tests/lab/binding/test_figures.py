@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -24,6 +25,22 @@ def test_retrieval_figures_share_ties_and_have_intervals():
     # Source: Brown, Cai, DasGupta (2001), Interval Estimation for a Binomial Proportion: 10 of 20
     assert wilson(10, 20) == pytest.approx((0.2993, 0.7007), abs=1e-4)
     assert wilson(0, 10)[0] == 0
+
+
+def test_figures_that_cannot_be_told_from_chance_say_so(capsys):
+    from bindplug_lab.binding.figures import CHANCE_NOTE, HeldOutFigures, recall_at
+    from bindplug_lab.binding.report import report_card
+
+    right = torch.eye(30, dtype=torch.bool)
+    for cosines, is_chance in ((right.float(), False), (torch.zeros(30, 30), True)):
+        recalls = [recall_at(cosines, right, k) for k in (1, 5)]
+        figures = HeldOutFigures(30, recalls, recalls, 1.0)
+        assert figures.is_chance == is_chance
+        training = {"steps": 1, "seconds": 1.0, "losses": [1.0]}
+        card = {"sense": "audio", "training": training, "held_out": figures.to_dict(), "license_note": "free"}
+        lines: list[str] = []
+        report_card(card, SimpleNamespace(output=Path("my-ear")), lines.append)
+        assert any(CHANCE_NOTE in line for line in lines) == is_chance
 
 
 def test_the_recipe_suits_the_number_of_pairs():
