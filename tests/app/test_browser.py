@@ -12,7 +12,7 @@ import httpx
 import pytest
 
 from tests.app.conftest import CAPTION, HOSTILE
-from tests.app.running import page as running_page
+from tests.command_process import serving
 
 CHROMIUM = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 playwright_api = pytest.importorskip("playwright.sync_api", reason="Playwright is not installed")
@@ -24,7 +24,7 @@ PATIENCE_MS = 120_000
 def app(index_path, tmp_path_factory):
     """Address and directory of temporary files of one page for the module."""
     directory = tmp_path_factory.mktemp("temporary")
-    with running_page(str(index_path), TMPDIR=str(directory)) as (process, address):
+    with serving("app", str(index_path), TMPDIR=str(directory)) as (process, address):
         yield SimpleNamespace(process=process, address=address, directory=directory)
         process.send_signal(signal.SIGHUP)  # the terminal is closed
         assert process.wait(PATIENCE_MS / 1000) == 0

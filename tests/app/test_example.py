@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 
-from tests.app.running import ENVIRONMENT, ROOT, WAIT_S
+from tests.command_process import ENVIRONMENT, ROOT, WAIT_S
 
 SHOW = """
 import json, runpy, sys

@@ -11,13 +11,14 @@ import pytest
 from PIL import Image
 
 import bindplug
-from tests.serve.running import process, wait_until_ready
+from tests.command_process import serving
+from tests.serve.running import wait_until_ready
 
 
 @pytest.fixture(scope="session")
 def url():
     """Address of ``bindplug serve`` with a detector and MCP."""
-    with process("--detector", "toy_detic", "--mcp", "http", "--quiet") as (_, address):
+    with serving("serve", "--detector", "toy_detic", "--mcp", "http", "--quiet") as (_, address):
         wait_until_ready(address)
         yield address
 

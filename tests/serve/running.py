@@ -3,15 +3,10 @@
 from __future__ import annotations
 
 import base64
-import json
-import os
 import socket
-import subprocess
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -24,45 +19,7 @@ from bindplug_serve.connections import protocol_with_timeout
 from bindplug_serve.service import Service
 from bindplug_serve.sockets import listen
 
-ROOT = Path(__file__).parents[2]
-COMMAND = [sys.executable, "-m", "bindplug.cli", "serve"]
 WAIT_S = 60
-ENVIRONMENT = {
-    **os.environ,
-    "PYTHONPATH": os.pathsep.join([str(ROOT), str(ROOT / "plugins")]),
-    "BINDPLUG_OFFLINE": "1",
-}
-
-
-@contextmanager
-def process(*arguments: str, **environment: str) -> Iterator[tuple[subprocess.Popen[str], str]]:
-    """``bindplug serve`` on a free port, and its address."""
-    server = subprocess.Popen(
-        [*COMMAND, "--port", "0", "--json", *arguments],
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-        env=ENVIRONMENT | environment,
-    )
-    try:
-        yield server, json.loads(_until_brace(server))["url"]
-    finally:
-        server.terminate()
-        try:
-            server.communicate(timeout=WAIT_S)
-        except subprocess.TimeoutExpired:
-            server.kill()
-            server.communicate()
-
-
-def _until_brace(server: subprocess.Popen[str]) -> str:
-    assert server.stdout is not None
-    text = ""
-    while not text.rstrip().endswith("}"):
-        line = server.stdout.readline()
-        assert line, server.communicate()[1]
-        text += line
-    return text
 
 
 def wait_until_ready(url: str) -> None:

@@ -17,11 +17,12 @@ from bindplug.cli.app import run
 from bindplug.errors import InputError
 from bindplug_serve.command import _address, serve
 from bindplug_serve.sockets import listen
-from tests.serve.running import WAIT_S, encoded, process, wait_until_ready
+from tests.command_process import serving
+from tests.serve.running import WAIT_S, encoded, wait_until_ready
 
 
 def test_a_told_end_finishes_requests_and_exits_with_0(files):
-    with process("--quiet", BINDPLUG_API_KEY="from the environment") as (server, url):
+    with serving("serve", "--quiet", BINDPLUG_API_KEY="from the environment") as (server, url):
         wait_until_ready(url)
         headers = {"authorization": "Bearer from the environment"}
         body = {"input": [{"audio": encoded(files["audio"] + bytes(n))} for n in range(64)]}

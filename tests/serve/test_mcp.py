@@ -13,7 +13,8 @@ import bindplug
 from bindplug.indexes import IndexMatch, IndexRow
 from bindplug.testing import FakeEncoder
 from bindplug_serve import Service, create_mcp_server
-from tests.serve.running import COMMAND, ENVIRONMENT, encoded
+from tests.command_process import COMMAND, ENVIRONMENT
+from tests.serve.running import encoded
 
 
 def ask(server, *calls):
@@ -40,7 +41,7 @@ def test_tools_over(transport, request, model, files):
         server = f"{request.getfixturevalue('url')}/mcp"
     else:
         server = StdioServerParameters(
-            command=sys.executable, args=[*COMMAND[1:], "--mcp", "--quiet"], env=ENVIRONMENT
+            command=sys.executable, args=[*COMMAND[1:], "serve", "--mcp", "--quiet"], env=ENVIRONMENT
         )
     tools, (embedded, classified, path, labels) = ask(server, *calls)
     assert tools == ["embed", "classify"]
