@@ -28,7 +28,6 @@ from safetensors.torch import save_file
 from torch import Tensor
 
 from bindplug.errors import BindplugError, CheckpointError, WeightsNotFound, printable
-from bindplug.files import lock_file
 
 __all__ = [
     "DTYPES",
@@ -38,7 +37,6 @@ __all__ = [
     "first_line",
     "is_finite",
     "is_occupied",
-    "lock_file",
     "read_json",
     "sha256_of",
     "staged",

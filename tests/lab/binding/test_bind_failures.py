@@ -7,7 +7,7 @@ import os
 
 import pytest
 
-from bindplug.directories import lock_file
+from bindplug.files import lock_file
 from tests.lab.binding.toy_pairs import TINY, bind
 
 
