@@ -100,6 +100,13 @@ class DeticWithQueries(PromptedDetector):
             text_encoder=text_embedder(original.text_encoder),
         )
 
+    def to(
+        self, device: torch.device | str | None = None, dtype: torch.dtype | None = None
+    ) -> DeticWithQueries:
+        """Move the detector's weights; returns this object."""
+        self.original.to(device, dtype)
+        return self
+
     def _pictures(self, images: Any) -> tuple[list[Any], bool]:
         return as_sources(images)
 

@@ -32,6 +32,9 @@ from bindplug_detic.rescore import MOST_REGIONS, REGION_OVERLAP
 from bindplug_detic.results import Detections
 from bindplug_detic.routes import Bridges
 
+CHAINED = ("to", "cpu", "cuda", "eval", "train", "half", "bfloat16", "float", "requires_grad_")
+"""Methods of a model that return it, as in ``upgrade(model, encoder).to("cuda")``."""
+
 
 class VocabularyMismatch(UserWarning):
     """The classes that a predictor names are not those of its classifier."""
@@ -85,6 +88,17 @@ class Detectron2WithQueries(PromptedDetector):
             route=route,
         )
         self._classes()
+
+    def __getattr__(self, name: str) -> Any:
+        value = super().__getattr__(name)
+        if name not in CHAINED or not callable(value):
+            return value
+
+        def call(*args: Any, **kwargs: Any) -> Any:
+            result = value(*args, **kwargs)
+            return self if result is self.original else result
+
+        return call
 
     @property
     def _is_bare(self) -> bool:

@@ -82,6 +82,9 @@ class PromptedDetector(Upgraded, ABC):
     RUN_OPTIONS: ClassVar[tuple[str, ...]] = ()
     """Further options of a call with prompts."""
 
+    OWN: ClassVar[tuple[str, ...]] = ("original", "model", "router", "route")
+    """Attributes that are no settings of the detector."""
+
     def __init__(
         self,
         original: Any,
@@ -98,6 +101,14 @@ class PromptedDetector(Upgraded, ABC):
         self.route = route
         if route is not None:
             self.router.routes([], route)
+
+    def __setattr__(self, name: str, value: Any) -> None:
+        """Settings of the detector, as its vocabulary, are set on the detector: calls read them there."""
+        is_own = name in (*self.OWN, *vars(self)) or name.startswith("_")
+        if is_own or "original" not in vars(self) or not hasattr(self.original, name):
+            super().__setattr__(name, value)
+        else:
+            setattr(self.original, name, value)
 
     def __call__(self, images: Any, prompts: Any = None, **options: Any) -> Any:
         """:meth:`detect` with prompts; without them, the original's own answer to ``images`` and ``options``."""

@@ -107,6 +107,24 @@ class TestWithoutPrompts:
         ]
 
 
+class TestSettings:
+    def test_a_vocabulary_that_is_set_counts(self):
+        detector = small_detic()
+        upgraded = bindplug.upgrade(detector, FakeEncoder())
+        upgraded.vocabulary = Vocabulary(("cow", "bee"), FakeEncoder().embed([text("cow"), text("bee")]))
+        assert detector.vocabulary is upgraded.vocabulary
+        assert set(upgraded(PICTURE, threshold=0.0).labels) <= {"cow", "bee"}
+        assert upgraded.router.classes.names == ("cow", "bee")
+        upgraded.route = "direct"
+        assert not hasattr(detector, "route")
+
+    def test_moving_it_keeps_the_prompts(self):
+        detector = small_detic()
+        upgraded = bindplug.upgrade(detector, FakeEncoder())
+        assert upgraded.to("cpu", torch.float64) is upgraded
+        assert detector.dtype == torch.float64
+
+
 class TestRoutes:
     @pytest.mark.parametrize("route", ROUTES)
     @pytest.mark.parametrize("kind", [audio, text, depth])

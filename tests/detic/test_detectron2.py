@@ -192,6 +192,15 @@ class TestPrompts:
                 [{"image": pixels, "height": 1, "width": 1}], "dog"
             )
 
+    def test_modes_casts_and_settings_reach_the_model(self):
+        model = GeneralizedRCNN()
+        model.input_format = "RGB"  # as detectron2's
+        upgraded = upgrade(model, PlantedEncoder(), space=THERE, names=NAMES)
+        assert upgraded.train() is upgraded.eval() is upgraded.to("cpu") is upgraded
+        assert not model.training
+        upgraded.input_format = "BGR"
+        assert model.input_format == "BGR"
+
     def test_competition_and_thresholds(self):
         upgraded = querying()
         assert len(upgraded(BGR, [audio("bee.wav")], threshold=0.01)) == 0
