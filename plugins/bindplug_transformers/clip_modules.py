@@ -9,10 +9,14 @@ from __future__ import annotations
 import warnings
 from typing import Any
 
+import torch
 from torch import Tensor, nn
-from transformers.modeling_outputs import BaseModelOutputWithPooling
+from transformers.modeling_outputs import BaseModelOutput, BaseModelOutputWithPooling
+from typing_extensions import Self
 
-from bindplug.imagebind import PatchTower, TextTower
+from bindplug.errors import InputError
+from bindplug.imagebind import PatchTower, TextTower, Tower
+from bindplug_transformers.checks import require
 from bindplug_transformers.hidden_states import FullPass
 
 NAMES = ("logit_scale", "vision_model", "text_model", "visual_projection", "text_projection")
@@ -23,8 +27,29 @@ class View(nn.Module):
     """A module made at access, of modules that belong to a tower.
 
     The model runs the tower and not the view, so hooks on the view itself are not the model's, of which a warning
-    tells. Those on the modules within are.
+    tells. Those on the modules within are. Its mode is the tower's.
     """
+
+    def __init__(self, tower: Tower) -> None:
+        super().__init__()
+        # In a list, which modules do not look into: the view's own submodules have CLIP's names.
+        self._towers: list[Tower] = [tower]
+        self.training = tower.training
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The dtype of the tower's weights."""
+        return self._towers[0].dtype
+
+    @property
+    def device(self) -> torch.device:
+        """Where the tower's weights are."""
+        return next(self._towers[0].parameters()).device
+
+    def train(self, mode: bool = True) -> Self:
+        """torch's; the tower is then in the same mode."""
+        self._towers[0].train(mode)
+        return super().train(mode)
 
     def register_forward_hook(self, *args: Any, **kwargs: Any) -> Any:
         """torch's, with a warning."""
@@ -51,30 +76,79 @@ class View(nn.Module):
 
 
 class VisionEmbeddings(View):
-    """What makes tokens of an image."""
+    """What makes tokens of an image; called as CLIP's, (B, 3, H, W) to (B, L, D) before ``pre_layrnorm``."""
 
     def __init__(self, tower: PatchTower) -> None:
-        super().__init__()
+        super().__init__(tower)
         self.patch_embedding = tower.stem.proj
         self.class_embedding = tower.cls_token
         self.position_embedding = tower.pos_embed
 
+    def forward(self, pixel_values: Tensor, interpolate_pos_encoding: bool = False) -> Tensor:
+        """(B, 3, H, W) -> (B, 1 + patches, D), other sizes than the tower's only if positions are interpolated."""
+        tower: Any = self._towers[0]
+        tokens, grid = tower.stem(pixel_values.to(tower.dtype))
+        if grid != tower.grid and not interpolate_pos_encoding:
+            found = f"pictures of {tuple(pixel_values.shape[-2:])} pixels"
+            remedy = "Pass interpolate_pos_encoding=True for other sizes."
+            raise InputError("embeddings", found=found, expected="the tower's size", remedy=remedy)
+        cls_token = tower.cls_token.to(tokens.dtype).expand(tokens.shape[0], -1, -1)  # (1, 1, D) -> (B, 1, D)
+        states: Tensor = torch.cat((cls_token, tokens), dim=1) + tower.positions(grid)
+        return states
+
 
 class TextEmbeddings(View):
-    """What makes tokens of a text."""
+    """What makes tokens of a text; called as CLIP's, (B, L) ids or (B, L, D) ``inputs_embeds`` to (B, L, D)."""
 
     def __init__(self, tower: TextTower) -> None:
-        super().__init__()
+        super().__init__(tower)
         self.token_embedding = tower.token_embedding
         self.position_embedding = tower.pos_embed
 
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        inputs_embeds: Tensor | None = None,
+    ) -> Tensor:
+        """Embeddings with those of their positions added, which start at 0."""
+        if inputs_embeds is None:
+            inputs_embeds = self.token_embedding(require("embeddings", "input_ids", input_ids))
+        length = inputs_embeds.shape[1]
+        if position_ids is not None:
+            expected = torch.arange(length, device=position_ids.device)
+            if not torch.equal(position_ids, expected.expand_as(position_ids)):
+                raise InputError("embeddings", found="other position_ids", expected="0, 1, 2, ... or None")
+        return inputs_embeds + self.position_embedding[:, :length]
+
 
 class Encoder(View):
-    """A tower's blocks."""
+    """A tower's blocks, called as CLIP's encoder.
 
-    def __init__(self, layers: nn.ModuleList) -> None:
-        super().__init__()
-        self.layers = layers
+    Args:
+        tower: the tower.
+        causal: whether a token attends to earlier ones alone, as in the text tower.
+    """
+
+    def __init__(self, tower: Tower, *, causal: bool) -> None:
+        super().__init__(tower)
+        self.causal = causal
+        self.layers = tower.blocks
+
+    def forward(
+        self, inputs_embeds: Tensor, attention_mask: Tensor | None = None, **options: Any
+    ) -> BaseModelOutput:
+        """States (B, L, D) through every block.
+
+        Args:
+            inputs_embeds: the states.
+            attention_mask: without effect; the text tower's mask is causal in any case, the image tower has none.
+            options: ``causal_attention_mask`` as ``attention_mask``. Others have no effect.
+        """
+        tower, states = self._towers[0], inputs_embeds
+        for block in self.layers:
+            states = tower.run_block(block, states, causal=self.causal)
+        return BaseModelOutput(last_hidden_state=states)
 
 
 class ClipTower(View):
@@ -85,8 +159,8 @@ class ClipTower(View):
         config: the tower's config in CLIP's words.
     """
 
-    def __init__(self, model: nn.Module, config: Any) -> None:
-        super().__init__()
+    def __init__(self, model: nn.Module, config: Any, tower: Tower) -> None:
+        super().__init__(tower)
         # In a list, which modules do not look into: the model's other parameters are not this tower's.
         self._models: list[Any] = [model]
         self.config = config
@@ -111,10 +185,10 @@ class ClipVisionTower(ClipTower):
     """The image tower: ``vision_model(pixel_values).pooler_output`` goes into ``visual_projection``."""
 
     def __init__(self, model: nn.Module, config: Any, tower: PatchTower) -> None:
-        super().__init__(model, config)
+        super().__init__(model, config, tower)
         self.embeddings = VisionEmbeddings(tower)
         self.pre_layrnorm = tower.pre_norm  # CLIPModel's spelling
-        self.encoder = Encoder(tower.blocks)
+        self.encoder = Encoder(tower, causal=False)
         self.post_layernorm = tower.head.norm
         self.pooling = tower.head.hidden
 
@@ -137,9 +211,9 @@ class ClipTextTower(ClipTower):
     """The text tower: ``text_model(input_ids).pooler_output`` goes into ``text_projection``."""
 
     def __init__(self, model: nn.Module, config: Any, tower: TextTower) -> None:
-        super().__init__(model, config)
+        super().__init__(model, config, tower)
         self.embeddings = TextEmbeddings(tower)
-        self.encoder = Encoder(tower.blocks)
+        self.encoder = Encoder(tower, causal=True)
         self.final_layer_norm = tower.head.norm
         self.pooling = tower.head.hidden
 

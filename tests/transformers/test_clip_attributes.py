@@ -11,7 +11,7 @@ from torch import nn
 import bindplug_transformers as bt
 from bindplug.errors import InputError
 from tests.transformers.test_clip_parity import clip_like, copy_into_clip
-from tests.transformers.tiny import DTYPE, TRANSFORMERS_4
+from tests.transformers.tiny import DTYPE, TRANSFORMERS_4, rows_of
 
 CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 
@@ -255,3 +255,36 @@ def test_hooks_on_what_the_model_does_not_call_warn(fresh, path, method):
         part = getattr(part, name)
     with pytest.warns(UserWarning, match="does not call this"):
         getattr(part, method)(lambda *call: None)
+
+
+@torch.no_grad()
+def test_parts_run_by_hand_compute_what_clips_do(model, clip, inputs):
+    """Prompt learning and dense features call the towers' parts one by one."""
+    text, image = inputs["input_ids"], inputs["pixel_values"]
+    for whose in (model, clip):
+        vision = whose.vision_model
+        states = vision.encoder(inputs_embeds=vision.pre_layrnorm(vision.embeddings(image)))[0]
+        rows = whose.visual_projection(vision.post_layernorm(states[:, 0]))
+        torch.testing.assert_close(rows, rows_of(clip.get_image_features(image)), **CLOSE)
+    ours, theirs = model.text_model.embeddings, clip.text_model.embeddings
+    tokens = ours.token_embedding(text)
+    torch.testing.assert_close(ours(inputs_embeds=tokens), theirs(input_ids=text), **CLOSE)
+    states = model.text_model.encoder(inputs_embeds=ours(text))[0]
+    states = model.text_model.final_layer_norm(states)[torch.arange(len(text)), text.argmax(-1)]
+    rows = model.text_projection(states)
+    torch.testing.assert_close(rows, rows_of(clip.get_text_features(text)), **CLOSE)
+    with pytest.raises(InputError, match="interpolate_pos_encoding"):
+        model.vision_model.embeddings(torch.randn(1, 3, 84, 84))
+    with pytest.raises(InputError, match="position_ids"):
+        ours(text, position_ids=torch.arange(1, text.shape[1] + 1))
+
+
+def test_parts_have_the_mode_and_dtype_of_their_tower(fresh):
+    assert fresh.vision_model.dtype == torch.float32
+    assert fresh.text_model.device == fresh.device
+    assert not fresh.vision_model.training
+    fresh.train()
+    assert fresh.vision_model.encoder.training
+    fresh.vision_model.eval()
+    assert not fresh.vision_model.training
+    assert fresh.text_model.training
