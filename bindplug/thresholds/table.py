@@ -14,6 +14,7 @@ from torch import Tensor
 
 from bindplug.directories import damage_named, read_json
 from bindplug.errors import CheckpointError, InputError, WeightsNotFound
+from bindplug.files import write_whole
 from bindplug.modality import Modality
 from bindplug.space import EmbeddingSpace
 from bindplug.thresholds.bounds import check_promise, least_sample_size, most_above, rate_interval
@@ -184,12 +185,7 @@ class Cutoffs:
             "score": self.score,
             "pairs": [pair.to_dict() for pair in self.pairs],
         }
-        temporary = file.with_name(f".{file.name}.{os.getpid()}")
-        try:
-            temporary.write_text(json.dumps(content, indent=1) + "\n", encoding="utf-8")
-            temporary.replace(file)
-        finally:
-            temporary.unlink(missing_ok=True)
+        write_whole(file, (json.dumps(content, indent=1) + "\n").encode())
         return file
 
     @classmethod
