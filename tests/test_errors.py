@@ -2,7 +2,7 @@ import pickle
 
 import pytest
 
-from bindplug.errors import InputError, MissingDependency, ModalityNotLoaded, UnknownModality
+from bindplug.errors import InputError, MissingDependency, ModalityNotLoaded, UnknownModality, printable
 
 
 def test_an_input_error_says_what_was_found_expected_and_to_do():
@@ -39,3 +39,8 @@ def test_lookup_errors_name_what_there_is():
     assert "known modalities: a, b" in str(UnknownModality("c", ["a", "b"]))
     assert "it has: text" in str(ModalityNotLoaded("audio", ["text"]))
     assert "it has: nothing" in str(ModalityNotLoaded("audio", []))
+
+
+def test_messages_hold_nothing_that_commands_a_terminal():
+    assert printable("a\x1b[31m b\udc80\n") == r"a\x1b[31m b\udc80\n"
+    assert printable("größer 猫") == "größer 猫"
