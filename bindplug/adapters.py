@@ -213,7 +213,7 @@ def _claimant(target: Any) -> Entry[AdapterCard]:
     answers: list[str] = []
     claims: list[Entry[AdapterCard]] = []
     for entry in registry().adapters.values():
-        answer = "does not recognise it"
+        answer = "does not recognize it"
         try:
             with contained():
                 if entry.card.recognises(target):
@@ -226,7 +226,7 @@ def _claimant(target: Any) -> Entry[AdapterCard]:
     kind = f"{type(target).__module__}.{type(target).__qualname__}"
     if len(claims) > 1:
         raise AmbiguousUpgrade(
-            f"{' and '.join(_named(entry) for entry in claims)} both recognise a {kind}; "
+            f"{' and '.join(_named(entry) for entry in claims)} both recognize a {kind}; "
             f"set BINDPLUG_DISABLE to the plugin that should not"
         )
     if not claims and isinstance(unwrapped(target), Encoder):

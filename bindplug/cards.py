@@ -281,7 +281,7 @@ def is_instance_by_name(value: object, qualified_name: str) -> bool:
     Args:
         value: any object.
         qualified_name: ``"diffusers.DiffusionPipeline"`` matches a class of that name anywhere inside the
-            package, so that a class which moves between its modules is still recognised.
+            package, so that a class which moves between its modules is still recognized.
     """
     package, _, name = qualified_name.rpartition(".")
     return any(

@@ -65,7 +65,7 @@ DTYPES = {"float32": torch.float32, "float16": torch.float16, "bfloat16": torch.
 
 @dataclass(frozen=True)
 class Manifest:
-    """The file by which one kind of directory is recognised.
+    """The file by which one kind of directory is recognized.
 
     Args:
         format: what its ``"format"`` says, for instance ``"bindplug-imagebind"``.

@@ -85,7 +85,7 @@ def test_nobody_recognising_lists_who_was_asked(install):
         upgrade(object())
     message = str(caught.value)
     assert "builtins.object" in message
-    assert "'radio' of plugin 'radios' does not recognise it" in message
+    assert "'radio' of plugin 'radios' does not recognize it" in message
     assert "'phone' of plugin 'others' failed when asked (RuntimeError: no idea)" in message
 
 
