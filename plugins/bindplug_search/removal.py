@@ -101,7 +101,7 @@ class _Removal:
             for folder in index.manifest.folders
             if selection.is_whole and any(_covers(path, folder.path) for path in selection.paths)
         ]
-        digests = _named(index, every, selection, self.folders)
+        digests = _digests_of_names(index, every, selection, self.folders)
         files = {digest: file for digest, file in every.items() if digest in digests}
         if selection.kinds:
             files = {digest: file for digest, file in files.items() if file.kind in selection.kinds}
@@ -113,9 +113,9 @@ class _Removal:
             files = {digest: file for digest, file in files.items() if is_gone(file)}
             if not selection.paths:
                 listings = [(folder, listed(folder)) for folder in index.manifest.folders]
-                kept = {digest for digest, file in files.items() if may_be_unmounted(file, listings)}
-                self.absent = sorted(files[digest].path for digest in kept)
-                files = {digest: file for digest, file in files.items() if digest not in kept}
+                absent = {digest for digest, file in files.items() if may_be_unmounted(file, listings)}
+                self.absent = sorted(files[digest].path for digest in absent)
+                files = {digest: file for digest, file in files.items() if digest not in absent}
         self.files = files
 
     @property
@@ -158,7 +158,7 @@ class _Removal:
         index.drop_empty_columns(index.metadata_keys)
 
 
-def _named(
+def _digests_of_names(
     index: LanceIndex, files: dict[str, IndexedFile], selection: Selection, folders: Sequence[Folder]
 ) -> set[str]:
     """Digests of the files that paths and sentences name; of all files where there are neither.
@@ -168,14 +168,14 @@ def _named(
     """
     if not selection.paths and not selection.texts:
         return set(files)
-    named: set[str] = set()
+    digests: set[str] = set()
     for sentence in selection.texts:
         matches = {d for d, file in files.items() if file.kind == TEXT and file.path == sentence}
         if not matches:
             raise InputError(
                 f"{index.path}: {sentence!r}", found="no such sentence", expected="one of the index"
             )
-        named |= matches
+        digests |= matches
     for path in selection.paths:
         matches = _at(path, files)
         if not matches and not any(_covers(path, folder.path) for folder in folders):
@@ -185,8 +185,8 @@ def _named(
                 expected="a file, a folder or a pattern of the index's files",
                 remedy=f"See what is there: bindplug index remove {index.path} --path '*' --dry-run",
             )
-        named |= matches
-    return named
+        digests |= matches
+    return digests
 
 
 def _at(path: str, files: dict[str, IndexedFile]) -> set[str]:

@@ -172,11 +172,11 @@ def metadata_fields(rows: Iterable[IndexRow], existing: pa.Schema) -> list[pa.Fi
     for row in rows:
         for key, value in row.metadata.items():
             name = metadata_column(key)
-            stated = _type_of(key, value)
+            value_type = _type_of(key, value)
             if name not in types:
-                types[name] = stated
-                fields[name] = pa.field(name, stated)
-            elif types[name] != stated:
+                types[name] = value_type
+                fields[name] = pa.field(name, value_type)
+            elif types[name] != value_type:
                 raise InputError(
                     f"metadata {key!r} of {row.path}",
                     found=repr(value),

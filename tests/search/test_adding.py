@@ -15,12 +15,12 @@ from tests.search.content import UNREADABLE, ContentEncoder, write_files, write_
 
 def rows_of(index):
     """For the path, kind and span of each row its vector."""
-    found = {}
+    by_key = {}
     for vectors, rows in index.store.batches():
         for vector, row in zip(vectors, rows, strict=True):
-            assert row.key not in found, f"{row.key} is there twice"
-            found[row.key] = vector
-    return found
+            assert row.key not in by_key, f"{row.key} is there twice"
+            by_key[row.key] = vector
+    return by_key
 
 
 def assert_is_of(index, encoder, paths, kind="image"):
@@ -173,11 +173,11 @@ def test_files_that_vanish_between_listing_and_reading(index, encoder, library, 
     from bindplug_search import file_index
 
     def list_and_remove(*arguments, **options):
-        listing = listed(*arguments, **options)
+        listing = list_folder(*arguments, **options)
         (library / "00003.png").unlink()
         return listing
 
-    listed = file_index.list_folder
+    list_folder = file_index.list_folder
     monkeypatch.setattr(file_index, "list_folder", list_and_remove)
     report = index.add_folder(library, {"image": "*.png"}, on_error="skip")
     assert [(s["source"]) for s in report.skipped] == [str(library / "00003.png")]
@@ -256,9 +256,9 @@ def test_metadata_is_joined_kept_and_changed(index, library, tmp_path):
     )
     report = index.add_folder(library, {"image": "*.png"}, metadata={"owner": "me"}, metadata_file=table)
     assert report.unjoined == ["no.png"]
-    found = {match.path[-9:]: dict(match.metadata) for match in index.search(text("anything"), 9)}
-    assert found["00000.png"] == {"owner": "me", "place": "garden", "year": 2020.0, "code": "007"}
-    assert found["00001.png"] == {"owner": "me", "year": 2021.5, "code": "1"}
+    metadata = {match.path[-9:]: dict(match.metadata) for match in index.search(text("anything"), 9)}
+    assert metadata["00000.png"] == {"owner": "me", "place": "garden", "year": 2020.0, "code": "007"}
+    assert metadata["00001.png"] == {"owner": "me", "year": 2021.5, "code": "1"}
     assert [m.path[-9:] for m in index.search(text("x"), where={"place": "garden"})] == ["00000.png"]
     assert [m.path[-9:] for m in index.search(text("x"), where=["year > 2020"])] == ["00001.png"]
     report = index.add_folder(library, {"image": "*.png"}, metadata={"owner": "you"})

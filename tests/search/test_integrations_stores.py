@@ -74,8 +74,8 @@ def test_chroma_reads_files_and_answers_every_sense(chroma, paths, nearest, soun
     )
     collection.add(ids=[str(index) for index in range(6)], uris=paths)
     assert collection.query(query_texts=["a dog"], n_results=1)["ids"] == [[str(nearest(text("a dog")))]]
-    heard = collection.query(query_embeddings=function.embed([audio(sound)]), n_results=1)
-    assert heard["ids"] == [[str(nearest(audio(sound)))]]
+    answer = collection.query(query_embeddings=function.embed([audio(sound)]), n_results=1)
+    assert answer["ids"] == [[str(nearest(audio(sound)))]]
     again = chroma.get_collection("files")  # the function comes from the stored configuration
     assert again.query(query_texts=["a dog"], n_results=1)["ids"] == [[str(nearest(text("a dog")))]]
 
@@ -110,9 +110,9 @@ def test_langchain_stores_texts_and_pictures(model, paths, sound, nearest):
     store.add_texts(["a dog", "a red car", "a train"])
     assert store.similarity_search("a dog", k=1)[0].page_content == "a dog"
     pictures = np.array(embeddings.embed_image(paths))
-    heard = np.array(embeddings.embed_audio([sound]))[0]
-    assert int((pictures @ heard).argmax()) == nearest(audio(sound))
-    np.testing.assert_allclose(embeddings.embed([audio(sound), "a dog"])[0], heard, atol=1e-6)
+    answer = np.array(embeddings.embed_audio([sound]))[0]
+    assert int((pictures @ answer).argmax()) == nearest(audio(sound))
+    np.testing.assert_allclose(embeddings.embed([audio(sound), "a dog"])[0], answer, atol=1e-6)
     assert embeddings.embed_query({"audio": sound}) == embeddings.embed([audio(sound)])[0]
     assert asyncio.run(embeddings.aembed_query("a dog")) == embeddings.embed_query("a dog")
 
@@ -145,8 +145,8 @@ def test_llama_index_retrieves_by_every_sense(model, paths, sound, nearest):
         ImageNode(image_path=path, text=path, embedding=row) for path, row in zip(paths, rows, strict=True)
     ]
     retriever = VectorStoreIndex(nodes=nodes, embed_model=embedding).as_retriever(similarity_top_k=1)
-    heard = QueryBundle("", embedding=embedding.get_embedding(audio(sound)))
-    assert retriever.retrieve(heard)[0].node.image_path == paths[nearest(audio(sound))]
+    bundle = QueryBundle("", embedding=embedding.get_embedding(audio(sound)))
+    assert retriever.retrieve(bundle)[0].node.image_path == paths[nearest(audio(sound))]
     assert retriever.retrieve("a dog")[0].node.image_path == paths[nearest(text("a dog"))]
 
 

@@ -34,10 +34,10 @@ def store(tmp_path_factory):
 
 
 def test_the_recall_is_measured_and_told(store):
-    told = store.info().details["search"]
-    assert told["recall"] >= 0.9
-    assert told["rows"] == COUNT
-    assert open_vector_index(store.path).info().details["search"] == told
+    description = store.info().details["search"]
+    assert description["recall"] >= 0.9
+    assert description["rows"] == COUNT
+    assert open_vector_index(store.path).info().details["search"] == description
 
 
 def test_the_recall_is_that_of_searches(store):

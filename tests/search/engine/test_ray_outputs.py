@@ -421,12 +421,12 @@ def test_files_whose_names_tell_what_they_are(small_model, mixed, tmp_path, comm
     rows = rows_of(tmp_path / "rows")
     assert rows["modality"] == ["image", "image", "audio"]
     assert command(*line)[0] == 0  # the same job again
-    stated = embed_with_ray(
+    summary = embed_with_ray(
         [("image", str(mixed / "a.jpg")), ("image", str(mixed / "b.JPEG")), ("audio", str(mixed / "c.wav"))],
         tmp_path / "stated",
         model=small_model,
     )
-    assert stated.rows == 3
+    assert summary.rows == 3
     np.testing.assert_array_equal(rows["embedding"], rows_of(tmp_path / "stated")["embedding"])
 
 
