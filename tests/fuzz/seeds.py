@@ -209,7 +209,7 @@ def _imu() -> dict[str, bytes]:
     files["f.npz"] = buffer.getvalue()
     files["k.csv.gz"] = gzip.compress(table())
     files["l.json"] = json.dumps(
-        {"rows": [{"time_s": row[0], "acc": row[1:4], "gyro": row[4:]} for row in MOTION.tolist()]}
+        {"rows": [{"time_s": row[0], "acc": row[1:4], "gyro (rad/s)": row[4:]} for row in MOTION.tolist()]}
     ).encode()
     titles = [f'{{"name": "{name}", "units": "{unit}"}}' for name, unit in EDGE_IMPULSE]
     values = json.dumps(MOTION[:, 1:].tolist())
