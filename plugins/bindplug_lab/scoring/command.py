@@ -189,7 +189,8 @@ def _print(pairs: Pairs, scores: PairScores, sides: list[tuple[str, str]], model
 
     from bindplug.cli.building import console
 
-    title = f"ImageBind score of {len(scores.names)} pairs, {sides[0][0]} and {sides[1][0]}"
+    noun = "pair" if len(scores.names) == 1 else "pairs"
+    title = f"ImageBind score of {len(scores.names)} {noun}, {sides[0][0]} and {sides[1][0]}"
     table = Table(title=title, title_justify="left", title_style="bold", box=None, show_header=False)
     table.add_row("score, the mean cosine", scores.mean.text(1.0, 4))
     if scores.mismatched is not None and scores.first_place is not None:
