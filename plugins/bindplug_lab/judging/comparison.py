@@ -118,8 +118,8 @@ def judge(
     anchors.
 
     Args:
-        anchors: names of encoders that are trained here (``toy_clip``, ``supervised``, ``dino``, ``random``), or ids of
-            models with an image tower, as :func:`bindplug.load` takes them.
+        anchors: names of encoders that are trained here (``toy_clip``, ``supervised``, ``simclr``, ``dino``,
+            ``random``), or ids of models with an image tower, as :func:`bindplug.load` takes them.
         output: directory of the comparison.
         settings: sizes; the defaults of :class:`JudgeSettings` for None.
         cache: directory of rendered worlds and trained encoders; ``output/cache`` for None.

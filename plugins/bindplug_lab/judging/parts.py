@@ -16,11 +16,11 @@ from safetensors.torch import load_file, save
 from torch import Tensor
 
 from bindplug.errors import InputError
+from bindplug.files import write_whole
 from bindplug_lab.judging.anchors import embed_worlds
 from bindplug_lab.judging.measures import MEASURES, by_prototypes
 from bindplug_lab.judging.settings import JudgeSettings
 from bindplug_lab.judging.towers import bind_sense, embed_sense
-from bindplug_lab.output import write_whole
 from bindplug_lab.world import World, equalize, open_world
 
 SETTINGS = "settings.json"

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import json
+from io import BytesIO
 from pathlib import Path
 
+from bindplug.files import write_whole
 from bindplug_lab.judging.comparison import HEADLINE, Judgement
 from bindplug_lab.judging.measures import MEASURES
 from bindplug_lab.judging.settings import SENSES
@@ -19,9 +21,9 @@ def write_report(judgement: Judgement, output: str | Path) -> dict[str, Path]:
         kind: output / f"judge.{ending}"
         for kind, ending in (("json", "json"), ("table", "md"), ("figure", "png"))
     }
-    paths["json"].write_text(json.dumps(judgement.to_dict(), indent=1) + "\n", encoding="utf-8")
-    paths["table"].write_text(markdown(judgement), encoding="utf-8")
-    draw(judgement, paths["figure"])
+    write_whole(paths["json"], (json.dumps(judgement.to_dict(), indent=1) + "\n").encode())
+    write_whole(paths["table"], markdown(judgement).encode())
+    write_whole(paths["figure"], draw(judgement))
     return paths
 
 
@@ -67,8 +69,8 @@ def findings(judgement: Judgement) -> list[str]:
     return sentences
 
 
-def draw(judgement: Judgement, path: Path) -> None:
-    """One panel a sense: own accuracy across, emergent accuracy up, an anchor a point."""
+def draw(judgement: Judgement) -> bytes:
+    """A PNG with one panel a sense: own accuracy across, emergent accuracy up, an anchor a point."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
     from matplotlib.figure import Figure
 
@@ -98,4 +100,6 @@ def draw(judgement: Judgement, path: Path) -> None:
         panel.grid(alpha=0.25)
         panel.spines[["top", "right"]].set_visible(False)
     panels[0].legend(frameon=False, loc="upper left")
-    figure.savefig(path, dpi=150)
+    content = BytesIO()
+    figure.savefig(content, format="png", dpi=150)
+    return content.getvalue()
