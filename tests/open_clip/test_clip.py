@@ -25,11 +25,11 @@ def tokens():
 def test_the_readme_of_openais_clip_runs(tokens):
     device = "cpu"
     model, preprocess = clip.load(NAME, device=device)
-    shown = preprocess(picture()).unsqueeze(0).to(device)
+    pixels = preprocess(picture()).unsqueeze(0).to(device)
     with torch.no_grad():
-        image_features = model.encode_image(shown)
+        image_features = model.encode_image(pixels)
         text_features = model.encode_text(tokens)
-        logits_per_image, logits_per_text = model(shown, tokens)
+        logits_per_image, logits_per_text = model(pixels, tokens)
         probs = logits_per_image.softmax(dim=-1).cpu().numpy()
     assert probs.sum() == pytest.approx(1)
     a, b = (f / f.norm(dim=1, keepdim=True) for f in (image_features, text_features))

@@ -18,7 +18,7 @@ TOKENS = real.tokenize(["a dog", "two cats on a mat"])
 
 
 @pytest.fixture
-def known(tmp_path, monkeypatch):
+def registered_name(tmp_path, monkeypatch):
     """The shape under a name of its own in open_clip's list, as its users add configs; taken out again."""
     (tmp_path / "toy-vit.json").write_text(json.dumps(open_clip.get_model_config(NAME)))
     monkeypatch.setattr(real.factory, "_MODEL_CONFIGS", dict(real.factory._MODEL_CONFIGS))
@@ -28,24 +28,24 @@ def known(tmp_path, monkeypatch):
 
 
 @pytest.mark.parametrize("suffix", [".pt", ".safetensors"])
-def test_the_real_open_clip_loads_what_convert_writes(known, tmp_path, suffix):
+def test_the_real_open_clip_loads_what_convert_writes(registered_name, tmp_path, suffix):
     pytest.importorskip("click")
     from click.testing import CliRunner
 
     from bindplug.cli.convert import convert
 
-    written = tmp_path / f"clip{suffix}"
-    done = CliRunner().invoke(convert, [NAME, str(written), "--to", "open-clip"], catch_exceptions=False)
+    path = tmp_path / f"clip{suffix}"
+    done = CliRunner().invoke(convert, [NAME, str(path), "--to", "open-clip"], catch_exceptions=False)
     assert done.exit_code == 0, done.output
-    model = real.create_model(known, pretrained=str(written)).eval()
+    model = real.create_model(registered_name, pretrained=str(path)).eval()
     official = random_imagebind()
     with torch.inference_mode():
         assert_close(model.encode_image(X["image"]), official.encode_image(X["image"]), atol=2e-5, rtol=1e-4)
         assert_close(model.encode_text(TOKENS), official.encode_text(TOKENS), atol=2e-5, rtol=1e-4)
 
 
-def test_our_models_state_is_open_clips_and_the_sensors(known, model):
-    plain = real.create_model(known)
+def test_our_models_state_is_open_clips_and_the_sensors(registered_name, model):
+    plain = real.create_model(registered_name)
     plain.load_state_dict({n: t for n, t in model.state_dict().items() if not n.startswith("sensors.")})
     exported = to_open_clip(random_imagebind().official_state_dict())
     assert all(torch.equal(t, exported[n]) for n, t in plain.state_dict().items())

@@ -197,10 +197,10 @@ def test_tokenizers_are_open_clips():
 @pytest.mark.parametrize("size", [(320, 256), (224, 224), (100, 333), (1001, 223), (57, 31)])
 def test_the_validation_transform_equals_our_own_preprocessing(size, model):
     _, val = open_clip.create_model_from_pretrained(NAME)
-    shown = picture(*size)
-    assert torch.equal(val(shown), model.preprocess["image"](shown))
+    source = picture(*size)
+    assert torch.equal(val(source), model.preprocess["image"](source))
     theirs = real.image_transform(224, is_train=False)
-    assert torch.equal(val(shown), theirs(shown))
+    assert torch.equal(val(source), theirs(source))
 
 
 def test_the_transforms_read_files_and_augment_as_upstream(tmp_path):

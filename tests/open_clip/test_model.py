@@ -88,8 +88,8 @@ def test_forward_in_open_clips_form_and_in_its_claps(model):
     assert torch.equal(second, texts)
     assert_close((third, fourth), (sounds, model.encode_depth(X["depth"], True)))
     model.output_dict = True
-    named = model(X["image"], TOKENS, imu=X["imu"])
-    assert list(named) == ["image_features", "text_features", "imu_features", "logit_scale"]
+    features = model(X["image"], TOKENS, imu=X["imu"])
+    assert list(features) == ["image_features", "text_features", "imu_features", "logit_scale"]
     assert model(thermal=X["thermal"])["image_features"] is None
     assert list(model(X["image"], TOKENS)) == ["image_features", "text_features", "logit_scale"]
 

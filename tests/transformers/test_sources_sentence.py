@@ -80,9 +80,9 @@ def test_a_text_that_is_cut_is_noted(directory):
 def test_modules_that_are_not_the_librarys_own_are_refused(directory, tmp_path):
     copy = tmp_path / "copy"
     shutil.copytree(directory, copy)
-    listed = json.loads((copy / "modules.json").read_text())
-    listed[0]["type"] = "evil.Module"
-    (copy / "modules.json").write_text(json.dumps(listed))
+    modules = json.loads((copy / "modules.json").read_text())
+    modules[0]["type"] = "evil.Module"
+    (copy / "modules.json").write_text(json.dumps(modules))
     with pytest.raises(UnknownModel, match=r"'evil\.Module' is not one of sentence-transformers' own"):
         bindplug.load(f"sentence-transformers:{copy}")
     (copy / "modules.json").write_text("[{")
