@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from functools import cache
+from pathlib import Path
 from typing import Any, ClassVar
 
 from bindplug.adapters import Upgraded
@@ -14,7 +15,7 @@ from bindplug_diffusers.batching import make_batch
 from bindplug_diffusers.conditioning import Conditioner, check_widths
 from bindplug_diffusers.entrances import Entrance, find_entrance
 from bindplug_diffusers.pipeline_info import accepts, copy_for_one_call
-from bindplug_diffusers.prototypes import open_prototypes
+from bindplug_diffusers.prototypes import Prototypes, open_prototypes
 from bindplug_diffusers.query_embedder import QueryEmbedder
 from bindplug_diffusers.request import Request, is_query, read_request
 from bindplug_diffusers.strength import check_norm, strengths_of
@@ -123,6 +124,13 @@ class PipelineWithQueries(Upgraded):
             )
         has_embeddings = arguments.keys() & set(find_entrance(pipe).replaces)
         return arguments if has_embeddings else arguments | components
+
+    def save_pretrained(self, save_directory: str | Path, *args: Any, **kwargs: Any) -> Any:
+        """diffusers' own; its prototypes are saved too, so that it paints the same when upgraded again."""
+        result = super().save_pretrained(save_directory, *args, **kwargs)  # type: ignore[misc]
+        if self.embedder.prototypes is not None:
+            self.embedder.prototypes.save(Path(save_directory) / Prototypes.FILE)
+        return result
 
     def __setattr__(self, name: str, value: Any) -> None:
         if name in self.OWN:

@@ -162,6 +162,16 @@ def test_a_pipelines_own_prototypes_are_the_default(model, shipping):
     assert len(others.embedder.prototypes) == 2
 
 
+def test_prototypes_are_saved_with_the_pipeline(model, shipping, tmp_path):
+    upgraded = bindplug.upgrade(shipping, model)
+    upgraded.save_pretrained(tmp_path / "saved")
+    again = type(shipping).from_pretrained(tmp_path / "saved", image_encoder=None)
+    assert torch.equal(embeds(bindplug.upgrade(again, model)), embeds(upgraded))
+    without = bindplug.upgrade(shipping, model, prototypes=False)
+    without.save_pretrained(tmp_path / "without")
+    assert not (tmp_path / "without" / "prototypes.safetensors").exists()
+
+
 def test_a_pipelines_own_prototypes_are_for_the_space_they_are_of(shipping):
     other = FakeEncoder(space=EmbeddingSpace("another", 16))
     assert bindplug.upgrade(shipping, other).embedder.prototypes is None
