@@ -49,7 +49,8 @@ class Fingerprint:
 
     Args:
         sizes: of the network, in an order that its maker defines; those of two fingerprints must agree.
-        numbers: (N,) float32, sampled at places that depend on the sizes alone.
+        numbers: (N,) float32, sampled at places that depend on the sizes alone. A version of bindplug that samples
+            more appends it.
     """
 
     sizes: tuple[int, ...]
@@ -61,8 +62,14 @@ class Fingerprint:
         return hashlib.sha256(np.ascontiguousarray(self.numbers, dtype="<f4").tobytes()).hexdigest()[:16]
 
     def matches(self, other: Fingerprint) -> bool:
-        """Whether both were taken from copies of the same weights; see :func:`same_numbers`."""
-        return self.sizes == other.sizes and same_numbers(self.numbers, other.numbers)
+        """Whether both were taken from copies of the same weights; see :func:`same_numbers`.
+
+        Where one is an earlier version's, which sampled less, the numbers that both have are compared.
+        """
+        count = min(len(self.numbers), len(other.numbers))
+        if self.sizes != other.sizes or (not count and max(len(self.numbers), len(other.numbers))):
+            return False
+        return same_numbers(self.numbers[:count], other.numbers[:count])
 
     def __str__(self) -> str:
         content = base64.b64encode(np.ascontiguousarray(self.numbers, dtype="<f4").tobytes()).decode("ascii")

@@ -39,25 +39,36 @@ DEFINING = (
     TEXT_PROJECTION,
     VISION_PROJECTION,
     "modality_heads.text.proj.0.weight",
-    "modality_heads.text.proj.0.bias",
     "modality_heads.vision.0.weight",
-    "modality_heads.vision.0.bias",
     "modality_preprocessors.text.pos_embed",
     "modality_preprocessors.vision.cls_token",
+    PATCHES,
+)
+"""Official names of what is sampled first, before the blocks."""
+
+BLOCK_PARTS = ("attn.in_proj_weight", "mlp.fc2.weight")
+"""What is sampled first of every block. Fingerprints of bindplug's first versions end here."""
+
+MORE_DEFINING = (
+    "modality_heads.text.proj.0.bias",
+    "modality_heads.vision.0.bias",
     "modality_preprocessors.vision.pos_embedding_helper.pos_embed",
     "modality_trunks.vision.pre_transformer_layer.0.weight",
     "modality_trunks.vision.pre_transformer_layer.0.bias",
     TOKENS,
-    PATCHES,
 )
-"""Official names of what is sampled besides the blocks."""
+"""What is sampled after the first parts of the blocks."""
 
-BLOCK_PARTS = tuple(
-    f"{part}{kind}"
-    for part in ("attn.in_proj_", "attn.out_proj.", "mlp.fc1.", "mlp.fc2.", "norm_1.", "norm_2.")
-    for kind in ("weight", "bias")
+MORE_BLOCK_PARTS = (
+    "attn.in_proj_bias",
+    *(
+        f"{part}.{kind}"
+        for part in ("attn.out_proj", "mlp.fc1", "norm_1", "norm_2")
+        for kind in ("weight", "bias")
+    ),
+    "mlp.fc2.bias",
 )
-"""What is sampled of every block: all its tensors."""
+"""What is sampled last: the other tensors of every block."""
 
 DEFINING_SAMPLES, BLOCK_SAMPLES = 24, 3
 """Numbers of each tensor: some 2,300 of the published network. Three of ``in_proj_weight`` are one of the queries', the
@@ -90,12 +101,13 @@ def difference(
 
     Args:
         clip: official names -> tensors, in the official shapes but for axes of length 1 and the frames of
-            :data:`PATCHES`: the tensors of :data:`DEFINING`, and of every block those of :data:`BLOCK_PARTS`
+            :data:`PATCHES`: the tensors of :data:`DEFINING` and :data:`MORE_DEFINING`, and of every block those of
+            :data:`BLOCK_PARTS` and :data:`MORE_BLOCK_PARTS`
             (``modality_trunks.vision.blocks.0.attn.in_proj_weight``). More names do no harm: whether the CLIP has
             weights that ImageBind's towers lack, such as adapters, is for the caller to say. Of any dtype, on any
             device.
         reference: of the ImageBind, as :attr:`ImageBind.fingerprint` or :func:`bindplug.imagebind.read_fingerprint`
-            give it; None if it has none.
+            give it; None if it has none. Of one that an earlier version wrote, the tensors that it samples count.
         quick_gelu: whether the CLIP computes with QuickGELU, which ImageBind's towers do not.
     """
     if reference is None:
@@ -111,11 +123,9 @@ def difference(
     for name, ours, found in zip(SIZES, reference.sizes, theirs.sizes, strict=True):
         if ours != found:
             return Difference(f"its {name} is {found}, ImageBind's {ours}")
-    if reference.numbers.shape != theirs.numbers.shape:
-        return Difference("the fingerprint of ImageBind's towers is an earlier version's; convert them again")
     start = 0
     for name, count in _counts(clip, depths):
-        part = slice(start, start + count)
+        part = slice(start, min(start + count, len(reference.numbers)))
         start += count
         if not same_numbers(theirs.numbers[part], reference.numbers[part]):
             return Difference(f"{name} holds other numbers")
@@ -180,26 +190,32 @@ def _depths(tensors: Mapping[str, Tensor]) -> dict[str, int]:
 
 
 def _layout(depths: Mapping[str, int]) -> dict[str, int]:
-    """What is sampled, in this order: name -> how many numbers at most."""
-    blocks = (
-        f"modality_trunks.{tower}.blocks.{index}.{part}"
-        for tower in TOWERS
-        for index in range(depths[tower])
-        for part in BLOCK_PARTS
-    )
-    return dict.fromkeys(DEFINING, DEFINING_SAMPLES) | dict.fromkeys(blocks, BLOCK_SAMPLES)
+    """What is sampled, in this order: name -> how many numbers at most.
+
+    A version that samples more appends it, so that fingerprints of earlier versions stay comparable.
+    """
+    layout: dict[str, int] = {}
+    for names, parts in ((DEFINING, BLOCK_PARTS), (MORE_DEFINING, MORE_BLOCK_PARTS)):
+        layout |= dict.fromkeys(names, DEFINING_SAMPLES)
+        for tower in TOWERS:
+            blocks = [f"modality_trunks.{tower}.blocks.{index}" for index in range(depths[tower])]
+            layout |= dict.fromkeys((f"{block}.{part}" for block in blocks for part in parts), BLOCK_SAMPLES)
+    return layout
 
 
 def _counts(tensors: Mapping[str, Tensor], depths: Mapping[str, int]) -> Iterator[tuple[str, int]]:
-    """Name and number of samples of the defining tensors, then of all blocks together."""
-    rest = 0
+    """Name and number of samples in the layout's order, where neighboring tensors of blocks count as one."""
+    of_blocks = 0
     for name, count in _layout(depths).items():
         sample_size = min(count, tensors[name].numel() // (_frames(name, tensors[name])))
-        if name in DEFINING:
-            yield name, sample_size
-        else:
-            rest += sample_size
-    yield "its blocks", rest
+        if ".blocks." in name:
+            of_blocks += sample_size
+            continue
+        if of_blocks:
+            yield "its blocks", of_blocks
+            of_blocks = 0
+        yield name, sample_size
+    yield "its blocks", of_blocks
 
 
 def _frames(name: str, tensor: Tensor) -> int:

@@ -1,13 +1,15 @@
 """Whether a CLIP is ImageBind's: told by weights, from a model, from a file, from a fingerprint alone."""
 
 import json
+from pathlib import Path
 
 import pytest
 import torch
 
+import bindplug
 from bindplug import quantize
 from bindplug.errors import CheckpointError
-from bindplug.fingerprint import Fingerprint
+from bindplug.fingerprint import Fingerprint, same_fingerprints
 from bindplug.imagebind import (
     ImageBind,
     difference,
@@ -21,6 +23,8 @@ from bindplug.imagebind import (
 from bindplug.imagebind.same_weights import (
     BLOCK_PARTS,
     DEFINING,
+    MORE_BLOCK_PARTS,
+    MORE_DEFINING,
     PATCHES,
     TEXT_PROJECTION,
     TOKENS,
@@ -65,8 +69,12 @@ def test_weights_that_were_rounded_on_disk_and_widened_again_are_the_same(networ
 @pytest.mark.parametrize(
     "name",
     [
-        *DEFINING,
-        *(f"modality_trunks.{tower}.blocks.0.{part}" for tower in ("vision", "text") for part in BLOCK_PARTS),
+        *(DEFINING + MORE_DEFINING),
+        *(
+            f"modality_trunks.{tower}.blocks.0.{part}"
+            for tower in ("vision", "text")
+            for part in BLOCK_PARTS + MORE_BLOCK_PARTS
+        ),
     ],
 )
 @pytest.mark.parametrize("change", [lambda t: t * 1.01, lambda t: t + 1e-3, torch.zeros_like], ids="123")
@@ -82,9 +90,26 @@ def test_fine_tuned_marks_of_start_and_end_are_noticed(network, clip):
     assert f"{TOKENS} holds other numbers" in str(difference(clip | {TOKENS: table}, network.fingerprint))
 
 
-def test_a_fingerprint_of_an_earlier_version_is_told(network, clip):
-    old = Fingerprint(network.fingerprint.sizes, network.fingerprint.numbers[:90])
-    assert "earlier version" in str(difference(clip, old))
+def test_a_fingerprint_of_an_earlier_version_is_compared_in_what_it_samples(network, clip):
+    whole = network.fingerprint
+    names = [*DEFINING, *(n for n in clip if ".blocks." in n and n.endswith(BLOCK_PARTS))]
+    frames = {PATCHES: clip[PATCHES].sum(2)}
+    count = sum(min(24 if n in DEFINING else 3, (clip | frames)[n].numel()) for n in names)
+    earlier = Fingerprint(whole.sizes, whole.numbers[:count])
+    assert difference(clip, earlier) is None
+    assert earlier.matches(whole)
+    assert whole.matches(earlier)
+    bias = "modality_trunks.text.blocks.0.norm_1.bias"
+    weight = "modality_trunks.text.blocks.0.mlp.fc2.weight"
+    assert difference(clip | {bias: clip[bias] + 1}, earlier) is None
+    assert "blocks" in str(difference(clip | {weight: clip[weight] + 1}, earlier))
+    assert not earlier.matches(fingerprint_of(clip | {weight: clip[weight] + 1}))
+
+
+def test_the_fingerprint_that_the_first_version_wrote_still_matches():
+    stored = (Path(__file__).parent.parent / "golden" / "imagebind" / "first_fingerprint.txt").read_text()
+    model = bindplug.load("imagebind_tiny", modalities={"audio"})
+    assert same_fingerprints(stored.strip(), model.embedding_space.fingerprint)
 
 
 def test_what_tells_a_clip_apart_is_said(network, clip):
