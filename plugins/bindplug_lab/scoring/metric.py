@@ -24,6 +24,10 @@ __all__ = ["ImageBindScore"]
 
 Batch = Sequence[object] | Tensor
 
+UNIT = 2.0**-32
+"""Of the sum of cosines. Whole numbers add up to the same in every order of batches and processes, and exist on every
+device: Apple's has no float64."""
+
 
 class ImageBindScore(Metric):
     """The mean cosine between rows of generated items and of their prompts, in [-1, 1].
@@ -79,7 +83,7 @@ class ImageBindScore(Metric):
                 expected=f"a model that has {self.first} and {self.second}",
             )
         self._shared = _Shared(encoder)
-        self.add_state("total", torch.zeros((), dtype=torch.float64), dist_reduce_fx="sum")
+        self.add_state("total", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         self.add_state("count", torch.zeros((), dtype=torch.int64), dist_reduce_fx="sum")
         # A MetricCollection updates metrics of equal states only once; metrics of other models or modalities, which
         # have equal states after a first batch without pairs, must differ in one.
@@ -97,7 +101,7 @@ class ImageBindScore(Metric):
         return f"{self.first}, {self.second}"
 
     def set_dtype(self, dst_type: str | torch.dtype) -> ImageBindScore:
-        """The metric as it is: sums and counts of half precision would stop growing."""
+        """The metric as it is: its states are whole numbers."""
         return self
 
     def plot(self, val: Any = None, ax: Any = None) -> Any:
@@ -131,7 +135,7 @@ class ImageBindScore(Metric):
                 expected="as many of both",
             )
         cosines = (a * b).sum(1)  # (N, D) -> (N,)
-        self.total += cosines.sum().to(self.total)
+        self.total += int(torch.round(cosines / UNIT).sum())
         self.count += len(cosines)
 
     def compute(self) -> Tensor:
@@ -142,7 +146,8 @@ class ImageBindScore(Metric):
         """
         if not int(self.count):
             raise InputError("ImageBindScore.compute()", found="no pair", expected="update() before it")
-        return (self.total / self.count).float()
+        mean = int(self.total) * UNIT / int(self.count)
+        return torch.tensor(mean, dtype=torch.float32, device=self.total.device)
 
     def _rows(self, batch: Batch, modality: str) -> Tensor:
         """(N, D) float64 unit rows on the CPU."""

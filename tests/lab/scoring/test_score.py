@@ -19,6 +19,7 @@ from bindplug.errors import InputError
 from bindplug.imagebind import save_directory
 from bindplug_lab import ImageBindScore
 from bindplug_lab.evaluation.embedding import Embedder
+from bindplug_lab.scoring.metric import UNIT
 from bindplug_lab.scoring.pairs import find_pairs
 from bindplug_lab.scoring.score import score_pairs
 from tests.lab.miniature import write_picture, write_sound, write_text
@@ -98,12 +99,12 @@ def test_states_of_several_processes_are_summed():
         "text",
         dist_sync_fn=lambda state, group: [
             state,
-            torch.full_like(state, 6 if state.dtype == torch.int64 else 1.5),
+            torch.full_like(state, 6 if state is metric.count else round(1.5 / UNIT)),
         ],
         distributed_available_fn=lambda: True,
     )
     metric.update(rows[:2], rows[1:3])
-    total = metric.total.item()
+    total = metric.total.item() * UNIT
     assert metric.compute().item() == pytest.approx((total + 1.5) / (2 + 6))  # six pairs of another process
     assert metric.count.item() == 2
 
@@ -157,7 +158,7 @@ def test_sums_keep_their_precision(change):
     metric = metric.half() if change == "half" else metric.set_dtype(getattr(torch, change))
     for _ in range(3):
         metric.update(rows[:1] * 1000, rows[1:2] * 1000)
-    assert (metric.count.item(), metric.total.dtype, metric.count.dtype) == (3000, torch.float64, torch.int64)
+    assert (metric.count.item(), metric.total.dtype, metric.count.dtype) == (3000, torch.int64, torch.int64)
     expected = torch.nn.functional.cosine_similarity(*torch.tensor(unit_rows(3)[:2]).double(), dim=0)
     assert metric.compute().item() == pytest.approx(expected.item(), abs=1e-6)
     assert metric.to("meta").total.device.type == "meta"
