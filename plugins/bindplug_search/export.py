@@ -13,6 +13,7 @@ import numpy as np
 import pyarrow as pa
 
 from bindplug.errors import InputError
+from bindplug.files import staged_file
 from bindplug.indexes import IndexRow
 from bindplug.lazy import require
 from bindplug_search.store import LanceIndex
@@ -162,15 +163,12 @@ def _utf8(path: str) -> str:
 @contextmanager
 def _in_place(path: Path) -> Iterator[Path]:
     """A temporary file that takes the place of ``path`` when the block succeeds, and else vanishes."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     try:
-        yield temporary
-        temporary.replace(path)
+        with staged_file(path) as temporary:
+            yield temporary
     except OSError as error:
         raise InputError(
             str(path),
             found=error.strerror or str(error),
             expected="a place that can be written, with space left",
         ) from None
-    finally:
-        temporary.unlink(missing_ok=True)

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import os
 import zipfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import numpy as np
+
+from bindplug.files import staged_file
 
 FILE = "means.npz"
 
@@ -56,10 +57,9 @@ def _stored(path: Path, version: int) -> Sums | None:
 
 
 def _keep(path: Path, version: int, sums: Sums) -> None:
-    temporary = path.with_name(f"{FILE}.{os.getpid()}.tmp")
     totals = np.stack([total for _, total in sums.values()]) if sums else np.empty((0, 0))
     try:
-        with temporary.open("wb") as file:
+        with staged_file(path) as temporary, temporary.open("wb") as file:
             np.savez(
                 file,
                 version=version,
@@ -67,6 +67,5 @@ def _keep(path: Path, version: int, sums: Sums) -> None:
                 counts=np.array([count for count, _ in sums.values()], dtype=np.int64),
                 totals=totals,
             )
-        temporary.replace(path)
     except OSError:  # an index that is only read is searched all the same
-        temporary.unlink(missing_ok=True)
+        pass

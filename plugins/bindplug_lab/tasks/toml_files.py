@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import sys
 from collections.abc import Callable, Collection, Mapping
 from difflib import get_close_matches
 from pathlib import Path
@@ -14,11 +13,7 @@ from bindplug.modality import Modality
 from bindplug.templates import GENERIC_TEMPLATES, OPENAI_IMAGENET_TEMPLATES, SIMPLE_IMAGENET_TEMPLATES
 from bindplug_lab.datasets.registry import READERS
 from bindplug_lab.tasks.task import PROTOCOLS, Published, Task
-
-if sys.version_info >= (3, 11):
-    import tomllib
-else:
-    import tomli as tomllib
+from bindplug_lab.toml_files import read_toml
 
 __all__ = ["TEMPLATES", "read_task"]
 
@@ -44,7 +39,6 @@ OPTIONAL = (
     "notes", "groups",
 )  # fmt: skip
 PUBLISHED = ("model", "metric", "value", "source", "direction")
-LONGEST_FILE = 1 << 20
 
 
 def read_task(path: Path) -> Task:
@@ -54,7 +48,7 @@ def read_task(path: Path) -> Task:
         InputError: it is missing, damaged, has an unknown key, lacks one, or a value is not allowed; names the file and
             the key.
     """
-    table = _Table(_parse(path), str(path))
+    table = _Table(read_toml(path, "a TOML file of a task"), str(path))
     table.check_keys((*REQUIRED, *OPTIONAL), REQUIRED)
     name = table.text("name")
     if not NAME.fullmatch(name):
@@ -169,29 +163,6 @@ class _Table:
         if not isinstance(value, dict):
             raise self.wrong(key, f"a table, [{key}]")
         return _Table(value, f"{self.source}, [{key}]")
-
-
-def _parse(path: Path) -> dict[str, Any]:
-    try:
-        if path.is_dir():
-            raise InputError(str(path), found="a folder", expected="a TOML file")
-        with path.open("rb") as file:
-            data = file.read(LONGEST_FILE + 1)
-    except OSError as error:
-        found = (
-            "no such file"
-            if isinstance(error, FileNotFoundError)
-            else f"an unreadable file ({error.strerror})"
-        )
-        raise InputError(str(path), found=found, expected="a TOML file of a task") from None
-    if len(data) > LONGEST_FILE:
-        raise InputError(str(path), found="more than 1 MiB", expected="a TOML file of a task")
-    try:
-        return tomllib.loads(data.decode("utf-8-sig").replace("\r\n", "\n"))
-    except (ValueError, RecursionError) as error:
-        raise InputError(
-            str(path), found=f"damaged TOML ({error})", expected="a TOML file of a task"
-        ) from None
 
 
 def _metrics(table: _Table, protocol: str) -> tuple[str, ...]:
