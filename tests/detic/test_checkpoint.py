@@ -240,3 +240,11 @@ def test_shipped_class_vectors() -> None:
         official_zs_weight({name: torch.ones(16, 5)})
     with pytest.raises(CheckpointError, match="no class vectors"):
         official_zs_weight({})
+
+
+def test_checkpoints_with_frequencies_of_classes() -> None:
+    """Fifteen of Detic's twenty CenterNet2 configurations register them."""
+    state = dict(toy_network("resnet", "frozen_batch").state_dict())
+    extra = {f"roi_heads.box_predictor.{k}.freq_weight": torch.rand(1203) for k in range(3)}
+    loaded = network_from_official({**state, **extra}, toy_config())
+    assert loaded.state_dict().keys() == state.keys()
