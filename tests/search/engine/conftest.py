@@ -19,6 +19,7 @@ from bindplug.space import EmbeddingSpace
 from bindplug_search.engine import run as engine
 from bindplug_search.engine.cluster import EmbedPartitions, Resources, space_of_model
 from bindplug_search.engine.partition import PartitionReport
+from tests.search.engine.rows import rows_of
 from tests.small import SMALL
 
 
@@ -46,6 +47,24 @@ def pictures(tmp_path_factory):
     paths = write_pictures(tmp_path_factory.mktemp("pictures"), 40)
     paths[10].write_bytes(b"no picture")
     return paths
+
+
+@pytest.fixture(scope="session")
+def local_rows(small_model, pictures, tmp_path_factory):
+    """Rows of the pictures, made by the local path."""
+    output = tmp_path_factory.mktemp("local") / "rows.parquet"
+    arguments = [
+        "embed",
+        *map(str, pictures),
+        "--modality",
+        "image",
+        "-o",
+        str(output),
+        "--model",
+        small_model,
+    ]
+    assert run_command([*arguments, "--on-error", "skip", "--quiet"]) == 3
+    return rows_of(output)
 
 
 @pytest.fixture
