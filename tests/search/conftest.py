@@ -13,6 +13,7 @@ from bindplug_search import Index, create_index
 from tests.command_line import bindplug  # noqa: F401 - a fixture
 from tests.search.adopt_world import World
 from tests.search.content import ContentEncoder
+from tests.search.row_files import PATHS
 from tests.small import SMALL
 
 
@@ -38,3 +39,11 @@ def model_directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def adopt_world(tmp_path_factory: pytest.TempPathFactory) -> World:
     return World(tmp_path_factory.mktemp("adopt"))
+
+
+@pytest.fixture
+def paths_file(tmp_path: Path) -> str:
+    """A file of the paths of the sixty rows."""
+    file = tmp_path / "paths.txt"
+    file.write_text("\n".join(PATHS))
+    return str(file)
