@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable
 
 import pytest
 import torch
 
+from bindplug.imagebind import ImageBind
 from bindplug.training import BindingRecipe
+from tests.small import SMALL
 
 RECIPE = BindingRecipe(
     epochs=2, batch_size=8, learning_rate=1e-2, weight_decay=0.1, temperature=0.2, warmup_epochs=1
@@ -72,3 +75,16 @@ def small_tower():
 @pytest.fixture
 def drawn_pairs():
     return DrawnPairs
+
+
+@pytest.fixture(scope="module")
+def small() -> ImageBind:
+    """A random ImageBind of every tower, for the tests of one file."""
+    torch.manual_seed(0)
+    return ImageBind(SMALL).eval()
+
+
+@pytest.fixture
+def model(small: ImageBind) -> ImageBind:
+    """A copy of it that a test may change."""
+    return copy.deepcopy(small)
