@@ -10,7 +10,14 @@ import torch
 from torch import Tensor
 
 from bindplug.bridges.base import Bridge, center_of
-from bindplug.bridges.pairs import group_ids, held_out_mask, paired_rows, regrouped
+from bindplug.bridges.pairs import (
+    group_ids,
+    held_out_mask,
+    joined_groups,
+    near_copies,
+    paired_rows,
+    regrouped,
+)
 from bindplug.bridges.quality import BridgeReport, warn_of
 from bindplug.bridges.solve import Solution, procrustes, ridge
 from bindplug.errors import InputError
@@ -82,7 +89,8 @@ class LinearBridge(Bridge):
                 shrinks a fit; without this, prompts would crowd around the mean.
             held_out: share of the pairs that the report's retrieval is measured on; a first fit leaves them
                 out, the bridge returned uses all pairs.
-            groups: for each pair, what it is a variant of; variants are held out together.
+            groups: for each pair, what it is a variant of; variants are held out together, as are
+                near-copies, whose rows are alike in both spaces.
             seed: of the choice of held-out pairs and folds.
             provenance: JSON-ready words on where the rows come from, kept on the card.
 
@@ -94,7 +102,7 @@ class LinearBridge(Bridge):
         """
         _check(method, strength)
         x, y = paired_rows(source_rows, target_rows, source.width, target.width)
-        ids = group_ids(groups, len(x))
+        ids = joined_groups(group_ids(groups, len(x)).tolist(), near_copies(x, y))
 
         def build(x: Tensor, y: Tensor, ids: Tensor) -> LinearBridge:
             solution = _solution(x - x.mean(0), y - y.mean(0), ids, method, strength, seed)
@@ -110,6 +118,7 @@ class LinearBridge(Bridge):
             )
 
         bridge = build(x, y, ids)
+        bridge.report = replace(bridge.report, groups=int(ids.max()) + 1)
         is_held_out = held_out_mask(ids, held_out, seed)
         if is_held_out is not None:
             trial = build(x[~is_held_out], y[~is_held_out], regrouped(ids[~is_held_out]))

@@ -1,4 +1,4 @@
-"""Rows as bridges take them: checked, of unit length, paired, and split without leaking near-duplicates."""
+"""Rows as bridges take them: checked, of unit length, paired, and split without leaking near-copies."""
 
 from __future__ import annotations
 
@@ -15,6 +15,18 @@ FEWEST_PAIRS = 2
 """Below this there is no direction to learn."""
 FEWEST_HELD_OUT = 10
 """With fewer pairs held out, retrieval says nothing."""
+EQUAL_ROWS = 1.0 - 1e-6
+"""Cosine from which on two rows are of copies of one item; float32 rows of one differ by less."""
+NEAR_COPY = 0.9
+"""Cosine of centered rows from which on, in both spaces, two pairs are near-copies.
+
+Measured on 200 toy scenes, sounds of imagebind_tiny and pictures of toy_foreign_clip. Copies were re-encoded, cropped,
+made softer or noisy, or halves of a recording: 77 to 100 % reach 0.9, and 7.5 % of unrelated scenes have one that
+does. At 0.8 these are 93 to 100 % and 28 %, at 0.95 37 to 99 % and none. Sounds alone cannot tell: half of the
+unrelated scenes have one at 0.97.
+"""
+NARROWEST = 12
+"""Dimensions from which on unrelated rows hardly reach :data:`NEAR_COPY` by chance: of random ones 1 in 70,000."""
 
 
 def unit_rows(
@@ -92,6 +104,59 @@ def group_ids(groups: Sequence[Hashable] | None, count: int) -> Tensor:
     return torch.tensor([numbers.setdefault(group, len(numbers)) for group in groups])
 
 
+def first_copies(rows: Tensor) -> list[int]:
+    """For each of the unit rows (N, D) the index of the first that equals it: copies of a file have equal rows."""
+    first: list[int] = []
+    for part in rows.split(1024):
+        first += (part @ rows.T >= EQUAL_ROWS).int().argmax(1).tolist()
+    return first
+
+
+def near_copies(x: Tensor, y: Tensor) -> list[int]:
+    """For each of N pairs the number of its set of near-copies, such as windows of one recording with their frames.
+
+    Pairs are of one set if their centered rows have a cosine of at least :data:`NEAR_COPY` in both spaces, directly or
+    through others; if they are equal, where a space has fewer than :data:`NARROWEST` dimensions. Near-copies on both
+    sides of a split let a map that knows an item by heart pass for a good one.
+
+    Args:
+        x: (N, D_source) float64 unit rows.
+        y: (N, D_target) float64 unit rows of their partners.
+    """
+    # Centered in float64, so that rows that are all equal become 0 and not noise of unit length.
+    sides = [torch.nn.functional.normalize(rows - rows.mean(0), dim=1).float() for rows in (x, y)]
+    threshold = NEAR_COPY if min(x.shape[1], y.shape[1]) >= NARROWEST else EQUAL_ROWS
+    sets = torch.arange(len(x))
+    for parts in zip(*(side.split(1024) for side in sides), strict=True):
+        near = torch.ones(len(parts[0]), len(x), dtype=torch.bool)
+        for part, side in zip(parts, sides, strict=True):
+            near &= part @ side.T >= threshold  # (1024, D) @ (D, N) -> (1024, N)
+        for row in near[near.sum(1) > 1]:
+            joined = sets[row]
+            if (joined != joined[0]).any():
+                sets[torch.isin(sets, joined)] = joined[0].clone()
+    numbers: list[int] = sets.tolist()
+    return numbers
+
+
+def joined_groups(*keys_of_sides: Sequence[Hashable]) -> Tensor:
+    """(N,) numbers of groups: pairs with an equal key, directly or through others, are in one group."""
+    count = len(keys_of_sides[0])
+    parent = list(range(count))
+
+    def root(index: int) -> int:
+        while parent[index] != index:
+            parent[index] = parent[parent[index]]
+            index = parent[index]
+        return index
+
+    for keys in keys_of_sides:
+        first: dict[Hashable, int] = {}
+        for index, key in enumerate(keys):
+            parent[root(index)] = root(first.setdefault(key, index))
+    return group_ids([root(index) for index in range(count)], count)
+
+
 def regrouped(ids: Tensor) -> Tensor:
     """The same groups, numbered from 0 without gaps."""
     inverse: Tensor = torch.unique(ids, return_inverse=True)[1]
@@ -100,6 +165,8 @@ def regrouped(ids: Tensor) -> Tensor:
 
 def held_out_mask(ids: Tensor, fraction: float, seed: int) -> Tensor | None:
     """Which items to keep back, whole groups together; None where too few would be kept back or left.
+
+    Groups larger than the share to keep back stay in the fit as long as there are others.
 
     Args:
         ids: (N,) group of every item.
@@ -116,6 +183,7 @@ def held_out_mask(ids: Tensor, fraction: float, seed: int) -> Tensor | None:
         raise InputError("fitting a bridge", found=f"held_out={fraction}", expected="a number in [0, 1)")
     sizes = torch.bincount(ids)
     order = torch.randperm(len(sizes), generator=torch.Generator().manual_seed(seed))
+    order = order[(sizes[order] > fraction * len(ids)).int().argsort(stable=True)]
     before = sizes[order].cumsum(0) - sizes[order]
     groups_held_out = torch.zeros(len(sizes), dtype=torch.bool)
     groups_held_out[order[before < fraction * len(ids)]] = True

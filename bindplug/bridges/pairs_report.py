@@ -29,6 +29,8 @@ class PairsReport:
         text_top1, top1: share of items whose partner is nearest among those held out with it, a fifth of all.
         top1_gain: their difference, likewise.
         text_top10, top10: share of items whose partner is among the ten nearest of these.
+        groups: sets of pairs held out together, because they share an item or are near-copies; None in the reports
+            of earlier releases.
     """
 
     modality: str
@@ -45,6 +47,7 @@ class PairsReport:
     top1_gain: tuple[float, float, float]
     text_top10: float
     top10: float
+    groups: int | None = None
 
     def to_dict(self) -> dict[str, Any]:
         """JSON-ready fields."""
@@ -72,6 +75,7 @@ class PairsReport:
             *report.top1_gain,
             report.strength or 0.0,
             report.pairs,
+            report.groups or 0,
         ]
         if not all(
             isinstance(n, (int, float)) and not isinstance(n, bool) and math.isfinite(n) for n in numbers
@@ -88,13 +92,18 @@ class PairsReport:
         gain, low, high = self.cosine_gain
         points = [100.0 * value for value in self.top1_gain]
         lines = [
-            f"{self.modality} -> {self.target_modality}, {self.pairs} pairs: {way}",
+            f"{self.modality} -> {self.target_modality}, {self.pairs} pairs{in_groups(self.pairs, self.groups)}: {way}",
             f"  centered cosine {self.text_cosine:.3f} -> {self.cosine:.3f}, {gain:+.3f} ({low:+.3f} to {high:+.3f})",
             f"  top-1 {self.text_top1:.1%} -> {self.top1:.1%}, {points[0]:+.1f} ({points[1]:+.1f} to {points[2]:+.1f}) "
             f"points; top-10 {self.text_top10:.1%} -> {self.top10:.1%}",
         ]
         lines += [f"  skipped {item}" for item in self.skipped]
         return "\n".join(lines)
+
+
+def in_groups(pairs: int, groups: int | None) -> str:
+    """Words on how many groups pairs are in; none where each is its own, or that is not known."""
+    return "" if groups in (None, pairs) else f" in {groups} groups"
 
 
 def measure_gain(

@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from bindplug.bridges.pairs_report import PairsReport
+from bindplug.bridges.pairs_report import PairsReport, in_groups
 
 POOR_TOP1, POOR_TOP10 = 0.25, 0.5
 """Below either share of held-out items retrieved across a bridge, it is called poor."""
@@ -54,6 +54,8 @@ class BridgeReport:
         retrieval: of a bridge fitted without the held-out pairs; the bridge itself then used all. None where
             nothing was held out.
         pairs: what paired items added, a report for each modality that was refined.
+        groups: sets of pairs held out together, as variants or near-copies of one another; None in the reports of
+            earlier releases.
     """
 
     method: str
@@ -64,6 +66,7 @@ class BridgeReport:
     scale: float | None = None
     retrieval: Retrieval | None = None
     pairs: tuple[PairsReport, ...] = ()
+    groups: int | None = None
 
     @property
     def concerns(self) -> tuple[str, ...]:
@@ -71,11 +74,14 @@ class BridgeReport:
         concerns = []
         across = self.retrieval
         if across is None:
-            concerns.append("its quality is unknown: no pairs were held out to measure it")
+            together = in_groups(self.corpus_size, self.groups)
+            why = f" ({self.corpus_size} pairs{together} of variants and near-copies)" if together else ""
+            concerns.append(f"its quality is unknown: no pairs were held out to measure it{why}")
         elif across.top1 < POOR_TOP1 or across.top10 < POOR_TOP10:
             concerns.append(
                 f"it maps poorly: of {across.candidates} held-out items {across.top1:.0%} are found first and "
-                f"{across.top10:.0%} among ten; check that both sides embed the same words in the same order"
+                f"{across.top10:.0%} among ten; check that both sides embed the same words in the same order, "
+                "and that the texts differ"
             )
         if self.method != "vocabulary" and self.corpus_size <= self.source_width:
             concerns.append(
@@ -95,14 +101,17 @@ class BridgeReport:
         Raises:
             KeyError, TypeError, ValueError: fields are missing or of the wrong kind.
         """
-        arguments = {field.name: values[field.name] for field in fields(cls) if field.name != "pairs"}
-        # Bridges of earlier releases know no pairs.
+        arguments = {
+            field.name: values[field.name] for field in fields(cls) if field.name not in ("pairs", "groups")
+        }
+        # Bridges of earlier releases know neither pairs nor groups.
+        arguments["groups"] = values.get("groups")
         arguments["pairs"] = tuple(PairsReport.from_dict(one) for one in values.get("pairs", ()))
         if arguments["retrieval"] is not None:
             arguments["retrieval"] = Retrieval(**arguments["retrieval"])
             _check_numbers(arguments["retrieval"], optional=())
         report = cls(**arguments)
-        _check_numbers(report, optional=("strength", "scale"))
+        _check_numbers(report, optional=("strength", "scale", "groups"))
         return report
 
     def __str__(self) -> str:
@@ -110,7 +119,7 @@ class BridgeReport:
         parameter += f", scale {self.scale:g}" if self.scale is not None else ""
         lines = [
             f"{self.method}{parameter}: {self.source_width} -> {self.target_width} dimensions, "
-            f"{self.corpus_size} pairs"
+            f"{self.corpus_size} pairs{in_groups(self.corpus_size, self.groups)}"
         ]
         if self.retrieval is not None:
             r = self.retrieval

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bindplug.bridges.pairs import folds, group_ids
+from bindplug.bridges.pairs import first_copies, folds, joined_groups, near_copies
 from bindplug.bridges.pairs_report import PairsReport, measure_gain
 from bindplug.bridges.solve import GAIN_LIMIT
 from bindplug.errors import InputError
@@ -26,8 +26,6 @@ FEWEST_PAIRS = 50
 """With fewer, cross-validation cannot tell an improvement from chance."""
 FEWEST_GROUPS = 10
 """Distinct items, two for each fold; pairs that share an item count once."""
-EQUAL_ROWS = 1.0 - 1e-6
-"""Cosine from which on two rows are of copies of one item; float32 rows of one differ by less."""
 CLEAR_GAIN = 2.0
 """Standard errors by which a candidate must surpass the text's solution in cross-validation to be taken."""
 
@@ -122,20 +120,20 @@ def refine(
         y: (N, D_target) float64 unit rows of their partners.
         start: the bridge.
         source_keys, target_keys: pairs with an equal key share an item and are held out together, as are pairs
-            with equal rows.
+            with equal rows on a side, and near-copies (:func:`bindplug.bridges.pairs.near_copies`).
         modality, target_modality, skipped: for the report.
         seed: of folds and resamples.
 
     Raises:
         InputError: there are too few distinct items.
     """
-    ids = _joined_groups(source_keys, target_keys, _first_copies(x), _first_copies(y))
+    ids = joined_groups(source_keys, target_keys, first_copies(x), first_copies(y), near_copies(x, y))
     groups = int(ids.max()) + 1
     if groups < FEWEST_GROUPS:
         raise InputError(
             "pairs",
             found=f"{len(x)} of {modality} and {target_modality} with {groups} distinct items among them",
-            expected=f"at least {FEWEST_GROUPS}: pairs that share an item, or copies of one, count once",
+            expected=f"at least {FEWEST_GROUPS}: pairs that share an item, or near-copies of one, count once",
         )
     outer = folds(ids, FOLDS, seed)
     predictions, text_predictions, partners = (torch.zeros_like(y) for _ in range(3))
@@ -165,6 +163,7 @@ def refine(
             modality=modality,
             target_modality=target_modality,
             pairs=len(x),
+            groups=groups,
             skipped=tuple(skipped),
             recentered=best.recentered,
             strength=best.strength if math.isfinite(best.strength) else None,
@@ -244,29 +243,3 @@ def _ridge_adjustment(fit: _Fit, strength: float) -> Tensor:
     """The ridge regression (D_source, D_target) of what the weight leaves unexplained, by the singular values."""
     factors = fit.sizes / (fit.sizes.square() + strength * fit.unit)
     return fit.right.T @ (factors[:, None] * (fit.left.T @ fit.residual))
-
-
-def _first_copies(rows: Tensor) -> list[int]:
-    """For each of the unit rows (N, D) the index of the first that equals it: copies of a file have equal rows."""
-    first: list[int] = []
-    for part in rows.split(1024):
-        first += (part @ rows.T >= EQUAL_ROWS).int().argmax(1).tolist()
-    return first
-
-
-def _joined_groups(*keys_of_sides: Sequence[Hashable]) -> Tensor:
-    """(N,) numbers of groups: pairs with an equal key, directly or through others, are in one group."""
-    count = len(keys_of_sides[0])
-    parent = list(range(count))
-
-    def root(index: int) -> int:
-        while parent[index] != index:
-            parent[index] = parent[parent[index]]
-            index = parent[index]
-        return index
-
-    for keys in keys_of_sides:
-        first: dict[Hashable, int] = {}
-        for index, key in enumerate(keys):
-            parent[root(index)] = root(first.setdefault(key, index))
-    return group_ids([root(index) for index in range(count)], count)

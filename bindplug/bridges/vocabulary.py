@@ -10,7 +10,15 @@ import torch
 from torch import Tensor
 
 from bindplug.bridges.base import Bridge, center_of
-from bindplug.bridges.pairs import group_ids, held_out_mask, paired_rows, regrouped, unit_rows
+from bindplug.bridges.pairs import (
+    group_ids,
+    held_out_mask,
+    joined_groups,
+    near_copies,
+    paired_rows,
+    regrouped,
+    unit_rows,
+)
 from bindplug.bridges.quality import BridgeReport, warn_of
 from bindplug.errors import InputError
 from bindplug.space import EmbeddingSpace
@@ -109,7 +117,7 @@ class VocabularyBridge(Bridge):
         if names is not None and len(names) != len(x):
             problem = f"{len(names)} names for {len(x)} pairs"
             raise InputError("VocabularyBridge.fit()", found=problem, expected="one name for every pair")
-        ids = group_ids(groups, len(x))
+        ids = joined_groups(group_ids(groups, len(x)).tolist(), near_copies(x, y))
 
         def build(x: Tensor, y: Tensor, scale: float, names: Sequence[str] | None = None) -> VocabularyBridge:
             return cls(
@@ -132,6 +140,7 @@ class VocabularyBridge(Bridge):
             part = slice(None) if is_held_out is None else ~is_held_out
             scale = _choose_scale(build, x[part], y[part], regrouped(ids[part]), seed)
         bridge = build(x, y, scale, names)
+        bridge.report = replace(bridge.report, groups=int(ids.max()) + 1)
         if is_held_out is not None:
             trial = build(x[~is_held_out], y[~is_held_out], scale)
             across = trial.evaluate(x[is_held_out], y[is_held_out])
