@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bindplug.bridges.base import Bridge, center_of
 from bindplug.bridges.pairs import (
+    first_mask,
     group_ids,
     held_out_mask,
     joined_groups,
@@ -90,7 +91,7 @@ class LinearBridge(Bridge):
             held_out: share of the pairs that the report's retrieval is measured on; a first fit leaves them
                 out, the bridge returned uses all pairs.
             groups: for each pair, what it is a variant of; variants are held out together, as are
-                near-copies, whose rows are alike in both spaces.
+                near-copies, whose rows are alike in both spaces and of which one is measured.
             seed: of the choice of held-out pairs and folds.
             provenance: JSON-ready words on where the rows come from, kept on the card.
 
@@ -102,7 +103,8 @@ class LinearBridge(Bridge):
         """
         _check(method, strength)
         x, y = paired_rows(source_rows, target_rows, source.width, target.width)
-        ids = joined_groups(group_ids(groups, len(x)).tolist(), near_copies(x, y))
+        copies = near_copies(x, y)
+        ids = joined_groups(group_ids(groups, len(x)).tolist(), copies.tolist())
 
         def build(x: Tensor, y: Tensor, ids: Tensor) -> LinearBridge:
             solution = _solution(x - x.mean(0), y - y.mean(0), ids, method, strength, seed)
@@ -119,10 +121,11 @@ class LinearBridge(Bridge):
 
         bridge = build(x, y, ids)
         bridge.report = replace(bridge.report, groups=int(ids.max()) + 1)
-        is_held_out = held_out_mask(ids, held_out, seed)
+        is_held_out = held_out_mask(ids, copies, held_out, seed)
         if is_held_out is not None:
             trial = build(x[~is_held_out], y[~is_held_out], regrouped(ids[~is_held_out]))
-            across = trial.evaluate(x[is_held_out], y[is_held_out])
+            is_measured = is_held_out & first_mask(copies)
+            across = trial.evaluate(x[is_measured], y[is_measured])
             bridge.report = replace(bridge.report, retrieval=across)
         warn_of(bridge.report, repr(bridge))
         return bridge

@@ -112,8 +112,8 @@ def first_copies(rows: Tensor) -> list[int]:
     return first
 
 
-def near_copies(x: Tensor, y: Tensor) -> list[int]:
-    """For each of N pairs the number of its set of near-copies, such as windows of one recording with their frames.
+def near_copies(x: Tensor, y: Tensor) -> Tensor:
+    """For each of N pairs the index of the first of its near-copies, such as windows of a recording with their frames.
 
     Pairs are of one set if their centered rows have a cosine of at least :data:`NEAR_COPY` in both spaces, directly or
     through others; if they are equal, where a space has fewer than :data:`NARROWEST` dimensions. Near-copies on both
@@ -122,6 +122,9 @@ def near_copies(x: Tensor, y: Tensor) -> list[int]:
     Args:
         x: (N, D_source) float64 unit rows.
         y: (N, D_target) float64 unit rows of their partners.
+
+    Returns:
+        (N,) int64; its own index for a pair that is the first, or has none.
     """
     # Centered in float64, so that rows that are all equal become 0 and not noise of unit length.
     sides = [torch.nn.functional.normalize(rows - rows.mean(0), dim=1).float() for rows in (x, y)]
@@ -134,9 +137,13 @@ def near_copies(x: Tensor, y: Tensor) -> list[int]:
         for row in near[near.sum(1) > 1]:
             joined = sets[row]
             if (joined != joined[0]).any():
-                sets[torch.isin(sets, joined)] = joined[0].clone()
-    numbers: list[int] = sets.tolist()
-    return numbers
+                sets[torch.isin(sets, joined)] = joined.min()
+    return sets
+
+
+def first_mask(copies: Tensor) -> Tensor:
+    """(N,) bool: the pairs that are left where each set of near-copies counts once."""
+    return copies == torch.arange(len(copies))
 
 
 def joined_groups(*keys_of_sides: Sequence[Hashable]) -> Tensor:
@@ -163,13 +170,14 @@ def regrouped(ids: Tensor) -> Tensor:
     return inverse
 
 
-def held_out_mask(ids: Tensor, fraction: float, seed: int) -> Tensor | None:
+def held_out_mask(ids: Tensor, copies: Tensor, fraction: float, seed: int) -> Tensor | None:
     """Which items to keep back, whole groups together; None where too few would be kept back or left.
 
-    Groups larger than the share to keep back stay in the fit as long as there are others.
+    Near-copies count once. Groups larger than the share to keep back stay in the fit as long as there are others.
 
     Args:
         ids: (N,) group of every item.
+        copies: (N,) of :func:`near_copies`, all of which are of one group.
         fraction: of the items, in [0, 1).
         seed: of the draw.
 
@@ -181,15 +189,16 @@ def held_out_mask(ids: Tensor, fraction: float, seed: int) -> Tensor | None:
     """
     if not 0.0 <= fraction < 1.0:
         raise InputError("fitting a bridge", found=f"held_out={fraction}", expected="a number in [0, 1)")
-    sizes = torch.bincount(ids)
+    is_first = first_mask(copies)
+    sizes, rows = torch.bincount(ids[is_first]), torch.bincount(ids)
     order = torch.randperm(len(sizes), generator=torch.Generator().manual_seed(seed))
-    order = order[(sizes[order] > fraction * len(ids)).int().argsort(stable=True)]
+    order = order[(rows[order] > fraction * len(ids)).int().argsort(stable=True)]
     before = sizes[order].cumsum(0) - sizes[order]
     groups_held_out = torch.zeros(len(sizes), dtype=torch.bool)
-    groups_held_out[order[before < fraction * len(ids)]] = True
+    groups_held_out[order[before < fraction * int(is_first.sum())]] = True
     mask = groups_held_out[ids]
-    held_out_count = int(mask.sum())
-    return mask if held_out_count >= FEWEST_HELD_OUT and len(ids) - held_out_count >= FEWEST_PAIRS else None
+    enough = int((mask & is_first).sum()) >= FEWEST_HELD_OUT and int((~mask).sum()) >= FEWEST_PAIRS
+    return mask if enough else None
 
 
 def folds(ids: Tensor, count: int, seed: int) -> list[Tensor]:

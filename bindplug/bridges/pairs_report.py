@@ -10,6 +10,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from bindplug.bridges.pairs import first_mask
+
 RESAMPLES = 1000
 """Bootstrap resamples of an interval. Source: Efron and Tibshirani, An Introduction to the Bootstrap (1993)."""
 
@@ -113,6 +115,7 @@ def measure_gain(
     mean: Tensor,
     fold_of: Tensor,
     ids: Tensor,
+    copies: Tensor,
     seed: int,
 ) -> dict[str, Any]:
     """The figures of a :class:`PairsReport`, from predictions for pairs that were held out.
@@ -123,9 +126,10 @@ def measure_gain(
         mean: (D_target,) of the target, which all of them lack.
         fold_of: (N,) fold in which a pair was held out.
         ids: (N,) group of each pair; the bootstrap draws whole groups.
+        copies: (N,) of :func:`bindplug.bridges.pairs.near_copies`; near-copies are one item to choose.
         seed: of the bootstrap.
     """
-    figures = [_figures(rows, partners, mean, fold_of) for rows in (text_predictions, predictions)]
+    figures = [_figures(rows, partners, mean, fold_of, copies) for rows in (text_predictions, predictions)]
     (text_cosine, text_top1, text_top10), (cosine, top1, top10) = figures
     return {
         "text_cosine": float(text_cosine.mean()),
@@ -140,7 +144,7 @@ def measure_gain(
 
 
 def _figures(
-    predictions: Tensor, partners: Tensor, mean: Tensor, fold_of: Tensor
+    predictions: Tensor, partners: Tensor, mean: Tensor, fold_of: Tensor, copies: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """For each of N rows its centered cosine, and whether its partner is first, or among ten, of its fold's.
 
@@ -150,8 +154,10 @@ def _figures(
     rows, targets = (torch.nn.functional.normalize(side + mean, dim=1) for side in (predictions, partners))
     scores = rows @ targets.T  # (N, N)
     own = scores.diagonal()[:, None]
-    # Equal rows are one item that occurs in several pairs; each of them is right.
-    ahead = ((scores > own + 1e-9) & (fold_of[:, None] == fold_of[None])).sum(1)
+    # Equal rows are one item that occurs in several pairs; each of them is right. So are near-copies of the pair, and
+    # those of another are one rival.
+    is_rival = (fold_of[:, None] == fold_of[None]) & (copies[:, None] != copies[None]) & first_mask(copies)
+    ahead = ((scores > own + 1e-9) & is_rival).sum(1)
     return cosine, (ahead < 1).double(), (ahead < 10).double()
 
 

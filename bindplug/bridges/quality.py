@@ -27,7 +27,7 @@ class Retrieval:
     """Held-out items mapped across, each looked up among the target rows of all of them.
 
     Attributes:
-        candidates: number of items, which is also the number of rows to choose from.
+        candidates: number of items, which is also the number of rows to choose from; near-copies count once.
         top1: share whose own target row is nearest, in [0, 1].
         top10: share whose own target row is among the ten nearest.
         cosine: mean cosine of a mapped row and its target row.

@@ -127,7 +127,8 @@ def refine(
     Raises:
         InputError: there are too few distinct items.
     """
-    ids = joined_groups(source_keys, target_keys, first_copies(x), first_copies(y), near_copies(x, y))
+    copies = near_copies(x, y)
+    ids = joined_groups(source_keys, target_keys, first_copies(x), first_copies(y), copies.tolist())
     groups = int(ids.max()) + 1
     if groups < FEWEST_GROUPS:
         raise InputError(
@@ -155,7 +156,9 @@ def refine(
         size = float(rows.square().sum(1).mean().sqrt())
         stretch = min(GAIN_LIMIT, max(1.0 / GAIN_LIMIT, start.target_spread / size)) if size > 0 else 1.0
         adjustment = (start.weight + _ridge_adjustment(fit, best.strength)) * stretch - start.weight
-    figures = measure_gain(predictions, text_predictions, partners, start.target_mean, fold_of, ids, seed)
+    figures = measure_gain(
+        predictions, text_predictions, partners, start.target_mean, fold_of, ids, copies, seed
+    )
     return Refinement(
         (fit.mean.float(), fit.spread) if best.recentered else None,
         None if adjustment is None else adjustment.float().contiguous(),

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from bindplug.bridges.base import Bridge, center_of
 from bindplug.bridges.pairs import (
+    first_mask,
     group_ids,
     held_out_mask,
     joined_groups,
@@ -117,7 +118,8 @@ class VocabularyBridge(Bridge):
         if names is not None and len(names) != len(x):
             problem = f"{len(names)} names for {len(x)} pairs"
             raise InputError("VocabularyBridge.fit()", found=problem, expected="one name for every pair")
-        ids = joined_groups(group_ids(groups, len(x)).tolist(), near_copies(x, y))
+        copies = near_copies(x, y)
+        ids = joined_groups(group_ids(groups, len(x)).tolist(), copies.tolist())
 
         def build(x: Tensor, y: Tensor, scale: float, names: Sequence[str] | None = None) -> VocabularyBridge:
             return cls(
@@ -134,7 +136,7 @@ class VocabularyBridge(Bridge):
                 provenance=provenance,
             )
 
-        is_held_out = held_out_mask(ids, held_out, seed)
+        is_held_out = held_out_mask(ids, copies, held_out, seed)
         if scale is None:
             # Chosen among the pairs that are not held out, so that the report stays honest.
             part = slice(None) if is_held_out is None else ~is_held_out
@@ -143,7 +145,8 @@ class VocabularyBridge(Bridge):
         bridge.report = replace(bridge.report, groups=int(ids.max()) + 1)
         if is_held_out is not None:
             trial = build(x[~is_held_out], y[~is_held_out], scale)
-            across = trial.evaluate(x[is_held_out], y[is_held_out])
+            is_measured = is_held_out & first_mask(copies)
+            across = trial.evaluate(x[is_measured], y[is_measured])
             bridge.report = replace(bridge.report, retrieval=across)
         warn_of(bridge.report, repr(bridge))
         return bridge
@@ -217,7 +220,7 @@ def _choose_scale(
     fit: Callable[[Tensor, Tensor, float], VocabularyBridge], x: Tensor, y: Tensor, ids: Tensor, seed: int
 ) -> float:
     """The scale that brings words left out, and words of the vocabulary itself, nearest to their targets."""
-    left_out = held_out_mask(ids, 0.2, seed + 1)
+    left_out = held_out_mask(ids, torch.arange(len(ids)), 0.2, seed + 1)
     if left_out is None:
         return DEFAULT_SCALE
     order = torch.randperm(len(x), generator=torch.Generator().manual_seed(seed))
