@@ -8,6 +8,7 @@ import click
 
 from bindplug.cli.building import output_options, print_json, say
 from bindplug.modality import Modality
+from bindplug_search.options import where_option
 from bindplug_search.report import RemoveReport, file_label
 
 MOST_NAMES = 5
@@ -31,12 +32,7 @@ MOST_NAMES = 5
     type=click.Choice([modality.value for modality in Modality]),
     help="Of these kinds only. Repeatable.",
 )
-@click.option(
-    "--where",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Only files whose metadata meets this; != < <= > >= work too. Repeatable.",
-)
+@where_option
 @click.option("--missing", is_flag=True, help="Only files that are no longer there.")
 @click.option("--dry-run", is_flag=True, help="List what would be removed, and change nothing.")
 @output_options

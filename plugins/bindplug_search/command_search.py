@@ -25,6 +25,7 @@ from bindplug.cli.building import (
     term_options,
 )
 from bindplug.modality import Modality
+from bindplug_search.options import where_option
 from bindplug_search.report import file_label
 
 if TYPE_CHECKING:
@@ -53,12 +54,7 @@ PICTURE_COLUMNS = 16
     type=click.Choice([modality.value for modality in Modality]),
     help="Look among these only. Repeatable.",
 )
-@click.option(
-    "--where",
-    multiple=True,
-    metavar="KEY=VALUE",
-    help="Only files whose metadata meets this; != < <= > >= work too. Repeatable.",
-)
+@where_option
 @click.option("--min-score", type=click.FloatRange(-1, 1), help="Leave out results of a lower cosine.")
 @click.option(
     "--cutoffs",
