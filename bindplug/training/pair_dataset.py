@@ -21,7 +21,7 @@ from bindplug.training.pair_anchors import (
     encode_pictures,
     ensure_different,
 )
-from bindplug.training.pair_items import PairItem, PairList, PairProblem
+from bindplug.training.pair_items import PairItem, PairList, PairProblem, first_problems
 from bindplug.training.pair_samples import (
     CACHE_BYTES,
     SampleReader,
@@ -216,10 +216,9 @@ def prepare_pairs(
     )
     problems = [*pairs.problems, *bad_pictures, *bad_samples]
     if not sound:
-        listed = "; ".join(f"{problem.source}: {problem.reason}" for problem in problems[:3])
         raise InputError(
             pairs.source or "pairs",
-            found=f"no pair that can be read ({listed})",
+            found=f"no pair that can be read ({first_problems(problems)})",
             expected=f"pictures, each with a {sense} sample",
         )
     rows = rows[sound]

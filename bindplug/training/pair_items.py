@@ -109,6 +109,11 @@ class PairProblem:
     kind: str = "bad"
 
 
+def first_problems(problems: Sequence[PairProblem]) -> str:
+    """The first three, for messages."""
+    return "; ".join(f"{problem.source}: {problem.reason}" for problem in problems[:3])
+
+
 @dataclass
 class PairList:
     """Pairs in a fixed order, and what did not become one.

@@ -10,7 +10,7 @@ from bindplug.errors import InputError, WeightsNotFound
 from bindplug.modality import Modality
 from bindplug.training.pair_datasets import is_dataset, read_dataset
 from bindplug.training.pair_folder import read_folder
-from bindplug.training.pair_items import PairList
+from bindplug.training.pair_items import PairList, first_problems
 from bindplug.training.pair_shards import is_shards, read_shards
 from bindplug.training.pair_table import TABLES, read_table
 
@@ -64,10 +64,10 @@ def open_pairs(
     else:
         raise InputError("format", found=repr(format), expected=f"one of {', '.join(FORMATS)}")
     if not pairs.items:
-        listed = "; ".join(f"{problem.source}: {problem.reason}" for problem in pairs.problems[:3])
+        reasons = first_problems(pairs.problems)
         raise InputError(
             name,
-            found=f"no pair of a picture and {sense}" + (f" ({listed})" if listed else ""),
+            found=f"no pair of a picture and {sense}" + (f" ({reasons})" if reasons else ""),
             expected=f"pictures or videos, each with a file of {sense} of the same name, or a table of such pairs",
             remedy=_other_senses(path, sense) if chosen == "folder" else "",
         )
