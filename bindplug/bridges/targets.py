@@ -216,10 +216,10 @@ def read_names(path: str | Path) -> list[str]:
     if not all(isinstance(name, str) for name in names):
         raise InputError(str(path), found="items that are no text", expected=expected)
     readable_names = [" ".join(name.replace("_", " ").split()) for name in names]
-    named = [name for name in readable_names if name]
-    if not named:
+    names = [name for name in readable_names if name]
+    if not names:
         raise InputError(str(path), found="no names", expected=expected)
-    return named
+    return names
 
 
 def _read_vectors(path: Path) -> np.ndarray:

@@ -168,9 +168,9 @@ def _check_anchors(rows: Tensor, indices: Tensor) -> None:
 
 def name_indices(indices: Tensor) -> str:
     """The first few indices of pairs, for messages: "pairs 3, 17 and 5 more"."""
-    shown = ", ".join(str(int(index)) for index in indices[:8])
+    numbers = ", ".join(str(int(index)) for index in indices[:8])
     more = f" and {len(indices) - 8} more" if len(indices) > 8 else ""
-    return f"pair{'s' if len(indices) > 1 else ''} {shown}{more}"
+    return f"pair{'s' if len(indices) > 1 else ''} {numbers}{more}"
 
 
 def read_ahead(

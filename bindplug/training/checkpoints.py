@@ -241,8 +241,8 @@ def _line(name: str, there: Any, here: Any) -> str:
         return "the files of the pairs, or their order, have changed since"
     if name == "pairs.part":
         return "which of the pairs are held out has changed since"
-    shown = ["missing" if value is None else str(value)[:80] for value in (there, here)]
-    return f"{name} is {shown[0]} there and {shown[1]} here"
+    values = ["missing" if value is None else str(value)[:80] for value in (there, here)]
+    return f"{name} is {values[0]} there and {values[1]} here"
 
 
 def _checksum(fields: Mapping[str, Any]) -> str:

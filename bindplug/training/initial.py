@@ -25,13 +25,13 @@ def load_initial_weights(tower: nn.Module, source: nn.Module | Mapping[str, Tens
             copied then.
     """
     own = tower.state_dict()
-    given = source.state_dict() if isinstance(source, nn.Module) else source
-    problems = [f"{name} is missing" for name in own if name not in given]
-    problems += [f"{name} has no place" for name in given if name not in own]
+    initial = source.state_dict() if isinstance(source, nn.Module) else source
+    problems = [f"{name} is missing" for name in own if name not in initial]
+    problems += [f"{name} has no place" for name in initial if name not in own]
     problems += [
-        f"{name} is {tuple(given[name].shape)}, expected {tuple(tensor.shape)}"
+        f"{name} is {tuple(initial[name].shape)}, expected {tuple(tensor.shape)}"
         for name, tensor in own.items()
-        if name in given and given[name].shape != tensor.shape
+        if name in initial and initial[name].shape != tensor.shape
     ]
     if problems:
         more = f" and {len(problems) - MOST_NAMED} more" if len(problems) > MOST_NAMED else ""
@@ -40,4 +40,4 @@ def load_initial_weights(tower: nn.Module, source: nn.Module | Mapping[str, Tens
             f"tower of the same width, blocks, kernel and head, or build this one like theirs"
         )
     for name, tensor in own.items():
-        tensor.copy_(given[name])
+        tensor.copy_(initial[name])

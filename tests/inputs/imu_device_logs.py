@@ -117,8 +117,8 @@ def shimmer(sep="\t"):
         *(x[3:] * DEG),
         constant(0.1, t),
     ]
-    shown = r"\t" if sep == "\t" else sep
-    return log(sep.join(f"Shimmer_5E4D_{n}" for n in names) + sep, columns, sep, before=(f"sep={shown}",),
+    label = r"\t" if sep == "\t" else sep
+    return log(sep.join(f"Shimmer_5E4D_{n}" for n in names) + sep, columns, sep, before=(f"sep={label}",),
                after=(sep.join(units) + sep,), trailing=sep)  # fmt: skip
 
 

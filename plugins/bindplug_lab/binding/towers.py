@@ -255,8 +255,8 @@ def _array(
 
 def is_same_lora(stated: Mapping[str, Any], stored: LoraRecipe) -> bool:
     """Whether stored adapters are what ``--lora`` and its options ask for; what is not stated is as it is."""
-    asked = LoraRecipe.from_dict({**stored.to_dict(), "alpha": stored.scale * stored.rank, **stated})
-    return (asked.rank, asked.scale, asked.dora, set(asked.targets)) == (
+    recipe = LoraRecipe.from_dict({**stored.to_dict(), "alpha": stored.scale * stored.rank, **stated})
+    return (recipe.rank, recipe.scale, recipe.dora, set(recipe.targets)) == (
         stored.rank,
         stored.scale,
         stored.dora,
