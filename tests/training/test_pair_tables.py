@@ -12,6 +12,14 @@ from bindplug.training import open_pairs
 from tests.training.pair_files import write_folder
 
 
+def test_a_table_without_any_pair_says_why(tmp_path):
+    file = tmp_path / "pairs.csv"
+    file.write_text("image,audio\n" + "gone.png,gone.wav\n" * 4)
+    with pytest.raises(InputError, match="no pair of a picture and audio") as error:
+        open_pairs(file, "audio")
+    assert str(error.value).count("no such file") == 3  # the first three of four
+
+
 def test_rows_of_a_table_that_are_wrong_are_listed(tmp_path):
     write_folder(tmp_path)
     lines = [
