@@ -20,7 +20,10 @@ def test_help_lists_options_alone_and_the_usual_name_of_the_batch_size(capsys):
     assert run(["bind", "--help"]) == 0
     sections = capsys.readouterr().out.split("Other options:")
     assert "--batch-size, --batch" in sections[0]
-    assert [line.split()[0] for line in sections[1].strip().splitlines()] == ["-h,"]
+    (line,) = sections[1].strip().splitlines()
+    assert (
+        "--help" in line.split()[:2]
+    )  # click keeps the names that it had in the first context: -h too, or not
 
 
 def test_the_directory_is_whole_and_nothing_else_is_left(ear):
